@@ -1,0 +1,25 @@
+"""What a person can do something about: `userbert` prints it in one line, without a traceback."""
+
+
+class UserbertError(Exception):
+    """Says what is wrong, where, and what to do. `exit_code` tells a scheduler which kind it is."""
+
+    exit_code = 1
+
+
+class BadInput(UserbertError, ValueError):
+    """A setting, a flag or a file is not as it must be; trying again changes nothing."""
+
+    exit_code = 2
+
+
+class GateFailed(UserbertError, ValueError):
+    """A frame breaks an expectation of its table. Nothing was written."""
+
+    exit_code = 3
+
+
+class MissingTable(UserbertError, LookupError):
+    """A table or model that a job needs has not been made yet."""
+
+    exit_code = 4

@@ -1,0 +1,9 @@
+"""The numbers that several parts must agree on, each with where it comes from."""
+
+from datetime import timedelta
+
+MAX_TITLE_WORDS = 30  # words of a title that are kept (paper, A.2)
+MAX_VIEWS = 100  # views of a sequence (paper, A.2: "at most 100 behaviors of each user")
+SESSION_GAP = timedelta(minutes=30)  # a longer silence ends a session; exactly 30 minutes does not
+EMBEDDING_WIDTH = 256  # floats of a user's vector (paper, Table 4: hidden dimension)
+PRETRAINING_DAYS = 181  # the paper's six months of logs (2017-01-01 to 2017-06-30 are 181 days)

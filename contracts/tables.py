@@ -1,0 +1,248 @@
+"""Every table of the lake, declared once.
+
+Only the standard library is imported here, so a DAG file, a Spark job, a training run
+and a Feast definition can all read this module at no cost.
+"""
+
+from dataclasses import dataclass
+
+from contracts.rules import EMBEDDING_WIDTH, MAX_TITLE_WORDS, MAX_VIEWS
+
+
+@dataclass(frozen=True)
+class Column:
+    name: str
+    type: str  # a Spark SQL type
+    doc: str  # what one value means, with its unit
+    nullable: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A Delta table of the lake.
+
+    `checks` are Spark SQL conditions that hold of each row. They become the table's CHECK
+    constraints, so that Delta itself refuses a row that breaks one, and the gate's first
+    expectations, so that the refusal is readable. No lambdas, so that every reader can parse them.
+    """
+
+    name: str
+    doc: str  # what one row is
+    key: tuple[str, ...]
+    columns: tuple[Column, ...]
+    partition_by: tuple[str, ...] = ()
+    checks: tuple[tuple[str, str], ...] = ()  # (name, condition)
+    change_feed: bool = False  # a later job reads what changed
+
+    @property
+    def ddl(self) -> str:
+        return ", ".join(
+            f"{c.name} {c.type}{'' if c.nullable else ' NOT NULL'}" for c in self.columns
+        )
+
+    @property
+    def names(self) -> list[str]:
+        return [c.name for c in self.columns]
+
+
+BROWSING_LOGS = Table(
+    name="browsing_logs",
+    doc="A page view.",
+    key=("event_date", "log_id"),
+    partition_by=("event_date",),
+    columns=(
+        Column("event_date", "date", "the UTC day of event_time"),
+        Column("log_id", "bigint", "xxhash64 of the line's own id or, without one, of its facts"),
+        Column("user_id", "string", "who viewed"),
+        Column("event_time", "timestamp", "when, UTC, to the microsecond"),
+        Column("title_id", "bigint", "xxhash64 of the normalized title"),
+        Column("title", "string", "the page's title as it was logged"),
+        Column("host", "string", "the site that was visited", nullable=True),
+        Column("landing_day", "date", "the day of the landing folder that first held the view"),
+    ),
+    checks=(
+        ("day_of_time", "event_date = cast(event_time as date)"),
+        ("user_is_named", "length(user_id) > 0"),
+        ("not_before_it_happened", "landing_day >= event_date"),
+    ),
+    change_feed=True,
+)
+
+REJECTED_LOGS = Table(
+    name="rejected_logs",
+    doc="A landing line that was refused, whole. Lines in = browsing_logs + rejected_logs.",
+    key=("landing_day", "file", "line"),
+    partition_by=("landing_day",),
+    columns=(
+        Column("landing_day", "date", "the day of the landing folder"),
+        Column("file", "string", "path of the file below the landing folder"),
+        Column("line", "bigint", "its place in the file, from 1; a row's place for Parquet"),
+        Column("raw", "string", "the line as it was; a Parquet row as JSON"),
+        Column("reasons", "array<string>", "why it was refused, at least one"),
+    ),
+    checks=(("has_a_reason", "size(reasons) > 0"), ("lines_count_from_1", "line >= 1")),
+)
+
+TITLES = Table(
+    name="titles",
+    doc="A distinct title, normalized and tokenized.",
+    key=("title_id",),
+    columns=(
+        Column("title_id", "bigint", "xxhash64 of title"),
+        Column("title", "string", "lower case, white space folded to one blank, trimmed"),
+        Column("words", "array<string>", f"NLTK's tokens, the first {MAX_TITLE_WORDS} at most"),
+    ),
+    checks=(("some_words_not_too_many", f"size(words) between 1 and {MAX_TITLE_WORDS}"),),
+)
+
+SESSIONS = Table(
+    name="sessions",
+    doc="A run of one user's views with no gap over 30 minutes; it may pass midnight.",
+    key=("session_date", "user_id", "session_id"),
+    partition_by=("session_date",),
+    columns=(
+        Column("session_date", "date", "the UTC day of start_time"),
+        Column("user_id", "string", "whose views"),
+        Column("session_id", "bigint", "xxhash64 of user_id and start_time"),
+        Column("start_time", "timestamp", "of the first view, UTC"),
+        Column("end_time", "timestamp", "of the last view, UTC"),
+        Column("num_views", "int", "length of the two arrays"),
+        Column("title_ids", "array<bigint>", "what was viewed, oldest first; ties go by log_id"),
+        Column("event_times", "array<timestamp>", "when, UTC, in the order of title_ids"),
+    ),
+    checks=(
+        ("day_of_start", "session_date = cast(start_time as date)"),
+        ("starts_before_end", "start_time <= end_time"),
+        ("views_are_counted", "num_views = size(title_ids) and num_views = size(event_times)"),
+        ("has_views", "num_views > 0"),
+    ),
+)
+
+USER_SEQUENCES = Table(
+    name="user_sequences",
+    doc=f"The newest views, at most {MAX_VIEWS}, of a user who viewed on the day before as_of.",
+    key=("as_of", "user_id"),
+    partition_by=("as_of",),
+    columns=(
+        Column("as_of", "date", "only views from before this UTC day's first instant count"),
+        Column("user_id", "string", "whose views"),
+        Column("title_ids", "array<bigint>", "what was viewed, oldest first"),
+        Column("event_times", "array<timestamp>", "when, UTC, in the order of title_ids"),
+        Column("num_views", "int", "length of the two arrays"),
+        Column("last_view_time", "timestamp", "of the newest view, UTC"),
+        Column("sequence_hash", "bigint", "xxhash64 of title_ids: equal input, equal hash"),
+    ),
+    checks=(
+        ("some_views_not_too_many", f"num_views between 1 and {MAX_VIEWS}"),
+        ("views_are_counted", "num_views = size(title_ids) and num_views = size(event_times)"),
+        ("nothing_from_the_day_itself", "last_view_time < cast(as_of as timestamp)"),
+        ("last_is_last", "last_view_time = event_times[num_views - 1]"),
+    ),
+)
+
+SEQUENCE_PAIRS = Table(
+    name="sequence_pairs",
+    doc="Two sequences A and B of one user, each of whole sessions, A over before B begins.",
+    key=("as_of", "user_id", "pair_id"),
+    partition_by=("as_of",),
+    columns=(
+        Column("as_of", "date", "only views from before this UTC day's first instant count"),
+        Column("user_id", "string", "whose views"),
+        Column("pair_id", "int", "0 for the user's oldest pair"),
+        Column("a_title_ids", "array<bigint>", "A, oldest first"),
+        Column("a_event_times", "array<timestamp>", "UTC, in the order of a_title_ids"),
+        Column("b_title_ids", "array<bigint>", "B, oldest first"),
+        Column("b_event_times", "array<timestamp>", "UTC, in the order of b_title_ids"),
+        Column("a_start", "timestamp", "of A's first view, UTC"),
+        Column("a_end", "timestamp", "of A's last view, UTC"),
+        Column("b_start", "timestamp", "of B's first view, UTC"),
+        Column("b_end", "timestamp", "of B's last view, UTC"),
+    ),
+    checks=(
+        ("a_is_over_before_b", "a_start <= a_end and a_end < b_start and b_start <= b_end"),
+        ("nothing_from_the_day_itself", "b_end < cast(as_of as timestamp)"),
+        ("a_fits", f"size(a_title_ids) between 1 and {MAX_VIEWS}"),
+        ("b_fits", f"size(b_title_ids) between 1 and {MAX_VIEWS}"),
+        ("a_is_timed", "size(a_title_ids) = size(a_event_times)"),
+        ("b_is_timed", "size(b_title_ids) = size(b_event_times)"),
+    ),
+)
+
+MODELS = Table(
+    name="models",
+    doc="A trained model and its standing. At most one is the champion.",
+    key=("model_id",),
+    columns=(
+        Column("model_id", "string", "names the space that its vectors live in"),
+        Column("created_at", "timestamp", "when it was registered, UTC"),
+        Column("status", "string", "candidate, champion, retired or refused"),
+        Column("status_changed_at", "timestamp", "when it came to this status, UTC"),
+        Column("status_reason", "string", "why it has this status"),
+        Column("path", "string", "folder of weights, manifest and vocabulary"),
+        Column("trained_before", "date", "only views from before this UTC day were seen"),
+        Column("settings", "string", "every setting of the training run, as JSON"),
+        Column("inputs", "string", "the Delta version of each table that was read, as JSON"),
+        Column("measures", "string", "on held-out users, by name, as JSON"),
+        Column("vocabulary_hash", "string", "sha256 of the vocabulary"),
+        Column("code_version", "string", "commit of the code that trained it"),
+    ),
+    checks=(("known_status", "status in ('candidate', 'champion', 'retired', 'refused')"),),
+)
+
+_EMBEDDING = (
+    Column("embedding", "array<float>", f"the user's vector, {EMBEDDING_WIDTH} finite floats"),
+    Column("norm", "double", "Euclidean length of the vector, above 0"),
+    Column("num_views", "int", "views in the sequence that was embedded"),
+    Column("last_view_time", "timestamp", "of the newest of them, UTC"),
+    Column("sequence_hash", "bigint", "user_sequences.sequence_hash of the input"),
+)
+_EMBEDDING_CHECKS = (
+    ("width", f"size(embedding) = {EMBEDDING_WIDTH}"),
+    # A vector with a NaN or an infinity has a norm of neither; NaN is the largest double to Spark.
+    ("finite_and_not_zero", "norm > 0 and norm < 1e30"),
+    ("norm_is_the_vectors", "abs(vector_norm(embedding) - norm) <= 1e-4 * norm"),
+    ("nothing_from_the_day_itself", "last_view_time < cast(as_of as timestamp)"),
+)
+
+USER_EMBEDDINGS = Table(
+    name="user_embeddings",
+    doc="A user's vector under one model as of one day. Compare vectors of one model_id only.",
+    key=("model_id", "as_of", "user_id"),
+    partition_by=("model_id", "as_of"),
+    columns=(
+        Column("model_id", "string", "whose space the vector lives in"),
+        Column("as_of", "date", "only views from before this UTC day's first instant count"),
+        Column("user_id", "string", "whose vector"),
+        *_EMBEDDING,
+    ),
+    checks=_EMBEDDING_CHECKS,
+    change_feed=True,
+)
+
+PUBLISHED_EMBEDDINGS = Table(
+    name="published_embeddings",
+    doc="The champion's rows of user_embeddings, which the feature store serves: one space only.",
+    key=("as_of", "user_id"),
+    partition_by=("as_of",),
+    columns=(
+        Column("as_of", "date", "only views from before this UTC day's first instant count"),
+        Column("user_id", "string", "whose vector"),
+        Column("as_of_time", "timestamp", "the first instant of as_of, UTC: the feature's time"),
+        Column("model_id", "string", "the champion, the same in every row"),
+        *_EMBEDDING,
+    ),
+    checks=(*_EMBEDDING_CHECKS, ("time_is_the_days", "as_of_time = cast(as_of as timestamp)")),
+    change_feed=True,
+)
+
+TABLES = (
+    BROWSING_LOGS,
+    REJECTED_LOGS,
+    TITLES,
+    SESSIONS,
+    USER_SEQUENCES,
+    SEQUENCE_PAIRS,
+    MODELS,
+    USER_EMBEDDINGS,
+    PUBLISHED_EMBEDDINGS,
+)

@@ -1,0 +1,200 @@
+"""Reading and writing the lake's tables: the only module of spark_jobs that does I/O on them.
+
+Every write is one Delta commit of a frame that has passed its gate, and carries where it came
+from in `userMetadata`: job, run, code, the versions of the tables that were read, and counts.
+"""
+
+import json
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from delta.exceptions import DeltaConcurrentModificationException
+from delta.tables import DeltaTable
+from pyspark.sql import DataFrame, SparkSession
+
+from contracts.errors import MissingTable
+from contracts.provenance import code_version, run_name
+from contracts.tables import Table
+from expectations.gate import Passed
+
+# Readers other than Spark (DuckDB, delta-rs, Trino) see no deletion vectors, and with them a
+# deleted row stays on disk after VACUUM.
+PROPERTIES = {"delta.enableDeletionVectors": "false"}
+ATTEMPTS = 10  # of a commit that others keep overtaking; each attempt is a whole recomputation
+
+
+@dataclass(frozen=True)
+class Commit:
+    """One write: the rows that Delta wrote, and the table's Delta version that holds them.
+
+    A write that changes nothing makes no commit: 0 rows, and the version that was there.
+    """
+
+    table: str
+    version: int
+    rows: int
+
+
+@dataclass(frozen=True)
+class Lake:
+    """The Delta tables below one root (a path or an object store's address)."""
+
+    spark: SparkSession
+    root: str
+    read_versions: dict[str, int] = field(default_factory=dict)  # by table, what was read so far
+
+    def path(self, table: Table) -> str:
+        return f"{self.root}/{table.name}"
+
+    def exists(self, table: Table) -> bool:
+        return DeltaTable.isDeltaTable(self.spark, self.path(table))
+
+    def version(self, table: Table) -> int:
+        """The table's newest Delta version; -1 when it does not exist."""
+        if not self.exists(table):
+            return -1
+        newest = self._delta(table).history(1).select("version").first()
+        assert newest is not None
+        return int(newest["version"])
+
+    def read(self, table: Table, version: int | None = None) -> DataFrame:
+        """The table as of `version` (the newest without one), which the next commit will name."""
+        if not self.exists(table):
+            raise MissingTable(
+                f"the lake has no {table.name} ({self.path(table)}): run the job that writes it, "
+                f"`userbert {table.name.replace('_', '-')}`, or name the right root "
+                "by USERBERT_DATA"
+            )
+        version = self.version(table) if version is None else version
+        self.read_versions[table.name] = version
+        return self.spark.read.format("delta").option("versionAsOf", version).load(self.path(table))
+
+    def read_or_empty(self, table: Table) -> DataFrame:
+        """The table, or no rows of it before its first write."""
+        if self.exists(table):
+            return self.read(table)
+        return self.spark.createDataFrame([], table.ddl)
+
+    def metadata(self, table: Table) -> dict[str, object]:
+        """The provenance of the newest commit that carries one; empty before the first."""
+        if not self.exists(table):
+            return {}
+        told = self._delta(table).history().where("userMetadata is not null")
+        newest = told.orderBy("version", ascending=False).select("userMetadata").first()
+        return dict(json.loads(newest["userMetadata"])) if newest else {}
+
+    def create(self, table: Table) -> None:
+        """Make the table as its contract declares it, unless it exists."""
+        if self.exists(table):
+            return
+        builder = DeltaTable.createIfNotExists(self.spark).location(self.path(table))
+        builder = builder.comment(table.doc)
+        for c in table.columns:
+            builder = builder.addColumn(c.name, c.type, nullable=c.nullable, comment=c.doc)
+        for key, value in PROPERTIES.items():
+            builder = builder.property(key, value)
+        builder = builder.property("delta.enableChangeDataFeed", str(table.change_feed).lower())
+        for name, condition in table.checks:
+            builder = builder.property(f"delta.constraints.{name}", condition)
+        if table.partition_by:
+            builder = builder.partitionedBy(*table.partition_by)
+        try:
+            builder.execute()
+        except DeltaConcurrentModificationException:
+            assert self.exists(table)  # another process made it first, from the same contract
+
+    def replace(self, passed: Passed, where: str, **provenance: object) -> Commit:
+        """Replace the rows for which `where` holds by `passed`'s, in one commit.
+
+        Every row of `passed` must satisfy `where`, or Delta refuses the write. The rows that
+        `where` names are this writer's responsibility, so a rerun leaves the same rows.
+        """
+        table = passed.table
+        self.create(table)
+        token, told = self._provenance(provenance, passed.measures)
+        (
+            passed.frame.write.format("delta")
+            .mode("overwrite")
+            .option("replaceWhere", where)
+            .option("userMetadata", told)
+            .save(self.path(table))
+        )
+        passed.release()
+        return self._commit(table, token)
+
+    def append_missing(self, passed: Passed, **provenance: object) -> Commit:
+        """Add those of `passed`'s rows whose key the table does not hold, in one commit."""
+        table = passed.table
+        self.create(table)
+        token, told = self._provenance(provenance, passed.measures)
+        same_key = " and ".join(f"old.{name} = new.{name}" for name in table.key)
+        merge = (
+            self._delta(table)
+            .alias("old")
+            .merge(passed.frame.alias("new"), same_key)
+            .whenNotMatchedInsertAll()
+        )
+        self._with_metadata(told, merge.execute)
+        passed.release()
+        return self._commit(table, token)
+
+    def settle(self, table: Table, attempt: Callable[[], Commit | None]) -> Commit | None:
+        """Repeat `attempt` until no other commit came between what it read and what it wrote.
+
+        For a write whose rows depend on the table's other rows (say, which views are there
+        already): of two that run side by side, the one that commits second has not seen the
+        first, so it does its work again, now seeing it. `attempt` must be safe to repeat.
+        """
+        for _ in range(ATTEMPTS):
+            read = self.version(table)
+            created = 0 if read >= 0 else 1  # a new table's first commit is its creation
+            try:
+                commit = attempt()
+            except DeltaConcurrentModificationException:
+                continue
+            if commit is None or commit.rows == 0 or commit.version == read + created + 1:
+                return commit
+        raise RuntimeError(
+            f"{table.name}: other writers overtook this one {ATTEMPTS} times; "
+            "run it again when fewer jobs write to it"
+        )
+
+    def _delta(self, table: Table) -> DeltaTable:
+        return DeltaTable.forPath(self.spark, self.path(table))
+
+    def _provenance(
+        self, told: Mapping[str, object], measures: Mapping[str, float]
+    ) -> tuple[str, str]:
+        token = uuid.uuid4().hex  # finds this commit again among those of other writers
+        return token, json.dumps(
+            {
+                "job": self.spark.sparkContext.appName,
+                "run": run_name(),
+                "code": code_version(),
+                "inputs": self.read_versions,
+                "measures": dict(measures),
+                **told,
+                "commit": token,
+            },
+            sort_keys=True,
+            default=str,
+        )
+
+    def _with_metadata(self, told: str, write: Callable[[], object]) -> None:
+        """MERGE takes no option for its metadata, only a setting of the session."""
+        setting = "spark.databricks.delta.commitInfo.userMetadata"
+        self.spark.conf.set(setting, told)
+        try:
+            write()
+        finally:
+            self.spark.conf.unset(setting)
+
+    def _commit(self, table: Table, token: str) -> Commit:
+        history = self._delta(table).history(ATTEMPTS * 2)
+        mine = history.where(f"userMetadata like '%{token}%'").first()
+        if mine is None:
+            return Commit(table.name, self.version(table), 0)
+        told = mine["operationMetrics"]
+        rows = told.get("numTargetRowsInserted", told.get("numOutputRows", 0))
+        return Commit(table.name, int(mine["version"]), int(rows))

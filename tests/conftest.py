@@ -1,0 +1,33 @@
+import os
+from pathlib import Path
+
+import pytest
+
+# One small Spark for the whole run; the rest is as in production, from conf/spark-defaults.conf.
+os.environ["SPARK_CONF_DIR"] = str(Path(__file__).parents[1] / "conf")
+os.environ["PYSPARK_SUBMIT_ARGS"] = (
+    "--master local[2] --driver-memory 2g --conf spark.sql.shuffle.partitions=2 "
+    "--conf spark.ui.showConsoleProgress=false pyspark-shell"
+)
+
+
+@pytest.fixture(scope="session")
+def spark():
+    from spark_jobs.session import session
+
+    with session("tests") as running:
+        yield running
+
+
+@pytest.fixture
+def places(tmp_path):
+    from contracts.places import Places
+
+    return Places(tmp_path)
+
+
+@pytest.fixture
+def lake(spark, places):
+    from spark_jobs.lake import Lake
+
+    return Lake(spark, places.lake)
