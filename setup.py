@@ -1,4 +1,4 @@
-"""How the project is installed: `make setup` does it; extras keep each place as small as it can be."""
+"""How the project is installed: `make setup` does it; extras keep each place small."""
 
 from pathlib import Path
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Places:
-    """The folders of one installation. `lake` is text, since it may be an object store's address."""
+    """The folders of one installation. `lake` is text: perhaps an object store."""
 
     root: Path
 

@@ -48,7 +48,7 @@ class Lake:
         return f"{self.root}/{table.name}"
 
     def exists(self, table: Table) -> bool:
-        return DeltaTable.isDeltaTable(self.spark, self.path(table))
+        return bool(DeltaTable.isDeltaTable(self.spark, self.path(table)))
 
     def version(self, table: Table) -> int:
         """The table's newest Delta version; -1 when it does not exist."""
