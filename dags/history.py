@@ -1,0 +1,53 @@
+"""By hand, once: a range of past landing days in one go, as far as sessions.
+
+A night costs a fixed minute whatever the day holds, so six months go in by one run of this DAG
+instead of 181 nights. The jobs are the nightly ones; running a range again leaves the same rows.
+"""
+
+from datetime import timedelta
+
+from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
+from airflow.sdk import DAG, Asset, Param
+
+from contracts.commands import CLI, SPARK_SUBMIT
+from contracts.tables import BROWSING_LOGS, SESSIONS, TITLES
+from userbert.retries import UnlessRefused
+
+with DAG(
+    dag_id="history",
+    doc_md=__doc__,
+    schedule=None,
+    max_active_runs=1,
+    params={
+        "from_day": Param("2017-01-01", type="string", format="date", title="first landing day"),
+        "to_day": Param("2017-06-28", type="string", format="date", title="last landing day"),
+    },
+    default_args={
+        "application": CLI,
+        "spark_binary": SPARK_SUBMIT,
+        "conn_id": "spark_default",
+        "retries": 2,
+        "retry_delay": timedelta(seconds=30),
+        "retry_policy": UnlessRefused(),
+    },
+    tags=["userbert"],
+):
+    browsing_logs = SparkSubmitOperator(
+        task_id="browsing_logs",
+        application_args=[
+            "browsing-logs",
+            "--from-day",
+            "{{ params.from_day }}",
+            "--to-day",
+            "{{ params.to_day }}",
+            "--allow-missing-days",
+        ],
+        outlets=[Asset(BROWSING_LOGS.name)],
+    )
+    titles = SparkSubmitOperator(
+        task_id="titles", application_args=["titles"], outlets=[Asset(TITLES.name)]
+    )
+    sessions = SparkSubmitOperator(
+        task_id="sessions", application_args=["sessions"], outlets=[Asset(SESSIONS.name)]
+    )
+    browsing_logs >> [titles, sessions]

@@ -1,0 +1,69 @@
+"""Weekly, or by hand: pairs of the last six months, a new model, and its trial.
+
+Training runs in the pool `gpu`, which has one slot, by torchrun: one machine or many run the same
+command. A retry resumes from the last checkpoint. The model becomes the champion only if the judge
+finds it no worse than the champion on the same held-out users, and not collapsed.
+"""
+
+from datetime import timedelta
+
+from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
+from airflow.providers.standard.operators.bash import BashOperator
+from airflow.sdk import DAG, Asset, CronPartitionTimetable, Param
+
+from contracts.commands import CLI, ROOT, SPARK_SUBMIT, TORCHRUN
+from contracts.tables import MODELS, SEQUENCE_PAIRS
+from userbert.retries import UnlessRefused
+
+AS_OF = "{{ params.as_of or dag_run.partition_key }}"
+MODEL_ID = "{{ ti.xcom_pull(task_ids='pretrain') }}"
+
+with DAG(
+    dag_id="pretraining",
+    doc_md=__doc__,
+    schedule=CronPartitionTimetable("0 6 * * 1", timezone="UTC", key_format="%Y-%m-%d"),
+    catchup=False,
+    max_active_runs=1,
+    params={
+        "as_of": Param(
+            None,
+            type=["null", "string"],
+            format="date",
+            title="views from before this day are learned from; the run's own day without one",
+        ),
+        "preset": Param("small", enum=["tiny", "small", "paper"], title="settings of the training"),
+        "processes": Param(1, type="integer", minimum=1, title="processes on this machine"),
+    },
+    default_args={
+        "application": CLI,
+        "spark_binary": SPARK_SUBMIT,
+        "conn_id": "spark_default",
+        "retries": 2,
+        "retry_delay": timedelta(seconds=30),
+        "retry_policy": UnlessRefused(),
+    },
+    tags=["userbert"],
+):
+    sequence_pairs = SparkSubmitOperator(
+        task_id="sequence_pairs",
+        application_args=["sequence-pairs", "--as-of", AS_OF],
+        outlets=[Asset(SEQUENCE_PAIRS.name)],
+    )
+    pretrain = BashOperator(
+        task_id="pretrain",
+        # Its last line of output is the new model's id, which the tasks below read.
+        bash_command=f"{TORCHRUN} --standalone --nproc-per-node={{{{ params.processes }}}}"
+        f" -m model.pretraining --as-of {AS_OF} --preset {{{{ params.preset }}}}",
+        cwd=str(ROOT),
+        append_env=True,
+        pool="gpu",
+    )
+    register = SparkSubmitOperator(
+        task_id="register", application_args=["models", "register", MODEL_ID]
+    )
+    judge = SparkSubmitOperator(
+        task_id="judge",
+        application_args=["models", "judge", MODEL_ID, "--promote"],
+        outlets=[Asset(MODELS.name)],
+    )
+    sequence_pairs >> pretrain >> register >> judge

@@ -1,0 +1,207 @@
+"""Airflow as the embedded default runs it: SQLite, the local executor, this project's DAGs.
+
+userbert airflow            (make airflow: the UI at the printed address, until Ctrl-C)
+"""
+
+import argparse
+import contextlib
+import importlib.util
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from contracts.commands import ROOT
+from contracts.errors import UserbertError
+from contracts.places import Places
+
+DAGS = ("history", "pretraining", "nightly", "backfill")
+START_LIMIT = 180  # seconds; two cores take 25 to 40
+
+
+class AirflowFailed(UserbertError):
+    """Airflow did not start, or a run of a DAG failed."""
+
+
+def environment(places: Places, port: int) -> dict[str, str]:
+    """What Airflow and the tasks that it starts find in their environment.
+
+    Anything already set outside wins, so that a place with its own Airflow database, its own
+    Spark connection (a standalone master, YARN, Kubernetes) or its own port names it there.
+    """
+    pyspark = importlib.util.find_spec("pyspark")
+    assert pyspark is not None
+    assert pyspark.origin is not None
+    defaults = {
+        "AIRFLOW_HOME": str(places.airflow),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+        "AIRFLOW__CORE__PARALLELISM": "2",
+        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://localhost:{port}/execution/",
+        "AIRFLOW__API__PORT": str(port),
+        "AIRFLOW__API__HOST": "127.0.0.1",
+        "AIRFLOW__API__BASE_URL": f"http://localhost:{port}",
+        # Parsing the DAG files takes 3 CPU seconds; every 30 s (the default) is a tenth of a core.
+        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
+        # The URI spark://local[2] would silently become yarn.
+        "AIRFLOW_CONN_SPARK_DEFAULT": json.dumps({"conn_type": "spark", "host": "local[2]"}),
+        "SPARK_HOME": str(Path(pyspark.origin).parent),
+        "SPARK_CONF_DIR": str(ROOT / "conf"),
+        "PYSPARK_PYTHON": sys.executable,
+        "USERBERT_DATA": str(places.root),
+    }
+    path = f"{Path(sys.prefix) / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"
+    return {**defaults, **os.environ, "PATH": path, "USERBERT_DATA": str(places.root)}
+
+
+def free_port(wanted: int) -> int:
+    """`wanted` if nobody listens on it, else one that the system picks."""
+    for port in (wanted, 0):
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return int(probe.getsockname()[1])
+    raise AirflowFailed("no free port on 127.0.0.1")
+
+
+@dataclass
+class Airflow:
+    """A running Airflow, by its REST API."""
+
+    address: str
+    token: str = ""
+
+    def call(self, method: str, path: str, body: object = None) -> dict[str, Any]:
+        request = urllib.request.Request(  # noqa: S310
+            f"{self.address}{path}",
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Content-Type": "application/json", "Authorization": f"Bearer {self.token}"},
+        )
+        with urllib.request.urlopen(request, timeout=60) as response:
+            return dict(json.loads(response.read() or b"{}"))
+
+    def ready(self) -> bool:
+        """Whether the API answers, the scheduler lives, and the DAGs are parsed."""
+        try:
+            self.token = self.call("GET", "/auth/token")["access_token"]
+            health = self.call("GET", "/api/v2/monitor/health")
+            parsed = {dag["dag_id"] for dag in self.call("GET", "/api/v2/dags")["dags"]}
+        except (OSError, KeyError):
+            return False
+        return health["scheduler"]["status"] == "healthy" and parsed >= set(DAGS)
+
+    def add_pool(self, name: str, slots: int) -> None:
+        """One that exists keeps the slots that somebody gave it."""
+        try:
+            self.call("GET", f"/api/v2/pools/{name}")
+        except urllib.error.HTTPError:
+            self.call("POST", "/api/v2/pools", {"name": name, "slots": slots})
+
+    def trigger(self, dag: str, conf: dict[str, object]) -> str:
+        body = {"logical_date": None, "conf": conf}
+        return str(self.call("POST", f"/api/v2/dags/{dag}/dagRuns", body)["dag_run_id"])
+
+    def backfill(self, dag: str, first: str, last: str) -> list[str]:
+        """Run `dag` for each day of `first` to `last`, oldest first; the runs' ids."""
+        body = {
+            "dag_id": dag,
+            "from_date": f"{first}T00:00:00Z",
+            "to_date": f"{last}T00:00:00Z",
+            "reprocess_behavior": "completed",
+            "max_active_runs": 1,
+        }
+        made = self.call("POST", "/api/v2/backfills", body)["id"]
+        while True:
+            runs = self.call("GET", f"/api/v2/dags/{dag}/dagRuns?limit=1000")["dag_runs"]
+            mine = sorted(
+                (run["partition_key"] or run["run_after"], run["dag_run_id"])
+                for run in runs
+                if run["run_type"] == "backfill" and run.get("backfill_id", made) == made
+            )
+            if mine:
+                return [run for _, run in mine]
+            time.sleep(1)
+
+    def run(self, dag: str, run: str) -> dict[str, Any]:
+        return self.call("GET", f"/api/v2/dags/{dag}/dagRuns/{run}")
+
+    def tasks(self, dag: str, run: str) -> list[dict[str, Any]]:
+        found = self.call("GET", f"/api/v2/dags/{dag}/dagRuns/{run}/taskInstances")
+        return list(found["task_instances"])
+
+
+@contextlib.contextmanager
+def standalone(places: Places, wanted_port: int = 8080) -> Iterator[Airflow]:
+    """Airflow, started and, at the end, stopped with all its children.
+
+    SIGTERM to `airflow standalone` leaves children behind, so it gets a process group of its own.
+    """
+    port = free_port(wanted_port)
+    places.airflow.mkdir(parents=True, exist_ok=True)
+    log = places.airflow / "standalone.log"
+    with log.open("ab") as out:
+        process = subprocess.Popen(
+            [str(Path(sys.prefix) / "bin" / "airflow"), "standalone"],
+            env=environment(places, port),
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        airflow = Airflow(f"http://localhost:{port}")
+        _await_ready(airflow, process, log)
+        airflow.add_pool("gpu", slots=1)
+        yield airflow
+    finally:
+        _stop(process)
+
+
+def _await_ready(airflow: Airflow, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    for _ in range(START_LIMIT):
+        if process.poll() is not None:
+            raise AirflowFailed(f"Airflow stopped with exit code {process.returncode}; read {log}")
+        if airflow.ready():
+            return
+        time.sleep(1)
+    raise AirflowFailed(f"Airflow was not ready after {START_LIMIT} s; read {log}")
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, sign)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(15)
+            time.sleep(1)  # the children of a stopped parent
+
+
+def arg_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--port", type=int, default=8080, help="of the UI, if it is free")
+    return parser
+
+
+def main(port: int) -> None:
+    places = Places.from_environment()
+    with standalone(places, port) as airflow:
+        print(  # noqa: T201
+            f"Airflow's UI: {airflow.address}   (Ctrl-C stops it)\n"
+            f"Its commands: AIRFLOW_HOME={places.airflow} and the environment of docs/airflow.md, "
+            "for example\n"
+            "  airflow backfill create --dag-id nightly --from-date DAY --to-date DAY",
+            flush=True,
+        )
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.pause()

@@ -1,0 +1,100 @@
+"""The one console script: `userbert COMMAND ...` runs any part of the pipeline.
+
+DAG tasks and people call the same commands. A command's module is imported when it is called, so
+that `userbert --help` is quick. This file is also what spark-submit is given.
+
+Exit codes: 0 done, 1 failed, 2 bad input, 3 a gate said no, 4 a table or model is missing.
+"""
+
+import argparse
+import importlib
+import sys
+from dataclasses import dataclass
+
+from contracts.errors import UserbertError
+
+
+@dataclass(frozen=True)
+class Command:
+    module: str  # has arg_parser() and main(...)
+    does: str  # one line
+
+
+COMMANDS = {
+    "run": Command("userbert.run", "the main job on real logs, from nothing to served embeddings"),
+    "summary": Command("userbert.summary", "what the lake, the gates and the models hold now"),
+    "airflow": Command("userbert.airflow", "Airflow with this project's DAGs and its UI"),
+    "logs demo": Command("landing.completejourney", "real purchase logs as landing files"),
+    "logs mind": Command("landing.mind", "a MIND data set as landing files"),
+    "logs generate": Command("landing.generate", "browsing logs of any size, interests planted"),
+    "browsing-logs": Command("spark_jobs.browsing_logs", "ingest landing days; refuse bad lines"),
+    "titles": Command("spark_jobs.titles", "normalize and tokenize the new titles"),
+    "sessions": Command("spark_jobs.sessions", "cut the new views into sessions"),
+    "user-sequences": Command("spark_jobs.user_sequences", "active users' newest views as of a day"),
+    "sequence-pairs": Command("spark_jobs.sequence_pairs", "pre-training pairs as of a day"),
+    "pretrain": Command("model.pretraining", "pre-train a user model on the pairs of a day"),
+    "models": Command("spark_jobs.models", "register, judge, promote, roll back, list, show"),
+    "user-embeddings": Command("spark_jobs.user_embeddings", "embed the active users of a day"),
+    "published-embeddings": Command(
+        "spark_jobs.published_embeddings", "publish the champion's vectors of a day"
+    ),
+    "features": Command("feature_store.commands", "apply, materialize, check, get (Feast)"),
+    "gates": Command("expectations.report", "newest result of each gate; build the Data Docs"),
+    "evaluate interests": Command(
+        "experiments.planted_interests", "do near users share planted interests?"
+    ),
+}
+
+
+def overview() -> str:
+    """What `userbert --help` prints."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {command.does}" for name, command in COMMANDS.items()]
+    return "\n".join(
+        (
+            "usage: userbert COMMAND [flags]      (userbert COMMAND --help tells the flags)",
+            "",
+            "commands:",
+            *lines,
+            "",
+            (__doc__ or "").rstrip().rsplit("\n\n", 1)[-1],
+            "USERBERT_DATA names the folder that holds everything (default: ./data).",
+        )
+    )
+
+
+def find(words: list[str]) -> tuple[str, list[str]]:
+    """The command that `words` begin with, and the words left for it."""
+    for count in (2, 1):
+        name = " ".join(words[:count])
+        if name in COMMANDS:
+            return name, words[count:]
+    raise SystemExit(_unknown(words))
+
+
+def _unknown(words: list[str]) -> int:
+    group = [name for name in COMMANDS if words and name.startswith(f"{words[0]} ")]
+    known = f"one of: {', '.join(group)}" if group else "`userbert --help` lists the commands"
+    print(f"userbert: there is no command {' '.join(words[:2])!r}; {known}", file=sys.stderr)  # noqa: T201
+    return 2
+
+
+def main(argv: list[str] | None = None) -> int:
+    words = sys.argv[1:] if argv is None else argv
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(overview())  # noqa: T201
+        return 0 if words else 2
+    name, flags = find(words)
+    module = importlib.import_module(COMMANDS[name].module)
+    parser: argparse.ArgumentParser = module.arg_parser()
+    parser.prog = f"userbert {name}"
+    arguments = vars(parser.parse_args(flags))
+    try:
+        return int(module.main(**arguments) or 0)
+    except UserbertError as error:
+        print(f"{parser.prog}: {error}", file=sys.stderr)  # noqa: T201
+        return error.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
