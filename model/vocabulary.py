@@ -1,0 +1,103 @@
+"""Words and their ids: 0 is padding, 1 is any word that was not seen, the rest never change."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from contracts.errors import BadInput
+
+PADDING = 0
+UNKNOWN = 1
+NUM_SPECIAL = 2  # ids before the first word's
+Arrow = Any  # a pyarrow array: its type stubs lack what lists have, and most functions
+
+
+class WordCounts:
+    """How often each word was seen, gathered batch by batch; memory is that of distinct words."""
+
+    def __init__(self) -> None:
+        self._parts: list[pa.Table] = [
+            pa.table({"word": pa.array([], pa.string()), "count": pa.array([], pa.int64())})
+        ]
+
+    def add(self, words: Arrow) -> None:
+        seen = pc.value_counts(words.cast(pa.string()))
+        self._parts.append(pa.table({"word": seen.field("values"), "count": seen.field("counts")}))
+        if len(self._parts) > 64:
+            self._parts = [self.table()]
+
+    def table(self) -> pa.Table:
+        """(word, count): most frequent first; words of equal count in the order of their bytes."""
+        summed = pa.concat_tables(self._parts).group_by("word").aggregate([("count", "sum")])
+        return (
+            summed.rename_columns({"word": "word", "count_sum": "count"})
+            .select(["word", "count"])
+            .sort_by([("count", "descending"), ("word", "ascending")])
+            .combine_chunks()
+        )
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """`words[i]` has the id `i + 2`. Grown, never renumbered."""
+
+    words: tuple[str, ...]
+
+    @classmethod
+    def of(
+        cls, counts: WordCounts, min_count: int = 1, earlier: "Vocabulary | None" = None
+    ) -> "Vocabulary":
+        """Words seen at least `min_count` times; those of `earlier` come first, seen or not."""
+        frequent: Arrow = counts.table().filter(pc.field("count") >= min_count)["word"]
+        old = earlier.words if earlier else ()
+        is_new = pc.invert(pc.is_in(frequent, value_set=pa.array(old, pa.string())))
+        return cls(old + tuple(frequent.filter(is_new).to_pylist()))
+
+    def __len__(self) -> int:
+        """How many ids there are, padding and unknown among them."""
+        return len(self.words) + NUM_SPECIAL
+
+    def ids(self, words: Arrow) -> NDArray[np.int32]:
+        """The id of each word, UNKNOWN for those that are not in the vocabulary."""
+        places: Arrow = pc.index_in(words.cast(pa.string()), value_set=self._value_set)
+        found: NDArray[np.int32] = places.fill_null(UNKNOWN - NUM_SPECIAL).to_numpy(
+            zero_copy_only=False
+        )
+        return found + np.int32(NUM_SPECIAL)
+
+    @cached_property
+    def _value_set(self) -> Arrow:
+        return pa.array(self.words, pa.string())
+
+    @cached_property
+    def text(self) -> str:
+        """The vocabulary as its file holds it: a JSON list, one word a line."""
+        return json.dumps(self.words, ensure_ascii=False, indent=0) + "\n"
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of the file's bytes, so `sha256sum vocabulary.json` shows it too."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+    def save(self, path: Path) -> None:
+        path.write_bytes(self.text.encode())
+
+    @classmethod
+    def load(cls, path: Path) -> "Vocabulary":
+        try:
+            words = json.loads(path.read_bytes())
+        except (OSError, ValueError) as error:
+            raise BadInput(f"{path} is not a vocabulary: {error}") from error
+        if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+            raise BadInput(f"{path} is not a vocabulary: it must be a JSON list of words")
+        if len(set(words)) < len(words):
+            raise BadInput(f"{path} is not a vocabulary: a word stands in it twice")
+        return cls(tuple(words))
