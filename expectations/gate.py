@@ -1,18 +1,31 @@
 """The gate before each table: a frame that has passed is the only thing that a lake takes."""
 
+import math
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 
 from contracts.errors import BadInput, GateFailed
 from contracts.places import Places
+from contracts.provenance import code_version
 from contracts.tables import Table
+from expectations import docs
+from expectations.judgement import failed_measures, import_early, judge
+from expectations.measures import offenders, take
+from expectations.results import Found, Result, save
+from expectations.suites import COLUMNS_THAT_DIFFER, DUPLICATE_KEYS, Expected, declared, expected
+from expectations.wording import failure
+
+NAMED = 3  # broken expectations whose rows are looked up; each costs a query
 
 
 class SchemaError(BadInput):
     """A frame's columns are not those that its table declares."""
+
+    differing = 0  # how many
 
 
 @dataclass(frozen=True)
@@ -29,14 +42,20 @@ class Passed:
 
 def conform(frame: DataFrame, table: Table) -> DataFrame:
     """Put `frame`'s columns in the declared order, or say which of them differ."""
-    declared = dict(frame.sparkSession.createDataFrame([], table.ddl).dtypes)
+    declared_types = dict(frame.sparkSession.createDataFrame([], table.ddl).dtypes)
     found = dict(frame.dtypes)
-    differing = [name for name in declared | found if declared.get(name) != found.get(name)]
+    differing = [
+        name for name in declared_types | found if declared_types.get(name) != found.get(name)
+    ]
     if differing:
-        lines = [f"  {n}: declared {declared.get(n)}, found {found.get(n)}" for n in differing]
-        raise SchemaError(
+        lines = [
+            f"  {n}: declared {declared_types.get(n)}, found {found.get(n)}" for n in differing
+        ]
+        error = SchemaError(
             f"{table.name} is not as contracts/tables.py declares it:\n" + "\n".join(lines)
         )
+        error.differing = len(differing)
+        raise error
     return frame.select(table.names)
 
 
@@ -52,14 +71,104 @@ def check(
 
     `run` names the result, for example the day that the frame is of. `measures` are facts of the
     whole run that the table's hand-written expectations speak of, for example lines refused.
+    Either way places.gates gets the result as JSON and as a page of Data Docs.
     """
-    frame = conform(frame, table).persist()
-    counts = frame.agg(
-        F.count(F.lit(1)).alias("rows"),
-        *(F.count_if(~F.expr(condition)).alias(name) for name, condition in table.checks),
-    ).first()
-    assert counts is not None
-    broken = {name: counts[name] for name, _ in table.checks if counts[name]}
-    if broken:
-        raise GateFailed(f"{table.name} of {run}: {broken}")
-    return Passed(frame, table, {"rows": counts["rows"], **(measures or {})})
+    import_early()
+    gate = Gate(table, places, run, measures or {}, time.monotonic())
+    cached = gate.conformed(frame).persist()
+    try:
+        rows = gate.judged(cached)
+    except BaseException:
+        cached.unpersist()
+        raise
+    return Passed(cached, table, {"rows": rows, **gate.told})
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One frame before one table."""
+
+    table: Table
+    places: Places
+    run: str
+    told: Mapping[str, float]
+    started: float
+
+    def conformed(self, frame: DataFrame) -> DataFrame:
+        try:
+            return conform(frame, self.table)
+        except SchemaError as error:
+            of_columns = [e for e in declared(self.table) if e.measure == COLUMNS_THAT_DIFFER]
+            self._record(of_columns, {COLUMNS_THAT_DIFFER: error.differing}, {}, str(error))
+            raise
+
+    def judged(self, frame: DataFrame) -> int:
+        """The number of rows, when all is well."""
+        wanted = expected(self.table, self.told)
+        taken = {COLUMNS_THAT_DIFFER: 0, **take(frame, self.table, wanted)}
+        taken |= {e.measure: e.told(self.told) for e in wanted if e.told}
+        broken = [e for e in told_first(wanted) if not within(e, taken[e.measure])]
+        rows = {e.measure: offenders(frame, self.table, e) for e in broken[:NAMED]}
+        result = self._record(wanted, taken, rows)
+        if not result.passed:
+            raise GateFailed(result.line)
+        return int(taken["rows"])
+
+    def _record(
+        self,
+        wanted: list[Expected],
+        taken: Mapping[str, float],
+        rows: Mapping[str, list[dict[str, str]]],
+        error: str = "",
+    ) -> Result:
+        """Judge, and leave the result and its page. Great Expectations has the last word."""
+        verdict = judge(self.table, self.run, wanted, taken)
+        failed = failed_measures(verdict)
+        page = docs.page_path(self.places.gates, self.table.name, self.run)
+        found = [_found(e, taken[e.measure], e.measure in failed, rows) for e in told_first(wanted)]
+        result = Result(
+            table=self.table.name,
+            run=self.run,
+            passed=not failed,
+            line=error or failure(self.table.name, self.run, found, taken, self.told, page),
+            rows=int(taken.get("rows", 0)),
+            seconds=round(time.monotonic() - self.started, 2),
+            checked_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            code=code_version(),
+            measures={name: _finite(value) for name, value in self.told.items()},
+            expectations=found,
+        )
+        save(self.places.gates, result)
+        docs.write_pages(self.places.gates, self.table, wanted, verdict, result)
+        return result
+
+
+def told_first(wanted: list[Expected]) -> list[Expected]:
+    """What the job told comes first: refused lines are the cause, broken rows the effect."""
+    return sorted(wanted, key=lambda e: e.told is None)
+
+
+def within(wanted: Expected, value: float) -> bool:
+    """As Great Expectations will say; NaN is within nothing."""
+    low = -math.inf if wanted.least is None else wanted.least
+    high = math.inf if wanted.most is None else wanted.most
+    return low <= value <= high
+
+
+def _found(
+    wanted: Expected, value: float, failed: bool, rows: Mapping[str, list[dict[str, str]]]
+) -> Found:
+    return Found(
+        expectation=wanted.measure,
+        says=wanted.says,
+        passed=not failed,
+        observed=_finite(value),
+        least=wanted.least,
+        most=wanted.most,
+        of_rows=bool(wanted.breaks) or wanted.measure == DUPLICATE_KEYS,
+        rows=rows.get(wanted.measure, []),
+    )
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

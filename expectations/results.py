@@ -1,0 +1,95 @@
+"""What each gate found, as one small JSON file a table and run."""
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+KEPT = 1000  # results a table, about 5 KB each; a year of nights and a backfill beside it
+
+
+@dataclass(frozen=True)
+class Found:
+    """One expectation, and what was observed."""
+
+    expectation: str
+    says: str
+    passed: bool
+    observed: float | None  # None: it could not be measured
+    least: float | None
+    most: float | None
+    of_rows: bool  # observed is a number of rows that break it
+    rows: list[dict[str, str]]  # some of those that break it
+
+
+@dataclass(frozen=True)
+class Result:
+    """One gate: `line` is what a person reads first."""
+
+    table: str
+    run: str
+    passed: bool
+    line: str
+    rows: int
+    seconds: float
+    checked_at: str  # UTC
+    code: str
+    measures: Mapping[str, float | None]
+    expectations: list[Found]
+
+    @property
+    def failed(self) -> list[Found]:
+        return [found for found in self.expectations if not found.passed]
+
+
+def file_name(run: str) -> str:
+    """A run's name as a file's: "backfill/2017-06-30" must not make a folder."""
+    return re.sub(r"[^\w.=-]+", "_", run)[:150] or "_"
+
+
+def result_path(gates: Path, table: str, run: str) -> Path:
+    return gates / "results" / table / f"{file_name(run)}.json"
+
+
+def write_whole(path: Path, text: str) -> None:
+    """All of it or nothing, whoever reads meanwhile."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    unfinished.write_text(text, encoding="utf-8")
+    unfinished.replace(path)
+
+
+def keep_newest(folder: Path, pattern: str, kept: int) -> None:
+    for old in newest_files(folder, pattern)[kept:]:
+        old.unlink(missing_ok=True)
+
+
+def newest_files(folder: Path, pattern: str) -> list[Path]:
+    """Newest first; a file that another process takes away meanwhile is left out."""
+    timed = []
+    for path in folder.glob(pattern):
+        try:
+            timed.append((path.stat().st_mtime_ns, path))
+        except FileNotFoundError:
+            continue
+    return [path for _, path in sorted(timed, reverse=True)]
+
+
+def save(gates: Path, result: Result) -> Path:
+    path = result_path(gates, result.table, result.run)
+    write_whole(path, json.dumps(asdict(result), indent=1) + "\n")
+    keep_newest(path.parent, "*.json", KEPT)
+    return path
+
+
+def load(path: Path) -> Result:
+    told = json.loads(path.read_text(encoding="utf-8"))
+    return Result(**{**told, "expectations": [Found(**each) for each in told["expectations"]]})
+
+
+def newest(gates: Path, table: str, limit: int = 1) -> Iterator[Result]:
+    """The results of a table, the newest first."""
+    for path in newest_files(gates / "results" / table, "*.json")[:limit]:
+        yield load(path)

@@ -1,0 +1,228 @@
+"""What must hold of each table: what its contract implies, then what was written by hand.
+
+Great Expectations on Spark runs some twenty jobs a suite. So each expectation here is of one
+measure of the frame: one Spark aggregate takes all measures at once, and Great Expectations
+judges that one row.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from contracts import tables
+from contracts.tables import Table
+
+Told = Mapping[str, float]  # what the job measured of its whole run, by name
+
+COLUMNS_THAT_DIFFER = "columns_that_differ"  # measured before any row is read
+DUPLICATE_KEYS = "duplicate_keys"  # measured by a query of its own: it needs a shuffle
+FEW = 20  # rows; below it a share or a spread is noise, and passes
+
+
+@dataclass(frozen=True)
+class Expected:
+    """One measure, and the bounds (inclusive) between which it must lie.
+
+    It is taken by `sql`, an aggregate over the frame, or by counting the rows that `breaks` holds
+    of, or from the job's own measures by `told`, or, without any of these, by the gate itself.
+    """
+
+    measure: str
+    says: str  # what holds, in words for whoever reads the failure
+    least: float | None = None
+    most: float | None = None
+    sql: str = ""
+    breaks: str = ""  # Spark SQL; null counts as false
+    told: Callable[[Told], float] | None = None
+
+    @property
+    def aggregate(self) -> str:
+        """The Spark SQL that takes this measure; empty when no query over rows does."""
+        return f"count_if(coalesce({self.breaks}, false))" if self.breaks else self.sql
+
+
+def declared(table: Table) -> list[Expected]:
+    """The contract as expectations: its columns, its key, NOT NULL, and each CHECK.
+
+    As in Delta, a CHECK that is null is broken.
+    """
+    key = ", ".join(table.key)
+    return [
+        Expected(COLUMNS_THAT_DIFFER, "the columns are those of contracts/tables.py", most=0),
+        Expected(DUPLICATE_KEYS, f"no two rows share ({key})", most=0),
+        *(
+            Expected(f"nulls_in_{c.name}", f"{c.name} is not null", most=0, breaks=_null(c.name))
+            for c in table.columns
+            if not c.nullable
+        ),
+        *(
+            Expected(name, condition, most=0, breaks=f"not coalesce({condition}, false)")
+            for name, condition in table.checks
+        ),
+    ]
+
+
+def _null(column: str) -> str:
+    return f"{column} is null"
+
+
+def _rows(least: int) -> Expected:
+    return Expected("rows", f"there are at least {least} rows", least=least, sql="count(1)")
+
+
+def _oldest_first(times: str) -> Expected:
+    says = f"{times} run from the oldest to the newest"
+    return Expected(f"{times}_out_of_order", says, most=0, breaks=f"{times} <> sort_array({times})")
+
+
+def _one(column: str) -> Expected:
+    differ = f"if(min({column}) = max({column}), 1, 2)"
+    return Expected(f"{column}s", f"all rows have the same {column}", most=1, sql=differ)
+
+
+def refused_share(told: Told) -> float:
+    return told.get("refused", float("nan")) / max(told["lines_in"], 1)
+
+
+def future_share(told: Told) -> float:
+    """Lines whose time is after their landing day."""
+    return told.get("future_share", float("nan"))
+
+
+def lines_lost(told: Told) -> float:
+    """A line that is sent twice is told apart from one that is broken."""
+    ends = ("accepted", "duplicates", "refused")
+    return abs(told["lines_in"] - sum(told.get(end, float("nan")) for end in ends))
+
+
+# For a job that tells how many `lines_in` it read, how many were `accepted`, `duplicates` and
+# `refused`, its `future_share`, and each reason's count as "refused: REASON".
+INGEST = [
+    Expected(
+        "refused_share",
+        "at most a fifth of the lines are refused",  # real logs: some broken lines, never many
+        most=0.2,
+        told=refused_share,
+    ),
+    Expected(
+        "future_share",
+        "at most one line in twenty is of a time after its landing day",  # clocks are off by hours
+        most=0.05,
+        told=future_share,
+    ),
+    Expected("lines_lost", "accepted + duplicates + refused = lines_in", most=0, told=lines_lost),
+]
+
+# Two collapses. One vector for all: the mean of the unit vectors is as long as they are. Few
+# vectors for many inputs: fewer than half as many distinct vectors as distinct sequences (both
+# counts are approximate, within 5 %).
+VECTORS = [
+    _rows(1),
+    _one("model_id"),
+    Expected(
+        "mean_direction_length",
+        "the vectors do not all point the same way",
+        most=0.9999,
+        sql=f"if(count(1) < {FEW}, 0d, vector_norm(vector_avg(vector_normalize(embedding))))",
+    ),
+    Expected(
+        "vectors_a_sequence",
+        "different sequences have different vectors",
+        least=0.5,
+        sql=f"if(count(1) < {FEW}, 1d, approx_count_distinct(embedding) "
+        "/ approx_count_distinct(sequence_hash))",
+    ),
+    Expected(
+        "norm_ratio",
+        "the longest vector is at most 1,000 times as long as the shortest",
+        most=1e3,
+        sql=f"if(count(1) < {FEW}, 1d, try_divide(max(norm), min(norm)))",
+    ),
+]
+
+GAP = "zip_with(slice(event_times, 2, num_views), event_times, (later, t) -> later - t)"
+
+BY_HAND: Mapping[str, list[Expected]] = {
+    tables.BROWSING_LOGS.name: [
+        Expected(
+            "titles_without_words",
+            "a title has something besides blanks",
+            most=0,
+            breaks="length(trim(title)) = 0",
+        ),
+    ],
+    tables.TITLES.name: [
+        Expected(
+            "empty_words",
+            "no word of a title is empty",
+            most=0,
+            breaks="array_contains(words, '')",
+        ),
+        Expected(
+            "titles_not_trimmed",
+            "titles are trimmed, white space folded",
+            most=0,
+            breaks="title <> trim(title) or contains(title, '  ')",
+        ),
+    ],
+    tables.SESSIONS.name: [
+        _rows(1),
+        _oldest_first("event_times"),
+        Expected(
+            "gaps_over_30_minutes",
+            "no gap in a session is over 30 minutes",
+            most=0,
+            breaks=f"exists({GAP}, gap -> gap > interval '30' minute)",
+        ),
+        Expected(
+            "ends_not_at_its_views",
+            "start_time and end_time are those of the first and the last view",
+            most=0,
+            breaks="start_time <> event_times[0] or end_time <> event_times[num_views - 1]",
+        ),
+    ],
+    tables.USER_SEQUENCES.name: [_rows(1), _oldest_first("event_times")],
+    tables.SEQUENCE_PAIRS.name: [
+        _rows(1),
+        _oldest_first("a_event_times"),
+        _oldest_first("b_event_times"),
+        Expected(
+            "users",
+            "at least two users have pairs: a negative is another user's sequence",
+            least=2,
+            sql="approx_count_distinct(user_id)",
+        ),
+        Expected(
+            "ends_not_at_its_views",
+            "a_end and b_start are those of A's last and B's first view",
+            most=0,
+            breaks="a_end <> element_at(a_event_times, -1) or b_start <> b_event_times[0]",
+        ),
+    ],
+    # The gate of `models` sees the whole table, for a change of one row is judged by the others.
+    tables.MODELS.name: [
+        _rows(1),
+        Expected(
+            "champions",
+            "at most one model is the champion",
+            most=1,
+            sql="count_if(status = 'champion')",
+        ),
+        Expected(
+            "not_json",
+            "settings, inputs and measures are JSON",
+            most=0,
+            breaks="get_json_object(settings, '$') is null or get_json_object(inputs, '$') is null "
+            "or get_json_object(measures, '$') is null",
+        ),
+    ],
+    tables.USER_EMBEDDINGS.name: VECTORS,
+    tables.PUBLISHED_EMBEDDINGS.name: VECTORS,
+}
+
+
+def expected(table: Table, told: Told) -> list[Expected]:
+    """All that must hold of `table`, given what its job told."""
+    by_job = INGEST if table is tables.BROWSING_LOGS and "lines_in" in told else []
+    by_hand = BY_HAND.get(table.name, [])
+    counted = [] if any(e.measure == "rows" for e in by_hand) else [_rows(0)]
+    return [*declared(table), *counted, *by_hand, *by_job]

@@ -1,0 +1,54 @@
+"""How a failed gate says so: one line to read at 3 a.m., then all the rest."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from expectations.results import Found
+
+REASONS = 3  # of refused lines that the line names
+
+
+def failure(
+    table: str,
+    run: str,
+    found: Sequence[Found],
+    taken: Mapping[str, float],
+    told: Mapping[str, float],
+    page: Path,
+) -> str:
+    """Empty when all passed. The first failure of `found` is the one that the line is about."""
+    failed = [each for each in found if not each.passed]
+    if not failed:
+        return ""
+    facts = [_fact(each, int(taken["rows"]), told) for each in failed]
+    example = f", e.g. {row_text(failed[0].rows[0])}" if failed[0].rows else ""
+    first = (
+        f"gate {table} of {run} failed: {facts[0]}{example}; nothing was written; details: {page}"
+    )
+    others = [f"  {fact}" for fact in facts[1:]]
+    rows = [line for each in failed if each.rows for line in _rows(each)]
+    return "\n".join([first, *others, *rows])
+
+
+def row_text(row: Mapping[str, str]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in row.items())
+
+
+def _fact(found: Found, rows: int, told: Mapping[str, float]) -> str:
+    if found.of_rows:
+        return f"{found.observed:,.0f} of {rows:,} rows break {found.expectation} ({found.says})"
+    bound = f"at least {found.least:g}" if found.most is None else f"at most {found.most:g}"
+    value = "not told" if found.observed is None else f"{found.observed:.6g}"
+    reasons = _reasons(told) if found.expectation == "refused_share" else ""
+    return f"{found.expectation} is {value}, {bound} is allowed ({found.says}){reasons}"
+
+
+def _reasons(told: Mapping[str, float]) -> str:
+    """The commonest reasons why the job refused lines; ties go by name."""
+    reasons = {name: count for name, count in told.items() if name.startswith("refused: ")}
+    common = sorted(reasons, key=lambda name: (-reasons[name], name))[:REASONS]
+    return "".join(f", {reasons[name]:,.0f} {name}" for name in common)
+
+
+def _rows(found: Found) -> list[str]:
+    return [f"  rows that break {found.expectation}:", *(f"    {row_text(r)}" for r in found.rows)]
