@@ -83,7 +83,7 @@ class Airflow:
     token: str = ""
 
     def call(self, method: str, path: str, body: object = None) -> dict[str, Any]:
-        request = urllib.request.Request(  # noqa: S310
+        request = urllib.request.Request(
             f"{self.address}{path}",
             method=method,
             data=None if body is None else json.dumps(body).encode(),
@@ -109,7 +109,7 @@ class Airflow:
         except urllib.error.HTTPError:
             self.call("POST", "/api/v2/pools", {"name": name, "slots": slots})
 
-    def trigger(self, dag: str, conf: dict[str, object]) -> str:
+    def trigger(self, dag: str, conf: dict[str, str]) -> str:
         body = {"logical_date": None, "conf": conf}
         return str(self.call("POST", f"/api/v2/dags/{dag}/dagRuns", body)["dag_run_id"])
 

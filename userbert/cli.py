@@ -23,6 +23,7 @@ class Command:
 COMMANDS = {
     "run": Command("userbert.run", "the main job on real logs, from nothing to served embeddings"),
     "summary": Command("userbert.summary", "what the lake, the gates and the models hold now"),
+    "sql": Command("userbert.sql", "a SELECT over the lake's tables, by DuckDB"),
     "airflow": Command("userbert.airflow", "Airflow with this project's DAGs and its UI"),
     "logs demo": Command("landing.completejourney", "real purchase logs as landing files"),
     "logs mind": Command("landing.mind", "a MIND data set as landing files"),
@@ -30,7 +31,9 @@ COMMANDS = {
     "browsing-logs": Command("spark_jobs.browsing_logs", "ingest landing days; refuse bad lines"),
     "titles": Command("spark_jobs.titles", "normalize and tokenize the new titles"),
     "sessions": Command("spark_jobs.sessions", "cut the new views into sessions"),
-    "user-sequences": Command("spark_jobs.user_sequences", "active users' newest views as of a day"),
+    "user-sequences": Command(
+        "spark_jobs.user_sequences", "active users' newest views as of a day"
+    ),
     "sequence-pairs": Command("spark_jobs.sequence_pairs", "pre-training pairs as of a day"),
     "pretrain": Command("model.pretraining", "pre-train a user model on the pairs of a day"),
     "models": Command("spark_jobs.models", "register, judge, promote, roll back, list, show"),

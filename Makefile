@@ -1,0 +1,50 @@
+# The two commands of a new machine: `make run` and `make test`. Both set up what is missing first.
+.DEFAULT_GOAL := help
+.PHONY: help setup check-machine run test lint bench airflow lock clean
+SHELL := /bin/bash
+PYTHON ?= python3.11
+BIN := .venv/bin
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+
+check-machine:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || { \
+	  echo "userbert needs Python 3.11, and '$(PYTHON)' is not it: install it (Debian: apt install python3.11 python3.11-venv;" \
+	       "any system: pyenv install 3.11) or name it: make PYTHON=/path/to/python3.11 ..." >&2; exit 2; }
+	@$${JAVA_HOME:+$$JAVA_HOME/bin/}java -version 2>&1 | grep -qE 'version "(17|21)[."]' || { \
+	  echo "userbert needs Java 17 or 21 for Spark, and 'java -version' tells of none: install it (Debian: apt install" \
+	       "openjdk-17-jre-headless; macOS: brew install openjdk@17) or set JAVA_HOME" >&2; exit 2; }
+
+setup: check-machine .venv/ready ## install everything into .venv, from locked versions, and fetch Delta's jars
+
+.venv/ready: requirements.txt requirements-uv.txt setup.py
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m spark_jobs.jars
+	touch $@
+
+run: setup ## the main job: six months of real logs to served user embeddings, through Airflow
+	$(BIN)/userbert run
+
+test: setup ## all tests, with real Spark, Delta, Airflow, Great Expectations, Feast and torchrun
+	$(BIN)/python -m pytest
+
+lint: setup ## ruff (lint and format) and mypy --strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: setup ## every claim about speed, measured again; the last line of each is its result as JSON
+	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
+
+airflow: setup ## Airflow's UI with this project's DAGs, until Ctrl-C
+	$(BIN)/userbert airflow
+
+lock: ## resolve setup.py's versions again into requirements.txt
+	$(BIN)/uv pip compile --quiet setup.py --extra all --extra dev --python-version 3.11 --no-header --generate-hashes -o requirements.txt
+
+clean: ## remove the environment and all data below ./data
+	rm -rf .venv data build ./*.egg-info .mypy_cache .ruff_cache
