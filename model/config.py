@@ -15,6 +15,40 @@ AggregatorName = Literal["attentive", "max", "average", "last"]
 TASKS = ("mbp", "bsm", "nbp", "cp")
 
 
+def _refuse(*mistakes: str | bool | int) -> None:
+    """Raise BadInput that names all the mistakes, if there is one."""
+    if found := [mistake for mistake in mistakes if isinstance(mistake, str)]:
+        raise BadInput("; ".join(found))
+
+
+def _not_in_choices(config: Any) -> list[str]:
+    literals = [each for each in fields(config) if get_origin(each.type) is Literal]
+    return [
+        f"{each.name} is {getattr(config, each.name)!r}; choose {', '.join(get_args(each.type))}"
+        for each in literals
+        if getattr(config, each.name) not in get_args(each.type)
+    ]
+
+
+def _not_positive(config: Any, names: str) -> list[str]:
+    values = {name: getattr(config, name) for name in names.split()}
+    return [
+        f"{name} is {value}; it must be 1 or more" for name, value in values.items() if value < 1
+    ]
+
+
+def _negative(config: Any, names: str) -> list[str]:
+    values = {name: getattr(config, name) for name in names.split()}
+    return [
+        f"{name} is {value}; it must not be below 0" for name, value in values.items() if value < 0
+    ]
+
+
+def _unknown(owner: type[Any], values: Mapping[str, Any]) -> list[str]:
+    known = {each.name for each in fields(owner)}
+    return [f"{owner.__name__} has no field {name!r}" for name in values if name not in known]
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
     """The user model of section 3.1. The defaults are NRMS at the paper's widths (Table 4)."""
@@ -207,37 +241,3 @@ def _reader(kind: Any) -> dict[str, Any]:
     if get_origin(kind) is tuple:
         return {"type": lambda text: tuple(text.split(",")), "metavar": "NAME,NAME"}
     return {"type": kind}
-
-
-def _refuse(*mistakes: str | bool | int) -> None:
-    """Raise BadInput that names all the mistakes, if there is one."""
-    if found := [mistake for mistake in mistakes if isinstance(mistake, str)]:
-        raise BadInput("; ".join(found))
-
-
-def _not_in_choices(config: Any) -> list[str]:
-    literals = [each for each in fields(config) if get_origin(each.type) is Literal]
-    return [
-        f"{each.name} is {getattr(config, each.name)!r}; choose {', '.join(get_args(each.type))}"
-        for each in literals
-        if getattr(config, each.name) not in get_args(each.type)
-    ]
-
-
-def _not_positive(config: Any, names: str) -> list[str]:
-    values = {name: getattr(config, name) for name in names.split()}
-    return [
-        f"{name} is {value}; it must be 1 or more" for name, value in values.items() if value < 1
-    ]
-
-
-def _negative(config: Any, names: str) -> list[str]:
-    values = {name: getattr(config, name) for name in names.split()}
-    return [
-        f"{name} is {value}; it must not be below 0" for name, value in values.items() if value < 0
-    ]
-
-
-def _unknown(owner: type[Any], values: Mapping[str, Any]) -> list[str]:
-    known = {each.name for each in fields(owner)}
-    return [f"{owner.__name__} has no field {name!r}" for name in values if name not in known]

@@ -5,6 +5,7 @@ Nothing here pads. Arrays may be memory-mapped; what is taken from them is in me
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,7 +20,7 @@ class Ragged:
         offsets  (N + 1,) int64, from 0, never falling
     """
 
-    values: NDArray[np.generic]
+    values: NDArray[Any]
     offsets: NDArray[np.int64]
 
     @classmethod
@@ -40,7 +41,7 @@ class Ragged:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
-    def __getitem__(self, row: int) -> NDArray[np.generic]:
+    def __getitem__(self, row: int) -> NDArray[Any]:
         return self.values[self.offsets[row] : self.offsets[row + 1]]
 
     def lengths(self) -> NDArray[np.int64]:
@@ -54,7 +55,7 @@ class Ragged:
 
     def crop(self, rows: ArrayLike, starts: ArrayLike, lengths: NDArray[np.int64]) -> "Ragged":
         """Of each of these rows `lengths` values from the row's place `starts` on."""
-        first = self.offsets[np.asarray(rows, np.int64)] + starts
+        first = self.offsets[np.asarray(rows, np.int64)] + np.asarray(starts, np.int64)
         offsets = offsets_of(lengths)
         places = np.arange(offsets[-1]) + np.repeat(first - offsets[:-1], lengths)
         return Ragged(self.values[places], offsets)
