@@ -17,7 +17,6 @@ from contracts.tables import TABLES
 from expectations.docs import write_index
 from expectations.results import Result, newest
 
-
 NAMES = ("table", "run", "result", "rows", "seconds", "checked at (UTC)", "code")
 
 
