@@ -1,0 +1,29 @@
+"""How long work shows itself: a bar while it runs, a table of what was made at its end."""
+
+from collections.abc import Mapping
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+
+def progress() -> Progress:
+    """A bar on stderr, so that stdout holds results alone; nothing where stderr is no terminal."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )
+
+
+def show(title: str, facts: Mapping[str, object], following: str) -> None:
+    """Print what was made and where, and what to do next."""
+    table = Table(title=title, title_justify="left", show_header=False)
+    for name, value in facts.items():
+        told = f"{value:,}" if isinstance(value, int) else str(value)
+        table.add_row(name, told)
+    console = Console(soft_wrap=True)
+    console.print(table)
+    console.print(f"next: {following}", highlight=False)
