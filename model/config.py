@@ -115,12 +115,13 @@ class PretrainConfig:
     learning_rate: float = 1e-5  # Table 4
     batch_size: int = 32  # pairs a step, over all processes and micro-batches
     accumulation: int = 1  # micro-batches a step
-    steps: int = 100_000  # updates of the weights
+    steps: int = 100_000  # updates of the weights; 0: the untrained model, to compare with
     warmup_steps: int = 0  # over which the learning rate rises
     max_norm: float = 0.0  # of the whole gradient; 0 leaves it as it is
     dtype: Literal["float32", "bfloat16"] = "float32"  # of the multiplications
     compile: bool = False  # by torch.compile
     seed: int = 0
+    min_count: int = 1  # titles that a word must stand in to be in the vocabulary
     validation_interval: int = 1000  # steps between looks at the held-out users; 0: never
     validation_pairs: int = 2048  # held-out pairs looked at, at most
     patience: int = 0  # looks without improvement before an early stop; 0: never stop early
@@ -132,11 +133,11 @@ class PretrainConfig:
             *_not_positive(
                 self,
                 "behavior_pool sequence_pool refresh_interval K P next_behaviors batch_size "
-                "accumulation steps validation_pairs",
+                "accumulation validation_pairs min_count",
             ),
             *_negative(
                 self,
-                "warmup_steps max_norm seed validation_interval patience checkpoint_interval",
+                "steps warmup_steps max_norm seed validation_interval patience checkpoint_interval",
             ),
             *(
                 f"tasks has {task!r}; the tasks are {', '.join(TASKS)}"
