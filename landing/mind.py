@@ -1,0 +1,251 @@
+"""A MIND data set (Microsoft News Dataset) as landing files.
+
+userbert logs mind MINDsmall_train MINDsmall_dev
+
+Each folder holds news.tsv and behaviors.tsv. A clicked impression becomes a view at its
+impression's time, which is taken as UTC (MIND names no zone). A user's history has an order and no
+times: it is placed before the user's first impression, `--spacing` hours apart (default 6), the
+newest one spacing before it, so that its order is kept and no history view shares a session with
+another (any spacing over 30 minutes does that). These times are ours, not MIND's; `--no-history`
+leaves the histories out. A user's history is read once, from the first impression; ids that only
+later impressions tell are counted as `history changed`.
+
+Nothing is lost on the way: a click on unknown news lands without a title, and a line of
+behaviors.tsv that cannot be read lands whole, under the name `broken`, in the folder of the day
+that was read last, so that the ingest refuses both and keeps them with the reason.
+"""
+
+import argparse
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+from rich.progress import Progress
+
+from contracts.errors import BadInput
+from contracts.places import Places
+from landing.files import day_folder, write_settings
+from landing.progress import progress, show
+
+COLUMNS = {"user_id": "user", "event_time": "time", "title": "title", "host": "category"}
+TIME_FORMAT = "%m/%d/%Y %I:%M:%S %p"  # 11/15/2019 10:22:32 AM
+
+
+@dataclass(frozen=True)
+class Impression:
+    """A line of behaviors.tsv: what a user had clicked before, and what was clicked now."""
+
+    user: str
+    time: datetime
+    history: tuple[str, ...]  # news ids, oldest first
+    clicked: tuple[str, ...]
+    not_clicked: int
+
+
+@dataclass(frozen=True)
+class News:
+    """A line of news.tsv."""
+
+    title: str
+    category: str
+
+
+@dataclass
+class Landing:
+    """Files of many days that are written side by side and appear together, or not at all.
+
+    `name` is the file's name in each day's folder. One file a day is held open: MIND spans weeks,
+    and its longest histories at six hours' spacing some months.
+    """
+
+    root: Path
+    name: str
+    open: dict[date, IO[str]] = field(default_factory=dict)
+
+    def __enter__(self) -> "Landing":
+        return self
+
+    def write(self, day: date, line: Mapping[str, object]) -> None:
+        if day not in self.open:
+            day_folder(self.root, day).mkdir(parents=True, exist_ok=True)
+            self.open[day] = self._hidden(day).open("w", encoding="utf-8")
+        self.open[day].write(json.dumps(line, ensure_ascii=False) + "\n")
+
+    def _hidden(self, day: date) -> Path:
+        return day_folder(self.root, day) / f".{self.name}"
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        for day, file in self.open.items():
+            file.close()
+            if error is None:
+                self._hidden(day).rename(day_folder(self.root, day) / self.name)
+            else:
+                self._hidden(day).unlink()
+
+
+def parsed(line: str) -> Impression:
+    """A line of behaviors.tsv; `ValueError` says what is wrong with it."""
+    parts = line.split("\t")
+    if len(parts) != 5:
+        raise ValueError(f"{len(parts)} fields, not 5")
+    _, user, time, history, shown = parts
+    marks = [entry.rsplit("-", 1) for entry in shown.split()]
+    if unknown := [entry for entry in marks if len(entry) != 2 or entry[1] not in ("0", "1")]:
+        raise ValueError(f"impression {'-'.join(unknown[0])!r} ends in neither -0 nor -1")
+    clicked = tuple(news for news, mark in marks if mark == "1")
+    at = datetime.strptime(time, TIME_FORMAT).replace(tzinfo=UTC)
+    return Impression(user, at, tuple(history.split()), clicked, len(marks) - len(clicked))
+
+
+def read_news(path: Path) -> tuple[dict[str, News], int]:
+    """News by id, and how many lines could not be read (clicks on those land without a title)."""
+    news, broken = {}, 0
+    for _, line in _lines(path):
+        parts = line.split("\t")
+        if len(parts) < 4 or not parts[0]:
+            broken += 1
+        else:
+            news[parts[0]] = News(title=parts[3], category=parts[1])
+    return news, broken
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """The lines of a file from 1, without their ends; bytes that are not UTF-8 are escaped."""
+    try:
+        with path.open(encoding="utf-8", errors="backslashreplace", newline="\n") as file:
+            for number, line in enumerate(file, start=1):
+                yield number, line.rstrip("\r\n")
+    except FileNotFoundError:
+        raise BadInput(
+            f"{path} is missing: a MIND folder holds news.tsv and behaviors.tsv, as unpacked "
+            "from the data set's archive"
+        ) from None
+
+
+def first_impressions(folders: list[Path]) -> dict[str, Impression]:
+    """Each user's earliest impression over all folders; of equal times, the first that is read."""
+    first: dict[str, Impression] = {}
+    for folder in folders:
+        for _, line in _lines(folder / "behaviors.tsv"):
+            try:
+                impression = parsed(line)
+            except ValueError:
+                continue  # `land` counts and keeps it
+            known = first.get(impression.user)
+            if known is None or impression.time < known.time:
+                first[impression.user] = impression
+    return first
+
+
+def placed(impression: Impression, spacing: timedelta) -> Iterator[tuple[datetime, str]]:
+    """The history before an impression, oldest first, the newest one `spacing` before it."""
+    num = len(impression.history)
+    for place, news in enumerate(impression.history):
+        yield impression.time - (num - place) * spacing, news
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """One run: what is known of the news, where lines go, and what was counted."""
+
+    news: dict[str, News]
+    first: dict[str, Impression]
+    files: Landing
+    counts: Counter[str]
+
+    def land(self, what: str, user: str, time: datetime, clicked: str) -> None:
+        """Write a view, and count it as `what`."""
+        self.counts[what] += 1
+        self.counts["views of unknown news"] += clicked not in self.news
+        about = self.news.get(clicked)
+        line = {
+            "user": user,
+            "time": f"{time:%Y-%m-%dT%H:%M:%SZ}",
+            "title": about.title if about else None,
+            "category": about.category if about else None,
+            "news": clicked,
+        }
+        self.files.write(time.date(), line)
+
+    def land_histories(self, spacing: timedelta, bar: Progress) -> None:
+        for user, impression in bar.track(self.first.items(), description="histories"):
+            for time, clicked in placed(impression, spacing):
+                self.land("history views", user, time, clicked)
+
+    def land_impressions(self, path: Path) -> None:
+        """Every line of a behaviors.tsv: its clicks, or the line itself when it is broken."""
+        day = min(impression.time for impression in self.first.values()).date()
+        changed: set[tuple[str, str]] = set()
+        for number, line in _lines(path):
+            try:
+                impression = parsed(line)
+            except ValueError as error:
+                told = {"broken": line, "why": str(error), "file": path.name, "line": number}
+                self.files.write(day, told)
+                self.counts["broken behavior lines"] += 1
+                continue
+            day = impression.time.date()
+            unheard = set(impression.history).difference(self.first[impression.user].history)
+            changed.update((impression.user, news) for news in unheard)
+            self.counts["impressions"] += 1
+            self.counts["shown and not clicked"] += impression.not_clicked
+            for clicked in impression.clicked:
+                self.land("clicks", impression.user, impression.time, clicked)
+        self.counts["history changed"] += len(changed)
+
+
+def convert(folders: list[Path], landing: Path, spacing: timedelta | None) -> Counter[str]:
+    """Write landing files of all folders; returns what was read and what was written.
+
+    `spacing` None leaves the histories out. The same input gives the same bytes.
+    """
+    counts: Counter[str] = Counter()
+    news: dict[str, News] = {}
+    for folder in folders:
+        told, broken = read_news(folder / "news.tsv")
+        news |= told
+        counts["broken news lines"] += broken
+    first = first_impressions(folders)
+    if not first:
+        raise BadInput(f"no line of {folders[0] / 'behaviors.tsv'} is as MIND describes it")
+    write_settings(landing, about="MIND; its times taken as UTC", format="jsonl", columns=COLUMNS)
+    with Landing(landing, "mind.jsonl") as files, progress() as bar:
+        conversion = Conversion(news, first, files, counts)
+        if spacing is not None:
+            conversion.land_histories(spacing, bar)
+        for folder in bar.track(folders, description="impressions"):
+            conversion.land_impressions(folder / "behaviors.tsv")
+    return counts
+
+
+def arg_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("folders", nargs="+", type=Path, metavar="FOLDER", help="with news.tsv and behaviors.tsv")
+    add("--spacing", type=float, default=6.0, metavar="HOURS",
+        help="between the views of a history (default: %(default)s)")  # fmt: skip
+    add("--no-history", action="store_true", help="leave the histories out")
+    add("--out", type=Path, help="root to write landing/ below (default: the data root)")
+    return parser
+
+
+def main(folders: list[Path], spacing: float, no_history: bool, out: Path | None = None) -> None:
+    if spacing <= 0:
+        raise BadInput(f"--spacing is {spacing}: say how many hours lie between two views")
+    root = out or Places.from_environment().root
+    hours = None if no_history else timedelta(hours=spacing)
+    counts = convert(folders, root / "landing", hours)
+    facts: dict[str, object] = {"landing files": root / "landing", **counts}
+    show("MIND as landing files", facts, f"USERBERT_DATA={root} userbert browsing-logs --help")
