@@ -1,6 +1,7 @@
 """Airflow as the embedded default runs it: SQLite, the local executor, this project's DAGs.
 
-userbert airflow            (make airflow: the UI at the printed address, until Ctrl-C)
+userbert airflow                    (make airflow: the UI at the printed address, until Ctrl-C)
+eval "$(userbert airflow --environment)"       (then `airflow` of this shell is that one's)
 """
 
 import argparse
@@ -8,6 +9,7 @@ import contextlib
 import importlib.util
 import json
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -190,16 +192,31 @@ def _stop(process: "subprocess.Popen[bytes]") -> None:
 def arg_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=8080, help="of the UI, if it is free")
+    parser.add_argument(
+        "--environment", action="store_true", help="print what a second shell needs, and end"
+    )
     return parser
 
 
-def main(port: int) -> None:
+def exports(places: Places, port: int) -> str:
+    """Shell commands that make the `airflow` of another shell speak of this installation."""
+    ours = environment(places, port)
+    return "\n".join(
+        f"export {name}={shlex.quote(value)}"
+        for name, value in ours.items()
+        if name == "PATH" or os.environ.get(name) != value
+    )
+
+
+def main(port: int, environment: bool) -> None:
     places = Places.from_environment()
+    if environment:
+        print(exports(places, port))  # noqa: T201
+        return
     with standalone(places, port) as airflow:
         print(  # noqa: T201
             f"Airflow's UI: {airflow.address}   (Ctrl-C stops it)\n"
-            f"Its commands: AIRFLOW_HOME={places.airflow} and the environment of docs/airflow.md, "
-            "for example\n"
+            f'In a second shell: eval "$(userbert airflow --environment --port {port})", then\n'
             "  airflow backfill create --dag-id nightly --from-date DAY --to-date DAY",
             flush=True,
         )

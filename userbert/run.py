@@ -162,9 +162,7 @@ def arg_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(
-    source: str, first_day: date, last_day: date, nights: int, preset: str, port: int
-) -> None:
+def main(source: str, first_day: date, last_day: date, nights: int, preset: str, port: int) -> None:
     places, console = Places.from_environment(), Console()
     plan = Plan(first_day, last_day, nights)
     began = time.monotonic()
