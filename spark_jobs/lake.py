@@ -6,12 +6,14 @@ from in `userMetadata`: job, run, code, the versions of the tables that were rea
 
 import json
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from delta.exceptions import DeltaConcurrentModificationException
 from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from contracts.errors import MissingTable
 from contracts.provenance import code_version, run_name
@@ -21,6 +23,7 @@ from expectations.gate import Passed
 # Readers other than Spark (DuckDB, delta-rs, Trino) see no deletion vectors, and with them a
 # deleted row stays on disk after VACUUM.
 PROPERTIES = {"delta.enableDeletionVectors": "false"}
+RECENT = 100  # commits whose provenance is looked through; a table's job tells its own in each
 ATTEMPTS = 10  # of a commit that others keep overtaking; each attempt is a whole recomputation
 
 
@@ -76,13 +79,62 @@ class Lake:
             return self.read(table)
         return self.spark.createDataFrame([], table.ddl)
 
-    def metadata(self, table: Table) -> dict[str, object]:
+    def metadata(self, table: Table) -> dict[str, Any]:
         """The provenance of the newest commit that carries one; empty before the first."""
-        if not self.exists(table):
-            return {}
-        told = self._delta(table).history().where("userMetadata is not null")
-        newest = told.orderBy("version", ascending=False).select("userMetadata").first()
-        return dict(json.loads(newest["userMetadata"])) if newest else {}
+        return next(self._told(table), {})
+
+    def measures(self, table: Table) -> dict[str, float]:
+        """What the newest commit's job and gate counted."""
+        return dict(self.metadata(table).get("measures", {}))
+
+    def watermark(self, table: Table, source: Table) -> int:
+        """The version of `source` up to which `table` holds its consequences; -1 for none.
+
+        It is in the same commit as the rows, so it cannot run ahead of them or fall behind.
+        """
+        for told in self._told(table):
+            if (version := told.get("watermark", {}).get(source.name)) is not None:
+                return int(version)
+        return -1
+
+    def changes(self, table: Table, since: int) -> DataFrame | None:
+        """Rows added to and removed from `table` by the commits after version `since`.
+
+        The columns are the table's and `added`, true or false. None when Delta no longer has
+        all of it (VACUUM removes changes that are older than the table's retention), or when
+        `since` is of another table of that name; then the table itself must be read.
+        """
+        newest = self.version(table)
+        if not 0 <= since <= newest or not self._kept(table, since + 1):
+            return None
+        self.read_versions[table.name] = newest
+        if since == newest:
+            return self.spark.createDataFrame([], f"{table.ddl}, added boolean")
+        feed = self.spark.read.format("delta").option("readChangeFeed", True)
+        feed = feed.option("startingVersion", since + 1).option("endingVersion", newest)
+        added = F.col("_change_type").isin("insert", "update_postimage").alias("added")
+        return feed.load(self.path(table)).select(*table.names, added)
+
+    def _kept(self, table: Table, version: int) -> bool:
+        """Whether VACUUM has not yet been allowed to remove what `version` changed."""
+        properties = self._delta(table).detail().select("properties").collect()[0][0]
+        retention = properties.get("delta.deletedFileRetentionDuration", "interval 7 days")
+        young = F.expr(f"min(timestamp) > current_timestamp() - {retention} + interval 1 hour")
+        oldest = (
+            self._delta(table)
+            .history()
+            .where(F.col("version") >= version)
+            .agg(F.count(F.lit(1)).alias("commits"), F.min("version").alias("v"), young.alias("y"))
+            .collect()[0]
+        )
+        return bool(oldest["commits"] == 0 or (oldest["v"] == version and oldest["y"]))
+
+    def _told(self, table: Table) -> Iterator[dict[str, Any]]:
+        """The provenance of each recent commit that carries one, newest first."""
+        if self.exists(table):
+            recent = self._delta(table).history(RECENT).where("userMetadata is not null")
+            for row in recent.orderBy("version", ascending=False).select("userMetadata").collect():
+                yield json.loads(row["userMetadata"])
 
     def create(self, table: Table) -> None:
         """Make the table as its contract declares it, unless it exists."""

@@ -1,0 +1,81 @@
+import pytest
+
+from contracts.errors import BadInput
+from contracts.landing import LandingSettings, read_settings
+
+WHOLE = """
+format = "csv"
+time_zone = "Europe/Paris"
+time_format = "dd/MM/yyyy HH:mm:ss"
+[columns]
+user_id = "visitor"
+event_time = "at"
+title = "page_title"
+host = "site"
+log_id = "id"
+"""
+
+
+@pytest.fixture
+def settings(tmp_path):
+    def write(text):
+        path = tmp_path / "settings.toml"
+        path.write_text(text, encoding="utf-8")
+        return read_settings(path)
+
+    return write
+
+
+def test_every_setting_is_read(settings):
+    columns = {
+        "user_id": "visitor",
+        "event_time": "at",
+        "title": "page_title",
+        "host": "site",
+        "log_id": "id",
+    }
+    assert settings(WHOLE) == LandingSettings(
+        format="csv",
+        time_zone="Europe/Paris",
+        time_format="dd/MM/yyyy HH:mm:ss",
+        columns=columns,
+    )
+
+
+def test_zone_and_format_of_times_have_defaults(settings):
+    read = settings('format="jsonl"\n[columns]\nuser_id="u"\nevent_time="t"\ntitle="p"')
+    assert (read.time_zone, read.time_format) == ("UTC", "iso")
+
+
+def test_a_missing_file_names_itself_and_the_way_out(tmp_path):
+    with pytest.raises(BadInput, match=r"settings\.toml is missing.*Bring your own logs"):
+        read_settings(tmp_path / "settings.toml")
+
+
+def test_a_file_that_is_no_toml_says_where(settings):
+    with pytest.raises(BadInput, match=r"is not TOML.*line 1"):
+        settings("format = jsonl")
+
+
+def test_all_mistakes_are_told_at_once(settings):
+    with pytest.raises(BadInput) as told:
+        settings(
+            'format = "xml"\ntime_zone = "Mars"\ntime_format = ""\ncolour = 1\n'
+            '[columns]\nuser_id = 5\nsession = "s"\ntitle = "t"'
+        )
+    lines = str(told.value).splitlines()[1:]
+    assert [line.split(":")[0].strip() for line in lines] == [
+        "colour",
+        "format",
+        "time_zone",
+        "time_format",
+        "columns.event_time",
+        "columns.user_id",
+        "columns.session",
+    ]
+    assert "found 'xml'; say one of jsonl, csv, parquet" in str(told.value)
+
+
+def test_without_columns_the_table_to_add_is_named(settings):
+    with pytest.raises(BadInput, match=r"add a table \[columns\] with user_id, event_time, title"):
+        settings('format = "csv"')
