@@ -66,7 +66,7 @@ def compose(
     """The lines that a block's users leave on `day`; `doubled` and `broken` are shares of views."""
     now, late = world.landed(users, block, day, first_day)
     fresh = together([late, now])
-    again = _landing_again(world, users, block, day, first_day)
+    again = _landing_again(world, users, block, day, first_day, LANDED_AGAIN if doubled else 0.0)
     rng, num = world.rng(Purpose.DEFECTS, block, day), len(fresh)
     twice = np.flatnonzero(rng.random(num) < doubled)
     counts = rng.poisson(num * broken / len(BROKEN), len(BROKEN))
@@ -91,12 +91,14 @@ def compose(
     )
 
 
-def _landing_again(world: World, users: Users, block: int, day: int, first_day: int) -> Views:
+def _landing_again(
+    world: World, users: Users, block: int, day: int, first_day: int, share: float
+) -> Views:
     """Some of the views that landed late on the day before: their phone sent them twice."""
     late = world.sessions(users, block, day - 2, Kind.LATE)
     if day - 2 < first_day:
         return late.where(NO_ROWS)
-    return late.where(world.rng(Purpose.AGAIN, block, day).random(len(late)) < LANDED_AGAIN)
+    return late.where(world.rng(Purpose.AGAIN, block, day).random(len(late)) < share)
 
 
 def write_json_lines(lines: Lines, catalogue: Catalogue, path: Path) -> None:
