@@ -1,0 +1,224 @@
+"""Do users who are near by their vectors share the interests that were planted in their logs?
+
+userbert evaluate interests --model nrms-2017-07-01 --as-of 2017-07-01
+
+judges vectors on generated logs (`userbert logs generate`), whose truth is known: of each user's
+k nearest users by cosine, how many share an interest, against users drawn by chance (computed
+exactly, over all pairs), and against other vectors (--against), for example those of untrained
+weights.
+"""
+
+import argparse
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from rich.console import Console
+from rich.table import Table
+
+from contracts.errors import BadInput, MissingTable
+from contracts.places import Places
+from contracts.tables import USER_EMBEDDINGS
+
+Floats = npt.NDArray[np.float32]
+Vectors = tuple[list[str], Floats]  # users, and a row each
+PAIRS = 8 << 20  # pairs of users that are looked at together: 32 MiB a matrix
+MEASURES = {
+    "shared": "share of users with an interest in common",
+    "overlap": "weight of the interests in common",
+    "same_main": "share of users with the same main interest",
+}
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Means over users, by the names of MEASURES, and standard errors of `near`'s means."""
+
+    users: int
+    k: int
+    near: dict[str, float]  # among a user's k nearest users
+    error: dict[str, float]
+    chance: dict[str, float]  # among all other users
+
+
+def interest_agreement(
+    users: list[str], vectors: Floats, interests: dict[str, dict[str, float]], k: int
+) -> Agreement:
+    """How well near users agree in what interests them.
+
+    `vectors` is (N, D), a row a user; `interests` has each user's topics with their weights, and
+    users it does not know are left out (bots). Nearest is by cosine; of users that are equally
+    near, those that come first in `users` are taken, so the figures are exact and repeatable.
+
+    shared     1 where two users have a topic in common
+    overlap    sum over topics of the lesser of the two weights: 1 for equal interests
+    same_main  1 where their heaviest topics (of equal ones the first by name) are the same
+    """
+    known = [row for row, user in enumerate(users) if user in interests]
+    if not 0 < k < len(known):
+        raise BadInput(f"{len(known)} users have planted interests: k = {k} must be 1 to less")
+    weights = _weights([interests[users[row]] for row in known])
+    unit = _unit(vectors[known])
+    num, step = len(known), max(1, PAIRS // len(known))
+    near, every = [], np.zeros(len(MEASURES))
+    for start in range(0, num, step):
+        rows = np.arange(start, min(start + step, num))
+        nearest = _nearest(unit[rows] @ unit.T, rows, k)
+        per_measure = _agreements(weights, rows)
+        near.append(np.array([(a * nearest).sum(axis=1) / k for a in per_measure]))
+        itself = [a[np.arange(len(rows)), rows].sum() for a in per_measure]
+        every += [a.sum(dtype=np.float64) - own for a, own in zip(per_measure, itself, strict=True)]
+    per_user = np.concatenate(near, axis=1)
+    spread = per_user.std(axis=1, ddof=1) / np.sqrt(num)
+    return Agreement(
+        num,
+        k,
+        near=_named(per_user.mean(axis=1)),
+        error=_named(spread),
+        chance=_named(every / (num * (num - 1))),
+    )
+
+
+def _named(values: npt.NDArray[Any]) -> dict[str, float]:
+    return dict(zip(MEASURES, map(float, values), strict=True))
+
+
+def _weights(interests: list[dict[str, float]]) -> Floats:
+    """(N, T), a column a topic, in order of name."""
+    topics = {t: i for i, t in enumerate(sorted({t for some in interests for t in some}))}
+    weights = np.zeros((len(interests), len(topics)), np.float32)
+    for row, some in enumerate(interests):
+        for topic, weight in some.items():
+            weights[row, topics[topic]] = weight
+    return weights
+
+
+def _unit(vectors: Floats) -> Floats:
+    norms = np.linalg.norm(vectors.astype(np.float32), axis=1, keepdims=True)
+    if not (np.isfinite(norms).all() and (norms > 0).all()):
+        raise BadInput("a vector is zero or not finite: it has no direction to compare")
+    return np.asarray(vectors / norms, np.float32)
+
+
+def _nearest(similarity: Floats, rows: npt.NDArray[np.int64], k: int) -> npt.NDArray[np.bool_]:
+    """(R, N), True for the k others that are nearest to each of `rows`."""
+    similarity[np.arange(len(rows)), rows] = -np.inf
+    least = np.partition(similarity, -k, axis=1)[:, -k, None]
+    nearer = similarity > least
+    equal = similarity == least
+    left = k - nearer.sum(axis=1, keepdims=True)
+    return np.asarray(nearer | (equal & (np.cumsum(equal, axis=1, dtype=np.int32) <= left)))
+
+
+def _agreements(weights: Floats, rows: npt.NDArray[np.int64]) -> list[Floats]:
+    """Each measure between `rows` and everybody, (R, N)."""
+    has = (weights > 0).astype(np.float32)
+    overlap = np.zeros((len(rows), len(weights)), np.float32)
+    for column in weights.T:
+        overlap += np.minimum(column[rows, None], column[None, :])
+    main = weights.argmax(axis=1)
+    shared = ((has[rows] @ has.T) > 0).astype(np.float32)
+    return [shared, overlap, (main[rows, None] == main[None, :]).astype(np.float32)]
+
+
+def current_interests(path: Path, as_of: date) -> dict[str, dict[str, float]]:
+    """Each user's planted interests on the day before `as_of`, the last one that vectors saw."""
+    import pyarrow.parquet as pq
+
+    if not path.exists():
+        raise MissingTable(
+            f"{path} is missing: only generated logs have planted interests; make some by "
+            "`userbert logs generate`, or name the file by --planted"
+        )
+    last = as_of - timedelta(days=1)
+    live = pq.read_table(path, filters=[("from_day", "<=", last), ("to_day", ">=", last)])
+    if not live.num_rows:
+        raise BadInput(f"{path} holds no interest of {last}, the day before {as_of}")
+    found: dict[str, dict[str, float]] = {}
+    for row in live.select(["user_id", "topic", "weight"]).to_pylist():
+        found.setdefault(row["user_id"], {})[row["topic"]] = row["weight"]
+    return found
+
+
+def stored_vectors(lake: str, model_id: str, as_of: date) -> Vectors:
+    """Users and vectors of one model and day out of user_embeddings, in order of user."""
+    from deltalake import DeltaTable
+    from deltalake.exceptions import TableNotFoundError
+
+    wanted = [("model_id", "=", model_id), ("as_of", "=", as_of.isoformat())]
+    try:
+        table = DeltaTable(f"{lake}/{USER_EMBEDDINGS.name}")
+    except TableNotFoundError:
+        raise MissingTable(f"{lake} has no user_embeddings: embed a day first") from None
+    rows = table.to_pyarrow_table(partitions=wanted, columns=["user_id", "embedding"])
+    if not rows.num_rows:
+        have = sorted({(p["model_id"], p["as_of"]) for p in table.partitions()})
+        told = ", ".join(f"{model} of {day}" for model, day in have[-10:])
+        raise MissingTable(f"no vectors of {model_id} as of {as_of}; the newest there are {told}")
+    columns: dict[str, Any] = rows.sort_by("user_id").to_pydict()
+    return columns["user_id"], np.array(columns["embedding"], np.float32)
+
+
+def other_vectors(name: str, lake: str, as_of: date) -> Vectors:
+    """A model's vectors of the day or, where `name` ends in .npz, its arrays users and vectors."""
+    if not name.endswith(".npz"):
+        return stored_vectors(lake, name, as_of)
+    with np.load(name, allow_pickle=False) as arrays:
+        if missing := {"users", "vectors"} - set(arrays):
+            raise BadInput(f"{name} has no array {' and no '.join(sorted(missing))}")
+        return arrays["users"].tolist(), arrays["vectors"]
+
+
+def in_common(one: Vectors, other: Vectors) -> tuple[Vectors, Vectors]:
+    """Both sets of vectors for the users that both have, so that their figures compare."""
+    shared = set(one[0]) & set(other[0])
+    if not shared:
+        raise BadInput("the two sets of vectors have no user in common")
+
+    def only(users: list[str], vectors: Floats) -> Vectors:
+        rows = sorted((user, row) for row, user in enumerate(users) if user in shared)
+        return [user for user, _ in rows], vectors[[row for _, row in rows]]
+
+    return only(*one), only(*other)
+
+
+def as_table(found: dict[str, Agreement]) -> Table:
+    first = next(iter(found.values()))
+    title = f"{first.users:,} users and each one's {first.k} nearest"
+    table = Table("", *MEASURES.values(), title=title, title_justify="left")
+    for name, agreement in found.items():
+        table.add_row(
+            name,
+            *(f"{agreement.near[m]:.4f} ± {agreement.error[m]:.4f}" for m in MEASURES),
+        )
+    table.add_row("by chance", *(f"{first.chance[m]:.4f}" for m in MEASURES))
+    return table
+
+
+def arg_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--model", required=True, help="model_id of the vectors to judge")
+    add("--as-of", required=True, type=date.fromisoformat, metavar="DAY", help="UTC day")
+    add("--against", metavar="MODEL|FILE",
+        help="another model_id, or an .npz file with arrays users (text) and vectors")  # fmt: skip
+    add("--planted", type=Path, help="planted/interests.parquet (default: the data root's)")
+    add("--k", type=int, default=10, help="nearest users (default: %(default)s)")
+    return parser
+
+
+def main(model: str, as_of: date, against: str | None, planted: Path | None, k: int) -> None:
+    places = Places.from_environment()
+    path = planted or places.root / "planted/interests.parquet"
+    interests = current_interests(path, as_of)
+    judged = {model: stored_vectors(places.lake, model, as_of)}
+    if against:
+        both = in_common(judged[model], other_vectors(against, places.lake, as_of))
+        judged = dict(zip((model, against), both, strict=True))
+    found = {name: interest_agreement(*some, interests, k) for name, some in judged.items()}
+    Console().print(as_table(found))
