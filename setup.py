@@ -42,6 +42,7 @@ setup(
         include=[
             f"{package}{below}"
             for package in (
+                "analyst",
                 "contracts",
                 "expectations",
                 "feature_store",

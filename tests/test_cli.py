@@ -10,6 +10,7 @@ from userbert.cli import COMMANDS, find, main, overview
 ROOT = Path(__file__).parents[1]
 HEAVY = {"pyspark", "torch", "feast", "great_expectations", "pandas", "airflow", "numpy"}
 MAY_IMPORT = {
+    "analyst": {"contracts", "model"},
     "contracts": set(),
     "landing": {"contracts"},
     "expectations": {"contracts"},

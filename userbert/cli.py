@@ -23,7 +23,9 @@ class Command:
 COMMANDS = {
     "run": Command("userbert.run", "the main job on real logs, from nothing to served embeddings"),
     "summary": Command("userbert.summary", "what the lake, the gates and the models hold now"),
-    "sql": Command("userbert.sql", "a SELECT over the lake's tables, by DuckDB"),
+    "sql": Command("analyst.sql", "a SELECT over the lake's tables, by DuckDB"),
+    "neighbors": Command("analyst.neighbors", "the users nearest to one, and what they viewed"),
+    "cohort": Command("analyst.cohort", "what some users have in common, and who is near them"),
     "airflow": Command("userbert.airflow", "Airflow with this project's DAGs and its UI"),
     "logs demo": Command("landing.completejourney", "real purchase logs as landing files"),
     "logs mind": Command("landing.mind", "a MIND data set as landing files"),

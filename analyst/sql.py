@@ -2,40 +2,20 @@
 
 userbert sql "SELECT as_of, count(*) FROM published_embeddings GROUP BY as_of ORDER BY as_of"
 
-`user_embeddings_latest` is each user's newest vector under the champion. In a notebook:
-`from userbert.sql import connect; lake = connect()`.
+`user_embeddings_latest` is each user's newest vector under the champion, and
+`user_embeddings_as_of(DATE '2017-06-28')` each user's newest of that day or an earlier one; a
+second argument names another model. Spark's vector functions (`vector_cosine_similarity`, ...) go
+by the same names. docs/sql-cookbook.md has queries to start from.
 """
 
 import argparse
-from pathlib import Path
 
 import duckdb
-from duckdb_extensions import import_extension
 from rich.console import Console
 from rich.table import Table as Grid
 
+from analyst.lake import open_lake
 from contracts.errors import BadInput
-from contracts.places import Places
-from contracts.tables import PUBLISHED_EMBEDDINGS, TABLES
-
-LATEST = f"""CREATE VIEW user_embeddings_latest AS
-SELECT * FROM {PUBLISHED_EMBEDDINGS.name}
-QUALIFY row_number() OVER (PARTITION BY user_id ORDER BY as_of DESC) = 1"""
-
-
-def connect(places: Places | None = None) -> duckdb.DuckDBPyConnection:
-    """A connection in which every table that exists is a view of its newest version."""
-    lake = (places or Places.from_environment()).lake
-    import_extension("delta")
-    connection = duckdb.connect()
-    connection.execute("LOAD delta; SET TimeZone = 'UTC'")
-    for table in TABLES:
-        folder = f"{lake}/{table.name}"
-        if "://" in lake or (Path(folder) / "_delta_log").exists():
-            connection.execute(f"CREATE VIEW {table.name} AS SELECT * FROM delta_scan('{folder}')")
-            if table is PUBLISHED_EMBEDDINGS:
-                connection.execute(LATEST)
-    return connection
 
 
 def arg_parser() -> argparse.ArgumentParser:
@@ -48,11 +28,11 @@ def arg_parser() -> argparse.ArgumentParser:
 
 
 def main(query: str, csv: bool) -> None:
-    connection = connect()
+    lake = open_lake()
     try:
-        answer = connection.sql(query)
+        answer = lake.sql(query)
     except duckdb.Error as error:
-        tables = ", ".join(name for (name,) in connection.execute("SHOW TABLES").fetchall())
+        tables = ", ".join(lake.views())
         raise BadInput(f"DuckDB cannot run this: {error}\nthe tables are: {tables}") from error
     if answer is None:
         raise BadInput("this is no SELECT: the lake is read-only here")

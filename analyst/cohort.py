@@ -1,0 +1,129 @@
+"""What some users have in common: how tight they are, who else is near, which titles mark them.
+
+userbert cohort 12 1467 80 --as-of 2017-06-28
+userbert cohort --file users.txt -k 20          (one user_id a line)
+"""
+
+import argparse
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+
+from analyst.lake import OpenLake, open_lake
+from analyst.neighbors import Neighbor, told
+from analyst.search import nearest
+from analyst.telling import add_flags, grid, tell
+from analyst.titles import Mark, marks, recent_titles
+from analyst.vectors import Matrix, Vectors
+from contracts.errors import BadInput
+
+BLOCK_ROWS = 32_768
+
+
+@dataclass(frozen=True)
+class Cohort:
+    users: int
+    model_id: str
+    as_of: date
+    tightness: float  # mean cosine of the members to their centroid; 1 when all point one way
+    others: float  # mean cosine of everybody else to it: what a tightness is to be held against
+    least_typical: list[tuple[str, float]]  # members farthest from the centroid, and their cosine
+    nearest_outside: list[Neighbor]
+    marks: list[Mark]
+
+
+def cohort(
+    lake: OpenLake,
+    users: list[str],
+    k: int = 10,
+    model_id: str | None = None,
+    as_of: date | None = None,
+) -> Cohort:
+    """The centroid is the mean of the members' unit vectors, so that no long vector rules it."""
+    if k < 1:
+        raise BadInput(f"-k is {k}: ask for one or more")
+    everybody = lake.embeddings(model_id, as_of)
+    rows = np.sort(everybody.rows(sorted(set(users))))
+    members = everybody.at(rows)
+    centroid = members.units().mean(axis=0)
+    if not np.linalg.norm(centroid) > 1e-6:
+        raise BadInput(
+            f"the {len(members)} users cancel each other out: they have no direction in common"
+        )
+    cosines = cosine_to(everybody, centroid)
+    outside = nearest(everybody, centroid[None], k, leave_out=rows)
+    titles = recent_titles(lake, everybody.at(np.sort(outside.rows[0])))
+    others = np.delete(cosines, rows)
+    return Cohort(
+        len(members),
+        everybody.model_id,
+        everybody.as_of,
+        float(cosines[rows].mean()),
+        float(others.mean()) if len(others) else float("nan"),
+        least_typical(members, cosines[rows]),
+        told(everybody, outside, titles),
+        marks(lake, everybody, members, k),
+    )
+
+
+def cosine_to(vectors: Vectors, direction: Matrix) -> np.ndarray:
+    """(N,) float64 cosine of each user to `direction` (D,), in blocks."""
+    unit = (direction / np.linalg.norm(direction)).astype(np.float32)
+    blocks = [
+        vectors.matrix[start : start + BLOCK_ROWS] @ unit
+        for start in range(0, len(vectors), BLOCK_ROWS)
+    ]
+    return np.clip(np.concatenate(blocks).astype(np.float64) / vectors.norms, -1, 1)
+
+
+def least_typical(members: Vectors, cosines: np.ndarray, limit: int = 3) -> list[tuple[str, float]]:
+    order = np.argsort(np.round(cosines, 6), kind="stable")[:limit]
+    return [(str(members.user_ids[row]), float(cosines[row])) for row in order]
+
+
+def arg_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("users", nargs="*", metavar="USER", help="user_ids")
+    parser.add_argument("--file", type=Path, help="a file of user_ids, one a line")
+    parser.add_argument("-k", type=int, default=10, help="how many users and titles (default: 10)")
+    return add_flags(parser)
+
+
+def users_of(users: list[str], file: Path | None) -> list[str]:
+    """Those named and those in `file`."""
+    if file is not None:
+        try:
+            lines = file.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise BadInput(f"--file {file} cannot be read: {error}") from error
+        users = [*users, *(line.strip() for line in lines if line.strip())]
+    if not users:
+        raise BadInput("no user is named: give user_ids, or --file with one a line")
+    return users
+
+
+def main(
+    users: list[str], file: Path | None, k: int, as_of: date | None, model: str | None, json: bool
+) -> None:
+    found = cohort(open_lake(), users_of(users, file), k, model, as_of)
+    title = (
+        f"{found.users:,} users of {found.model_id} as of {found.as_of}: mean cosine to their "
+        f"centroid {found.tightness:.3f}, of everybody else {found.others:.3f}\n"
+        f"least typical: {', '.join(f'{user} ({c:.3f})' for user, c in found.least_typical)}\n"
+        "nearest outside"
+    )
+    near = [(n.user_id, n.cosine, n.vector_of, n.recent_titles) for n in found.nearest_outside]
+    marked = [(m.title, m.viewed_inside, m.viewed_outside, m.log_odds, m.z) for m in found.marks]
+    tell(
+        found,
+        json,
+        grid(title, near, "user", "#cosine", "vector of", "viewed lately"),
+        grid(
+            "titles that mark the cohort, against everybody else with a vector",
+            marked, "title", "#viewed inside", "#outside", "#log-odds", "#z",
+        ),
+    )  # fmt: skip

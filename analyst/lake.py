@@ -1,0 +1,143 @@
+"""The lake opened for questions: tables as DuckDB relations, embeddings as numpy matrices.
+
+from analyst import open_lake; lake = open_lake()
+"""
+
+from dataclasses import dataclass
+from datetime import date
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import duckdb
+from duckdb_extensions import import_extension
+
+from analyst.snapshot import Snapshot, snapshot
+from analyst.vectors import Vectors
+from analyst.views import AS_OF, LATEST, VECTOR_FUNCTIONS
+from contracts.errors import MissingTable
+from contracts.places import Places
+from contracts.tables import PUBLISHED_EMBEDDINGS, TABLES, USER_EMBEDDINGS, Table
+
+
+@dataclass(frozen=True)
+class OpenLake:
+    """Every table at the version it had when the lake was opened; open it again for newer ones.
+
+    lake.user_sequences.df()                      # a table; also .arrow(), .filter(...)
+    lake.sql("SELECT count(*) FROM sessions").fetchall()
+    lake.embeddings(as_of=date(2017, 6, 28))      # Vectors: user_ids, and a (N, 256) matrix
+    """
+
+    places: Places
+    connection: duckdb.DuckDBPyConnection
+    versions: dict[str, int]  # the Delta version of each table that exists
+
+    def views(self) -> list[str]:
+        """The names that a query may say."""
+        return [name for (name,) in self.connection.execute("SHOW TABLES").fetchall()]
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *self.views()]
+
+    def __getattr__(self, name: str) -> duckdb.DuckDBPyRelation:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        if name not in self.views():
+            raise AttributeError(f"the lake has no {name}; it has {', '.join(self.views())}")
+        return self.connection.table(name)
+
+    def has(self, *tables: Table) -> bool:
+        return all(table.name in self.versions for table in tables)
+
+    def need(self, *tables: Table) -> None:
+        for table in tables:
+            if not self.has(table):
+                raise MissingTable(
+                    f"the lake has no {table.name} ({self.places.lake}/{table.name}): run the job "
+                    f"that writes it, `userbert {table.name.replace('_', '-')}`, or name the "
+                    "right root by USERBERT_DATA"
+                )
+
+    def sql(self, query: str) -> duckdb.DuckDBPyRelation:
+        return self.connection.sql(query)
+
+    def embeddings(self, model_id: str | None = None, as_of: date | None = None) -> Vectors:
+        """Each user's newest vector of `as_of` or earlier; of the champion unless told.
+
+        The matrix is memory-mapped from a copy below places.root/neighbours, made when first asked
+        for and again when the table has changed.
+        """
+        return self.snapshot(model_id, as_of).vectors
+
+    def snapshot(self, model_id: str | None = None, as_of: date | None = None) -> Snapshot:
+        table = PUBLISHED_EMBEDDINGS if model_id is None else USER_EMBEDDINGS
+        if model_id is None and not self.has(table):
+            raise MissingTable(
+                "no model's vectors are published: promote one (`userbert models promote`) and "
+                "publish a day, or name a model (`userbert models list` tells of them)"
+            )
+        self.need(table)
+        version = self.versions[table.name]
+        return snapshot(self.connection, self.places, table, version, model_id, as_of)
+
+
+def open_lake(places: Places | None = None) -> OpenLake:
+    """The lake below `places`, or below the folder that USERBERT_DATA names."""
+    places = places or Places.from_environment()
+    root = for_readers(places.lake)
+    import_extension("delta")
+    connection = duckdb.connect()
+    connection.execute("LOAD delta; SET TimeZone = 'UTC'")
+    versions = {
+        table.name: newest_version(root, table) for table in TABLES if existing(root, table)
+    }
+    for name, version in versions.items():
+        scan = f"delta_scan('{_quoted(root)}/{name}', version={version})"
+        connection.execute(f"CREATE VIEW {name} AS SELECT * FROM {scan}")
+    _add_views(connection, versions)
+    return OpenLake(places, connection, versions)
+
+
+def _add_views(connection: duckdb.DuckDBPyConnection, versions: dict[str, int]) -> None:
+    if PUBLISHED_EMBEDDINGS.name in versions:
+        connection.execute(f"CREATE VIEW user_embeddings_latest AS {LATEST}")
+    if {PUBLISHED_EMBEDDINGS.name, USER_EMBEDDINGS.name} <= versions.keys():
+        connection.execute(
+            f"CREATE MACRO user_embeddings_as_of(day, model := NULL) AS TABLE {AS_OF}"
+        )
+    for ours, theirs in VECTOR_FUNCTIONS.items():
+        connection.execute(f"CREATE MACRO {ours} AS {theirs}")
+
+
+def for_readers(lake: str) -> str:
+    """DuckDB and delta-rs name an object store otherwise than Spark does."""
+    return lake.replace("s3a://", "s3://", 1)
+
+
+def existing(lake: str, table: Table) -> bool:
+    folder = f"{for_readers(lake)}/{table.name}"
+    if "://" in folder:
+        return bool(_delta().is_deltatable(folder))
+    return any((Path(folder) / "_delta_log").glob("*.json"))
+
+
+def newest_version(lake: str, table: Table) -> int:
+    """Of a folder, the number of the newest file of its log: no more of the log is read."""
+    folder = f"{lake}/{table.name}"
+    if "://" in folder:
+        return int(_delta()(folder, without_files=True).version())
+    log = (Path(folder) / "_delta_log").glob("*.json")
+    return max(int(path.stem) for path in log if path.stem.isdigit())
+
+
+@cache
+def _delta() -> Any:
+    """delta-rs takes a second to import, and only an object store needs it here."""
+    from deltalake import DeltaTable
+
+    return DeltaTable
+
+
+def _quoted(text: str) -> str:
+    return text.replace("'", "''")

@@ -1,0 +1,109 @@
+"""The users nearest to one, by cosine, with what each viewed lately.
+
+userbert neighbors 1467 -k 10 --as-of 2017-06-28
+
+The search is exact: one pass over the vectors, from a copy kept below places.root/neighbours.
+"""
+
+import argparse
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+
+from analyst.lake import OpenLake, open_lake
+from analyst.search import Nearest, nearest
+from analyst.telling import add_flags, grid, tell
+from analyst.titles import recent_titles
+from analyst.vectors import Vectors
+from contracts.errors import BadInput
+
+
+@dataclass(frozen=True)
+class Neighbor:
+    user_id: str
+    cosine: float
+    vector_of: date  # as_of of the vector: the day asked for, or an earlier one
+    recent_titles: list[str]  # newest first
+
+
+@dataclass(frozen=True)
+class Neighbors:
+    user_id: str
+    model_id: str
+    as_of: date
+    searched: int  # users
+    recent_titles: list[str]  # of the user asked for
+    neighbors: list[Neighbor]  # nearest first; ties go by user_id
+
+
+def neighbors(
+    lake: OpenLake, user: str, k: int = 10, model_id: str | None = None, as_of: date | None = None
+) -> Neighbors:
+    """The `k` users nearest to `user`, who is not one of them."""
+    if k < 1:
+        raise BadInput(f"-k is {k}: ask for one neighbor or more")
+    vectors = lake.embeddings(model_id, as_of)
+    own = vectors.rows([user])
+    found = nearest(vectors, vectors.matrix[own], k, leave_out=own)
+    titles = recent_titles(lake, vectors.at(np.sort(np.append(found.rows[0], own))))
+    return Neighbors(
+        user,
+        vectors.model_id,
+        vectors.as_of,
+        len(vectors),
+        titles.get(user, []),
+        told(vectors, found, titles),
+    )
+
+
+def told(vectors: Vectors, found: Nearest, titles: dict[str, list[str]]) -> list[Neighbor]:
+    """The neighbors of the first query."""
+    users = vectors.user_ids[found.rows[0]].tolist()
+    days = vectors.days[found.rows[0]].tolist()
+    return [
+        Neighbor(user, cosine, day, titles.get(user, []))
+        for user, cosine, day in zip(users, found.cosine[0].tolist(), days, strict=True)
+    ]
+
+
+def kept(a: Vectors, b: Vectors, k: int = 10, users: int = 1000) -> float:
+    """Which share of each user's `k` neighbors in `a` are neighbors in `b` too, on average.
+
+    This is how two models are compared: each is asked in its own space. Both are searched among
+    the users they share, for `users` of those at even steps.
+    """
+    shared, rows_a, rows_b = np.intersect1d(
+        a.user_ids, b.user_ids, assume_unique=True, return_indices=True
+    )
+    if len(shared) < 2:
+        raise BadInput(f"{a} and {b} share {len(shared)} users: two or more are needed")
+    asked = np.unique(np.linspace(0, len(shared) - 1, users).astype(np.int64))
+    shares = []
+    for one in asked:
+        each = np.array([one])
+        sides = [
+            set(nearest(side, side.matrix[each], k, leave_out=each).rows[0].tolist())
+            for side in (a.at(rows_a), b.at(rows_b))
+        ]
+        shares.append(len(sides[0] & sides[1]) / len(sides[0]))
+    return float(np.mean(shares))
+
+
+def arg_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("user", help="a user_id")
+    parser.add_argument("-k", type=int, default=10, help="how many (default: 10)")
+    return add_flags(parser)
+
+
+def main(user: str, k: int, as_of: date | None, model: str | None, json: bool) -> None:
+    found = neighbors(open_lake(), user, k, model, as_of)
+    rows = [(n.user_id, n.cosine, n.vector_of, n.recent_titles) for n in found.neighbors]
+    title = (
+        f"nearest to {user} of {found.searched:,} users, {found.model_id} as of {found.as_of}"
+        f"\n{user} viewed lately: {' · '.join(found.recent_titles) or 'no titles known'}"
+    )
+    tell(found, json, grid(title, rows, "user", "#cosine", "vector of", "viewed lately"))

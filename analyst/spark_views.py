@@ -1,0 +1,28 @@
+"""The lake's tables and the analyst's views in a Spark session, by the names DuckDB has them by."""
+
+from typing import TYPE_CHECKING
+
+from analyst.lake import existing
+from analyst.views import AS_OF, LATEST
+from contracts.places import Places
+from contracts.tables import PUBLISHED_EMBEDDINGS, TABLES, USER_EMBEDDINGS
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+def register(spark: "SparkSession", places: Places | None = None) -> None:
+    """Make a temporary view of each table that exists, and those of `analyst/views.py`."""
+    places = places or Places.from_environment()
+    there = [table for table in TABLES if existing(places.lake, table)]
+    for table in there:
+        frame = spark.read.format("delta").load(f"{places.lake}/{table.name}")
+        frame.createOrReplaceTempView(table.name)
+    if PUBLISHED_EMBEDDINGS in there:
+        spark.sql(f"CREATE OR REPLACE TEMPORARY VIEW user_embeddings_latest AS {LATEST}")
+    if {PUBLISHED_EMBEDDINGS, USER_EMBEDDINGS} <= set(there):
+        columns = ", ".join(f"{column.name} {column.type}" for column in USER_EMBEDDINGS.columns)
+        spark.sql(
+            "CREATE OR REPLACE TEMPORARY FUNCTION user_embeddings_as_of"
+            f"(day DATE, model STRING DEFAULT NULL) RETURNS TABLE({columns}) RETURN {AS_OF}"
+        )
