@@ -199,4 +199,4 @@ def main(from_day: date, to_day: date, out: Path | None = None) -> None:
         "lines": len(lines),
         "households": len(transactions["household_id"].unique()),
     }
-    show("Purchases as landing files", facts, f"USERBERT_DATA={root} userbert browsing-logs --help")
+    show("Purchases as landing files", facts, root, from_day, to_day)

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from datetime import date, timedelta
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -199,16 +200,11 @@ def arg_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(*, out: Path | None, workers: int, **asked: object) -> None:
+def main(*, out: Path | None, workers: int, **asked: Any) -> None:
     root = out or Places.from_environment().root
-    summary = generate(Settings(**asked), root, workers)  # type: ignore[arg-type]
-    facts: dict[str, object] = {
-        "landing files": root / "landing",
-        "planted truth": root / "planted",
-    }
+    settings = Settings(**asked)
+    summary = generate(settings, root, workers)
+    facts: dict[str, object] = {"landing files": root / "landing", "truth": root / "planted"}
     counts = {name.replace("_", " "): n for name, n in summary.items() if isinstance(n, int)}
-    show(
-        "Generated browsing logs",
-        facts | counts,
-        f"USERBERT_DATA={root} userbert browsing-logs --help",
-    )
+    days = settings.every_day
+    show("Generated browsing logs", facts | counts, root, days[0], days[-1])

@@ -71,10 +71,13 @@ class Landing:
         return self
 
     def write(self, day: date, line: Mapping[str, object]) -> None:
+        self._of(day).write(json.dumps(line, ensure_ascii=False) + "\n")
+
+    def _of(self, day: date) -> IO[str]:
         if day not in self.open:
             day_folder(self.root, day).mkdir(parents=True, exist_ok=True)
             self.open[day] = self._hidden(day).open("w", encoding="utf-8")
-        self.open[day].write(json.dumps(line, ensure_ascii=False) + "\n")
+        return self.open[day]
 
     def _hidden(self, day: date) -> Path:
         return day_folder(self.root, day) / f".{self.name}"
@@ -204,10 +207,13 @@ class Conversion:
         self.counts["history changed"] += len(changed)
 
 
-def convert(folders: list[Path], landing: Path, spacing: timedelta | None) -> Counter[str]:
-    """Write landing files of all folders; returns what was read and what was written.
+def convert(
+    folders: list[Path], landing: Path, spacing: timedelta | None
+) -> tuple[list[date], Counter[str]]:
+    """Write landing files of all folders, for each day that has a line.
 
-    `spacing` None leaves the histories out. The same input gives the same bytes.
+    Returns these days, in order, and counts of what was read and written. `spacing` None leaves the
+    histories out. The same input gives the same bytes.
     """
     counts: Counter[str] = Counter()
     news: dict[str, News] = {}
@@ -225,7 +231,7 @@ def convert(folders: list[Path], landing: Path, spacing: timedelta | None) -> Co
             conversion.land_histories(spacing, bar)
         for folder in bar.track(folders, description="impressions"):
             conversion.land_impressions(folder / "behaviors.tsv")
-    return counts
+    return sorted(files.open), counts
 
 
 def arg_parser() -> argparse.ArgumentParser:
@@ -246,6 +252,6 @@ def main(folders: list[Path], spacing: float, no_history: bool, out: Path | None
         raise BadInput(f"--spacing is {spacing}: say how many hours lie between two views")
     root = out or Places.from_environment().root
     hours = None if no_history else timedelta(hours=spacing)
-    counts = convert(folders, root / "landing", hours)
+    days, counts = convert(folders, root / "landing", hours)
     facts: dict[str, object] = {"landing files": root / "landing", **counts}
-    show("MIND as landing files", facts, f"USERBERT_DATA={root} userbert browsing-logs --help")
+    show("MIND as landing files", facts, root, days[0], days[-1], "--allow-missing-days")

@@ -1,6 +1,8 @@
 """How long work shows itself: a bar while it runs, a table of what was made at its end."""
 
 from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -18,12 +20,15 @@ def progress() -> Progress:
     )
 
 
-def show(title: str, facts: Mapping[str, object], following: str) -> None:
-    """Print what was made and where, and what to do next."""
+def show(
+    title: str, facts: Mapping[str, object], root: Path, first: date, last: date, *flags: str
+) -> None:
+    """Print what was made below `root`, and the command that ingests it, with `flags`."""
     table = Table(title=title, title_justify="left", show_header=False)
     for name, value in facts.items():
         told = f"{value:,}" if isinstance(value, int) else str(value)
         table.add_row(name, told)
     console = Console(soft_wrap=True)
     console.print(table)
-    console.print(f"next: {following}", highlight=False)
+    ingest = " ".join((f"userbert browsing-logs --from-day {first} --to-day {last}", *flags))
+    console.print(f"next: USERBERT_DATA={root} {ingest}", highlight=False)

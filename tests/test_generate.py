@@ -9,6 +9,7 @@ from itertools import pairwise
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from spoiled_landing import rename_column, send_half_to_the_future
 
 from contracts.errors import BadInput
 from contracts.landing import read_settings
@@ -321,3 +322,14 @@ def test_the_two_forms_of_a_title_differ_in_separators_alone():
     plain = [text.replace(": ", " | ").replace(" - ", " | ") for text in one.to_pylist()]
     assert plain == [text.replace(" - ", " | ") for text in other.to_pylist()]
     assert one != other
+
+
+def test_a_days_files_can_be_spoiled_in_two_ways(tmp_path):
+    generate(Settings(users=300, days=1, seed=7), tmp_path)
+    day = tmp_path / "landing/2017-01-01"
+    good = Counter(sort_of(*line) for line in lines(tmp_path))
+    assert send_half_to_the_future(day, "time") == good.total()
+    ahead = Counter(sort_of(*line) for line in lines(tmp_path))["broken_future_time"]
+    assert 0.45 * good["views"] < ahead < 0.55 * good["views"] + 5
+    assert rename_column(day, "user", "visitor") == good.total()
+    assert not Counter(sort_of(*line) for line in lines(tmp_path))["views"]

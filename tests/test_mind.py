@@ -78,7 +78,7 @@ def test_each_line_lands_on_the_day_of_its_time(folder, tmp_path):
 
 
 def test_nothing_is_lost(folder, tmp_path):
-    counts = convert([folder], tmp_path, spacing=timedelta(hours=6))
+    _, counts = convert([folder], tmp_path, spacing=timedelta(hours=6))
     assert dict(counts) == {
         "broken news lines": 1,
         "history views": 3,  # U1's two, U3's one; U2 has none
@@ -102,7 +102,8 @@ def test_nothing_is_lost(folder, tmp_path):
 def test_a_history_that_grows_later_is_counted(folder, tmp_path):
     with (folder / "behaviors.tsv").open("a") as file:
         file.write("8\tU2\t11/13/2019 8:00:00 AM\tN3\tN1-0\n" * 2)
-    assert convert([folder], tmp_path, spacing=None)["history changed"] == 1
+    _, counts = convert([folder], tmp_path, spacing=None)
+    assert counts["history changed"] == 1
 
 
 def test_folders_are_read_as_one_data_set(folder, tmp_path):
@@ -111,12 +112,20 @@ def test_folders_are_read_as_one_data_set(folder, tmp_path):
     earlier.mkdir()
     (earlier / "news.tsv").write_text("N9\tautos\tnew\tA quieter engine\t\t\t\t\n")
     (earlier / "behaviors.tsv").write_text("1\tU3\t11/10/2019 6:00:00 PM\tN9\tN9-0\n")
-    counts = convert([folder, earlier], tmp_path / "landing", spacing=timedelta(hours=1))
+    _, counts = convert([folder, earlier], tmp_path / "landing", spacing=timedelta(hours=1))
     assert counts["views of unknown news"] == 0
     assert [view for view in views(tmp_path / "landing") if view[0] == "U3"] == [
         ("U3", "2019-11-10T17:00:00Z", "A quieter engine"),
         ("U3", "2019-11-12T00:30:00Z", "A quieter engine"),
     ]
+
+
+def test_the_days_with_lines_are_told(folder, tmp_path):
+    with (folder / "behaviors.tsv").open("a") as file:
+        file.write("8\tU2\t11/15/2019 8:00:00 AM\t\tN1-1\n")
+    days, _ = convert([folder], tmp_path, spacing=None)
+    assert [day.isoformat() for day in days] == list(landed(tmp_path))
+    assert [day.day for day in days] == [11, 12, 15]
 
 
 def test_the_same_data_set_gives_the_same_bytes(folder, tmp_path):
