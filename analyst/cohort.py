@@ -10,16 +10,15 @@ from datetime import date
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from analyst.lake import OpenLake, open_lake
 from analyst.neighbors import Neighbor, told
 from analyst.search import nearest
 from analyst.telling import add_flags, grid, tell
 from analyst.titles import Mark, marks, recent_titles
-from analyst.vectors import Matrix, Vectors
+from analyst.vectors import Vectors, parts
 from contracts.errors import BadInput
-
-BLOCK_ROWS = 32_768
 
 
 @dataclass(frozen=True)
@@ -47,13 +46,13 @@ def cohort(
     everybody = lake.embeddings(model_id, as_of)
     rows = np.sort(everybody.rows(sorted(set(users))))
     members = everybody.at(rows)
-    centroid = members.units().mean(axis=0)
+    centroid = members.mean_direction()
     if not np.linalg.norm(centroid) > 1e-6:
         raise BadInput(
             f"the {len(members)} users cancel each other out: they have no direction in common"
         )
     cosines = cosine_to(everybody, centroid)
-    outside = nearest(everybody, centroid[None], k, leave_out=rows)
+    outside = nearest(everybody, centroid[None].astype(np.float32), k, leave_out=rows)
     titles = recent_titles(lake, everybody.at(np.sort(outside.rows[0])))
     others = np.delete(cosines, rows)
     return Cohort(
@@ -68,17 +67,16 @@ def cohort(
     )
 
 
-def cosine_to(vectors: Vectors, direction: Matrix) -> np.ndarray:
+def cosine_to(vectors: Vectors, direction: NDArray[np.float64]) -> NDArray[np.float64]:
     """(N,) float64 cosine of each user to `direction` (D,), in blocks."""
     unit = (direction / np.linalg.norm(direction)).astype(np.float32)
-    blocks = [
-        vectors.matrix[start : start + BLOCK_ROWS] @ unit
-        for start in range(0, len(vectors), BLOCK_ROWS)
-    ]
+    blocks = [vectors.matrix[part] @ unit for part in parts(len(vectors))]
     return np.clip(np.concatenate(blocks).astype(np.float64) / vectors.norms, -1, 1)
 
 
-def least_typical(members: Vectors, cosines: np.ndarray, limit: int = 3) -> list[tuple[str, float]]:
+def least_typical(
+    members: Vectors, cosines: NDArray[np.float64], limit: int = 3
+) -> list[tuple[str, float]]:
     order = np.argsort(np.round(cosines, 6), kind="stable")[:limit]
     return [(str(members.user_ids[row]), float(cosines[row])) for row in order]
 

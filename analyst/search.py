@@ -5,9 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analyst.vectors import Matrix, Vectors, lengths
+from analyst.vectors import Matrix, Vectors, lengths, parts
 
-BLOCK_ROWS = 32768  # of 256 floats: 32 MB, and as many scores a query
 # Single precision errs by less than this on unit vectors of 256 numbers (measured: 4e-7), so the
 # rows that near the k-th best are scored again in double precision, and only then ranked.
 NEAR = np.float32(4e-6)
@@ -51,14 +50,13 @@ def _near(
     """Each query with the rows that may be among its `k` nearest."""
     kept = [(np.empty(0, np.int64), np.empty(0, np.float32)) for _ in units]
     least = np.full(len(units), -np.inf, np.float32)  # what a row must score to be kept
-    for start in range(0, len(vectors) if k else 0, BLOCK_ROWS):
-        part = slice(start, start + BLOCK_ROWS)
+    for part in parts(len(vectors) if k else 0):
         scores = units @ vectors.matrix[part].T  # (Q, rows)
         scores /= vectors.norms[part]
         scores[:, ~allowed[part]] = -np.inf
         for query in np.flatnonzero(scores.max(axis=1) > least):
             better = np.flatnonzero(scores[query] > least[query])
-            rows = np.concatenate([kept[query][0], better + start])
+            rows = np.concatenate([kept[query][0], better + part.start])
             marks = np.concatenate([kept[query][1], scores[query, better]])
             if len(rows) > k:
                 least[query] = np.partition(marks, -k)[-k] - NEAR

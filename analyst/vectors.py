@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from contracts.errors import BadInput, MissingTable
 
 Matrix = NDArray[np.float32]
+BLOCK_ROWS = 32_768  # of 256 floats: 32 MB
 NAMED = 5  # users that an error names; it counts the rest
 
 
@@ -90,20 +91,36 @@ class Vectors(NDArrayOperatorsMixin):
             self.model_id, self.as_of, self.user_ids[rows], self.days[rows], self.matrix[rows]
         )
 
-    def aligned(self, other: "Vectors") -> tuple["Vectors", "Vectors"]:
-        """Both for the users who are in both, row beside row."""
+    def shared(self, other: "Vectors") -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The rows here and there, (M,) each, of the users who are in both."""
         must_share_a_space(self, other)
         _, mine, theirs = np.intersect1d(
             self.user_ids, other.user_ids, assume_unique=True, return_indices=True
         )
+        return mine, theirs
+
+    def aligned(self, other: "Vectors") -> tuple["Vectors", "Vectors"]:
+        """Both for the users who are in both, row beside row."""
+        mine, theirs = self.shared(other)
         return self.at(mine), other.at(theirs)
 
     def cosine(self, other: "Vectors") -> NDArray[np.float64]:
         """(M,) for each user who is in both, by user_id: 1 where the direction is the same."""
-        a, b = self.aligned(other)
-        dots = np.einsum("nd,nd->n", a.matrix, b.matrix, dtype=np.float64)
-        cosine: NDArray[np.float64] = dots / (a.norms.astype(np.float64) * b.norms)
+        mine, theirs = self.shared(other)
+        dots = np.empty(len(mine), np.float64)
+        for part in parts(len(mine)):
+            pair = self.matrix[mine[part]], other.matrix[theirs[part]]
+            dots[part] = np.einsum("nd,nd->n", *pair, dtype=np.float64)
+        cosine: NDArray[np.float64] = dots / (
+            self.norms[mine].astype(np.float64) * other.norms[theirs]
+        )
         return cosine.clip(-1, 1)
+
+    def mean_direction(self) -> NDArray[np.float64]:
+        """(D,) the mean of the unit vectors: a long vector counts no more than a short one."""
+        blocks = [self.matrix[part].T @ (1 / self.norms[part]) for part in parts(len(self))]
+        total: NDArray[np.float64] = np.sum(blocks, axis=0, dtype=np.float64)
+        return total / len(self)
 
     def units(self) -> Matrix:
         """(N, D) float32 of length 1."""
@@ -120,6 +137,11 @@ class Vectors(NDArrayOperatorsMixin):
     def __array_function__(self, function: Any, types: Any, args: Any, named: Any) -> Any:
         must_share_a_space(*_vectors_in((args, list(named.values()))))
         return function(*_plain(args), **{name: _plain(value) for name, value in named.items()})
+
+
+def parts(rows: int) -> Iterator[slice]:
+    """Slices of up to BLOCK_ROWS rows, so that no step holds a second copy of a matrix."""
+    return (slice(start, min(start + BLOCK_ROWS, rows)) for start in range(0, rows, BLOCK_ROWS))
 
 
 def lengths(matrix: Matrix) -> NDArray[np.float32]:

@@ -8,7 +8,8 @@ from small_lake import embedding, publish, views, write
 from analyst import Vectors, open_lake
 from analyst.cohort import cohort
 from analyst.neighbors import kept, neighbors
-from analyst.search import BLOCK_ROWS, nearest
+from analyst.search import nearest
+from analyst.vectors import BLOCK_ROWS
 from contracts.errors import BadInput, MissingTable
 from userbert.cli import main
 

@@ -26,6 +26,8 @@ COMMANDS = {
     "sql": Command("analyst.sql", "a SELECT over the lake's tables, by DuckDB"),
     "neighbors": Command("analyst.neighbors", "the users nearest to one, and what they viewed"),
     "cohort": Command("analyst.cohort", "what some users have in common, and who is near them"),
+    "drift": Command("analyst.drift", "how far users moved from one day to another"),
+    "export": Command("analyst.export", "the vectors of a day as Parquet, CSV or NumPy"),
     "airflow": Command("userbert.airflow", "Airflow with this project's DAGs and its UI"),
     "logs demo": Command("landing.completejourney", "real purchase logs as landing files"),
     "logs mind": Command("landing.mind", "a MIND data set as landing files"),

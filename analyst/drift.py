@@ -1,0 +1,221 @@
+"""How far users have moved from one day to another, under one model.
+
+userbert drift --from 2017-06-01 --to 2017-06-28 [--picture drift.svg]
+
+Each user counts with the newest vector of the day or earlier. Users move one by one (cosine
+distance), and the whole population may move: that is measured as an energy distance, and judged
+against the same vectors with their days exchanged by lot.
+"""
+
+import argparse
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.table import Table as Grid
+
+from analyst.lake import OpenLake, open_lake
+from analyst.picture import draw
+from analyst.telling import add_flags, grid, tell
+from analyst.vectors import Vectors
+from contracts.errors import BadInput
+
+QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9, 0.99)
+SAMPLED_USERS = 1500  # for the population's distance: at most 3,000 vectors, 36 MB of distances
+EXCHANGES = 400  # so that a p below 0.0025 cannot be told
+SEED = 20210  # of the sample and of the exchanges: equal vectors, equal answer
+
+
+@dataclass(frozen=True)
+class Moves:
+    """Cosine distances, 0 where the direction is the same and 2 where it is opposite."""
+
+    users: int
+    mean: float
+    quantiles: dict[str, float]
+
+
+@dataclass(frozen=True)
+class PopulationDrift:
+    energy_distance: float  # between the days' unit vectors (Szekely & Rizzo 2013); 0 when equal
+    by_lot_median: float  # of the same vectors with their days exchanged by lot
+    by_lot_95: float  # 95 of 100 exchanges stay below
+    p: float  # share of exchanges that reach the distance, the days as they are among them
+    users: int  # sampled
+
+
+@dataclass(frozen=True)
+class Drift:
+    model_id: str
+    from_day: date
+    to_day: date
+    users_from: int
+    users_to: int
+    in_both: int
+    embedded_anew: int  # of those in both: with a vector made after from_day
+    moves: Moves | None  # of those embedded anew; the others have not moved at all
+    moved_most: list[tuple[str, float]]  # user and distance, ties by user
+    mean_shift: float  # distance between the days' mean unit vectors
+    mean_cosine: float  # between the days' mean vectors
+    population: PopulationDrift
+
+
+def drift(
+    lake: OpenLake, from_day: date, to_day: date, k: int = 10, model_id: str | None = None
+) -> Drift:
+    if from_day >= to_day:
+        raise BadInput(f"--from {from_day} must be before --to {to_day}")
+    old, new = lake.embeddings(model_id, from_day), lake.embeddings(model_id, to_day)
+    in_old, in_new = old.shared(new)
+    anew = old.days[in_old] != new.days[in_new]
+    distances = 1 - old.cosine(new)[anew]
+    means = [old.mean_direction(), new.mean_direction()]
+    return Drift(
+        old.model_id,
+        from_day,
+        to_day,
+        len(old),
+        len(new),
+        len(in_old),
+        int(anew.sum()),
+        moves(distances),
+        moved_most(old.user_ids[in_old[anew]], distances, k),
+        float(np.linalg.norm(means[1] - means[0])),
+        float(means[0] @ means[1] / np.prod([np.linalg.norm(mean) for mean in means])),
+        population_drift(old, new),
+    )
+
+
+def moves(distances: NDArray[np.float64]) -> Moves | None:
+    if not len(distances):
+        return None
+    values = np.quantile(distances, QUANTILES).tolist()
+    quantiles = {f"{q:g}": value for q, value in zip(QUANTILES, values, strict=True)}
+    return Moves(len(distances), float(distances.mean()), quantiles)
+
+
+def moved_most(
+    users: NDArray[np.str_], distances: NDArray[np.float64], k: int
+) -> list[tuple[str, float]]:
+    order = np.argsort(-np.round(distances, 9), kind="stable")[:k]
+    return [(str(users[row]), float(distances[row])) for row in order]
+
+
+def population_drift(old: Vectors, new: Vectors) -> PopulationDrift:
+    """The energy distance between two days, and how often lot alone makes as large a one.
+
+    Lot exchanges the two days of a user who is in both, and moves the others as they fall, so
+    that the null keeps what a population of the same people has in common.
+    """
+    users = sampled(np.union1d(old.user_ids, new.user_ids))
+    owners, units, sides = [], [], []
+    for side, vectors in ((1.0, old), (-1.0, new)):
+        _, rows, owner = np.intersect1d(
+            vectors.user_ids, users, assume_unique=True, return_indices=True
+        )
+        owners.append(owner)
+        units.append(vectors.at(rows).units())
+        sides.append(np.full(len(rows), side))
+    distances = euclidean(np.concatenate(units))
+    exchanged = exchange(np.concatenate(owners), np.concatenate(sides))
+    values = energy(distances, exchanged)
+    lots = values[1:]
+    return PopulationDrift(
+        float(values[0]),
+        float(np.median(lots)),
+        float(np.quantile(lots, 0.95)),
+        float(np.mean(values >= values[0] - 1e-12)),
+        len(users),
+    )
+
+
+def sampled(users: NDArray[np.str_]) -> NDArray[np.str_]:
+    if len(users) <= SAMPLED_USERS:
+        return users
+    rows = np.random.default_rng(SEED).choice(len(users), SAMPLED_USERS, replace=False)
+    return users[np.sort(rows)]
+
+
+def exchange(owners: NDArray[np.int64], sides: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(EXCHANGES + 1, n) sides, 1 or -1: first as they are, then by lot.
+
+    Of a user with two vectors the sides are turned together or not at all; the sides of users
+    with one vector are shuffled among themselves.
+    """
+    generator = np.random.default_rng(SEED)
+    single = np.flatnonzero(np.bincount(owners)[owners] == 1)
+    exchanged = np.tile(sides, (EXCHANGES + 1, 1))
+    turns = generator.choice([1.0, -1.0], (EXCHANGES, int(owners.max()) + 1))
+    exchanged[1:] *= turns[:, owners]
+    exchanged[1:, single] = generator.permuted(np.tile(sides[single], (EXCHANGES, 1)), axis=1)
+    return exchanged
+
+
+def energy(distances: NDArray[np.float64], sides: NDArray[np.float64]) -> NDArray[np.float64]:
+    """2 E|X - Y| - E|X - X'| - E|Y - Y'| for each row of sides, where X has 1 and Y -1."""
+    weights = sides / np.where(
+        sides > 0, (sides > 0).sum(1, keepdims=True), (sides < 0).sum(1, keepdims=True)
+    )
+    values: NDArray[np.float64] = -((weights @ distances) * weights).sum(axis=1)
+    return values
+
+
+def euclidean(units: NDArray[np.float32]) -> NDArray[np.float64]:
+    """(n, n) distances between unit vectors."""
+    exact = units.astype(np.float64)
+    distances: NDArray[np.float64] = np.sqrt(np.maximum(2 - 2 * exact @ exact.T, 0))
+    return distances
+
+
+def arg_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    day = date.fromisoformat
+    parser.add_argument("--from", dest="from_day", type=day, required=True, help="UTC day")
+    parser.add_argument("--to", dest="to_day", type=day, required=True, help="a later UTC day")
+    parser.add_argument("-k", type=int, default=10, help="how many users to name (default: 10)")
+    parser.add_argument(
+        "--picture",
+        type=Path,
+        metavar="FILE.svg",
+        help="draw the users of both days, and the moves",
+    )
+    return add_flags(parser, as_of=False)
+
+
+def main(
+    from_day: date, to_day: date, k: int, picture: Path | None, model: str | None, json: bool
+) -> None:
+    lake = open_lake()
+    found = drift(lake, from_day, to_day, k, model)
+    if picture is not None:
+        draw(picture, lake.embeddings(model, from_day), lake.embeddings(model, to_day))
+    tell(found, json, *grids(found))
+
+
+def grids(found: Drift) -> tuple[Grid, Grid]:
+    drifted = found.population
+    facts: list[tuple[str, object]] = [
+        (f"users with a vector as of {found.from_day}", found.users_from),
+        (f"users with a vector as of {found.to_day}", found.users_to),
+        ("in both", f"{found.in_both:,} ({_share(found.in_both, found.users_from)} of the first)"),
+        ("of them embedded anew", found.embedded_anew),
+        ("distance between the days' means", found.mean_shift),
+        ("cosine between the days' means", found.mean_cosine),
+        ("population drift (energy distance)", drifted.energy_distance),
+        ("  by lot: median, 95 %", f"{drifted.by_lot_median:.4f}, {drifted.by_lot_95:.4f}"),
+        ("  p", drifted.p),
+    ]
+    if found.moves:
+        facts.append(("cosine distance of those embedded anew: mean", found.moves.mean))
+        facts += [(f"  quantile {q}", value) for q, value in found.moves.quantiles.items()]
+    title = f"drift from {found.from_day} to {found.to_day} under {found.model_id}"
+    most = grid("moved most", found.moved_most, "user", "#cosine distance")
+    return grid(title, facts, "what", "#value"), most
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part / whole:.1%}"

@@ -1,0 +1,169 @@
+"""The vectors of a day as one file: Parquet, CSV or NumPy.
+
+userbert export --as-of 2017-06-28 --format parquet --out vectors.parquet [--fp16]
+
+The file says which model and day it is of and how many rows it has: in Parquet's key-value
+metadata, in `metadata` of an npz, in the first line of a CSV (`pandas.read_csv(F, skiprows=1)`).
+It is there whole, or not there.
+"""
+
+import argparse
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from analyst.lake import open_lake
+from analyst.vectors import Vectors, parts
+from contracts.errors import BadInput
+from contracts.provenance import code_version
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What a file says of itself."""
+
+    model_id: str
+    as_of: str
+    rows: int
+    width: int
+    dtype: str
+    table: str
+    table_version: int
+    code: str
+
+    def text(self) -> dict[str, str]:
+        return {f"userbert.{name}": str(value) for name, value in asdict(self).items()}
+
+
+def export(vectors: Vectors, path: Path, format: str, metadata: Metadata) -> None:
+    """Write `path` in one rename. Rows go by user_id: equal vectors, equal bytes."""
+    if format not in WRITERS:
+        raise BadInput(f"--format {format}: say one of {', '.join(WRITERS)}")
+    if metadata.dtype == "float16":
+        must_fit_in_half(vectors)
+    with in_one_rename(path) as partial:
+        WRITERS[format](vectors, partial, metadata)
+
+
+def must_fit_in_half(vectors: Vectors) -> None:
+    largest = max((float(np.abs(block).max()) for _, block in blocks(vectors)), default=0.0)
+    if largest > float(np.finfo(np.float16).max):
+        raise BadInput(f"--fp16 holds no number above 65504, and the vectors have {largest:.6g}")
+
+
+def write_parquet(vectors: Vectors, path: Path, metadata: Metadata) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    number: Any = pa.float16() if metadata.dtype == "float16" else pa.float32()
+    fields: list[Any] = [
+        pa.field("user_id", pa.string(), False),
+        pa.field("as_of", pa.date32(), False),
+        pa.field("embedding", pa.list_(number), False),
+    ]
+    schema = pa.schema(fields).with_metadata({**metadata.text()})
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        for rows, block in blocks(vectors):
+            flat: Any = pa.array(block.ravel().astype(metadata.dtype))
+            starts: Any = np.arange(0, block.size + 1, block.shape[1], dtype=np.int32)
+            columns: list[Any] = [
+                pa.array(vectors.user_ids[rows].tolist(), pa.string()),
+                pa.array(vectors.days[rows]),
+                pa.ListArray.from_arrays(pa.array(starts), flat),
+            ]
+            writer.write_table(pa.table(columns, schema=schema))
+
+
+def write_csv(vectors: Vectors, path: Path, metadata: Metadata) -> None:
+    import pandas as pd
+
+    told = " ".join(f"{name}={value}" for name, value in asdict(metadata).items())
+    names = [f"e{place}" for place in range(metadata.width)]
+    with path.open("w", encoding="utf-8", newline="") as file:
+        file.write(f"# userbert {told}\n")
+        for rows, block in blocks(vectors):
+            frame = pd.DataFrame(block.astype(metadata.dtype), columns=names)
+            frame.insert(0, "as_of", vectors.days[rows].astype(str))
+            frame.insert(0, "user_id", vectors.user_ids[rows])
+            frame.to_csv(file, index=False, header=rows.start == 0)
+
+
+def write_npz(vectors: Vectors, path: Path, metadata: Metadata) -> None:
+    """`user_ids` (N,) text, `as_of` (N,) days, `embeddings` (N, D), `metadata` as JSON."""
+    with path.open("wb") as file:
+        np.savez(
+            file,
+            user_ids=vectors.user_ids,
+            as_of=vectors.days,
+            embeddings=vectors.matrix.astype(metadata.dtype, copy=False),
+            metadata=np.array(json.dumps(asdict(metadata), sort_keys=True)),
+        )
+
+
+WRITERS: dict[str, Callable[[Vectors, Path, Metadata], None]] = {
+    "parquet": write_parquet,
+    "csv": write_csv,
+    "npz": write_npz,
+}
+
+
+def blocks(vectors: Vectors) -> Iterator[tuple[slice, Any]]:
+    for rows in parts(len(vectors)):
+        yield rows, vectors.matrix[rows]
+
+
+@contextmanager
+def in_one_rename(path: Path) -> Iterator[Path]:
+    """A file beside `path` to write to, which takes its place when all went well."""
+    if not path.parent.is_dir():
+        raise BadInput(f"--out {path}: there is no folder {path.parent}")
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    os.close(handle)
+    partial = Path(name)
+    try:
+        yield partial
+        partial.chmod(0o644)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def arg_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--as-of", type=date.fromisoformat, help="UTC day, YYYY-MM-DD (default: the newest)"
+    )
+    parser.add_argument("--model", help="a model_id (default: the champion)")
+    parser.add_argument("--format", choices=WRITERS, default="parquet")
+    parser.add_argument("--fp16", action="store_true", help="half precision: half the size")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE")
+    return parser
+
+
+def main(as_of: date | None, model: str | None, format: str, fp16: bool, out: Path) -> None:
+    found = open_lake().snapshot(model, as_of)
+    vectors = found.vectors
+    metadata = Metadata(
+        vectors.model_id,
+        str(vectors.as_of),
+        len(vectors),
+        vectors.matrix.shape[1],
+        "float16" if fp16 else "float32",
+        found.table,
+        found.version,
+        code_version(),
+    )
+    export(vectors, out, format, metadata)
+    told = f"{out}: {len(vectors):,} vectors of {vectors.model_id} as of {vectors.as_of}"
+    Console().print(f"{told}, {out.stat().st_size / 1e6:,.1f} MB", highlight=False, soft_wrap=True)
