@@ -119,9 +119,8 @@ def main(
     tell(
         found,
         json,
-        grid(title, near, "user", "#cosine", "vector of", "viewed lately"),
-        grid(
-            "titles that mark the cohort, against everybody else with a vector",
-            marked, "title", "#viewed inside", "#outside", "#log-odds", "#z",
-        ),
-    )  # fmt: skip
+        title,
+        grid(near, "user", "#cosine", "vector of", "viewed lately"),
+        "titles that mark the cohort, against everybody else with a vector",
+        grid(marked, "title", "#viewed inside", "#outside", "#log-odds", "#z"),
+    )

@@ -193,10 +193,10 @@ def main(
     found = drift(lake, from_day, to_day, k, model)
     if picture is not None:
         draw(picture, lake.embeddings(model, from_day), lake.embeddings(model, to_day))
-    tell(found, json, *grids(found))
+    tell(found, json, *in_words(found))
 
 
-def grids(found: Drift) -> tuple[Grid, Grid]:
+def in_words(found: Drift) -> tuple[str | Grid, ...]:
     drifted = found.population
     facts: list[tuple[str, object]] = [
         (f"users with a vector as of {found.from_day}", found.users_from),
@@ -213,8 +213,8 @@ def grids(found: Drift) -> tuple[Grid, Grid]:
         facts.append(("cosine distance of those embedded anew: mean", found.moves.mean))
         facts += [(f"  quantile {q}", value) for q, value in found.moves.quantiles.items()]
     title = f"drift from {found.from_day} to {found.to_day} under {found.model_id}"
-    most = grid("moved most", found.moved_most, "user", "#cosine distance")
-    return grid(title, facts, "what", "#value"), most
+    most = grid(found.moved_most, "user", "#cosine distance")
+    return title, grid(facts, "what", "#value"), "moved most", most
 
 
 def _share(part: int, whole: int) -> str:

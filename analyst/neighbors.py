@@ -106,4 +106,4 @@ def main(user: str, k: int, as_of: date | None, model: str | None, json: bool) -
         f"nearest to {user} of {found.searched:,} users, {found.model_id} as of {found.as_of}"
         f"\n{user} viewed lately: {' · '.join(found.recent_titles) or 'no titles known'}"
     )
-    tell(found, json, grid(title, rows, "user", "#cosine", "vector of", "viewed lately"))
+    tell(found, json, title, grid(rows, "user", "#cosine", "vector of", "viewed lately"))

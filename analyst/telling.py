@@ -24,9 +24,9 @@ def add_flags(parser: argparse.ArgumentParser, *, as_of: bool = True) -> argpars
     return parser
 
 
-def grid(title: str, rows: Iterable[Any], *columns: str) -> Grid:
+def grid(rows: Iterable[Any], *columns: str) -> Grid:
     """A table; a column whose name begins with `#` holds numbers."""
-    table = Grid(title=title, title_justify="left")
+    table = Grid()
     for name in columns:
         table.add_column(name.lstrip("#"), justify="right" if name.startswith("#") else "left")
     for row in rows:
@@ -44,14 +44,15 @@ def shown(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def tell(answer: Any, as_json: bool, *grids: Grid) -> None:
-    """Print `answer`, a dataclass: itself as JSON, or its `grids`."""
+def tell(answer: Any, as_json: bool, *parts: str | Grid) -> None:
+    """Print `answer`, a dataclass: itself as JSON, or the lines and grids that tell it."""
     if as_json:
         print(json.dumps(asdict(answer), indent=2, default=_plain, ensure_ascii=False))  # noqa: T201
         return
     console = Console()
-    for each in grids:
-        console.print(each)
+    for part in parts:
+        told = Text(part) if isinstance(part, str) else part
+        console.print(told, soft_wrap=isinstance(part, str))
 
 
 def _plain(value: object) -> object:
