@@ -115,16 +115,13 @@ class Generator:
 
     def write_days(self, workers: int) -> Iterator[tuple[date, dict[str, int], Ints]]:
         """Every day and block, in order, `workers` at a time; which do not change the bytes."""
-        places = [(day, block) for day in self.settings.every_day for block, _ in self.numbered]
+        blocks = range(self.settings.world.num_blocks)
+        places = [(day, block) for day in self.settings.every_day for block in blocks]
         pool = ThreadPoolExecutor(workers)
         try:
             yield from pool.map(self.write_day, places)
         finally:
             pool.shutdown(cancel_futures=True)
-
-    @property
-    def numbered(self) -> list[tuple[int, Users]]:
-        return list(enumerate(self.blocks))
 
 
 def generate(settings: Settings, root: Path, workers: int = 2) -> dict[str, object]:
