@@ -45,6 +45,7 @@ setup(
                 "analyst",
                 "contracts",
                 "expectations",
+                "experiments",
                 "feature_store",
                 "landing",
                 "model",
