@@ -68,8 +68,8 @@ class Convolution(nn.Module):
 def convolve(taps: Tensor, index: Tensor, layout: Layout, window: int) -> Tensor:
     """Add up what each row's neighbors, and the row itself, say of it.
 
-    taps (U, w D): for each row of a table what it adds to the states `w // 2` before it to
-    `w // 2` after it; row 0 is zero and stands beyond the ends. index (R,) into the table.
+    taps (U, w D): for each row of a table what it adds to the state `w // 2` after it, and so on to
+    the state `w // 2` before it; row 0 is zero, for beyond the ends. index (R,) into the table.
     """
     around = layout.neighbors(index, window, nothing=0)  # (R, w)
     offsets = torch.arange(window, device=index.device)

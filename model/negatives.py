@@ -196,9 +196,9 @@ class SequencePool:
 
     @classmethod
     def whole(cls, corpus: Corpus, rows: NDArray[np.integer]) -> "SequencePool":
-        rows = rows.astype(np.int64)
-        lengths = corpus.sequences.offsets[rows + 1] - corpus.sequences.offsets[rows]
-        return cls(rows, np.zeros_like(rows), lengths)
+        places = rows.astype(np.int64)
+        lengths = corpus.sequences.offsets[places + 1] - corpus.sequences.offsets[places]
+        return cls(places, np.zeros_like(places), lengths)
 
 
 def allowed_sequences(corpus: Corpus, early: SequencePool, pool: SequencePool) -> NDArray[np.bool_]:

@@ -1,0 +1,233 @@
+"""The paper's model and losses as its authors' readers would write them: padded, plain and slow.
+
+Nothing here is shared with `model/`: titles are padded to 30 words and users to 100 behaviors with
+masks, every occurrence of a title is encoded, and each loss is a loop or a softmax over what the
+equations say. Tests hold the quick implementation against it; `benchmarks/pretrain_step.py` times it.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class PlainAttention(nn.Module):
+    """Attentive pooling of padded rows."""
+
+    def __init__(self, width, query_width):
+        super().__init__()
+        self.key = nn.Linear(width, query_width)
+        self.query = nn.Linear(query_width, 1, bias=False)
+
+    def forward(self, states, real):  # (n, L, D), (n, L)
+        scores = self.query(torch.tanh(self.key(states))).squeeze(-1)
+        weights = torch.softmax(scores.masked_fill(~real, -1e30), dim=-1)
+        return (weights.unsqueeze(-1) * states).sum(1)
+
+
+class PlainSelfAttention(nn.Module):
+    def __init__(self, width_in, width, heads):
+        super().__init__()
+        self.heads, self.width = heads, width
+        self.projection = nn.Linear(width_in, 3 * width)
+
+    def forward(self, rows, real):  # (n, L, C), (n, L)
+        n, length, _ = rows.shape
+        query, key, value = (
+            part.view(n, length, self.heads, -1).transpose(1, 2)
+            for part in self.projection(rows).split(self.width, dim=-1)
+        )
+        scores = query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1])
+        weights = torch.softmax(scores.masked_fill(~real[:, None, None, :], -1e30), dim=-1)
+        return (weights @ value).transpose(1, 2).reshape(n, length, self.width)
+
+
+class PlainConvolution(nn.Module):
+    def __init__(self, width_in, width, window):
+        super().__init__()
+        self.conv = nn.Conv1d(width_in, width, window, padding=window // 2)
+
+    def forward(self, rows, real):
+        rows = rows * real.unsqueeze(-1)  # padding is zero, as at the ends
+        return torch.relu(self.conv(rows.transpose(1, 2)).transpose(1, 2))
+
+
+class PlainRecurrence(nn.Module):
+    """Padding comes after the real behaviors, so it cannot reach back to them."""
+
+    def __init__(self, kind, width):
+        super().__init__()
+        self.cell = {"gru": nn.GRU, "lstm": nn.LSTM}[kind](width, width, batch_first=True)
+
+    def forward(self, rows, real):
+        return self.cell(rows)[0]
+
+
+class PlainUserModel(nn.Module):
+    """Padded words or ids to titles, padded titles to users."""
+
+    def __init__(self, config, num_words, num_titles=0):
+        super().__init__()
+        self.config = config
+        width = config.width
+        if config.behavior_encoder == "id":
+            self.titles = nn.Embedding(num_titles + 1, width)
+        else:
+            self.words = nn.Embedding(num_words, config.word_width, padding_idx=0)
+            self.title_pooling = PlainAttention(width, config.query_width)
+            self.title_states = (
+                PlainConvolution(config.word_width, width, config.window)
+                if config.behavior_encoder == "cnn"
+                else PlainSelfAttention(config.word_width, width, config.heads)
+            )
+        self.mask = nn.Parameter(torch.empty(width))
+        self.position = nn.Parameter(torch.empty(config.max_views, width))
+        self.context = {
+            "self_attention": lambda: PlainSelfAttention(width, width, config.heads),
+            "cnn": lambda: PlainConvolution(width, width, config.window),
+        }.get(
+            config.context_encoder, lambda: PlainRecurrence(config.context_encoder, width)
+        )()
+        self.pooling = PlainAttention(width, config.query_width)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def encode_titles(self, words: Tensor) -> Tensor:
+        """(n, 30) word ids, 0 after the end, to (n, D); for `id` (n, 1) rows + 1."""
+        if self.config.behavior_encoder == "id":
+            return self.titles(words[:, 0])
+        real = words > 0
+        return self.title_pooling(self.title_states(self.words(words), real), real)
+
+    def encode_users(self, behaviors: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
+        """(n, L, D) title vectors, (n, L) bool, to states (n, L, D) and users (n, D)."""
+        behaviors = self.dropout(behaviors + self.position[: behaviors.shape[1]])
+        states = self.dropout(self.context(behaviors, real))
+        return states, self._aggregate(states, real)
+
+    def _aggregate(self, states, real):
+        kind = self.config.aggregator
+        if kind == "attentive":
+            return self.pooling(states, real)
+        if kind == "max":
+            return states.masked_fill(~real.unsqueeze(-1), float("-inf")).max(1).values
+        if kind == "average":
+            return (states * real.unsqueeze(-1)).sum(1) / real.sum(1, keepdim=True)
+        return states[torch.arange(len(states)), real.sum(1) - 1]
+
+    @torch.no_grad()
+    def copy(self, model):
+        """Take the weights of a `UserModel`."""
+        for name, values in plain_names(model.config, dict(model.named_parameters())).items():
+            self.get_parameter(name).copy_(values)
+        return self
+
+
+def plain_names(config, tensors):
+    """The tensors of a `UserModel`, weights or gradients, by the names they have here."""
+    named = {}
+    for name, tensor in tensors.items():
+        if tensor is None:
+            continue
+        name = name.replace("behavior.words", "words").replace("behavior.titles", "titles")
+        name = name.replace("behavior.pooling", "title_pooling").replace("behavior.", "title_states.")
+        name = name.replace("aggregator.", "pooling.")
+        if name.endswith("taps.weight"):  # (w D, C): one linear map a place of the window
+            taps = tensor.view(config.window, config.width, -1)
+            tensor, name = taps.permute(1, 2, 0), name.replace("taps.weight", "conv.weight")
+        elif name in {"title_states.bias", "context.bias"}:
+            name = name.replace("bias", "conv.bias")
+        named[name] = tensor
+    return named
+
+
+def pad_words(corpus, titles, config):
+    """(...,) titles to (..., 30) word ids; of no title (-1) all padding."""
+    titles = torch.as_tensor(titles)
+    width = 1 if config.behavior_encoder == "id" else config.max_words
+    words = torch.zeros(titles.numel(), width, dtype=torch.int64)
+    for row, title in enumerate(titles.flatten().tolist()):
+        if title >= 0 and config.behavior_encoder == "id":
+            words[row, 0] = title + 1
+        elif title >= 0:
+            own = torch.as_tensor(corpus.title_words[title].astype("int64"))
+            words[row, : len(own)] = own
+    return words.view(*titles.shape, width)
+
+
+def pad_sequences(sequences, length):
+    """A list of title lists to (n, length) titles, -1 after the end."""
+    padded = torch.full((len(sequences), length), -1)
+    for row, titles in enumerate(sequences):
+        padded[row, : len(titles)] = torch.as_tensor(list(titles))
+    return padded
+
+
+def cross_entropies(queries, candidates, missing):
+    """(n, D), (n, 1 + K, D), (n, K) bool to (n,): equations 1 and 2, a target each."""
+    scores = torch.bmm(candidates, queries.unsqueeze(-1)).squeeze(-1)
+    exponentials = torch.exp(scores - scores.max(1, keepdim=True).values.detach())
+    present = torch.cat([torch.ones_like(missing[:, :1]), ~missing], dim=1)
+    return -torch.log(exponentials[:, 0] / (exponentials * present).sum(1))
+
+
+def view_cross_entropies(users):
+    """(2 B, D), two views of a user side by side, to (2 B,)."""
+    losses = []
+    for i in range(len(users)):
+        others = [j for j in range(len(users)) if j != i]
+        scores = torch.stack([users[i] @ users[j] for j in others])
+        losses.append(-torch.log_softmax(scores, dim=0)[others.index(i ^ 1)])
+    return torch.stack(losses)
+
+
+class PlainEncoder:
+    """Encodes what a step names, padded, every occurrence of a title for itself."""
+
+    def __init__(self, model, corpus):
+        self.model, self.corpus, self.config = model, corpus, model.config
+
+    def titles(self, titles):
+        words = pad_words(self.corpus, titles, self.config)
+        return self.model.encode_titles(words.flatten(0, -2)).view(*words.shape[:-1], -1)
+
+    def sequences(self, sequences, hidden=None):
+        """Title lists, and the places hidden in each, to states (n, L, D) and users (n, D)."""
+        padded = pad_sequences(sequences, self.config.max_views)
+        behaviors = self.titles(padded).clone()
+        for row, places in enumerate(hidden or []):
+            behaviors[row, places] = self.model.mask
+        return self.model.encode_users(behaviors, padded >= 0)
+
+
+def masked_losses(encoder, sequences, hidden, wrong, from_user=False):
+    """Equation 1. hidden: places of each sequence; wrong: K titles or -1 for each of them."""
+    states, users = encoder.sequences(sequences, hidden)
+    rows = [(row, place) for row, places in enumerate(hidden) for place in places]
+    queries = torch.stack([users[row] if from_user else states[row, place] for row, place in rows])
+    targets = [[sequences[row][place]] for row, place in rows]
+    return _behavior_losses(encoder, queries, targets, wrong)
+
+
+def next_losses(encoder, sequences, coming, wrong):
+    """PTUM's next behaviors. coming: the titles to be found of each sequence."""
+    users = encoder.sequences(sequences)[1]
+    queries = torch.stack([users[row] for row, titles in enumerate(coming) for _ in titles])
+    return _behavior_losses(encoder, queries, [[title] for row in coming for title in row], wrong)
+
+
+def _behavior_losses(encoder, queries, targets, wrong):
+    wrong = torch.as_tensor(wrong)
+    candidates = encoder.titles(torch.cat([torch.as_tensor(targets), wrong], dim=1))
+    return cross_entropies(queries, candidates, wrong < 0)
+
+
+def matching_losses(encoder, early, late, wrong):
+    """Equation 2. wrong: P title lists, or None, for each pair."""
+    users, right = encoder.sequences(early)[1], encoder.sequences(late)[1]
+    missing = torch.tensor([[each is None for each in row] for row in wrong])
+    stand_in = [early[0] if each is None else each for row in wrong for each in row]
+    others = encoder.sequences(stand_in)[1].view(*missing.shape, -1)
+    return cross_entropies(users, torch.cat([right[:, None], others], dim=1), missing)
+
+
