@@ -83,6 +83,12 @@ def training_input(
     return load(folder)
 
 
+def newest_versions(lake: str) -> dict[str, int]:
+    """The tables that training reads, at their newest Delta versions."""
+    sources = (Source.open(lake, table, None) for table in (SEQUENCE_PAIRS, TITLES))
+    return {source.table.name: source.delta.version() for source in sources}
+
+
 @dataclass(frozen=True)
 class Layout:
     """Where each pair's sequences lie. Rows of `pairs` are in the order of the corpus."""

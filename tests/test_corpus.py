@@ -3,9 +3,11 @@ from datetime import UTC, date, datetime, timedelta
 import numpy as np
 import pyarrow as pa
 import pytest
-from deltalake import DeltaTable, write_deltalake
+from deltalake import DeltaTable
+from small_lake import write
 
 from contracts.errors import BadInput, MissingTable
+from contracts.places import Places
 from model import arrays, source
 from model.arrays import training_input
 from model.corpus import is_held_out
@@ -40,29 +42,12 @@ def pair(user, pair_id, a, b, a_hour=0, b_hour=10, as_of=DAY):
     }
 
 
-TIMES = pa.list_(pa.timestamp("us", "UTC"))
-PAIRS_SCHEMA = pa.schema(
-    [
-        ("as_of", pa.date32()),
-        ("user_id", pa.string()),
-        ("pair_id", pa.int32()),
-        ("a_title_ids", pa.list_(pa.int64())),
-        ("a_event_times", TIMES),
-        ("b_title_ids", pa.list_(pa.int64())),
-        ("b_event_times", TIMES),
-    ]
-)
+def write_pairs(places, rows):
+    write(places, "sequence_pairs", rows)
 
 
-def write_pairs(lake, rows):
-    table = pa.Table.from_pylist(rows, schema=PAIRS_SCHEMA)
-    write_deltalake(f"{lake}/sequence_pairs", table, partition_by=["as_of"], mode="append")
-
-
-def write_titles(lake, titles=TITLES):
-    schema = pa.schema([("title_id", pa.int64()), ("words", pa.list_(pa.string()))])
-    rows = [{"title_id": title, "words": words} for title, words in titles.items()]
-    write_deltalake(f"{lake}/titles", pa.Table.from_pylist(rows, schema=schema), mode="append")
+def write_titles(places, titles=TITLES):
+    write(places, "titles", [{"title_id": id_, "words": words} for id_, words in titles.items()])
 
 
 def make(places, **settings):
@@ -91,8 +76,8 @@ def told(made):
 
 
 def test_the_arrays_hold_what_the_tables_hold(places):
-    write_titles(places.lake)
-    write_pairs(places.lake, [pair("u", 0, [70, -5, 70], [12])])
+    write_titles(places)
+    write_pairs(places, [pair("u", 0, [70, -5, 70], [12])])
     made = make(places)
     corpus = made.corpus
     assert corpus.title_ids.tolist() == [-5, 12, 70]
@@ -114,14 +99,14 @@ def test_the_arrays_hold_what_the_tables_hold(places):
 
 
 def test_the_vocabulary_is_of_the_pairs_titles_alone(places):
-    write_titles(places.lake)
-    write_pairs(places.lake, [pair("u", 0, [70], [-5])])
-    write_pairs(places.lake, [pair("u", 0, [12], [12], as_of=date(2020, 2, 1))])
+    write_titles(places)
+    write_pairs(places, [pair("u", 0, [70], [-5])])
+    write_pairs(places, [pair("u", 0, [12], [12], as_of=date(2020, 2, 1))])
     assert make(places).vocabulary.words == ("red", "hat", "shoes")
 
 
 def test_a_sequence_that_two_pairs_share_is_stored_once(places):
-    write_titles(places.lake)
+    write_titles(places)
     chain = [
         pair("u", 0, [70], [12, 12], a_hour=0, b_hour=5),
         pair("u", 1, [12, 12], [-5], a_hour=5, b_hour=9),
@@ -129,7 +114,7 @@ def test_a_sequence_that_two_pairs_share_is_stored_once(places):
             "u", 2, [-5, 70], [12], a_hour=9, b_hour=20
         ),  # begins as the B before it, but is longer
     ]
-    write_pairs(places.lake, chain[::-1])
+    write_pairs(places, chain[::-1])
     corpus = make(places).corpus
     assert corpus.pairs.tolist() == [[0, 1], [1, 2], [3, 4]]
     assert corpus.sequences.lengths().tolist() == [1, 2, 1, 2, 1]
@@ -138,8 +123,8 @@ def test_a_sequence_that_two_pairs_share_is_stored_once(places):
 
 def test_held_out_users_come_last_and_their_views_are_no_behaviors(places):
     (held_out,), (seen,) = held_out_names(1)
-    write_titles(places.lake)
-    write_pairs(places.lake, [pair(held_out, 0, [70], [70]), pair(seen, 0, [12], [-5])])
+    write_titles(places)
+    write_pairs(places, [pair(held_out, 0, [70], [70]), pair(seen, 0, [12], [-5])])
     made = make(places)
     assert [[t.tolist() for t in sides] for sides in told(made)] == [[[12], [-5]], [[70], [70]]]
     assert made.training_pairs.tolist() == [0]
@@ -154,8 +139,8 @@ def test_about_a_tenth_of_users_is_held_out():
 
 
 def test_titles_that_the_encoder_cannot_tell_apart_are_identical(places):
-    write_titles(places.lake)
-    write_pairs(places.lake, [pair("u", 0, [12, 13], [70])])
+    write_titles(places)
+    write_pairs(places, [pair("u", 0, [12, 13], [70])])
     whole = make(places).corpus.title_identity
     assert whole[0] != whole[1]
     cut = make(places, max_words=2).corpus.title_identity
@@ -163,16 +148,16 @@ def test_titles_that_the_encoder_cannot_tell_apart_are_identical(places):
 
 
 def test_unknown_words_make_titles_identical(places):
-    write_titles(places.lake, {1: ["red", "a"], 2: ["red", "b"]})
-    write_pairs(places.lake, [pair("u", 0, [1], [2])])
+    write_titles(places, {1: ["red", "a"], 2: ["red", "b"]})
+    write_pairs(places, [pair("u", 0, [1], [2])])
     made = make(places, min_count=2)
     assert made.vocabulary.words == ("red",)
     assert made.corpus.title_identity.tolist() == [0, 0]
 
 
 def test_the_newest_views_of_a_long_sequence_are_kept(places):
-    write_titles(places.lake)
-    write_pairs(places.lake, [pair("u", 0, [70, -5, 12], [13, 70])])
+    write_titles(places)
+    write_pairs(places, [pair("u", 0, [70, -5, 12], [13, 70])])
     made = make(places, max_views=2)
     assert [[t.tolist() for t in sides] for sides in told(made)] == [[[-5, 12], [13, 70]]]
 
@@ -183,22 +168,23 @@ def test_rows_in_another_order_and_other_files_make_the_same_arrays(tmp_path, mo
         for u in range(30)
         for p in range(3)
     ]
-    write_titles(tmp_path / "one")
-    write_pairs(tmp_path / "one", rows)
-    one = training_input(str(tmp_path / "one"), DAY, tmp_path / "x", max_words=30, max_views=100)
+    first, second = Places(tmp_path / "first"), Places(tmp_path / "second")
+    write_titles(first)
+    write_pairs(first, rows)
+    one = make(first)
     monkeypatch.setattr(source, "BATCH_ROWS", 7)
     for title, words in reversed(TITLES.items()):
-        write_titles(tmp_path / "many", {title: words})
+        write_titles(second, {title: words})
     for i in range(0, 90, 13):
-        write_pairs(tmp_path / "many", rows[::-1][i : i + 13])
-    many = training_input(str(tmp_path / "many"), DAY, tmp_path / "x", max_words=30, max_views=100)
+        write_pairs(second, rows[::-1][i : i + 13])
+    many = make(second)
     assert one.content == many.content
     assert one.inputs != many.inputs
 
 
 def test_arrays_are_made_once_and_never_half(places, monkeypatch):
-    write_titles(places.lake)
-    write_pairs(places.lake, [pair("u", 0, [70], [12])])
+    write_titles(places)
+    write_pairs(places, [pair("u", 0, [70], [12])])
     monkeypatch.setattr(arrays, "_write_words", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         make(places)
@@ -210,9 +196,9 @@ def test_arrays_are_made_once_and_never_half(places, monkeypatch):
 
 
 def test_a_pinned_version_is_what_is_read(places):
-    write_titles(places.lake)
-    write_pairs(places.lake, [pair("u", 0, [70], [12])])
-    write_pairs(places.lake, [pair("v", 0, [70], [12])])
+    write_titles(places)
+    write_pairs(places, [pair("u", 0, [70], [12])])
+    write_pairs(places, [pair("v", 0, [70], [12])])
     assert len(make(places).corpus.pairs) == 2
     pinned = make(places, versions={"sequence_pairs": 0})
     assert len(pinned.corpus.pairs) == 1
@@ -221,8 +207,8 @@ def test_a_pinned_version_is_what_is_read(places):
 
 
 def test_an_earlier_vocabulary_keeps_its_ids(places):
-    write_titles(places.lake)
-    write_pairs(places.lake, [pair("u", 0, [70], [12])])
+    write_titles(places)
+    write_pairs(places, [pair("u", 0, [70], [12])])
     grown = make(places, earlier=Vocabulary(("old", "tea"))).vocabulary
     assert grown.words == ("old", "tea", "green", "red", "shoes")
 
@@ -230,8 +216,8 @@ def test_an_earlier_vocabulary_keeps_its_ids(places):
 def test_what_is_missing_is_named_with_the_job_that_makes_it(places):
     with pytest.raises(MissingTable, match=r"no sequence_pairs.*userbert sequence-pairs"):
         make(places)
-    write_pairs(places.lake, [pair("u", 0, [70], [123])])
-    write_titles(places.lake)
+    write_pairs(places, [pair("u", 0, [70], [123])])
+    write_titles(places)
     with pytest.raises(BadInput, match=r"lacks 1 of the 2 titles.*\[123\].*userbert titles"):
         make(places)
     with pytest.raises(MissingTable, match=r"no rows for .*2019-01-01"):

@@ -1,0 +1,210 @@
+"""A model on disk: weights and their manifest, written whole or not at all, loaded without code.
+
+A folder holds `manifest.json`, `vocabulary.json` and one or more safetensors files. The manifest
+names every other file with its sha256; a folder without a manifest is not a model.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from contracts.errors import BadInput, MissingTable
+from contracts.provenance import code_version
+from model.config import PretrainConfig
+from model.user_model import UserModel
+from model.vocabulary import Vocabulary
+
+MANIFEST = "manifest.json"
+VOCABULARY = "vocabulary.json"
+WEIGHTS = "weights.safetensors"
+TITLES = "titles.safetensors"  # which titles an `id` encoder has rows for
+
+
+class BrokenCheckpoint(BadInput):
+    """A folder's files are not those that its manifest tells of, or not those that are needed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """What is known of a model, as `manifest.json` holds it and the table `models` takes it."""
+
+    model_id: str
+    trained_before: date  # only views from before this UTC day were seen
+    settings: dict[str, Any]  # PretrainConfig as JSON
+    inputs: dict[str, int]  # the Delta version of each table that was read
+    content: str  # sha256 of the arrays that were learned from
+    num_words: int  # rows of the word table
+    num_titles: int  # rows of the title table of an `id` encoder; else 0
+    measures: dict[str, float]  # on held-out users; and counts of what was learned from
+    vocabulary_hash: str
+    code_version: str = field(default_factory=code_version)
+    progress: dict[str, Any] = field(default_factory=dict)  # of an unfinished training
+    files: dict[str, str] = field(default_factory=dict)  # sha256 of each other file
+
+    @property
+    def config(self) -> PretrainConfig:
+        return PretrainConfig.from_json(self.settings)
+
+    def to_json(self) -> str:
+        told = asdict(self) | {"trained_before": self.trained_before.isoformat()}
+        return json.dumps(told, indent=1, sort_keys=True) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "Manifest":
+        told = json.loads(text)
+        return cls(**told | {"trained_before": date.fromisoformat(told["trained_before"])})
+
+
+def write(
+    folder: Path,
+    manifest: Manifest,
+    vocabulary: Vocabulary,
+    tensors: Mapping[str, Mapping[str, Tensor]],
+    copies: Mapping[str, Path] | None = None,
+) -> None:
+    """Make `folder`, which must not exist, in one rename: it is there whole, or not there.
+
+    `tensors` by file name; `copies` are files to take along under other names.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    building = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder.parent))
+    try:
+        vocabulary.save(building / VOCABULARY)
+        for name, held in tensors.items():
+            save_file({k: v.detach().cpu().contiguous() for k, v in held.items()}, building / name)
+        for name, source in (copies or {}).items():
+            shutil.copyfile(source, building / name)
+        sums = {path.name: _sha256(path) for path in sorted(building.iterdir())}
+        whole = Manifest(**{**vars(manifest), "files": sums})
+        (building / MANIFEST).write_text(whole.to_json())
+        for path in building.iterdir():
+            _to_disk(path)
+        building.chmod(0o755)
+        building.rename(folder)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of `folder`, after a check of every file that it names."""
+    if not (folder / MANIFEST).exists():
+        raise MissingTable(
+            f"{folder} holds no model ({MANIFEST} is missing): "
+            "`userbert pretrain --as-of DAY` makes one, `userbert models list` tells of those there"
+        )
+    try:
+        manifest = Manifest.from_json((folder / MANIFEST).read_text())
+    except (ValueError, TypeError, KeyError) as error:
+        raise BrokenCheckpoint(f"{folder / MANIFEST} cannot be read: {error}") from error
+    if wrong := [
+        told for name, sha256 in manifest.files.items() if (told := _wrong(folder / name, sha256))
+    ]:
+        raise BrokenCheckpoint(
+            f"{folder} is not as its manifest tells: {'; '.join(wrong)}. Nothing was loaded; "
+            "take the folder from where it was trained again, or train it anew"
+        )
+    return manifest
+
+
+def _wrong(path: Path, sha256: str) -> str:
+    if not path.is_file():
+        return f"{path.name} is missing"
+    found = _sha256(path)
+    return "" if found == sha256 else f"{path.name} has sha256 {found[:12]}, not {sha256[:12]}"
+
+
+def read_tensors(folder: Path, name: str) -> dict[str, Tensor]:
+    """The tensors of one file; safetensors holds numbers alone, so no code can run."""
+    try:
+        return load_file(folder / name)
+    except (SafetensorError, OSError) as error:
+        raise BrokenCheckpoint(f"{folder / name} cannot be read: {error}") from error
+
+
+def must_fit(folder: Path, found: Manifest, expected: Manifest) -> None:
+    """Refuse to go on from `found` where it is of another training, naming every difference."""
+    ours, theirs = vars(expected), vars(found)
+    names = ("model_id", "trained_before", "content", "vocabulary_hash", "num_words", "num_titles")
+    wrong = [
+        f"{name} is {theirs[name]}, not {ours[name]}"
+        for name in names
+        if theirs[name] != ours[name]
+    ]
+    wrong += [
+        f"settings: {told}" for told in _differences(found.settings, expected.settings, prefix="")
+    ]
+    if wrong:
+        raise BrokenCheckpoint(f"{folder} is of another training: {'; '.join(wrong)}")
+
+
+def _differences(found: Any, expected: Any, prefix: str) -> list[str]:
+    if isinstance(found, dict) and isinstance(expected, dict):
+        names = sorted(found.keys() | expected.keys())
+        dot = f"{prefix}." if prefix else ""
+        return [
+            told
+            for name in names
+            for told in _differences(found.get(name), expected.get(name), f"{dot}{name}")
+        ]
+    return [] if found == expected else [f"{prefix} is {found}, not {expected}"]
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A model ready to embed with, and what must go with it."""
+
+    model: UserModel  # in eval mode
+    vocabulary: Vocabulary
+    title_ids: Tensor  # (T,) int64 ascending: the rows of an `id` encoder; else empty
+    manifest: Manifest
+
+
+def load_model(folder: Path) -> TrainedModel:
+    """The model of `folder`, after every check."""
+    manifest = read_manifest(folder)
+    vocabulary = Vocabulary.load(folder / VOCABULARY)
+    wrong = [
+        told
+        for found, expected, told in (
+            (vocabulary.sha256, manifest.vocabulary_hash, "the vocabulary is another one"),
+            (len(vocabulary), manifest.num_words, "the vocabulary has another length"),
+        )
+        if found != expected
+    ]
+    if wrong:
+        raise BrokenCheckpoint(f"{folder} does not fit together: {'; '.join(wrong)}")
+    model = UserModel(manifest.config.model, manifest.num_words, manifest.num_titles)
+    load_weights(model, read_tensors(folder, WEIGHTS), folder)
+    has_titles = TITLES in manifest.files
+    title_ids = read_tensors(folder, TITLES)["title_ids"] if has_titles else Tensor().long()
+    return TrainedModel(model.eval(), vocabulary, title_ids, manifest)
+
+
+def load_weights(model: UserModel, weights: Mapping[str, Tensor], folder: Path) -> None:
+    try:
+        model.load_state_dict(dict(weights))
+    except RuntimeError as error:
+        raise BrokenCheckpoint(
+            f"{folder / WEIGHTS} does not fit the settings in {MANIFEST}: {error}"
+        ) from error
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _to_disk(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

@@ -1,0 +1,272 @@
+"""Real trainings of a tiny model, in processes of their own where they are killed."""
+
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from small_corpus import DAY, interests
+
+from contracts.places import Places
+from model.checkpoint import BrokenCheckpoint, load_model, read_manifest, read_tensors
+from model.config import PRESETS, from_flags
+from model.pretraining import Stopped, _save, arg_parser, main, model_id, pretrain
+from model.processes import Processes
+from model.run_log import RunLog
+from model.training import Training
+
+ROOT = Path(__file__).parents[1]
+STEPS = 12
+FLAGS = [
+    *("--preset", "tiny", "--steps", str(STEPS), "--width", "16", "--batch-size", "8"),
+    *("--refresh-interval", "5", "--sequence-pool", "20", "--behavior-pool", "30"),
+    *("--checkpoint-interval", "4", "--validation-interval", "6", "--as-of", str(DAY)),
+]
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory):
+    return Places(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def given(places):
+    return interests(places)
+
+
+def config(**settings):
+    return replace(from_flags(arg_parser().parse_args(FLAGS)), **settings)
+
+
+@pytest.fixture
+def double_precision():
+    """For trainings to be compared: Adam divides by a gradient's size, so that in single precision
+    rounding alone decides the steps of a weight whose gradient is near nothing."""
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def signal_after(step, number):
+    """Make this process send itself a signal as soon as it has logged `step`."""
+    log_step = RunLog.step
+
+    def log_and_send(log, done, facts):
+        log_step(log, done, facts)
+        if done == step:
+            os.kill(os.getpid(), number)
+
+    RunLog.step = log_and_send
+
+
+TORCHRUN = """
+import model, torch
+torch.set_default_dtype(torch.float64)
+from test_pretraining import signal, signal_after
+from model.pretraining import arg_parser, main
+signal_after(STEP, signal.SIGTERM)
+main(**vars(arg_parser().parse_args()))
+"""
+
+
+def two_processes(places, out, *more, stop_after=0):
+    """Run a training by torchrun, double precision; the first process may be told to stop."""
+    run = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--no-python"]
+    code = TORCHRUN.replace("STEP", str(stop_after))
+    path = {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
+    return subprocess.run(
+        [sys.executable, *run, sys.executable, "-c", code, *FLAGS, "--out", str(out), *more],
+        env=os.environ | {"USERBERT_DATA": str(places.root)} | path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def killed_after(step, given, settings, out):
+    """Train in a process of its own (a fork: importing torch takes seconds) that is killed -9."""
+
+    def train():
+        signal_after(step, signal.SIGKILL)
+        pretrain(given, settings, out, Processes(), threads=1)
+
+    training = multiprocessing.get_context("fork").Process(target=train)
+    training.start()
+    training.join()
+    return training.exitcode
+
+
+@pytest.fixture(scope="module")
+def unbroken(places, given, tmp_path_factory):
+    """The folder of a training that nothing disturbed."""
+    out = tmp_path_factory.mktemp("unbroken")
+    return pretrain(given, config(), out, Processes(), threads=1)
+
+
+def weights(folder):
+    return read_tensors(folder, "weights.safetensors")
+
+
+def assert_same_training(one, other):
+    assert (one / "log.jsonl").read_bytes() == (other / "log.jsonl").read_bytes()
+    for name, value in weights(one).items():
+        assert torch.equal(value, weights(other)[name]), name
+    assert read_manifest(one).measures == read_manifest(other).measures
+
+
+def test_killed_at_three_steps_and_resumed_it_is_the_unbroken_training(given, unbroken, tmp_path):
+    for step in (2, 5, 9):  # before the first checkpoint, after it, and after another refresh
+        assert killed_after(step, given, config(), tmp_path) == -signal.SIGKILL
+        assert not (tmp_path / unbroken.name).exists()
+    resumed = pretrain(given, config(), tmp_path, Processes(), threads=1)
+    assert_same_training(resumed, unbroken)
+
+
+def test_sigterm_writes_a_checkpoint_after_the_step_under_way(
+    given, unbroken, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(RunLog, "step", RunLog.step)  # put back what signal_after replaces
+    signal_after(7, signal.SIGTERM)
+    with pytest.raises(Stopped, match="after step 8 of 12; the same command goes on") as stopped:
+        pretrain(given, config(), tmp_path, Processes(), threads=1)
+    assert stopped.value.exit_code == 128 + signal.SIGTERM
+    newest = max(tmp_path.glob("*.training/step-*"))
+    assert read_manifest(newest).progress["step"] == 8
+    assert_same_training(pretrain(given, config(), tmp_path, Processes(), threads=1), unbroken)
+
+
+def test_two_processes_stopped_and_resumed_train_as_one(places, given, tmp_path, double_precision):
+    """Half the batch each; the negatives that both had chosen at the refresh are found again."""
+    flags = ("--dropout", "0", "--refresh-interval", "50", "--threads", "1", "--device", "cpu")
+    stopped = two_processes(places, tmp_path / "two", *flags, stop_after=5)
+    assert "the same command goes on from there" in stopped.stderr
+    resumed = two_processes(places, tmp_path / "two", *flags)
+    assert resumed.returncode == 0, resumed.stderr
+    settings = replace(config(refresh_interval=50), model=replace(config().model, dropout=0.0))
+    one = pretrain(given, settings, tmp_path / "one", Processes(), threads=1)
+    assert resumed.stdout.splitlines()[-1] == one.name
+    for key, value in weights(one).items():
+        theirs = weights(tmp_path / "two" / one.name)[key]
+        torch.testing.assert_close(theirs, value, rtol=0, atol=1e-6)
+
+
+def test_micro_batches_add_up_to_the_whole_batch(given, double_precision):
+    still = replace(config().model, dropout=0.0)
+    whole = Training(given, config(model=still), Processes(), 1)
+    parts = Training(given, config(model=still, accumulation=4), Processes(), 1)
+    for _ in range(3):
+        one, four = whole.update(), parts.update()
+        assert four["loss"] == pytest.approx(one["loss"], abs=1e-6)
+        assert four["mbp_targets"] == one["mbp_targets"]
+    for ours, theirs in zip(whole.model.parameters(), parts.model.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
+
+
+def test_shares_have_no_pair_in_common_and_make_up_the_batch(given):
+    trainings = [
+        Training(given, config(), Processes(rank=rank, world=2, local_world=2), 1)
+        for rank in range(2)
+    ]
+    batches = [training.objective.batches for training in trainings]
+    for step in range(STEPS):
+        ours, theirs = (each.share(step) for each in batches)
+        assert not set(ours) & set(theirs)
+        assert sorted([*ours, *theirs]) == sorted(batches[0].whole(step))
+
+
+def test_training_learns_the_planted_interests(tmp_path):
+    """With random negatives: of four interests, the hardest negatives are of the right one."""
+    given = interests(Places(tmp_path / "data"), users=200)
+    settings = config(steps=150, validation_interval=0, learning_rate=1e-2, negatives="random")
+    folder = pretrain(given, settings, tmp_path, Processes(), threads=1)
+    untrained = pretrain(given, replace(settings, steps=0), tmp_path, Processes(), threads=1)
+    trained, before = (read_manifest(each).measures for each in (folder, untrained))
+    assert (trained["steps"], before["steps"]) == (150, 0)
+    assert trained["masked_accuracy"] > 0.4 > before["masked_accuracy"]
+    assert trained["matching_accuracy"] > 0.5 > before["matching_accuracy"]
+
+
+def test_held_out_users_are_never_trained_on(given):
+    training = Training(given, config(), Processes(), 1)
+    held_out = set(given.held_out_pairs.tolist())
+    assert held_out
+    for step in range(100):
+        assert not held_out & set(training.objective.batches.whole(step).tolist())
+
+
+def test_a_finished_training_is_not_repeated(given, unbroken, capfd):
+    before = {path: path.stat().st_mtime_ns for path in unbroken.rglob("*")}
+    assert pretrain(given, config(), unbroken.parent, Processes()) == unbroken
+    assert {path: path.stat().st_mtime_ns for path in unbroken.rglob("*")} == before
+
+
+def test_the_command_tells_the_model_s_id_last(places, unbroken, monkeypatch, capsys):
+    monkeypatch.setenv("USERBERT_DATA", str(places.root))
+    flags = vars(arg_parser().parse_args([*FLAGS, "--out", str(unbroken.parent)]))
+    main(**flags)
+    told = capsys.readouterr().out.splitlines()
+    assert "was finished before; nothing to do" in told[0]
+    assert told[-1] == unbroken.name
+
+
+def test_the_id_follows_from_settings_and_input(given):
+    ids = {
+        model_id(config(), given),
+        model_id(config(seed=1), given),
+        model_id(config(), replace(given, content="other")),
+    }
+    assert len(ids) == 3
+    assert model_id(config(), replace(given, inputs={"titles": 9})) in ids
+    assert model_id(PRESETS["paper"], given).startswith(f"nrms-{DAY}-")
+
+
+def test_a_checkpoint_of_other_settings_is_refused(given, tmp_path):
+    """As where someone copied a folder under another model's name."""
+    ours, theirs = config(), config(seed=1)
+    training = Training(given, ours, Processes(), 1)
+    training.update()
+    working = tmp_path / f"{model_id(theirs, given)}.training"
+    with RunLog(working, 0, 1, 0, show=False) as log:
+        _save(training, model_id(theirs, given), working, log)
+    with pytest.raises(BrokenCheckpoint, match="seed is 0, not 1"):
+        pretrain(given, theirs, tmp_path, Processes(), threads=1)
+
+
+def test_early_stopping_keeps_the_weights_of_the_best_look(given, tmp_path):
+    settings = config(steps=60, validation_interval=2, patience=1, learning_rate=1.0)
+    folder = pretrain(given, settings, tmp_path, Processes(), threads=1)
+    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    looks = [line for line in lines if "held_out" in line]
+    assert looks[-1]["step"] < 60
+    best = min(looks, key=lambda look: look["held_out"]["validation_loss"])
+    measures = read_manifest(folder).measures
+    assert measures["steps"] == best["step"]
+    assert measures["validation_loss"] == best["held_out"]["validation_loss"]
+
+
+def test_the_learning_rate_rises_over_the_warm_up(given):
+    training = Training(given, config(warmup_steps=4, learning_rate=0.4), Processes(), 1)
+    rates = [training.update()["learning_rate"] for _ in range(6)]
+    np.testing.assert_allclose(rates, [0.1, 0.2, 0.3, 0.4, 0.4, 0.4])
+
+
+def test_bfloat16_comes_close_to_float32(given):
+    wide, narrow = (
+        Training(given, config(dtype=dtype), Processes(), 1) for dtype in ("float32", "bfloat16")
+    )
+    assert narrow.update()["loss"] == pytest.approx(wide.update()["loss"], rel=0.02)
+    assert next(narrow.model.parameters()).dtype == torch.float32
+
+
+def test_an_id_encoder_s_titles_are_kept_with_the_model(given, tmp_path):
+    tiny = config(steps=2)
+    tiny = replace(tiny, model=replace(tiny.model, behavior_encoder="id"))
+    loaded = load_model(pretrain(given, tiny, tmp_path, Processes(), threads=1))
+    assert loaded.title_ids.tolist() == given.corpus.title_ids.tolist()
