@@ -1,0 +1,80 @@
+"""sessions to user_sequences: the newest views before a day of each user who was active just then.
+
+Active is who has a view of a session on the day before `as_of`. Views from `as_of` on are cut off,
+in the middle of a session too. The day's partition is replaced, so a rerun is harmless.
+"""
+
+import argparse
+from collections.abc import Iterator
+from datetime import date, timedelta
+
+import numpy as np
+import pyarrow as pa
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from contracts.places import Places
+from contracts.rules import MAX_VIEWS
+from contracts.tables import SESSIONS, USER_SEQUENCES
+from expectations.gate import check
+from spark_jobs.lake import Commit, Lake
+from spark_jobs.report import job
+from spark_jobs.session_views import views_of, window
+from spark_jobs.user_streams import slices, whole_users
+
+EVER = date(1970, 1, 1)  # before any view: browsing_logs refuses older ones
+NEWEST = "user_id string, title_ids array<bigint>, event_times array<timestamp>"
+
+
+def to_sequences(sessions: DataFrame, as_of: date) -> DataFrame:
+    """Each active user's newest views from before `as_of`, at most MAX_VIEWS, oldest first.
+
+    Views of one instant stay in their session's order, which goes by log_id. One shuffle, on the
+    user.
+    """
+    before = window(sessions, EVER, as_of)
+    day = as_of - timedelta(days=1)
+    active = window(sessions, day, as_of).select("user_id").distinct()
+    return (
+        before.join(active, "user_id", "left_semi")
+        .repartition("user_id")
+        .sortWithinPartitions("user_id", "start_time")
+        .mapInArrow(_newest, NEWEST)
+        .withColumn("as_of", F.lit(as_of))
+        .withColumn("num_views", F.size("title_ids"))
+        .withColumn("last_view_time", F.element_at("event_times", -1))
+        .withColumn("sequence_hash", F.xxhash64("title_ids"))
+        .select(USER_SEQUENCES.names)
+    )
+
+
+def _newest(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    for sessions in whole_users(batches):
+        views = views_of(sessions)
+        low = np.maximum(views.user_starts, views.user_ends - MAX_VIEWS)
+        columns = [
+            views.users,
+            slices(views.title_ids, low, views.user_ends),
+            slices(views.times, low, views.user_ends),
+        ]
+        yield pa.RecordBatch.from_arrays(columns, ["user_id", "title_ids", "event_times"])
+
+
+def update(lake: Lake, places: Places, as_of: date) -> Commit:
+    """Replace the partition of `as_of`."""
+    sequences = to_sequences(lake.read(SESSIONS), as_of)
+    passed = check(sequences, USER_SEQUENCES, places=places, run=str(as_of))
+    return lake.replace(passed, f"as_of = '{as_of}'")
+
+
+def arg_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__)
+    help_ = "UTC day, YYYY-MM-DD: views from before its first instant count"
+    parser.add_argument("--as-of", required=True, type=date.fromisoformat, help=help_)
+    return parser
+
+
+def main(as_of: date) -> None:
+    places = Places.from_environment()
+    with job("user_sequences") as (spark, tell):
+        tell(update(Lake(spark, places.lake), places, as_of))

@@ -1,0 +1,73 @@
+from datetime import date, datetime
+
+import pytest
+from pyspark.sql import functions as F
+
+from contracts.errors import MissingTable
+from contracts.tables import BROWSING_LOGS, TITLES
+from expectations.gate import Passed
+from spark_jobs.title_text import normalized, title_id
+from spark_jobs.titles import new_titles, update, with_words
+
+DAY = date(2017, 1, 1)
+
+
+@pytest.fixture
+def views(spark):
+    def make(*titles, day=DAY):
+        """A view of each title, all of `day`."""
+        rows = [
+            (day, n, "u", datetime(day.year, day.month, day.day), 0, title, None, day)
+            for n, title in enumerate(titles)
+        ]
+        frame = spark.createDataFrame(rows, BROWSING_LOGS.ddl)
+        return frame.withColumn("title_id", title_id(normalized(F.col("title"))))
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("title", "same"),
+    [
+        ("  Hello \t WORLD\n", "hello world"),
+        ("a\u00a0\u2003\u3000\u2028b", "a b"),
+        ("a\x00\x07\x1c\x85b", "a b"),
+        ("\u0130x ÉTÉ", "i\u0307x été"),
+        ("a\u200bb", "a\u200bb"),
+        ("\u00a0 \t", ""),
+    ],
+)
+def test_titles_that_differ_in_case_and_white_space_are_one(spark, title, same):
+    frame = spark.createDataFrame([(title,)], "title string")
+    assert frame.select(normalized(F.col("title"))).first()[0] == same
+
+
+def test_each_new_title_is_found_once(spark, views):
+    known = spark.createDataFrame([("old",)], "title string")
+    known = known.withColumn("title_id", title_id(F.col("title")))
+    found = new_titles(views("A  b", "a B", "OLD", "c"), known).orderBy("title").collect()
+    assert [row["title"] for row in found] == ["a b", "c"]
+
+
+def test_words_are_the_first_thirty_tokens(spark):
+    long = " ".join(f"w{n}" for n in range(40))
+    titles = spark.createDataFrame([(1, long), (2, "it's new")], "title_id bigint, title string")
+    words = {row["title_id"]: row["words"] for row in with_words(titles).collect()}
+    assert words == {1: [f"w{n}" for n in range(30)], 2: ["it", "'s", "new"]}
+
+
+def test_a_run_adds_what_is_new_and_remembers_how_far_it_got(lake, places, views):
+    with pytest.raises(MissingTable, match="userbert browsing-logs"):
+        update(lake, places)
+    land(lake, views("a", "b"), DAY)
+    assert update(lake, places).rows == 2
+    assert update(lake, places) is None
+    next_day = date(2017, 1, 2)
+    land(lake, views("B", "c", day=next_day), next_day)
+    assert update(lake, places).rows == 1
+    assert lake.watermark(TITLES, BROWSING_LOGS) == lake.version(BROWSING_LOGS)
+    assert [r["title"] for r in lake.read(TITLES).orderBy("title").collect()] == ["a", "b", "c"]
+
+
+def land(lake, frame, day):
+    lake.replace(Passed(frame, BROWSING_LOGS, {}), f"landing_day = '{day}'")
