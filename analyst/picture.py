@@ -32,19 +32,20 @@ def draw(path: Path, old: Vectors, new: Vectors) -> None:
         page(
             user_map(old.at(in_old[steps]), new.at(in_new[steps])),
             histogram(moved),
-            f"{old.model_id}: {old.as_of} (grey) to {new.as_of} (red), "
-            f"{len(steps):,} of the {len(in_old):,} users in both",
-            f"cosine distance of the {len(moved):,} embedded anew",
+            f"{old.as_of} (grey) to {new.as_of} (red) under {old.model_id}",
+            f"{len(steps):,} of the {len(in_old):,} users in both days",
+            f"cosine distance moved by the {len(moved):,} embedded anew",
         ),
         encoding="utf-8",
     )
 
 
-def page(left: str, right: str, left_title: str, right_title: str) -> str:
-    width, height = 2 * SIZE + 3 * MARGIN, SIZE + 2 * MARGIN
+def page(left: str, right: str, title: str, left_title: str, right_title: str) -> str:
+    width, height = 2 * SIZE + 3 * MARGIN, SIZE + 3 * MARGIN
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
         f'width="{width}" height="{height}"><rect width="100%" height="100%" fill="white"/>'
+        + f'<text x="{MARGIN}" y="{MARGIN}" style="{STYLE}">{html.escape(title)}</text>'
         + panel(MARGIN, left_title, left)
         + panel(2 * MARGIN + SIZE, right_title, right)
         + "</svg>\n"
@@ -53,7 +54,7 @@ def page(left: str, right: str, left_title: str, right_title: str) -> str:
 
 def panel(x: int, title: str, content: str) -> str:
     return (
-        f'<g transform="translate({x},{MARGIN})"><text y="-14" style="{STYLE}">'
+        f'<g transform="translate({x},{2 * MARGIN})"><text y="-14" style="{STYLE}">'
         f'{html.escape(title)}</text><rect width="{SIZE}" height="{SIZE}" fill="none" '
         f'stroke="#bbb"/>{content}</g>'
     )

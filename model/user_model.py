@@ -55,11 +55,28 @@ class UserModel(nn.Module):
         Shapes: behaviors (R, D) title vectors or `self.mask`, packed; lengths (N,), none above
         max_views; returns states (R, D) and users (N, D).
         """
+        layout = self._layout(lengths)
+        states = self._states(behaviors, layout)
+        return states, self.aggregator(states, layout)
+
+    def view_weights(self, behaviors: Tensor, lengths: Tensor) -> Tensor:
+        """How much of a user's vector each behavior's state makes up, by the aggregator.
+
+        Shapes as `encode_users`; returns (R,) float, summing to one over each sequence.
+        """
+        layout = self._layout(lengths)
+        weights: Tensor = self.aggregator.weights(self._states(behaviors, layout), layout)
+        return weights
+
+    def _layout(self, lengths: Tensor) -> Layout:
         layout = Layout(lengths, self.device)
         if layout.longest > len(self.position):
             raise ValueError(
                 f"a sequence of {layout.longest} behaviors, and max_views is {len(self.position)}"
             )
+        return layout
+
+    def _states(self, behaviors: Tensor, layout: Layout) -> Tensor:
         behaviors = self.dropout(behaviors + rows_at(self.position, layout.places))
-        states = self.dropout(self.context(behaviors, layout))
-        return states, self.aggregator(states, layout)
+        states: Tensor = self.dropout(self.context(behaviors, layout))
+        return states

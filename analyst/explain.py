@@ -1,0 +1,200 @@
+"""The views that weigh most in a user's vector.
+
+userbert explain 1467 --as-of 2017-06-28 [-k 10]
+
+`weight` is the aggregator's attention: how much of the vector is the state at that view. A state
+has seen the views around it, so `moves` stands beside it: the cosine distance between the vector
+and the one that the model makes without the view. The model is run again on the stored sequence,
+and the answer says how near that comes to the stored vector.
+"""
+
+import argparse
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analyst.lake import OpenLake, open_lake
+from analyst.telling import add_flags, grid, tell
+from contracts.errors import BadInput, MissingTable
+from contracts.tables import MODELS, TITLES, USER_SEQUENCES
+
+if TYPE_CHECKING:
+    from model.checkpoint import TrainedModel
+
+SAME = 0.999  # cosine; other company in a batch moves a vector by 1e-6
+
+
+@dataclass(frozen=True)
+class View:
+    title: str
+    viewed_at: datetime  # UTC
+    weight: float  # the weights of all the user's views sum to one
+    moves: float | None  # cosine distance; None for a user's only view
+
+
+@dataclass(frozen=True)
+class Explanation:
+    user_id: str
+    model_id: str
+    as_of: date
+    vector_of: date  # as_of of the vector that is explained
+    aggregator: str
+    num_views: int
+    unknown_titles: int  # views left out because their title is not in `titles`
+    cosine_to_stored: float  # of the vector made again to the stored one
+    views: list[View]  # heaviest first; of equal ones the newer
+
+    @property
+    def is_the_stored_vector(self) -> bool:
+        return self.cosine_to_stored >= SAME
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """What was embedded, oldest first."""
+
+    titles: list[str]
+    title_ids: NDArray[np.int64]
+    words: list[list[str]]
+    times: list[datetime]
+
+
+def explain(
+    lake: OpenLake, user: str, k: int = 10, model_id: str | None = None, as_of: date | None = None
+) -> Explanation:
+    if k < 1:
+        raise BadInput(f"-k is {k}: ask for one view or more")
+    lake.need(USER_SEQUENCES, TITLES)
+    vectors = lake.embeddings(model_id, as_of)
+    row = vectors.rows([user])[0]
+    day: date = vectors.days[row].item()
+    sequence, unknown = read_sequence(lake, user, day)
+    trained = load(lake, vectors.model_id)
+    weights, moves, vector = weigh(trained, sequence)
+    stored = vectors.matrix[row].astype(np.float64)
+    order = np.lexsort((-np.arange(len(weights)), -weights))[:k]
+    return Explanation(
+        user,
+        vectors.model_id,
+        vectors.as_of,
+        day,
+        trained.model.config.aggregator,
+        len(sequence.titles),
+        unknown,
+        float(cosine(vector, stored)),
+        [
+            View(
+                sequence.titles[place],
+                sequence.times[place],
+                float(weights[place]),
+                None if moves is None else float(moves[place]),
+            )
+            for place in order
+        ],
+    )
+
+
+def read_sequence(lake: OpenLake, user: str, day: date) -> tuple[Sequence, int]:
+    """The sequence behind the vector of `day`, and how many of its views have no title."""
+    rows = lake.connection.execute(
+        """SELECT title_id, title, words, event_time
+        FROM (
+            SELECT unnest(title_ids) AS title_id, unnest(event_times) AS event_time,
+                unnest(range(num_views)) AS place
+            FROM user_sequences WHERE user_id = $user AND as_of = $day
+        ) LEFT JOIN titles USING (title_id) ORDER BY place""",
+        {"user": user, "day": day},
+    ).fetchall()
+    known = [row for row in rows if row[1] is not None]
+    if not known:
+        raise MissingTable(
+            f"user_sequences has no views of {user} as of {day} whose titles are known: "
+            f"`userbert user-sequences --as-of {day}` and `userbert titles` make them"
+        )
+    ids, titles, words, times = zip(*known, strict=True)
+    sequence = Sequence(list(titles), np.array(ids, np.int64), list(words), list(times))
+    return sequence, len(rows) - len(known)
+
+
+def load(lake: OpenLake, model_id: str) -> "TrainedModel":
+    """The model from where `models` says it lies, or from its folder below places.models."""
+    from model.checkpoint import load_model
+
+    folder = lake.places.models / model_id
+    if lake.has(MODELS):
+        told = lake.connection.execute(
+            "SELECT path FROM models WHERE model_id = $model", {"model": model_id}
+        ).fetchone()
+        if told is not None and Path(told[0]).exists():
+            folder = Path(told[0])
+    return load_model(folder)
+
+
+def weigh(
+    trained: "TrainedModel", sequence: Sequence
+) -> tuple[NDArray[np.float64], NDArray[np.float64] | None, NDArray[np.float64]]:
+    """Weights (L,), moves (L,) or None for a single view, and the vector (D,)."""
+    import torch
+
+    from model.embedding import evaluating, title_vectors, user_vectors
+    from model.ragged import Ragged
+
+    model, length = trained.model, len(sequence.titles)
+    titles = title_vectors(model, words_of(trained, sequence))
+    with evaluating(model):
+        views = torch.from_numpy(titles).to(model.device)
+        weights = model.view_weights(views, torch.tensor([length])).double().cpu().numpy()
+    every = np.arange(length)
+    without = [np.delete(every, place) for place in every] if length > 1 else []
+    vectors = user_vectors(model, titles, Ragged.of([every, *without])).astype(np.float64)
+    moves = 1 - cosine(vectors[1:], vectors[0]) if without else None
+    return weights, moves, vectors[0]
+
+
+def words_of(trained: "TrainedModel", sequence: Sequence) -> Any:
+    """What the behavior encoder reads of each view: its words, or its title's row of the table."""
+    import pyarrow as pa
+
+    from model.ragged import Ragged
+
+    if trained.model.config.behavior_encoder == "id":
+        known = trained.title_ids.numpy()
+        rows = np.minimum(np.searchsorted(known, sequence.title_ids), len(known) - 1)
+        found = np.where(known[rows] == sequence.title_ids, rows + 1, 0)
+        return Ragged.of([[row] for row in found.tolist()])
+    most = trained.model.config.max_words
+    return Ragged.of([trained.vocabulary.ids(pa.array(words[:most])) for words in sequence.words])
+
+
+def cosine(vectors: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+    norms = np.linalg.norm(vectors, axis=-1) * np.linalg.norm(other)
+    result: NDArray[np.float64] = vectors @ other / norms
+    return result.clip(-1, 1)
+
+
+def arg_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("user", help="a user_id")
+    parser.add_argument("-k", type=int, default=10, help="how many views (default: 10)")
+    return add_flags(parser)
+
+
+def main(user: str, k: int, as_of: date | None, model: str | None, json: bool) -> None:
+    found = explain(open_lake(), user, k, model, as_of)
+    parts = [
+        f"{user}: {found.num_views} views behind the vector of {found.vector_of} under "
+        f"{found.model_id}, weighed by its {found.aggregator} aggregator"
+    ]
+    if not found.is_the_stored_vector:
+        parts.append(
+            f"CAUTION: made again, the vector has a cosine of {found.cosine_to_stored:.4f} to the "
+            "stored one: the sequence, the titles or the model are not what they were"
+        )
+    rows = [(v.title, f"{v.viewed_at:%Y-%m-%d %H:%M}", v.weight, v.moves) for v in found.views]
+    tell(found, json, *parts, grid(rows, "title", "viewed at (UTC)", "#weight", "#moves"))

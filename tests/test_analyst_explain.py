@@ -1,0 +1,145 @@
+import json
+from datetime import date
+
+import numpy as np
+import pytest
+import torch
+from small_lake import embedding, publish, views, write
+
+from analyst import open_lake
+from analyst.explain import explain, load, read_sequence, weigh
+from contracts.errors import MissingTable
+from model import checkpoint
+from model.config import ModelConfig, PretrainConfig
+from model.embedding import user_vectors
+from model.packed import Layout
+from model.ragged import Ragged
+from model.user_model import UserModel
+from model.vocabulary import Vocabulary
+from userbert.cli import main
+
+DAY = date(2026, 1, 6)
+WORDS = Vocabulary(("red", "shoes", "green", "tea"))
+TITLES = {11: "red shoes", 22: "green tea", 33: "tea"}
+
+
+def save(places, name, **choices):
+    """An untrained model of width 256, as a folder of its own."""
+    torch.manual_seed(0)
+    settings = {"behavior_encoder": "cnn", "word_width": 8, "query_width": 8, "heads": 2}
+    config = PretrainConfig(model=ModelConfig(**settings | choices))
+    has_titles = config.model.behavior_encoder == "id"
+    model = UserModel(config.model, len(WORDS), len(TITLES) if has_titles else 0)
+    with torch.no_grad():  # so that no attention is nearly even
+        for parameter in model.parameters():
+            parameter.mul_(3)
+    manifest = checkpoint.Manifest(
+        model_id=name,
+        trained_before=DAY,
+        settings=config.to_json(),
+        inputs={},
+        content="",
+        num_words=len(WORDS),
+        num_titles=len(TITLES) if has_titles else 0,
+        measures={},
+        vocabulary_hash=WORDS.sha256,
+    )
+    tensors = {checkpoint.WEIGHTS: model.state_dict()}
+    if has_titles:
+        tensors[checkpoint.TITLES] = {"title_ids": torch.tensor(sorted(TITLES))}
+    checkpoint.write(places.models / name, manifest, WORDS, tensors)
+
+
+@pytest.fixture
+def places(places):
+    """Ann views red shoes, tea, green tea, tea, and a title that `titles` lacks."""
+    write(
+        places,
+        "titles",
+        [{"title_id": i, "title": t, "words": t.split()} for i, t in TITLES.items()],
+    )
+    write(places, "user_sequences", [views("ann", DAY, 11, 33, 22, 33, 99), views("bob", DAY, 22)])
+    return places
+
+
+def embed(places, model, user="ann"):
+    """The vector as the embedding job makes it."""
+    write(places, "user_embeddings", [embedding(user, DAY, [1], model=model)])
+    lake = open_lake(places)
+    return weigh(load(lake, model), read_sequence(lake, user, DAY)[0])[2]
+
+
+def stored(places, model, user="ann"):
+    vector = embed(places, model, user)
+    publish(places, [embedding(user, date(2026, 1, 7), vector.tolist(), model=model)])
+    write(places, "user_sequences", [views(user, date(2026, 1, 7), 11, 33, 22, 33, 99)])
+    return open_lake(places)
+
+
+@pytest.mark.parametrize("aggregator", ["attentive", "max", "average", "last"])
+@pytest.mark.parametrize("behavior", ["cnn", "id"])
+def test_the_weights_are_the_aggregators(places, behavior, aggregator):
+    save(places, "m1", behavior_encoder=behavior, aggregator=aggregator)
+    found = explain(stored(places, "m1"), "ann")
+    assert (found.num_views, found.unknown_titles, found.aggregator) == (4, 1, aggregator)
+    assert found.is_the_stored_vector
+    weights = [view.weight for view in found.views]
+    assert sum(weights) == pytest.approx(1)
+    assert weights == sorted(weights, reverse=True)
+    if aggregator == "average":
+        assert weights == pytest.approx([0.25] * 4)
+    if aggregator == "last":
+        assert weights == [1, 0, 0, 0]
+        assert [view.title for view in found.views] == ["tea", "green tea", "tea", "red shoes"]
+
+
+def test_moves_are_how_far_the_vector_is_without_the_view(places):
+    save(places, "m1")
+    embed(places, "m1")
+    lake = open_lake(places)
+    trained, (sequence, _) = load(lake, "m1"), read_sequence(lake, "ann", DAY)
+    weights, moves, vector = weigh(trained, sequence)
+    without = weigh(
+        trained,
+        type(sequence)(
+            *(list(np.delete(np.array(part, object), 1)) for part in vars(sequence).values())
+        ),
+    )[2]
+    cosine = vector @ without / np.linalg.norm(vector) / np.linalg.norm(without)
+    assert moves[1] == pytest.approx(1 - cosine, abs=1e-6)
+    assert len(weights) == len(moves) == 4
+
+
+def test_the_weighted_sum_of_the_states_is_the_vector(places):
+    save(places, "m1")
+    model = checkpoint.load_model(places.models / "m1").model
+    titles = np.random.default_rng(0).standard_normal((5, 256)).astype(np.float32)
+    rows = torch.from_numpy(titles)
+    with torch.no_grad():
+        states, users = model.encode_users(rows, torch.tensor([2, 3]))
+        weights = model.view_weights(rows, torch.tensor([2, 3]))
+        again = Layout(torch.tensor([2, 3]), rows.device).sum(states, weights)
+    torch.testing.assert_close(again, users)
+    alone = user_vectors(model, titles, Ragged.of([[0, 1], [2, 3, 4]]))
+    np.testing.assert_allclose(alone, users.numpy(), atol=1e-6)
+
+
+def test_a_vector_that_is_not_the_models_is_told(places, monkeypatch, capsys):
+    monkeypatch.setenv("USERBERT_DATA", str(places.root))
+    save(places, "m1")
+    publish(places, [embedding("ann", DAY, [1]), embedding("bob", DAY, [1])])
+    assert main(["explain", "ann", "-k", "2"]) == 0
+    told = capsys.readouterr().out
+    assert "CAUTION: made again" in told
+    assert "weighed by its attentive aggregator" in told
+    assert main(["explain", "bob", "--json"]) == 0
+    (only,) = json.loads(capsys.readouterr().out)["views"]
+    assert (only["title"], only["weight"], only["moves"]) == ("green tea", 1, None)
+
+
+def test_what_is_missing_is_named(places):
+    publish(places, [embedding("ann", DAY, [1]), embedding("eve", DAY, [1])])
+    with pytest.raises(MissingTable, match="holds no model"):
+        explain(open_lake(places), "ann")
+    with pytest.raises(MissingTable, match="no views of eve as of 2026-01-06"):
+        explain(open_lake(places), "eve")
