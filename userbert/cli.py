@@ -27,6 +27,8 @@ COMMANDS = {
     "neighbors": Command("analyst.neighbors", "the users nearest to one, and what they viewed"),
     "cohort": Command("analyst.cohort", "what some users have in common, and who is near them"),
     "drift": Command("analyst.drift", "how far users moved from one day to another"),
+    "coverage": Command("analyst.coverage", "who has no vector as of a day, and why"),
+    "explain": Command("analyst.explain", "the views that weigh most in a user's vector"),
     "export": Command("analyst.export", "the vectors of a day as Parquet, CSV or NumPy"),
     "airflow": Command("userbert.airflow", "Airflow with this project's DAGs and its UI"),
     "logs demo": Command("landing.completejourney", "real purchase logs as landing files"),

@@ -1,0 +1,285 @@
+"""Who has a vector as of a day, who has none, and why.
+
+userbert coverage --as-of 2017-06-28 [--users 12 1467] [--json]
+
+A user is whoever is in browsing_logs, and whoever is named by a refused line.
+"""
+
+import argparse
+from dataclasses import dataclass
+from datetime import date
+
+from rich.table import Table as Grid
+
+from analyst.lake import OpenLake, open_lake
+from analyst.telling import add_flags, grid, tell
+from contracts.errors import BadInput, MissingTable
+from contracts.landing import read_settings
+from contracts.rules import MAX_VIEWS_A_DAY
+from contracts.tables import (
+    BROWSING_LOGS,
+    PUBLISHED_EMBEDDINGS,
+    REJECTED_LOGS,
+    TITLES,
+    USER_EMBEDDINGS,
+    USER_SEQUENCES,
+)
+
+EXAMPLES = 3
+# (name, whether it has a vector, condition over FACTS, what to do), in the order of their trial.
+REASONS = (
+    ("embedded on the day", True, "vector_day = $day", ""),
+    (
+        "has an older vector: no view on the day before",
+        True,
+        "vector_day < $day AND NOT active",
+        "",
+    ),
+    (
+        "has an older vector, though active on the day before",
+        True,
+        "vector_day < $day",
+        "nothing if the sequence has not changed; else embed the day",
+    ),
+    (
+        "only refused lines",
+        False,
+        "first_day IS NULL",
+        'userbert sql "SELECT reasons, raw FROM rejected_logs"',
+    ),
+    ("no view before the day", False, "num_views = 0", ""),
+    (
+        f"set aside as a bot: more than {MAX_VIEWS_A_DAY:,} views on each of its days",
+        False,
+        "person_days = 0",
+        "",
+    ),
+    ("none of the titles is in `titles`", False, "titled = 0", "userbert titles"),
+    (
+        "has a sequence, and no vector under this model",
+        False,
+        "sequence_day IS NOT NULL",
+        "userbert backfill plan, for the model and the days",
+    ),
+    (
+        "active on the day before, and no sequence as of the day",
+        False,
+        "active",
+        "userbert sessions, then userbert user-sequences --as-of DAY",
+    ),
+    (
+        "not active on the day before, nor on one that was embedded",
+        False,
+        "true",
+        "userbert backfill plan, for days after the user's views",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Reason:
+    reason: str
+    has_vector: bool
+    users: int
+    examples: list[str]  # the first user_ids, in their order
+    what_to_do: str
+
+
+@dataclass(frozen=True)
+class User:
+    user_id: str
+    reason: str
+    views_before: int
+    last_view_day: date | None  # before the day, and on a day that was not set aside
+    vector_day: date | None
+
+
+@dataclass(frozen=True)
+class Coverage:
+    model_id: str
+    as_of: date
+    users: int
+    with_vector: int
+    reasons: list[Reason]
+    refused_unnamed: int  # refused lines that tell of no user
+    asked: list[User]
+
+
+def coverage(
+    lake: OpenLake,
+    as_of: date | None = None,
+    model_id: str | None = None,
+    users: list[str] | None = None,
+) -> Coverage:
+    lake.need(BROWSING_LOGS)
+    model_id, as_of = embedded(lake, model_id, as_of)
+    unnamed = gather(lake, model_id, as_of)
+    counted = lake.connection.execute(
+        f"""SELECT reason, count(*), array_agg(user_id ORDER BY user_id)[:{EXAMPLES}]
+        FROM reasoned GROUP BY reason"""
+    ).fetchall()
+    found = {place: (number, examples) for place, number, examples in counted}
+    reasons = [
+        Reason(name, has_vector, *found[place], what_to_do)
+        for place, (name, has_vector, _, what_to_do) in enumerate(REASONS)
+        if place in found
+    ]
+    return Coverage(
+        model_id,
+        as_of,
+        sum(reason.users for reason in reasons),
+        sum(reason.users for reason in reasons if reason.has_vector),
+        reasons,
+        unnamed,
+        asked(lake, users or []),
+    )
+
+
+def embedded(lake: OpenLake, model_id: str | None, as_of: date | None) -> tuple[str, date]:
+    """The model, and the day: the champion and the newest day that it has, unless told."""
+    table = PUBLISHED_EMBEDDINGS if model_id is None else USER_EMBEDDINGS
+    lake.need(table)
+    found = lake.connection.execute(
+        f"""SELECT model_id, max(as_of) FROM {table.name}
+        WHERE $model IS NULL OR model_id = $model GROUP BY model_id""",
+        {"model": model_id},
+    ).fetchone()
+    if found is None:
+        raise MissingTable(
+            f"{table.name} has no vector of {model_id or 'a champion'}: "
+            "`userbert models list` tells which models there are"
+        )
+    return found[0], as_of or found[1]
+
+
+def gather(lake: OpenLake, model_id: str, as_of: date) -> int:
+    """Make the table `reasoned`, a row a user; tell how many refused lines name nobody."""
+    unnamed = refused(lake)
+    told = {"day": as_of, "model": model_id, "most": MAX_VIEWS_A_DAY}
+    lake.connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE facts AS {facts(lake)}", _named_in(facts(lake), told)
+    )
+    cases = " ".join(
+        f"WHEN {condition} THEN {place}" for place, (_, _, condition, _) in enumerate(REASONS)
+    )
+    lake.connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE reasoned AS SELECT *, CASE {cases} END AS reason FROM facts",
+        {"day": as_of},
+    )
+    return unnamed
+
+
+def facts(lake: OpenLake) -> str:
+    """SQL: what the tables tell of each user. Of `titles` only whether a title is there."""
+    titled = "title_id IN (SELECT title_id FROM titles)" if lake.has(TITLES) else "true"
+    newest = {
+        USER_SEQUENCES: ("sequence_day", "true"),
+        USER_EMBEDDINGS: ("vector_day", "model_id = $model"),
+    }
+    parts = {
+        name: f"SELECT user_id, max(as_of) AS {name} FROM {table.name} "
+        f"WHERE as_of <= $day AND {condition} GROUP BY user_id"
+        if lake.has(table)
+        else f"SELECT '' AS user_id, NULL::DATE AS {name} WHERE false"
+        for table, (name, condition) in newest.items()
+    }
+    return f"""WITH days AS (
+        SELECT user_id, event_date, count(*) AS num_views, count(*) FILTER ({titled}) AS titled
+        FROM browsing_logs GROUP BY ALL
+    ),
+    viewed AS (
+        SELECT user_id, min(event_date) AS first_day,
+            coalesce(sum(num_views) FILTER (event_date < $day), 0)::BIGINT AS num_views,
+            coalesce(sum(titled) FILTER (event_date < $day), 0)::BIGINT AS titled,
+            count(*) FILTER (event_date < $day AND num_views <= $most) AS person_days,
+            max(event_date) FILTER (event_date < $day AND num_views <= $most) AS last_view_day
+        FROM days GROUP BY user_id
+    )
+    SELECT user_id, first_day, coalesce(num_views, 0) AS num_views, titled, person_days,
+        last_view_day, coalesce(last_view_day = $day - 1, false) AS active, sequence_day, vector_day
+    FROM viewed FULL JOIN refused USING (user_id)
+    LEFT JOIN ({parts["sequence_day"]}) USING (user_id)
+    LEFT JOIN ({parts["vector_day"]}) USING (user_id)"""
+
+
+def refused(lake: OpenLake) -> int:
+    """Make the table `refused` of users that refused lines name; tell how many name nobody.
+
+    A line names its user where it is JSON, as lines of JSON and of Parquet are kept; a CSV line
+    does not say which of its values is the user.
+    """
+    lake.connection.execute("CREATE OR REPLACE TEMP TABLE refused (user_id VARCHAR)")
+    if not lake.has(REJECTED_LOGS):
+        return 0
+    lake.connection.execute(
+        f"""CREATE OR REPLACE TEMP TABLE named AS
+        SELECT nullif(trim(CASE WHEN json_valid(raw) THEN json_extract_string(raw, $path) END), '')
+            AS user_id
+        FROM {REJECTED_LOGS.name}""",
+        {"path": f'$."{user_column(lake)}"'},
+    )
+    lake.connection.execute(
+        "INSERT INTO refused SELECT DISTINCT user_id FROM named WHERE user_id IS NOT NULL"
+    )
+    unnamed = lake.sql("SELECT count(*) FROM named WHERE user_id IS NULL").fetchone()
+    assert unnamed is not None
+    return int(unnamed[0])
+
+
+def user_column(lake: OpenLake) -> str:
+    """What the landing files call user_id, if their settings are still there."""
+    try:
+        return read_settings(lake.places.landing / "settings.toml").columns["user_id"]
+    except BadInput:
+        return "user_id"
+
+
+def asked(lake: OpenLake, users: list[str]) -> list[User]:
+    rows = lake.connection.execute(
+        """SELECT user_id, reason, num_views, last_view_day, vector_day
+        FROM reasoned WHERE list_contains($users, user_id) ORDER BY user_id""",
+        {"users": users},
+    ).fetchall()
+    found = [User(user, REASONS[reason][0], *told) for user, reason, *told in rows]
+    unknown = set(users) - {user.user_id for user in found}
+    return found + [
+        User(user, "no line names this user", 0, None, None) for user in sorted(unknown)
+    ]
+
+
+def _named_in(query: str, told: dict[str, object]) -> dict[str, object]:
+    """DuckDB refuses a parameter that the query does not name."""
+    return {name: value for name, value in told.items() if f"${name}" in query}
+
+
+def arg_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--users", nargs="+", metavar="USER", help="what holds of these users")
+    return add_flags(parser)
+
+
+def main(users: list[str] | None, as_of: date | None, model: str | None, json: bool) -> None:
+    found = coverage(open_lake(), as_of, model, users)
+    title = (
+        f"{found.with_vector:,} of {found.users:,} users have a vector of {found.model_id} "
+        f"as of {found.as_of}"
+    )
+    if found.refused_unnamed:
+        title += f"; {found.refused_unnamed:,} refused lines name no user"
+    rows = [
+        ("yes" if r.has_vector else "no", r.reason, r.users, r.examples, r.what_to_do)
+        for r in found.reasons
+    ]
+    parts: list[str | Grid] = [
+        title,
+        grid(rows, "vector", "reason", "#users", "such as", "what to do"),
+    ]
+    if found.asked:
+        told = [
+            (u.user_id, u.reason, u.views_before, u.last_view_day, u.vector_day)
+            for u in found.asked
+        ]
+        parts.append(grid(told, "user", "reason", "#views before", "last view", "vector of"))
+    tell(found, json, *parts)
