@@ -1,15 +1,14 @@
 """The paper's model and losses as its authors' readers would write them: padded, plain and slow.
 
 Nothing here is shared with `model/`: titles are padded to 30 words and users to 100 behaviors with
-masks, every occurrence of a title is encoded, and each loss is a loop or a softmax over what the
-equations say. Tests hold the quick implementation against it; `benchmarks/pretrain_step.py` times it.
+masks, every occurrence of a title is encoded, and each loss is the softmax of the equations.
+Tests hold the quick implementation against it; `benchmarks/pretrain_step.py` times it.
 """
 
 import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 
 class PlainAttention(nn.Module):
@@ -86,9 +85,7 @@ class PlainUserModel(nn.Module):
         self.context = {
             "self_attention": lambda: PlainSelfAttention(width, width, config.heads),
             "cnn": lambda: PlainConvolution(width, width, config.window),
-        }.get(
-            config.context_encoder, lambda: PlainRecurrence(config.context_encoder, width)
-        )()
+        }.get(config.context_encoder, lambda: PlainRecurrence(config.context_encoder, width))()
         self.pooling = PlainAttention(width, config.query_width)
         self.dropout = nn.Dropout(config.dropout)
 
@@ -130,7 +127,9 @@ def plain_names(config, tensors):
         if tensor is None:
             continue
         name = name.replace("behavior.words", "words").replace("behavior.titles", "titles")
-        name = name.replace("behavior.pooling", "title_pooling").replace("behavior.", "title_states.")
+        name = name.replace("behavior.pooling", "title_pooling").replace(
+            "behavior.", "title_states."
+        )
         name = name.replace("aggregator.", "pooling.")
         if name.endswith("taps.weight"):  # (w D, C): one linear map a place of the window
             taps = tensor.view(config.window, config.width, -1)
@@ -229,5 +228,3 @@ def matching_losses(encoder, early, late, wrong):
     stand_in = [early[0] if each is None else each for row in wrong for each in row]
     others = encoder.sequences(stand_in)[1].view(*missing.shape, -1)
     return cross_entropies(users, torch.cat([right[:, None], others], dim=1), missing)
-
-

@@ -1,0 +1,381 @@
+"""Medium-hard negatives (section 3.3) and their trace, against the rules and plain encodings."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from reference_model import PlainEncoder, PlainUserModel
+from tiny_corpus import corpus_of, random_corpus
+from torch.nn import functional as F
+
+from model.batches import BatchOrder
+from model.config import ModelConfig, PretrainConfig
+from model.negatives import (
+    BehaviorNegatives,
+    SequenceNegatives,
+    SequencePool,
+    allowed_sequences,
+    best,
+    turn,
+)
+from model.objective import Objective
+from model.tasks import NONE
+from model.user_model import UserModel
+
+TINY = ModelConfig(
+    behavior_encoder="cnn", width=8, word_width=6, query_width=5, heads=2, dropout=0.5, max_words=8
+)
+CONFIG = PretrainConfig(
+    model=TINY, behavior_pool=20, sequence_pool=10, refresh_interval=4, batch_size=6
+)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """Tensors this small are slower on two."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def tiny_model(config=TINY, num_titles=60):
+    torch.manual_seed(0)
+    model = UserModel(config, num_words=40, num_titles=num_titles).double()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(2)
+    return model
+
+
+def objective_of(corpus, config=CONFIG, model=None, trace=None):
+    order = BatchOrder(np.arange(len(corpus.pairs)), config.batch_size, config.seed)
+    return Objective(model or tiny_model(config.model), corpus, config, order, trace)
+
+
+def run(steps, corpus, config=CONFIG, first=0, objective=None):
+    """A training of some steps; returns the objective and what it traced."""
+    events = []
+    objective = objective or objective_of(corpus, config)
+    objective.trace = events.append
+    optimizer = torch.optim.SGD(objective.model.parameters(), 0.01)
+    for step in range(first, first + steps):
+        optimizer.zero_grad()
+        objective.loss(step, objective.batches.share(step)).loss.backward()
+        optimizer.step()
+    return objective, events
+
+
+def of(events, kind):
+    return [event for event in events if event["event"] == kind]
+
+
+def behavior_negatives(corpus, **settings):
+    config = replace(CONFIG, **settings)
+    return BehaviorNegatives(tiny_model(config.model, len(corpus.title_ids)), corpus, config)
+
+
+def zeros(num):
+    return np.zeros(num, np.uint64)
+
+
+def test_the_highest_scores_win_and_of_equal_ones_the_first():
+    scores = torch.tensor([[1.0, 5, 5, 2, 5], [0, -1, -2, -3, float("-inf")]])
+    for at_once in (1, 2, 5):  # in whatever pieces they are looked at
+        chosen = best(lambda part: scores[:, part], 5, 3, at_once)
+        assert chosen.index.tolist() == [[1, 2, 4], [0, 1, 2]]
+        assert chosen.score.tolist() == [[5, 5, 5], [0, -1, -2]]
+
+
+def test_too_few_candidates_leave_places_empty():
+    scores = torch.tensor([[float("-inf"), 3.0], [float("-inf"), float("-inf")]])
+    chosen = best(lambda part: scores[:, part], 2, 3, 10)
+    assert chosen.index.tolist() == [[1, NONE, NONE], [NONE, NONE, NONE]]
+    assert chosen.missing == 5
+
+
+def test_random_takes_the_pool_in_order_from_a_place_of_the_targets_own():
+    order = np.array([0, 3, 7], np.uint64)
+    chosen = best(lambda part: turn(order, 5, part), 5, 2, 3)
+    assert chosen.index.tolist() == [[0, 1], [3, 4], [2, 3]]
+
+
+def test_the_chosen_behaviors_are_the_most_similar_of_the_pool():
+    corpus = random_corpus()
+    negatives = behavior_negatives(corpus)
+    targets = np.arange(12)
+    pool, chosen = negatives.choose(3, targets, zeros(12))
+    model = negatives.model.eval()
+    vectors = PlainEncoder(PlainUserModel(TINY, 40).double().copy(model), corpus).titles(
+        np.arange(60)
+    )
+    for row, target in enumerate(targets):
+        others = [t for t in pool if corpus.title_identity[t] != corpus.title_identity[target]]
+        similar = F.cosine_similarity(vectors[others], vectors[target], dim=-1)
+        order = similar.argsort(descending=True)[: CONFIG.K].tolist()
+        assert pool[chosen.index[row]].tolist() == [others[i] for i in order]
+        np.testing.assert_allclose(chosen.score[row], similar[order].detach(), atol=1e-12)
+
+
+def test_copies_of_the_target_are_never_chosen_and_a_variant_may_be():
+    """50 planted copies, by the words as encoded; `:` against `|` is the paper's own variant."""
+    colon, bar = 30, 31
+    target = [2, 3, colon, 4, 5]
+    words = [target] * 51 + [[2, 3, bar, 4, 5]] + [[10 + i] for i in range(10)]
+    corpus = corpus_of(words, [([(0, 0)], [(1, 0)])], behaviors=np.arange(len(words)))
+    for settings in ({"behavior_pool": 1000}, {"negatives": "hardest"}, {"negatives": "random"}):
+        pool, chosen = behavior_negatives(corpus, **settings).choose(0, np.array([7]), zeros(1))
+        assert not set(pool[chosen.index[0]]) & set(range(51))
+    negatives = behavior_negatives(corpus, behavior_pool=1000)
+    with torch.no_grad():  # the variant's one other word hardly differs
+        table = negatives.model.behavior.words.weight
+        table[bar] = table[colon] * 1.01
+    pool, chosen = negatives.choose(0, np.array([7]), zeros(1))
+    assert pool[chosen.index[0, 0]] == 51
+
+
+def test_a_title_drawn_twice_is_one_candidate():
+    words = [[2], [3], [4], [4]]
+    corpus = corpus_of(words, [([(0, 0)], [(1, 0)])], behaviors=[1] * 30 + [2, 3, 0] * 3)
+    for step in range(5):
+        pool = behavior_negatives(corpus, behavior_pool=38).pool(step)
+        identities = corpus.title_identity[pool].tolist()
+        assert len(identities) == len(set(identities))
+        assert 1 in identities
+
+
+def test_for_ids_a_title_is_identical_to_itself_alone():
+    corpus = corpus_of([[2], [2], [3]], [([(0, 0)], [(1, 0)])], behaviors=[0, 1, 2])
+    config = replace(CONFIG, model=replace(TINY, behavior_encoder="id"), behavior_pool=1000)
+    negatives = BehaviorNegatives(tiny_model(config.model), corpus, config)
+    pool, chosen = negatives.choose(0, np.array([0]), zeros(1))
+    assert sorted(pool[chosen.index[0, :2]]) == [1, 2]
+    assert chosen.missing == 2
+
+
+def test_the_behavior_pool_is_drawn_anew_each_step_and_the_same_in_every_process():
+    corpus = random_corpus()
+    negatives = behavior_negatives(corpus)
+    pools = [negatives.pool(step).tolist() for step in range(10)]
+    assert len({tuple(pool) for pool in pools}) == 10
+    assert pools == [behavior_negatives(corpus).pool(step).tolist() for step in range(10)]
+
+
+def test_behaviors_are_drawn_as_often_as_they_were_viewed():
+    views = [0] * 75 + [1] * 25
+    corpus = corpus_of([[2], [3]], [([(0, 0)], [(1, 0)])], behaviors=views)
+    negatives = behavior_negatives(corpus, behavior_pool=1)
+    drawn = [int(negatives.pool(step)[0]) for step in range(1000)]
+    assert np.mean(drawn) == pytest.approx(0.25, abs=0.06)
+
+
+def test_medium_with_everything_in_the_pools_is_hardest():
+    corpus = random_corpus()
+    everything = replace(CONFIG, behavior_pool=10**6, sequence_pool=10**6)
+    _, medium = run(2, corpus, everything)
+    _, hardest = run(2, corpus, replace(CONFIG, negatives="hardest"))
+    assert medium == hardest
+
+
+def test_medium_with_pools_of_k_is_random():
+    corpus = corpus_of(
+        [[2 + i] for i in range(6)],
+        [([(10 * i, i % 6)], [(1000 + 10 * i, i % 6)]) for i in range(8)],
+        behaviors=[0, 1, 2, 3, 4, 5],
+    )
+    small = replace(CONFIG, behavior_pool=4, sequence_pool=4, batch_size=4)
+    _, medium = run(1, corpus, small)
+    _, random = run(1, corpus, replace(small, negatives="random"))
+    for kind in ("behaviors", "sequences"):
+        for ours, theirs in zip(of(medium, kind), of(random, kind), strict=True):
+            assert list(map(sorted, ours["chosen"])) == list(map(sorted, theirs["chosen"]))
+
+
+def test_spans_are_closed_so_equal_times_overlap():
+    corpus = corpus_of(
+        [[2]],
+        [
+            ([(10, 0), (20, 0)], [(30, 0)]),
+            ([(0, 0), (9, 0)], [(20, 0)]),  # ends before; begins as A ends
+            ([(0, 0), (10, 0)], [(21, 0), (22, 0)]),  # ends as A begins; begins after
+            ([(12, 0), (13, 0)], [(40, 0)]),  # within A
+            ([(0, 0), (99, 0)], [(100, 0)]),  # around A
+        ],
+    )
+    early = SequencePool.whole(corpus, np.array([0]))
+    allowed = allowed_sequences(corpus, early, SequencePool.whole(corpus, np.arange(10)))
+    assert np.flatnonzero(allowed[0]).tolist() == [2, 5, 7, 9]
+
+
+def test_no_chosen_sequence_is_of_the_same_user_or_overlaps_a_over_a_whole_run():
+    corpus = random_corpus(num_users=40)
+    _, events = run(21, corpus)
+    crops, seen = None, 0
+    for event in events:
+        if event["event"] == "sequence pool":
+            crops = event["crops"]
+        if event["event"] != "sequences":
+            continue
+        for pair, chosen in zip(event["pairs"], event["chosen"], strict=True):
+            target = corpus.pairs[pair, 0]
+            first, last = corpus.times[corpus.sequences.offsets[[target, target + 1]] - [0, 1]]
+            assert len({c for c in chosen if c != NONE}) == sum(c != NONE for c in chosen)
+            for row, start, length in (crops[c] for c in chosen if c != NONE):
+                offset = corpus.sequences.offsets[row] + start
+                times = corpus.times[offset : offset + length]
+                assert corpus.sequence_users[row] != corpus.sequence_users[target]
+                assert times.max() < first or times.min() > last
+                assert 0 <= start <= start + length <= corpus.sequences.lengths()[row]
+                seen += 1
+    assert seen > 400
+
+
+def test_crops_are_no_longer_than_some_b_and_come_from_training_users():
+    corpus = random_corpus()
+    order = BatchOrder(np.arange(10), 4, seed=0)
+    pool = SequenceNegatives(tiny_model(), corpus, CONFIG, order).draw(0)
+    assert set(pool.rows.tolist()) <= set(range(20))
+    assert pool.lengths.max() <= corpus.sequences.lengths()[1:20:2].max()
+    assert len(set(pool.rows.tolist())) == len(pool) == 10
+
+
+def test_three_refreshes_in_101_steps_at_interval_50():
+    config = replace(CONFIG, refresh_interval=50, tasks=("bsm",), batch_size=2)
+    _, events = run(101, random_corpus(), config)
+    assert [event["step"] for event in of(events, "sequence pool")] == [0, 50, 100]
+    assert {event["model_step"] for event in of(events, "sequences")} == {0, 50, 100}
+
+
+def test_a_resumed_run_refreshes_when_the_unbroken_one_does_and_chooses_the_same():
+    corpus, config = random_corpus(), replace(CONFIG, refresh_interval=10)
+    whole, expected = run(25, corpus, config)
+    first, before = run(13, corpus, config)
+    resumed = objective_of(corpus, config)
+    resumed.model.load_state_dict(first.model.state_dict())
+    resumed.load_state_dict(first.state_dict())
+    resumed, after = run(12, corpus, config, first=13, objective=resumed)
+    assert before + after == expected
+    for ours, theirs in zip(resumed.model.parameters(), whole.model.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_a_run_that_goes_on_without_its_state_is_refused():
+    with pytest.raises(ValueError, match="step 13 goes on with the negatives chosen at step 12"):
+        run(1, random_corpus(), first=13)
+
+
+def test_sequences_are_ranked_by_the_model_of_the_refresh_for_targets_and_candidates():
+    corpus = random_corpus()
+    objective = objective_of(corpus)
+    at_refresh = PlainUserModel(TINY, 40).double().copy(objective.model).eval()
+    _, events = run(4, corpus, objective=objective)
+    crops = of(events, "sequence pool")[0]["crops"]
+    encoder = PlainEncoder(at_refresh, corpus)
+    pool = encoder.sequences([corpus.sequences[r][s : s + n] for r, s, n in crops])[1]
+    last = of(events, "sequences")[-1]
+    assert (last["step"], last["model_step"]) == (3, 0)
+    early = encoder.sequences([corpus.sequences[row] for row in corpus.pairs[last["pairs"], 0]])[1]
+    similar = F.normalize(early, dim=-1) @ F.normalize(pool, dim=-1).T
+    for row, (chosen, scores) in enumerate(zip(last["chosen"], last["score"], strict=True)):
+        found = [(c, s) for c, s in zip(chosen, scores, strict=True) if c != NONE]
+        for candidate, score in found:
+            assert score == pytest.approx(similar[row, candidate].item(), abs=1e-12)
+
+
+def test_behaviors_are_ranked_by_the_model_of_the_step_itself():
+    corpus = random_corpus()
+    objective, _ = run(2, corpus)
+    now = PlainUserModel(TINY, 40).double().copy(objective.model).eval()
+    events = []
+    objective.trace = events.append
+    objective.loss(2, objective.batches.share(2))
+    event = of(events, "behaviors")[0]
+    vectors = PlainEncoder(now, corpus).titles(np.arange(60))
+    for target, chosen, scores in zip(
+        event["targets"], event["chosen"], event["score"], strict=True
+    ):
+        titles = [event["pool"][c] for c in chosen]
+        similar = F.cosine_similarity(vectors[titles], vectors[target], dim=-1)
+        np.testing.assert_allclose(scores, similar.detach(), atol=1e-12)
+
+
+def test_scaling_a_candidate_by_10_changes_no_choice_and_changes_its_logit():
+    corpus = random_corpus()
+    config = replace(CONFIG, model=replace(TINY, behavior_encoder="id", dropout=0.0))
+    objective = objective_of(corpus, config)
+    _, events = [], []
+    objective.trace = events.append
+    before = objective.loss(0, objective.batches.share(0))
+    chosen = of(events, "behaviors")[0]
+    candidate = chosen["pool"][chosen["chosen"][0][0]]
+    assert candidate not in chosen["targets"]
+    negatives = objective.behaviors
+    targets = np.array(chosen["targets"])
+    with torch.no_grad():
+        objective.model.behavior.titles.weight[candidate + 1] *= 10
+    _, again = negatives.choose(0, targets, zeros(len(targets)))
+    assert again.index.tolist() == chosen["chosen"]
+    after = objective.loss(0, objective.batches.share(0))
+    assert after.parts["mbp"] != pytest.approx(before.parts["mbp"], abs=1e-3)
+
+
+def test_selection_ignores_dropout_and_restores_the_mode():
+    corpus = random_corpus()
+    for training in (True, False):
+        model = tiny_model().train(training)
+        objective = objective_of(corpus, model=model)
+        objective.sequences.refresh(0)
+        objective.behaviors.choose(0, np.arange(5), zeros(5))
+        assert all(module.training is training for module in model.modules())
+        assert objective.sequences.chosen.index.tolist() == sequences_in_eval_mode(corpus)
+
+
+def sequences_in_eval_mode(corpus):
+    objective = objective_of(corpus, model=tiny_model().eval())
+    objective.sequences.refresh(0)
+    return objective.sequences.chosen.index.tolist()
+
+
+def test_selection_leaves_no_gradient():
+    corpus = random_corpus()
+    objective = objective_of(corpus)
+    objective.sequences.refresh(0)
+    objective.behaviors.choose(0, np.arange(5), zeros(5))
+    assert all(parameter.grad is None for parameter in objective.model.parameters())
+
+
+def test_too_few_candidates_are_counted():
+    corpus = corpus_of(
+        [[2], [3], [4]],
+        [([(0, 0)], [(1, 1)]), ([(0, 1)], [(9, 0)]), ([(5, 2)], [(6, 2)])],
+    )
+    everything = replace(CONFIG, behavior_pool=100, sequence_pool=100, batch_size=3)
+    result = objective_of(corpus, everything).loss(0, np.arange(3))
+    assert result.counts["mbp_missing"] == 3 * (4 - 2)
+    # Of four sequences of others each: pair 0 may not have A of 1, pair 1 not A of 0.
+    assert result.counts["bsm_missing"] == 1 + 1 + 0
+    assert torch.isfinite(result.loss)
+
+
+def test_processes_share_the_pools_and_each_ranks_its_own_pairs():
+    corpus, whole = random_corpus(), []
+    for rank in range(2):
+        order = BatchOrder(np.arange(len(corpus.pairs)), 6, seed=0, rank=rank, world=2)
+        negatives = SequenceNegatives(tiny_model(), corpus, CONFIG, order)
+        negatives.refresh(0)
+        whole.append(negatives)
+    alone = SequenceNegatives(
+        tiny_model(), corpus, CONFIG, BatchOrder(np.arange(len(corpus.pairs)), 6, seed=0)
+    )
+    alone.refresh(0)
+    assert whole[0].pool.rows.tolist() == whole[1].pool.rows.tolist() == alone.pool.rows.tolist()
+    for negatives in whole:
+        own = negatives.batches.share(2)
+        assert negatives.of(own).index.tolist() == alone.of(own).index.tolist()
+
+
+def test_pairs_of_another_step_are_refused():
+    objective = objective_of(random_corpus(), replace(CONFIG, batch_size=2, refresh_interval=1))
+    with pytest.raises(ValueError, match="not those of the batch order"):
+        objective.loss(0, objective.batches.share(1))

@@ -1,0 +1,199 @@
+"""The self-supervision tasks on known values."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from model.config import PretrainConfig
+from model.draws import keys
+from model.ragged import Ragged, owners_of
+from model.tasks import (
+    HIDDEN,
+    Batch,
+    contrast,
+    contrast_in_batch,
+    masked_behaviors,
+    masked_places,
+    next_behaviors,
+    num_masked,
+    num_targets,
+)
+from model.views import crop, mask, reorder, two_views
+
+CONFIG = PretrainConfig()
+
+
+def batch_of(early, late=None, step=0, pairs=None):
+    early = Ragged.of(early)
+    pairs = np.arange(len(early)) if pairs is None else np.array(pairs)
+    nobody = np.empty((len(early), 0), np.int64)
+    late = early if late is None else Ragged.of(late)
+    return Batch(step, pairs, early, late, nobody, Ragged.of([]))
+
+
+class Known:
+    """Vectors that are given, in the place of an encoder's."""
+
+    def __init__(self, titles=None, states=None, users=None):
+        self._titles, self._states, self._users = titles, states, users
+
+    def titles(self, titles):
+        return self._titles[torch.as_tensor(titles)]
+
+    def states(self, name):
+        return self._states
+
+    def users(self, name):
+        return self._users
+
+
+def test_ten_per_cent_of_the_real_length_is_masked_and_at_least_one():
+    lengths = np.array([1, 2, 9, 10, 11, 19, 20, 100])
+    assert num_masked(lengths, 0.1).tolist() == [1, 1, 1, 1, 1, 1, 2, 10]
+    assert num_masked(np.array([100]), 0.29).tolist() == [29]
+
+
+def test_masked_places_are_distinct_and_of_the_sequence_itself():
+    lengths = np.array([1, 2, 9, 10, 11, 100])
+    sequences = Ragged.of([np.arange(length) for length in lengths])
+    for step in range(20):
+        drawn = keys(0, "mask", step, np.arange(len(sequences.values)))
+        places = masked_places(sequences, num_masked(lengths, 0.1), drawn)
+        assert len(np.unique(places)) == len(places)
+        assert np.bincount(owners_of(lengths)[places]).tolist() == [1, 1, 1, 1, 1, 10]
+
+
+def test_every_place_is_masked_as_often_as_the_others():
+    sequences = Ragged.of([np.zeros(10)])
+    places = [
+        masked_places(sequences, np.array([1]), keys(0, "mask", step, np.arange(10)))[0]
+        for step in range(2000)
+    ]
+    assert np.bincount(places, minlength=10).min() > 140  # 200 each, give or take 4 deviations
+
+
+def test_what_is_masked_depends_on_step_and_pair_alone():
+    whole = masked_behaviors(batch_of([range(50), range(50, 90)], pairs=[7, 8]), CONFIG)
+    share = masked_behaviors(batch_of([range(50, 90)], pairs=[8]), CONFIG)
+    other = masked_behaviors(batch_of([range(50, 90)], pairs=[8], step=1), CONFIG)
+    assert whole.targets[-4:].tolist() == share.targets.tolist()
+    assert share.targets.tolist() != other.targets.tolist()
+
+
+def test_a_masked_behavior_is_hidden_and_no_other_is():
+    plan = masked_behaviors(batch_of([range(100)]), CONFIG)
+    shown = plan.sequences["masked"].values
+    assert (shown == HIDDEN).sum() == 10
+    assert sorted([*plan.targets, *shown[shown != HIDDEN]]) == list(range(100))
+
+
+def test_indistinguishable_candidates_cost_the_log_of_their_number():
+    same = torch.ones(3, 5, 4)
+    outcome = contrast(torch.randn(3, 4), same, torch.zeros(3, 4, dtype=torch.bool))
+    torch.testing.assert_close(outcome.losses, torch.full((3,), math.log(1 + 4)))
+    assert outcome.correct.tolist() == pytest.approx([1 / 5] * 3)
+
+
+def test_the_score_is_the_dot_product():
+    query = torch.tensor([[1.0, 2]])
+    candidates = torch.tensor([[[3.0, 4], [5, 0], [0, 1]]])
+    outcome = contrast(query, candidates, torch.zeros(1, 2, dtype=torch.bool))
+    right, *wrong = math.exp(11), math.exp(5), math.exp(2)
+    assert outcome.losses.item() == pytest.approx(-math.log(right / (right + sum(wrong))), rel=1e-2)
+    assert outcome.correct.item() == 1
+
+
+def test_missing_candidates_leave_the_softmax_and_are_counted():
+    missing = torch.tensor([[False, True, True, True], [True, True, True, True]])
+    queries = torch.zeros(2, 4, requires_grad=True)
+    candidates = torch.randn(2, 5, 4, requires_grad=True)
+    outcome = contrast(queries, candidates, missing)
+    assert outcome.losses.tolist() == pytest.approx([math.log(2), 0])
+    assert outcome.missing == 7
+    outcome.losses.sum().backward()
+    assert torch.isfinite(queries.grad).all()
+    assert (candidates.grad[:, 2:] == 0).all()
+
+
+def test_with_all_titles_equal_masked_accuracy_is_chance():
+    """Positions are in the states alone, so they cannot give the answer away."""
+    plan = masked_behaviors(batch_of([range(100), range(100)]), CONFIG)
+    titles = torch.randn(1, 8).expand(100, 8)
+    encoded = Known(titles=titles, states=torch.randn(200, 8))
+    wrong = np.arange(80).reshape(20, 4)
+    outcome = plan.outcome(encoded, wrong)
+    assert len(outcome.correct) == 20
+    assert outcome.correct.mean().item() == pytest.approx(1 / 5)
+
+
+def test_a_masked_behavior_is_found_by_the_state_at_its_place_or_by_the_user():
+    batch = batch_of([range(10), range(10, 20)])
+    vectors = torch.eye(20)
+    wrong = np.array([[9, 19], [0, 10]])
+    plan = masked_behaviors(batch, CONFIG)
+    plan_user = masked_behaviors(batch, PretrainConfig(masked_from="user"))
+    hidden = plan.targets.tolist()
+    states = torch.zeros(20, 20)
+    states[hidden] = vectors[hidden] * 50  # only the states at the masked places know
+    assert plan.outcome(Known(vectors, states), wrong).losses.tolist() == pytest.approx([0, 0])
+    users = vectors[hidden] * 50
+    outcome = plan_user.outcome(Known(vectors, users=users), wrong)
+    assert outcome.losses.tolist() == pytest.approx([0, 0])
+
+
+def test_the_next_behaviors_are_the_first_of_b():
+    plan = next_behaviors(batch_of([[0], [1]], late=[[5, 6, 7], [8]]), CONFIG)
+    assert plan.targets.tolist() == [5, 6, 8]
+    users = torch.eye(9)[[5, 8]] * 50
+    outcome = plan.outcome(Known(torch.eye(9), users=users), np.zeros((3, 4), np.int64))
+    even = math.log(1 + 4)  # 6 looks like the negatives to a user who knows of 5 alone
+    assert outcome.losses.tolist() == pytest.approx([0, even, 0], abs=1e-6)
+
+
+def test_a_view_among_indistinguishable_ones_costs_the_log_of_the_others():
+    outcome = contrast_in_batch(torch.ones(6, 4))
+    torch.testing.assert_close(outcome.losses, torch.full((6,), math.log(5)))
+    apart = contrast_in_batch(torch.eye(3).repeat_interleave(2, 0) * 10)
+    assert apart.losses.max().item() < 1e-6
+    assert apart.correct.tolist() == [1] * 6
+
+
+def test_the_three_operations_on_a_sequence():
+    draw, titles = np.random.default_rng(0), np.arange(10)
+    cropped = crop(titles.copy(), draw, HIDDEN)
+    assert (np.diff(cropped) == 1).all()
+    assert len(cropped) == 6
+    masked = mask(titles.copy(), draw, HIDDEN)
+    assert (masked == HIDDEN).sum() == 3
+    reordered = reorder(titles.copy(), draw, HIDDEN)
+    assert sorted(reordered) == list(range(10))
+    moved = np.flatnonzero(reordered != titles)
+    assert moved.max() - moved.min() < 6
+
+
+def test_two_views_of_a_user_lie_side_by_side_and_differ_by_step():
+    sequences = Ragged.of([range(10), range(10, 20)])
+    first, again, later = (two_views(sequences, np.array([3, 4]), s, 0, HIDDEN) for s in (0, 0, 1))
+    assert len(first) == 4
+    assert set(first[0]) | set(first[1]) <= {HIDDEN, *range(10)}
+    assert np.array_equal(first.values, again.values)
+    assert not np.array_equal(first.values, later.values)
+
+
+def test_the_number_of_targets_is_known_from_the_lengths():
+    early, late = np.array([1, 20]), np.array([1, 5])
+    counts = [num_targets(task, early, late, CONFIG) for task in ("mbp", "bsm", "nbp", "cp")]
+    assert counts == [3, 2, 3, 4]
+
+
+def test_ragged_rows_are_taken_cropped_and_joined():
+    rows = Ragged.of([[1, 2], [3], [4, 5, 6]])
+    assert [each.tolist() for each in (rows.take([2, 0, 2])[i] for i in range(3))] == [
+        [4, 5, 6],
+        [1, 2],
+        [4, 5, 6],
+    ]
+    assert rows.crop([2, 0], [1, 0], np.array([2, 1])).values.tolist() == [5, 6, 1]
+    assert Ragged.join([rows, rows]).lengths().tolist() == [2, 1, 3, 2, 1, 3]
