@@ -32,7 +32,7 @@ class AttentivePooling(Aggregator):
         return layout.sum(states, self.weights(states, layout))
 
     def weights(self, states: Tensor, layout: Layout) -> Tensor:
-        scores = self.query(torch.tanh(self.key(states))).squeeze(-1)
+        scores = self.query(torch.tanh_(self.key(states))).squeeze(-1)
         return layout.softmax(scores)
 
 

@@ -7,11 +7,10 @@ computed once a distinct word of the call: titles of a step repeat their words a
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from model.aggregators import AttentivePooling
 from model.config import ModelConfig
-from model.context import attend, convolve
+from model.context import Window, attend
 from model.packed import Layout, rows_at
 
 PADDING = 0  # word id that stands for no word; its embedding is zero and stays so
@@ -36,22 +35,19 @@ class TitleCNN(nn.Module):
     """Convolution over words, ReLU, attentive pooling (Kim 2014; Wu et al. 2019a).
 
     Shapes: N titles, R words in all, U distinct words, E word width, w window, D width.
-        words    (R,) int64 word ids, packed
+        words    (R,) int64 word ids, packed; row PADDING of their table is zero
         returns  (N, D) float
     """
 
     def __init__(self, config: ModelConfig, num_words: int) -> None:
         super().__init__()
         self.words = word_table(config, num_words)
-        self.window = config.window
-        self.taps = nn.Linear(config.word_width, config.window * config.width, bias=False)
-        self.bias = nn.Parameter(torch.zeros(config.width))
+        self.window = Window(config.word_width, config.width, config.window)
         self.pooling = AttentivePooling(config)
 
     def forward(self, words: Tensor, layout: Layout) -> Tensor:
         distinct, index = with_padding(words)
-        taps = self.taps(self.words(distinct))  # (U, w D); zero for the padding
-        states = F.relu(convolve(taps, index, layout, self.window) + self.bias)  # (R, D)
+        states = torch.relu_(self.window(self.words(distinct), index, layout))  # (R, D)
         pooled: Tensor = self.pooling(states, layout)
         return pooled
 
@@ -71,8 +67,8 @@ class TitleTransformer(nn.Module):
 
     def forward(self, words: Tensor, layout: Layout) -> Tensor:
         distinct, index = torch.unique(words, return_inverse=True)
-        projected = rows_at(self.projection(self.words(distinct)), index)  # (R, 3 D)
-        pooled: Tensor = self.pooling(attend(projected, layout, self.heads), layout)
+        projected = self.projection(self.words(distinct))  # (U, 3 D)
+        pooled: Tensor = self.pooling(attend(projected, index, layout, self.heads), layout)
         return pooled
 
 

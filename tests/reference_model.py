@@ -131,11 +131,9 @@ def plain_names(config, tensors):
             "behavior.", "title_states."
         )
         name = name.replace("aggregator.", "pooling.")
-        if name.endswith("taps.weight"):  # (w D, C): one linear map a place of the window
-            taps = tensor.view(config.window, config.width, -1)
-            tensor, name = taps.permute(1, 2, 0), name.replace("taps.weight", "conv.weight")
-        elif name in {"title_states.bias", "context.bias"}:
-            name = name.replace("bias", "conv.bias")
+        name = name.replace("window.taps", "conv").replace("window.bias", "conv.bias")
+        if name.endswith("conv.weight"):  # from (w D, C): one linear map a place of the window
+            tensor = tensor.view(config.window, config.width, -1).permute(1, 2, 0)
         named[name] = tensor
     return named
 

@@ -3,6 +3,7 @@
 import itertools
 from typing import get_args
 
+import numpy as np
 import pytest
 import torch
 from reference_model import PlainUserModel, plain_names
@@ -15,7 +16,7 @@ from model.config import (
     ContextEncoderName,
     ModelConfig,
 )
-from model.context import by_time, of_like_length
+from model.context import by_time, fill_bins
 from model.dropout import Dropout
 from model.packed import Layout, rows_at, sum_of_rows
 from model.user_model import UserModel
@@ -214,6 +215,15 @@ def test_the_order_of_a_recurrence_is_all_first_behaviors_then_all_second_ones()
     assert running.tolist() == [3, 2, 1]
 
 
-def test_sequences_attend_in_groups_of_like_length():
-    groups = of_like_length(layout(100, 3, 90, 3, 50).lengths)
-    assert [group.tolist() for group in groups] == [[0, 2], [4], [1, 3]]
+def test_short_sequences_share_a_bin_and_none_overlap():
+    bins, starts = fill_bins(np.array([10, 3, 7, 3, 4]), 10)
+    assert bins.tolist() == [0, 2, 1, 1, 2]
+    assert starts.tolist() == [0, 4, 0, 7, 0]
+    lengths = np.random.default_rng(0).integers(1, 31, 500)
+    bins, starts = fill_bins(lengths, 30)
+    slots = np.concatenate(
+        [b * 30 + s + np.arange(n) for b, s, n in zip(bins, starts, lengths, strict=True)]
+    )
+    assert len(set(slots.tolist())) == lengths.sum()
+    assert (starts + lengths).max() <= 30
+    assert lengths.sum() > 0.95 * 30 * (bins.max() + 1)
