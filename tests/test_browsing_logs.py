@@ -6,11 +6,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from contracts.errors import BadInput
+from contracts.errors import BadInput, GateFailed
 from contracts.landing import LandingSettings
 from contracts.tables import BROWSING_LOGS, REJECTED_LOGS
 from spark_jobs import landing_lines
-from spark_jobs.browsing_logs import days_of, ingest, judged_alone, main
+from spark_jobs.browsing_logs import days_of, ingest, judged_alone, main, without_duplicates
 from spark_jobs.event_time import check_time_format
 
 DAY = date(2017, 1, 1)
@@ -38,12 +38,33 @@ def land(places):
 
 
 @pytest.fixture
-def run(spark, lake, places):
-    def ingest_days(first=DAY, last=None, settings=JSONL):
-        days = days_of(first, last or first)
+def lines(spark, places):
+    def read(*days, settings=JSONL):
+        """What the landing files of `days` hold, each line judged alone."""
         parts = landing_lines.landing_parts(places.landing, days, settings, True)
-        lines = judged_alone(landing_lines.landing_lines(spark, parts, settings), settings)
-        return lake.settle(BROWSING_LOGS, lambda: ingest(lake, places, lines, days))
+        return judged_alone(landing_lines.landing_lines(spark, parts, settings), settings)
+
+    return read
+
+
+@pytest.fixture
+def judged(spark, lines):
+    def judge(*days, settings=JSONL):
+        """The good lines, and (line, reason, ...) of the others."""
+        nothing = spark.createDataFrame([], BROWSING_LOGS.ddl)
+        rows = without_duplicates(lines(*days, settings=settings), nothing).collect()
+        rows.sort(key=lambda row: (row["landing_day"], row["file"], row["line"]))
+        bad = [(row["line"], *row["reasons"]) for row in rows if row["reasons"]]
+        return [row for row in rows if not row["reasons"]], bad
+
+    return judge
+
+
+@pytest.fixture
+def run(lake, places, lines):
+    def ingest_days(first, last=None):
+        days = days_of(first, last or first)
+        return lake.settle(BROWSING_LOGS, lambda: ingest(lake, places, lines(*days), days))
 
     return ingest_days
 
@@ -69,7 +90,7 @@ def refusals(lake):
 def test_every_line_ends_in_one_of_the_two_tables_with_all_its_reasons(
     land, run, views, refusals, lake
 ):
-    good = [view(time=f"2017-01-01T10:00:{n:02}") for n in range(40)]
+    good = [view(time=f"2017-01-01T10:00:{n:02}") for n in range(60)]
     bad = [
         "{half",
         "[1]",
@@ -81,73 +102,82 @@ def test_every_line_ends_in_one_of_the_two_tables_with_all_its_reasons(
         view(time="2017-01-02T00:00:00"),
     ]
     land(DAY, "a.jsonl", jsonl(*good, *bad))
-    run()
-    assert len(views("log_id")) == 40
+    run(DAY)
+    assert len(views("log_id")) == 60
     assert refusals() == [
-        (41, "not JSON (Expecting property name enclosed in double quotes at column 2)"),
-        (42, "not JSON (an object with a key a column was expected)"),
-        (43, "blank line"),
-        (44, "missing column event_time (found user_id, title)"),
-        (45, "blank user_id", "blank title"),
-        (46, "unreadable event_time (2017-13-01T00:00:00)"),
-        (47, "event_time before 1990 (1989-12-31T23:59:59)"),
-        (48, "event_time after its landing day (2017-01-02T00:00:00)"),
+        (61, "not JSON (Expecting property name enclosed in double quotes at column 2)"),
+        (62, "not JSON (an object with a key a column was expected)"),
+        (63, "blank line"),
+        (64, "missing column event_time (found user_id, title)"),
+        (65, "blank user_id", "blank title"),
+        (66, "unreadable event_time (2017-13-01T00:00:00)"),
+        (67, "event_time before 1990 (1989-12-31T23:59:59)"),
+        (68, "event_time after its landing day (2017-01-02T00:00:00)"),
     ]
     told = lake.measures(BROWSING_LOGS)
-    assert (told["lines_in"], told["accepted"], told["refused"]) == (48, 40, 8)
+    assert (told["lines_in"], told["accepted"], told["refused"]) == (68, 60, 8)
     assert told["refused: blank user_id"] == 1
-    assert lake.read(REJECTED_LOGS).where("line = 41").collect()[0]["raw"] == "{half"
+    assert lake.read(REJECTED_LOGS).where("line = 61").collect()[0]["raw"] == "{half"
 
 
-def test_the_first_of_several_equal_views_stays(land, run, views, refusals):
+def test_the_first_of_several_equal_views_stays(land, judged):
     land(DAY, "b.jsonl", jsonl(view(), view()))
     land(DAY, "a.jsonl", jsonl(view(user="u2"), view()))
-    run()
-    assert views("user_id") == ["u1", "u2"]
+    good, bad = judged(DAY)
+    assert [(row["user_id"], row["file"]) for row in good] == [
+        ("u2", "2017-01-01/a.jsonl"),
+        ("u1", "2017-01-01/a.jsonl"),
+    ]
     of = "duplicate (of 2017-01-01/a.jsonl, line 2)"
-    assert refusals() == [(1, of), (2, of)]
+    assert bad == [(1, of), (2, of)]
 
 
-def test_a_view_that_stands_from_another_day_is_refused_when_it_comes_again(
-    land, run, views, refusals
-):
-    land(DAY, "a.jsonl", jsonl(view()))
-    land(NEXT, "a.jsonl", jsonl(view(), view(user="u2")))
-    run(DAY)
-    run(NEXT)
-    assert views("user_id", "landing_day") == [("u1", DAY), ("u2", NEXT)]
-    assert refusals() == [(1, "duplicate (of a view that landed on 2017-01-01)")]
+def test_broken_lines_are_nobodys_duplicates(land, judged):
+    land(DAY, "a.jsonl", jsonl("x", "x", view(title=""), view(title="")))
+    assert [reason.split(" (")[0] for _, reason in judged(DAY)[1]] == [
+        "not JSON",
+        "not JSON",
+        "blank title",
+        "blank title",
+    ]
 
 
-def test_running_a_day_again_replaces_its_rows_alone(land, run, views):
+def test_days_one_by_one_again_and_all_at_once_make_the_same_tables(land, run, views, refusals):
     land(DAY, "a.jsonl", jsonl(view(), view(user="u2")))
-    land(NEXT, "a.jsonl", jsonl(view(user="u3")))  # a view of the day before, a day late
-    run(DAY)
-    run(NEXT)
-    before = views(*BROWSING_LOGS.names)
-    run(DAY)
-    assert views(*BROWSING_LOGS.names) == before
-    land(DAY, "a.jsonl", jsonl(view(user="u4")))
-    run(DAY)
-    assert views("user_id") == ["u3", "u4"]
-
-
-def test_days_one_by_one_and_all_at_once_make_the_same_tables(land, run, views, refusals):
-    land(DAY, "a.jsonl", jsonl(view(), view(user="u2")))
-    land(NEXT, "a.jsonl", jsonl(view(), view(user="u3", time="2017-01-02T09:00:00")))
+    late = view(user="u3", time="2017-01-01T09:00:00")
+    land(NEXT, "a.jsonl", jsonl(view(), late, view(user="u4", time="2017-01-02T09:00:00")))
     run(DAY)
     run(NEXT)
     nightly = views(*BROWSING_LOGS.names)
+    assert views("user_id", "landing_day") == [
+        ("u1", DAY),
+        ("u2", DAY),
+        ("u3", NEXT),
+        ("u4", NEXT),
+    ]
+    assert refusals() == [(1, "duplicate (of a view that landed on 2017-01-01)")]
+    run(DAY)
+    assert views(*BROWSING_LOGS.names) == nightly
     run(DAY, NEXT)
     assert views(*BROWSING_LOGS.names) == nightly
     assert refusals() == [(1, "duplicate (of 2017-01-01/a.jsonl, line 1)")]
 
 
-def test_an_empty_day_is_a_day_without_views(land, run, views):
+def test_half_a_days_times_in_the_future_are_stopped_at_the_gate(land, run, lake):
+    land(DAY, "a.jsonl", jsonl(view(), view(time="2017-02-01T00:00:00")))
+    with pytest.raises(GateFailed, match="browsing_logs of 2017-01-01 failed"):
+        run(DAY)
+    assert not lake.exists(BROWSING_LOGS)
+    assert not lake.exists(REJECTED_LOGS)
+
+
+def test_hidden_files_are_no_views(places, land):
     land(DAY, "_SUCCESS", "")
     land(DAY, ".a.jsonl.crc", "x")
-    run()
-    assert views("user_id") == []
+    land(DAY, "_temporary/a.jsonl", "x")
+    land(DAY, "part/a.jsonl", "x")
+    parts = landing_lines.landing_parts(places.landing, [DAY], JSONL, False)
+    assert [part.file for part in parts] == ["2017-01-01/part/a.jsonl"]
 
 
 def test_a_day_without_a_folder_is_an_error_that_names_the_day(places, land):
@@ -168,28 +198,28 @@ def test_a_files_parts_have_the_line_numbers_of_the_whole(places, land, spark, m
     ]
 
 
-def test_csv_columns_are_found_by_each_files_header(land, run, views, refusals):
-    settings = LandingSettings(format="csv", columns=OURS)
+def test_csv_columns_are_found_by_each_files_header(land, judged):
     land(DAY, "a.csv", 'title,user_id,event_time\n"a ""b"", c",u1,2017-01-01T10:00:00Z\n')
-    good = "".join(f"u1,x,2017-01-01T10:{n:02}:00Z,h\n" for n in range(30))
-    land(DAY, "b.csv", f'user_id,title,event_time,host\n{good}u1,"a\nb",2017,h\n')
-    run(settings=settings)
-    assert views("title", "host")[-1] == ("x", "h")
-    assert views("title", "host")[0] == ('a "b", c', None)
-    assert refusals() == [
-        (32, "not CSV (unexpected end of data; a value cannot hold a line break)"),
-        (33, "not CSV (3 values under 4 columns)"),
+    land(DAY, "b.csv", 'user_id,title,event_time,host\nu1,x,2017-01-01 10:00,h\nu1,"a\nb",2017,h\n')
+    land(DAY, "c.csv", "user,title,event_time\nu1,x,2017-01-01 10:00\n")
+    good, bad = judged(DAY, settings=LandingSettings(format="csv", columns=OURS))
+    assert [(row["title"], row["host"]) for row in good] == [('a "b", c', None), ("x", "h")]
+    assert bad == [
+        (3, "not CSV (unexpected end of data; a value cannot hold a line break)"),
+        (4, "not CSV (3 values under 4 columns)"),
+        (2, "missing column user_id (found user, title, event_time)"),
     ]
 
 
-def test_parquet_rows_are_kept_as_json(places, run, views, refusals, land):
+def test_parquet_rows_are_kept_as_json(places, land, judged):
     land(DAY, "_", "")
-    at = [datetime(2017, 1, 1, 10, 0, n % 60) for n in range(31)]
+    at = [datetime(2017, 1, 1, 10, 0, n) for n in range(31)]
     columns = {"user_id": list(range(31)), "event_time": at, "title": ["x"] * 30 + [" "]}
     pq.write_table(pa.table(columns), places.landing / str(DAY) / "a.parquet", row_group_size=10)
-    run(settings=LandingSettings(format="parquet", columns=OURS))
-    assert views("event_time")[:2] == at[:2]
-    assert refusals() == [(31, "blank title")]
+    good, bad = judged(DAY, settings=LandingSettings(format="parquet", columns=OURS))
+    assert [row["event_time"] for row in good] == at[:30]
+    assert json.loads(good[7]["raw"])["user_id"] == 7
+    assert bad == [(31, "blank title")]
 
 
 def test_a_file_that_is_not_parquet_is_named(places, land):
@@ -200,26 +230,21 @@ def test_a_file_that_is_not_parquet_is_named(places, land):
         )
 
 
-def test_bytes_that_are_no_utf8_and_half_characters_lose_no_line(land, run, views, refusals):
-    good = [view(time=f"2017-01-01T11:00:{n:02}") for n in range(9)]
+def test_bytes_that_are_no_utf8_and_half_characters_lose_no_line(land, judged):
     half = '{"user_id": "u1", "event_time": "2017-01-01T10:00:00", "title": "a\\ud800"}'
-    content = jsonl(*good, half).encode() + b'{"user_id": "\xff"}\n'
-    land(DAY, "a.jsonl.gz", gzip.compress(content))
-    run()
-    assert views("title")[-1] == "a?"
-    assert refusals() == [(11, "not UTF-8 (byte 14)")]
+    land(DAY, "a.jsonl.gz", gzip.compress(half.encode() + b'\n{"user_id": "\xff"}\n'))
+    good, bad = judged(DAY)
+    assert [row["title"] for row in good] == ["a?"]
+    assert bad == [(2, "not UTF-8 (byte 14)")]
 
 
-def test_a_lines_own_id_tells_duplicates(land, run, views, refusals):
+def test_a_lines_own_id_tells_duplicates(land, judged):
     settings = LandingSettings(format="jsonl", columns={**OURS, "log_id": "id"})
-    good = [view(id=n, title="x") for n in range(20)]
-    land(DAY, "a.jsonl", jsonl(*good, view(id=3, title="other"), view(id=None)))
-    run(settings=settings)
-    assert len(views("log_id")) == 20
-    assert refusals() == [
-        (21, "duplicate (of 2017-01-01/a.jsonl, line 4)"),
-        (22, "blank log_id"),
-    ]
+    views = [view(id=3, title="x"), view(id=4, title="x"), view(id=3, title="y"), view(id=None)]
+    land(DAY, "a.jsonl", jsonl(*views))
+    good, bad = judged(DAY, settings=settings)
+    assert [row["line"] for row in good] == [1, 2]
+    assert bad == [(3, "duplicate (of 2017-01-01/a.jsonl, line 1)"), (4, "blank log_id")]
 
 
 @pytest.mark.parametrize(
