@@ -139,9 +139,9 @@ class Vectors(NDArrayOperatorsMixin):
         return function(*_plain(args), **{name: _plain(value) for name, value in named.items()})
 
 
-def parts(rows: int) -> Iterator[slice]:
-    """Slices of up to BLOCK_ROWS rows, so that no step holds a second copy of a matrix."""
-    return (slice(start, min(start + BLOCK_ROWS, rows)) for start in range(0, rows, BLOCK_ROWS))
+def parts(rows: int, size: int = BLOCK_ROWS) -> Iterator[slice]:
+    """Slices of up to `size` rows, so that no step holds a second copy of a matrix."""
+    return (slice(start, min(start + size, rows)) for start in range(0, rows, size))
 
 
 def lengths(matrix: Matrix) -> NDArray[np.float32]:

@@ -1,0 +1,150 @@
+"""Every query of docs/sql-cookbook.md, in DuckDB and in Spark, over one small lake."""
+
+import math
+import re
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from small_lake import embedding, publish, views, write
+
+from analyst import open_lake
+from analyst.spark_views import register
+from contracts.places import Places
+
+PAGE = (Path(__file__).parents[1] / "docs" / "sql-cookbook.md").read_text()
+RECIPE = re.compile(r"^\*\*(.+?)\*\*(.*?)(?=^\*\*|^## |\Z)", re.DOTALL | re.MULTILINE)
+QUERY = re.compile(r"^```sql ?(\w*)\n(.+?)^```$", re.DOTALL | re.MULTILINE)
+MONDAY, TUESDAY = date(2026, 1, 5), date(2026, 1, 6)
+
+
+def recipes():
+    """(title, {"duckdb": query, "spark": query}) of each recipe."""
+    for title, body in RECIPE.findall(PAGE):
+        found = dict(QUERY.findall(body))
+        portable = found.get("")
+        yield title, {engine: found.get(engine, portable) for engine in ("duckdb", "spark")}
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory):
+    """Ann and Bob with vectors, Cat active without one; a second model knows Ann alone."""
+    places = Places(tmp_path_factory.mktemp("cookbook"))
+    publish(
+        places,
+        [
+            embedding("ann", MONDAY, [1, 0], model="nrms-1"),
+            embedding("bob", MONDAY, [0, 2], model="nrms-1"),
+            embedding("ann", TUESDAY, [3, 4], model="nrms-1"),
+        ],
+    )
+    write(places, "user_embeddings", [embedding("ann", MONDAY, [7], model="nrms-2")])
+    models = [("nrms-1", "champion", 1, "0.7"), ("nrms-2", "candidate", 2, "0.8")]
+    write(
+        places,
+        "models",
+        [
+            {
+                "model_id": model,
+                "status": status,
+                "created_at": datetime(2026, 1, day),
+                "measures": f'{{"bsm_accuracy": {measure}}}',
+            }
+            for model, status, day, measure in models
+        ],
+    )
+    write(places, "titles", [{"title_id": n, "title": t, "words": [t]} for n, t in TITLES])
+    write(places, "browsing_logs", [view(*told) for told in enumerate(VIEWS)])
+    lines = [["blank title"], ["blank title", "blank user_id"]]
+    write(places, "rejected_logs", [{"line": n + 1, "reasons": r} for n, r in enumerate(lines)])
+    sessions = [
+        {"user_id": u, "session_date": MONDAY, "num_views": n} for u, n in (("ann", 2), ("bob", 5))
+    ]
+    write(places, "sessions", sessions)
+    write(places, "user_sequences", [views("ann", TUESDAY, 1, 2), views("cat", TUESDAY, 2, 1)])
+    pairs = [{"user_id": user, "as_of": TUESDAY} for user in ("ann", "ann", "bob")]
+    write(places, "sequence_pairs", pairs)
+    return places
+
+
+TITLES = ((1, "tea"), (2, "rain"))
+VIEWS = (("ann", 1), ("ann", 2), ("ann", 1), ("bob", 1), ("cat", 2))
+
+
+def view(number, told):
+    user, title_id = told
+    return {
+        "event_date": MONDAY,
+        "log_id": number,
+        "user_id": user,
+        "event_time": datetime(2026, 1, 5, 10, number),
+        "title_id": title_id,
+        "title": dict(TITLES)[title_id],
+        "landing_day": MONDAY,
+    }
+
+
+@pytest.fixture(scope="module")
+def engines(spark, places):
+    """A function each, from a query to its rows."""
+    lake = open_lake(places)
+    register(spark, places)
+    for name in open_lake(places).versions:  # a read of Delta costs Spark more than a recipe
+        spark.catalog.cacheTable(name)
+    yield {
+        "duckdb": lambda query: lake.sql(query).fetchall(),
+        "spark": lambda query: [utc(row) for row in spark.sql(query).collect()],
+    }
+    for name in [table.name for table in spark.catalog.listTables() if table.isTemporary]:
+        spark.catalog.dropTempView(name)
+
+
+def utc(row):
+    """Spark hands times over in the machine's own zone, and does not say so."""
+    return [value.astimezone(UTC) if isinstance(value, datetime) else value for value in row]
+
+
+def plain(value):
+    """One spelling for what the two engines' Python clients spell differently."""
+    if isinstance(value, datetime):
+        return value.replace(tzinfo=None)
+    if isinstance(value, float | Decimal):
+        return round(float(value), 6)
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value
+
+
+@pytest.mark.parametrize(("title", "queries"), recipes(), ids=[title for title, _ in recipes()])
+def test_a_recipe_runs_in_both_and_answers_alike(engines, title, queries):
+    ours, theirs = (plain(engines[engine](query)) for engine, query in queries.items())
+    assert ours, "an empty answer shows nothing"
+    assert ours == theirs
+
+
+def answer(engines, beginning):
+    (queries,) = [queries for title, queries in recipes() if title.startswith(beginning)]
+    return plain(engines["duckdb"](queries["duckdb"]))
+
+
+def test_the_answers_are_those_that_the_small_lake_holds(engines):
+    assert answer(engines, "The users nearest") == [["bob", 0.8]]
+    assert answer(engines, "Who moved most") == [["ann", 0.4]]
+    assert answer(engines, "The same under another model") == [["ann", MONDAY, 1]]
+    assert answer(engines, "Active users without") == [["bob"], ["cat"]]
+    assert answer(engines, "The last title") == [["ann", "rain"], ["cat", "tea"]]
+    assert [row[:4] for row in answer(engines, "Training rows")] == [
+        ["ann", datetime(2026, 1, 5, 9), 1, MONDAY],
+        ["ann", datetime(2026, 1, 6), 0, TUESDAY],
+        ["bob", datetime(2026, 1, 1), 1, None],
+    ]
+    near = dict(answer(engines, "How near some users"))  # the mean of (3, 4) and (0, 2)
+    assert near["bob"] == pytest.approx(3 / math.hypot(1.5, 3), abs=1e-6)
+
+
+def test_the_page_has_no_query_that_is_not_tested():
+    tested = sum(len(QUERY.findall(body)) for _, body in RECIPE.findall(PAGE))
+    assert tested == PAGE.count("```sql")
+    assert len(list(recipes())) >= 12
+    assert all(queries["duckdb"] and queries["spark"] for _, queries in recipes())
