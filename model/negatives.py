@@ -15,7 +15,7 @@ Ranking is without gradient and without dropout. What is chosen is encoded again
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 import torch
@@ -27,7 +27,7 @@ from model.batches import BatchOrder
 from model.config import PretrainConfig
 from model.corpus import Corpus
 from model.draws import generator, keys
-from model.encoding import identity_of, title_vectors, user_vectors
+from model.encoding import TitleVectors, identity_of, title_vectors, user_vectors
 from model.ragged import Ragged
 from model.tasks import NONE, Titles
 from model.user_model import UserModel
@@ -53,7 +53,10 @@ class Chosen:
         return int((self.index == NONE).sum())
 
 
-def best(scores_of: Callable[[slice], Tensor], num: int, count: int, at_once: int) -> Chosen:
+Scores = Callable[[slice], Tensor]  # of some candidates, (n, c)
+
+
+def best(scores_of: Scores, num: int, count: int, at_once: int) -> Chosen:
     """The `count` candidates of highest score for each target, equal scores by place in the pool.
 
     `scores_of(slice)` gives the scores (n, c) of some of the `num` candidates, -inf for those that
@@ -95,13 +98,18 @@ def cosine(targets: Tensor, candidates: Tensor) -> Tensor:
     return F.normalize(targets.to(wide), dim=-1) @ F.normalize(candidates.to(wide), dim=-1).T
 
 
-def turn(starts: NDArray[np.uint64], num: int, part: slice) -> Tensor:
+def in_order(starts: NDArray[np.uint64], num: int, device: torch.device) -> Scores:
     """Scores for `random`: the pool's order, from a place of its own for each target.
 
     Without that place, all targets of a step would have the same negatives.
     """
-    places = np.arange(part.start, part.stop) - (starts % np.uint64(num)).astype(np.int64)[:, None]
-    return -torch.from_numpy(places % num).double()
+    first = (starts % np.uint64(num)).astype(np.int64)[:, None]
+
+    def score(part: slice) -> Tensor:
+        turned = (np.arange(part.start, part.stop) - first) % num
+        return -torch.from_numpy(turned).double().to(device)
+
+    return score
 
 
 @contextmanager
@@ -150,23 +158,29 @@ class BehaviorNegatives:
     ) -> tuple[Titles, Chosen]:
         """The pool, and for each target K of it. `order` (n,): where `random` starts."""
         pool = self.pool(step)
-        differs = self.identity[targets][:, None] != self.identity[pool]
-        device = self.model.device
-        by_order = self.config.negatives == "random"
+        by_order, device = self.config.negatives == "random", self.model.device
+        score = in_order(order, len(pool), device) if by_order else self._by_cosine(targets, pool)
+        identities = self.identity[targets][:, None]
 
         def scores(part: slice) -> Tensor:
-            if mine is None:
-                score = turn(order, len(pool), part).to(device)
-            else:
-                titles = pool[part]
-                score = cosine(mine, title_vectors(self.model, self.corpus, titles).at(titles))
-            allowed = torch.from_numpy(differs[:, part]).to(device)
-            return score.masked_fill(~allowed, float("-inf"))
+            identical = torch.from_numpy(identities == self.identity[pool[part]])
+            return score(part).masked_fill(identical.to(device), float("-inf"))
 
         with ranking(self.model):
-            vectors = None if by_order else title_vectors(self.model, self.corpus, targets)
-            mine = None if vectors is None else vectors.at(targets)
             return pool, best(scores, len(pool), self.config.K, CANDIDATES_AT_ONCE)
+
+    def _by_cosine(self, targets: Titles, pool: Titles) -> Scores:
+        @cache
+        def first() -> TitleVectors:  # in one go with the targets: they share words
+            titles = np.concatenate([targets, pool[:CANDIDATES_AT_ONCE]])
+            return title_vectors(self.model, self.corpus, titles)
+
+        def score(part: slice) -> Tensor:
+            titles = pool[part]
+            found = first() if part.start == 0 else title_vectors(self.model, self.corpus, titles)
+            return cosine(first().at(targets), found.at(titles))
+
+        return score
 
 
 @dataclass(frozen=True)
@@ -273,24 +287,31 @@ class SequenceNegatives:
         self.step = step
 
     def _rank(self, early: SequencePool, step: int) -> Chosen:
-        device, num = self.model.device, len(self.pool)
-        by_order = self.config.negatives == "random"
         order = keys(self.config.seed, "sequence order", step, self.pairs)
-        mine = (
-            None if by_order else user_vectors(self.model, self.corpus, early.titles(self.corpus))
-        )
+        by_order, device = self.config.negatives == "random", self.model.device
+        score = in_order(order, len(self.pool), device) if by_order else self._by_cosine(early)
 
         def scores(part: slice) -> Tensor:
-            candidates = self.pool.take(part)
-            if mine is None:
-                score = turn(order, num, part).to(device)
-            else:
-                titles = candidates.titles(self.corpus)
-                score = cosine(mine, user_vectors(self.model, self.corpus, titles))
-            allowed = torch.from_numpy(allowed_sequences(self.corpus, early, candidates))
-            return score.masked_fill(~allowed.to(device), float("-inf"))
+            allowed = allowed_sequences(self.corpus, early, self.pool.take(part))
+            return score(part).masked_fill(torch.from_numpy(~allowed).to(device), float("-inf"))
 
-        return best(scores, num, self.config.P, SEQUENCES_AT_ONCE)
+        return best(scores, len(self.pool), self.config.P, SEQUENCES_AT_ONCE)
+
+    def _by_cosine(self, early: SequencePool) -> Scores:
+        @cache
+        def first() -> tuple[Tensor, Tensor]:  # in one go with the targets: they share titles
+            candidates = self.pool.take(slice(0, SEQUENCES_AT_ONCE)).titles(self.corpus)
+            both = Ragged.join([early.titles(self.corpus), candidates])
+            vectors = user_vectors(self.model, self.corpus, both)
+            return vectors[: len(early)], vectors[len(early) :]
+
+        def score(part: slice) -> Tensor:
+            if part.start == 0:
+                return cosine(*first())
+            candidates = self.pool.take(part).titles(self.corpus)
+            return cosine(first()[0], user_vectors(self.model, self.corpus, candidates))
+
+        return score
 
     def of(self, pairs: NDArray[np.int64]) -> Chosen:
         """What was chosen for these pairs at the last refresh."""

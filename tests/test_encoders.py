@@ -226,4 +226,4 @@ def test_short_sequences_share_a_bin_and_none_overlap():
     )
     assert len(set(slots.tolist())) == lengths.sum()
     assert (starts + lengths).max() <= 30
-    assert lengths.sum() > 0.95 * 30 * (bins.max() + 1)
+    assert lengths.sum() > 0.93 * 30 * (bins.max() + 1)

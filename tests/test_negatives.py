@@ -17,7 +17,7 @@ from model.negatives import (
     SequencePool,
     allowed_sequences,
     best,
-    turn,
+    in_order,
 )
 from model.objective import Objective
 from model.tasks import NONE
@@ -97,7 +97,7 @@ def test_too_few_candidates_leave_places_empty():
 
 def test_random_takes_the_pool_in_order_from_a_place_of_the_targets_own():
     order = np.array([0, 3, 7], np.uint64)
-    chosen = best(lambda part: turn(order, 5, part), 5, 2, 3)
+    chosen = best(in_order(order, 5, torch.device("cpu")), 5, 2, 3)
     assert chosen.index.tolist() == [[0, 1], [3, 4], [2, 3]]
 
 
