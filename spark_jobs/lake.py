@@ -19,10 +19,8 @@ from contracts.errors import MissingTable
 from contracts.provenance import code_version, run_name
 from contracts.tables import Table
 from expectations.gate import Passed
+from spark_jobs.table_properties import properties
 
-# Readers other than Spark (DuckDB, delta-rs, Trino) see no deletion vectors, and with them a
-# deleted row stays on disk after VACUUM.
-PROPERTIES = {"delta.enableDeletionVectors": "false"}
 RECENT = 100  # commits whose provenance is looked through; a table's job tells its own in each
 ATTEMPTS = 10  # of a commit that others keep overtaking; each attempt is a whole recomputation
 
@@ -144,9 +142,8 @@ class Lake:
         builder = builder.comment(table.doc)
         for c in table.columns:
             builder = builder.addColumn(c.name, c.type, nullable=c.nullable, comment=c.doc)
-        for key, value in PROPERTIES.items():
+        for key, value in properties(table).items():
             builder = builder.property(key, value)
-        builder = builder.property("delta.enableChangeDataFeed", str(table.change_feed).lower())
         for name, condition in table.checks:
             builder = builder.property(f"delta.constraints.{name}", condition)
         if table.partition_by:

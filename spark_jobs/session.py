@@ -1,14 +1,20 @@
 """The Spark session of a job.
 
-What differs by place (master, jars, memory) is in conf/spark-defaults.conf, or comes from the
-spark-submit that started this process; only what the results depend on is set here.
+What differs by place (master, jars, memory) is in conf/spark-defaults.conf, or in the one below
+SPARK_CONF_DIR, or comes from the spark-submit that started this process. Set here are what the
+results depend on and, unless the place says otherwise, where the event logs go.
 """
 
 import os
 import sys
 from pathlib import Path
 
+from pyspark import SparkConf, SparkContext
 from pyspark.sql import SparkSession
+
+from contracts.places import Places
+from contracts.provenance import run_name
+from spark_jobs import event_log
 
 CONF = Path(__file__).parents[1] / "conf"
 
@@ -20,9 +26,22 @@ def session(job: str) -> SparkSession:
     """
     os.environ.setdefault("SPARK_CONF_DIR", str(CONF))
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    return (
+    builder = (
         SparkSession.builder.appName(job)
         .config("spark.sql.session.timeZone", "UTC")
         .config("spark.sql.ansi.enabled", True)
-        .getOrCreate()
+        .config(event_log.RUN, run_name())
     )
+    if SparkContext._active_spark_context is None:
+        for key, value in event_log_settings().items():
+            builder = builder.config(key, value)
+    return builder.getOrCreate()
+
+
+def event_log_settings() -> dict[str, str]:
+    """Those that the place's own settings leave open."""
+    SparkContext._ensure_initialized()  # starts the JVM, which reads the place's settings
+    given = SparkConf()
+    if given.contains("spark.eventLog.enabled"):
+        return {}
+    return event_log.settings(Places.from_environment().event_logs)

@@ -7,7 +7,7 @@ import pytest
 os.environ["SPARK_CONF_DIR"] = str(Path(__file__).parents[1] / "conf")
 os.environ["PYSPARK_SUBMIT_ARGS"] = (
     "--master local[2] --driver-memory 2g --conf spark.sql.shuffle.partitions=2 "
-    "--conf spark.ui.showConsoleProgress=false pyspark-shell"
+    "--conf spark.ui.showConsoleProgress=false --conf spark.eventLog.enabled=false pyspark-shell"
 )
 
 
