@@ -1,8 +1,8 @@
 """A made-up corpus with the paper's proportions, for benchmarks that need no lake.
 
-63,178,293 views of 500,000 users are 126.4 a user (Table 1), here log-normal; A is the newest 100 of
-the first half of a user's views, B the first 100 of the second half. 100,000 words, by Zipf's law,
-about ten of them a title; one title for every twelve views, by Zipf's law too.
+63,178,293 views of 500,000 users are 126.4 a user (Table 1), here log-normal; A is the newest 100
+of the first half of a user's views, B the first 100 of the second half. 100,000 words, by Zipf's
+law, about ten of them a title; one title for every twelve views, by Zipf's law too.
 """
 
 import numpy as np

@@ -1,37 +1,45 @@
 """The paper's model and losses as its authors' readers would write them: padded, plain and slow.
 
-Nothing here is shared with `model/`: titles are padded to 30 words and users to 100 behaviors with
-masks, every occurrence of a title is encoded, and each loss is the softmax of the equations.
+No computation is shared with `model/`: titles are padded to 30 words and users to 100 behaviors,
+with masks, every occurrence of a title is encoded, and each loss is the softmax of the equations.
 Tests hold the quick implementation against it; `benchmarks/pretrain_step.py` times it.
 """
 
 import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from model.config import ModelConfig
+from model.corpus import Corpus
+from model.user_model import UserModel
+
+Titles = Sequence[Any]  # a list of titles for each sequence
 
 
 class PlainAttention(nn.Module):
     """Attentive pooling of padded rows."""
 
-    def __init__(self, width, query_width):
+    def __init__(self, width: int, query_width: int) -> None:
         super().__init__()
         self.key = nn.Linear(width, query_width)
         self.query = nn.Linear(query_width, 1, bias=False)
 
-    def forward(self, states, real):  # (n, L, D), (n, L)
+    def forward(self, states: Tensor, real: Tensor) -> Tensor:  # (n, L, D), (n, L)
         scores = self.query(torch.tanh(self.key(states))).squeeze(-1)
         weights = torch.softmax(scores.masked_fill(~real, -1e30), dim=-1)
         return (weights.unsqueeze(-1) * states).sum(1)
 
 
 class PlainSelfAttention(nn.Module):
-    def __init__(self, width_in, width, heads):
+    def __init__(self, width_in: int, width: int, heads: int) -> None:
         super().__init__()
         self.heads, self.width = heads, width
         self.projection = nn.Linear(width_in, 3 * width)
 
-    def forward(self, rows, real):  # (n, L, C), (n, L)
+    def forward(self, rows: Tensor, real: Tensor) -> Tensor:  # (n, L, C), (n, L)
         n, length, _ = rows.shape
         query, key, value = (
             part.view(n, length, self.heads, -1).transpose(1, 2)
@@ -39,15 +47,16 @@ class PlainSelfAttention(nn.Module):
         )
         scores = query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1])
         weights = torch.softmax(scores.masked_fill(~real[:, None, None, :], -1e30), dim=-1)
-        return (weights @ value).transpose(1, 2).reshape(n, length, self.width)
+        attended: Tensor = weights @ value
+        return attended.transpose(1, 2).reshape(n, length, self.width)
 
 
 class PlainConvolution(nn.Module):
-    def __init__(self, width_in, width, window):
+    def __init__(self, width_in: int, width: int, window: int) -> None:
         super().__init__()
         self.conv = nn.Conv1d(width_in, width, window, padding=window // 2)
 
-    def forward(self, rows, real):
+    def forward(self, rows: Tensor, real: Tensor) -> Tensor:
         rows = rows * real.unsqueeze(-1)  # padding is zero, as at the ends
         return torch.relu(self.conv(rows.transpose(1, 2)).transpose(1, 2))
 
@@ -55,18 +64,19 @@ class PlainConvolution(nn.Module):
 class PlainRecurrence(nn.Module):
     """Padding comes after the real behaviors, so it cannot reach back to them."""
 
-    def __init__(self, kind, width):
+    def __init__(self, kind: str, width: int) -> None:
         super().__init__()
         self.cell = {"gru": nn.GRU, "lstm": nn.LSTM}[kind](width, width, batch_first=True)
 
-    def forward(self, rows, real):
-        return self.cell(rows)[0]
+    def forward(self, rows: Tensor, real: Tensor) -> Tensor:
+        states: Tensor = self.cell(rows)[0]
+        return states
 
 
 class PlainUserModel(nn.Module):
     """Padded words or ids to titles, padded titles to users."""
 
-    def __init__(self, config, num_words, num_titles=0):
+    def __init__(self, config: ModelConfig, num_words: int, num_titles: int = 0) -> None:
         super().__init__()
         self.config = config
         width = config.width
@@ -82,19 +92,24 @@ class PlainUserModel(nn.Module):
             )
         self.mask = nn.Parameter(torch.empty(width))
         self.position = nn.Parameter(torch.empty(config.max_views, width))
-        self.context = {
-            "self_attention": lambda: PlainSelfAttention(width, width, config.heads),
-            "cnn": lambda: PlainConvolution(width, width, config.window),
-        }.get(config.context_encoder, lambda: PlainRecurrence(config.context_encoder, width))()
+        self.context: nn.Module
+        if config.context_encoder == "self_attention":
+            self.context = PlainSelfAttention(width, width, config.heads)
+        elif config.context_encoder == "cnn":
+            self.context = PlainConvolution(width, width, config.window)
+        else:
+            self.context = PlainRecurrence(config.context_encoder, width)
         self.pooling = PlainAttention(width, config.query_width)
         self.dropout = nn.Dropout(config.dropout)
 
     def encode_titles(self, words: Tensor) -> Tensor:
         """(n, 30) word ids, 0 after the end, to (n, D); for `id` (n, 1) rows + 1."""
         if self.config.behavior_encoder == "id":
-            return self.titles(words[:, 0])
+            vectors: Tensor = self.titles(words[:, 0])
+            return vectors
         real = words > 0
-        return self.title_pooling(self.title_states(self.words(words), real), real)
+        vectors = self.title_pooling(self.title_states(self.words(words), real), real)
+        return vectors
 
     def encode_users(self, behaviors: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
         """(n, L, D) title vectors, (n, L) bool, to states (n, L, D) and users (n, D)."""
@@ -102,10 +117,11 @@ class PlainUserModel(nn.Module):
         states = self.dropout(self.context(behaviors, real))
         return states, self._aggregate(states, real)
 
-    def _aggregate(self, states, real):
+    def _aggregate(self, states: Tensor, real: Tensor) -> Tensor:
         kind = self.config.aggregator
         if kind == "attentive":
-            return self.pooling(states, real)
+            users: Tensor = self.pooling(states, real)
+            return users
         if kind == "max":
             return states.masked_fill(~real.unsqueeze(-1), float("-inf")).max(1).values
         if kind == "average":
@@ -113,14 +129,14 @@ class PlainUserModel(nn.Module):
         return states[torch.arange(len(states)), real.sum(1) - 1]
 
     @torch.no_grad()
-    def copy(self, model):
+    def copy(self, model: UserModel) -> "PlainUserModel":
         """Take the weights of a `UserModel`."""
         for name, values in plain_names(model.config, dict(model.named_parameters())).items():
             self.get_parameter(name).copy_(values)
         return self
 
 
-def plain_names(config, tensors):
+def plain_names(config: ModelConfig, tensors: Mapping[str, Tensor | None]) -> dict[str, Tensor]:
     """The tensors of a `UserModel`, weights or gradients, by the names they have here."""
     named = {}
     for name, tensor in tensors.items():
@@ -138,7 +154,7 @@ def plain_names(config, tensors):
     return named
 
 
-def pad_words(corpus, titles, config):
+def pad_words(corpus: Corpus, titles: Any, config: ModelConfig) -> Tensor:
     """(...,) titles to (..., 30) word ids; of no title (-1) all padding."""
     titles = torch.as_tensor(titles)
     width = 1 if config.behavior_encoder == "id" else config.max_words
@@ -152,7 +168,7 @@ def pad_words(corpus, titles, config):
     return words.view(*titles.shape, width)
 
 
-def pad_sequences(sequences, length):
+def pad_sequences(sequences: Titles, length: int) -> Tensor:
     """A list of title lists to (n, length) titles, -1 after the end."""
     padded = torch.full((len(sequences), length), -1)
     for row, titles in enumerate(sequences):
@@ -160,7 +176,7 @@ def pad_sequences(sequences, length):
     return padded
 
 
-def cross_entropies(queries, candidates, missing):
+def cross_entropies(queries: Tensor, candidates: Tensor, missing: Tensor) -> Tensor:
     """(n, D), (n, 1 + K, D), (n, K) bool to (n,): equations 1 and 2, a target each."""
     scores = torch.bmm(candidates, queries.unsqueeze(-1)).squeeze(-1)
     exponentials = torch.exp(scores - scores.max(1, keepdim=True).values.detach())
@@ -168,7 +184,7 @@ def cross_entropies(queries, candidates, missing):
     return -torch.log(exponentials[:, 0] / (exponentials * present).sum(1))
 
 
-def view_cross_entropies(users):
+def view_cross_entropies(users: Tensor) -> Tensor:
     """(2 B, D), two views of a user side by side, to (2 B,)."""
     losses = []
     for i in range(len(users)):
@@ -181,23 +197,31 @@ def view_cross_entropies(users):
 class PlainEncoder:
     """Encodes what a step names, padded, every occurrence of a title for itself."""
 
-    def __init__(self, model, corpus):
+    def __init__(self, model: PlainUserModel, corpus: Corpus) -> None:
         self.model, self.corpus, self.config = model, corpus, model.config
 
-    def titles(self, titles):
+    def titles(self, titles: Any) -> Tensor:
         words = pad_words(self.corpus, titles, self.config)
         return self.model.encode_titles(words.flatten(0, -2)).view(*words.shape[:-1], -1)
 
-    def sequences(self, sequences, hidden=None):
+    def sequences(
+        self, sequences: Titles, hidden: Sequence[list[int]] = ()
+    ) -> tuple[Tensor, Tensor]:
         """Title lists, and the places hidden in each, to states (n, L, D) and users (n, D)."""
         padded = pad_sequences(sequences, self.config.max_views)
         behaviors = self.titles(padded).clone()
-        for row, places in enumerate(hidden or []):
+        for row, places in enumerate(hidden):
             behaviors[row, places] = self.model.mask
         return self.model.encode_users(behaviors, padded >= 0)
 
 
-def masked_losses(encoder, sequences, hidden, wrong, from_user=False):
+def masked_losses(
+    encoder: PlainEncoder,
+    sequences: Titles,
+    hidden: Sequence[list[int]],
+    wrong: Any,
+    from_user: bool = False,
+) -> Tensor:
     """Equation 1. hidden: places of each sequence; wrong: K titles or -1 for each of them."""
     states, users = encoder.sequences(sequences, hidden)
     rows = [(row, place) for row, places in enumerate(hidden) for place in places]
@@ -206,20 +230,26 @@ def masked_losses(encoder, sequences, hidden, wrong, from_user=False):
     return _behavior_losses(encoder, queries, targets, wrong)
 
 
-def next_losses(encoder, sequences, coming, wrong):
+def next_losses(
+    encoder: PlainEncoder, sequences: Titles, coming: Sequence[list[int]], wrong: Any
+) -> Tensor:
     """PTUM's next behaviors. coming: the titles to be found of each sequence."""
     users = encoder.sequences(sequences)[1]
     queries = torch.stack([users[row] for row, titles in enumerate(coming) for _ in titles])
     return _behavior_losses(encoder, queries, [[title] for row in coming for title in row], wrong)
 
 
-def _behavior_losses(encoder, queries, targets, wrong):
+def _behavior_losses(
+    encoder: PlainEncoder, queries: Tensor, targets: list[list[int]], wrong: Any
+) -> Tensor:
     wrong = torch.as_tensor(wrong)
     candidates = encoder.titles(torch.cat([torch.as_tensor(targets), wrong], dim=1))
     return cross_entropies(queries, candidates, wrong < 0)
 
 
-def matching_losses(encoder, early, late, wrong):
+def matching_losses(
+    encoder: PlainEncoder, early: Titles, late: Titles, wrong: Sequence[Sequence[Any]]
+) -> Tensor:
     """Equation 2. wrong: P title lists, or None, for each pair."""
     users, right = encoder.sequences(early)[1], encoder.sequences(late)[1]
     missing = torch.tensor([[each is None for each in row] for row in wrong])

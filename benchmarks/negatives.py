@@ -1,0 +1,132 @@
+"""What medium-hard sampling costs: a step's time by refresh interval, and beside random negatives.
+
+    python -m benchmarks.negatives [--base-model naml] [--rounds 3] [--device cpu]
+
+The paper's Fig. 10b: the time of a pre-training step, and of the sampling in it, at refresh
+intervals 1, 10, 20, 50, 100 and 200. A refresh ranks the targets of all steps until the next one,
+so its time is measured for each interval and shared out over these steps. "sequences" is what the
+interval is about: drawing, encoding and ranking the sequence pool and its targets; "sampling" is
+that and the behavior pool of each step. Steps of all intervals and of random
+negatives run by turns in one process. The last line is JSON.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from benchmarks.pretrain_step import objective_of, synchronize
+from benchmarks.synthetic import corpus
+from contracts.provenance import code_version
+from model.config import BASE_MODELS
+from model.memory import keep_freed_memory
+from model.objective import Objective
+
+INTERVALS = (1, 10, 20, 50, 100, 200)
+SHARE_AIM = 0.10  # of a step's time for the sequence pool, at the paper's interval of 50
+
+
+@dataclass
+class Seconds:
+    """What was measured of one objective, a number a round."""
+
+    refresh: list[float] = field(default_factory=list)
+    behaviors: list[float] = field(default_factory=list)  # drawing and ranking the pool of a step
+    step: list[float] = field(default_factory=list)  # the whole step, without a refresh
+
+
+def measure(objective: Objective, seconds: Seconds, step: int, refresh: bool, device: str) -> None:
+    """One step, with the refresh before it timed by itself where `refresh`."""
+    if refresh:
+        started = time.perf_counter()
+        objective.sequences.refresh(0)
+        synchronize(device)
+        seconds.refresh.append(time.perf_counter() - started)
+    objective.model.zero_grad(set_to_none=True)
+    started = time.perf_counter()
+    result = objective.loss(step, objective.batches.share(step))
+    result.loss.backward()  # type: ignore[no-untyped-call]
+    synchronize(device)
+    seconds.step.append(time.perf_counter() - started)
+    seconds.behaviors.append(result.sampling_seconds)
+
+
+def run(base_model: str, rounds: int, device: str, threads: int) -> dict[str, Any]:
+    torch.set_num_threads(threads)
+    config, data = BASE_MODELS[base_model], corpus()
+    objectives = {
+        str(interval): objective_of(config, data, device, refresh_interval=interval)
+        for interval in INTERVALS
+    }
+    objectives["random"] = objective_of(config, data, device, negatives="random")
+    for name in objectives:  # all train the same weights
+        objectives[name].model = objectives["random"].model
+        objectives[name].behaviors.model = objectives["random"].model
+        objectives[name].sequences.model = objectives["random"].model
+    seconds = {name: Seconds() for name in objectives}
+    for round_ in range(rounds + 1):
+        for name, objective in objectives.items():
+            measure(objective, seconds[name], 0, True, device)
+        if round_ == 0:  # a warm-up
+            seconds = {name: Seconds() for name in objectives}
+    return _report(base_model, seconds)
+
+
+def _report(base_model: str, seconds: dict[str, Seconds]) -> dict[str, Any]:
+    median = {
+        name: {part: statistics.median(values) for part, values in vars(each).items()}
+        for name, each in seconds.items()
+    }
+    # Without its refresh a step is the same at every interval: the median over all of them.
+    step = statistics.median(m["step"] for name, m in median.items() if name != "random")
+    behaviors = statistics.median(m["behaviors"] for n, m in median.items() if n != "random")
+    rows = {}
+    for interval in INTERVALS:
+        refresh = median[str(interval)]["refresh"] / interval
+        rows[str(interval)] = {
+            "step_ms": round(1e3 * (step + refresh), 1),
+            "sequences_ms": round(1e3 * refresh, 1),
+            "sampling_ms": round(1e3 * (behaviors + refresh), 1),
+            "sampling_share": round((behaviors + refresh) / (step + refresh), 3),
+            "sequences_share": round(refresh / (step + refresh), 3),
+        }
+    chosen = rows["50"]
+    random_step = median["random"]["step"] + median["random"]["refresh"] / 50
+    return {
+        "name": f"negatives {base_model}",
+        "ratio": round(rows["1"]["step_ms"] / chosen["step_ms"], 2),
+        "agree": chosen["sequences_share"] <= SHARE_AIM,
+        "figures": {
+            "by_interval": rows,
+            "random_step_ms": round(1e3 * random_step, 1),
+            "medium_over_random": round(chosen["step_ms"] / (1e3 * random_step), 3),
+        },
+        "commit": code_version(),
+    }
+
+
+def arg_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--base-model", choices=BASE_MODELS, default="naml")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--device", default="cpu", help="cpu or cuda; default: %(default)s")
+    parser.add_argument("--threads", type=int, default=2)
+    return parser
+
+
+def main(base_model: str, rounds: int, device: str, threads: int) -> None:
+    keep_freed_memory()
+    report = run(base_model, rounds, device, threads)
+    for interval, row in report["figures"]["by_interval"].items():
+        print(f"{interval:>4}  {row}")  # noqa: T201
+    print(json.dumps(report))  # noqa: T201
+
+
+if __name__ == "__main__":
+    main(**vars(arg_parser().parse_args()))

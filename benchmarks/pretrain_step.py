@@ -1,0 +1,284 @@
+"""One pre-training step, as a reader of the paper would write it, beside this repository's.
+
+    python -m benchmarks.pretrain_step [--base-model nrms] [--rounds 5] [--device cpu]
+
+Both take the same batch of 32 pairs, the same pools and the same weights; one forward and backward
+pass with medium-hard negatives, dropout drawn. They run by turns, each in a process of its own, so
+that other work on the machine hits both alike. Before, without dropout, their losses must agree and
+they must choose the same negatives. The last line is JSON.
+
+The plain step pads titles to 30 words and users to 100 behaviors and encodes every occurrence of a
+title, though not A twice. "useful share" is the multiplications that ours cannot do without, over
+what the same cores do of plain matrix multiplication in the same process, by turns.
+"""
+
+import argparse
+import json
+import multiprocessing as mp
+import resource
+import statistics
+import time
+from multiprocessing.connection import Connection
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from benchmarks.synthetic import NUM_WORDS, corpus
+from contracts.provenance import code_version
+from model.batches import BatchOrder
+from model.config import BASE_MODELS, ModelConfig, PretrainConfig
+from model.corpus import Corpus
+from model.memory import keep_freed_memory
+from model.objective import Objective
+from model.tasks import masked_behaviors
+from model.user_model import UserModel
+from tests.reference_model import PlainUserModel, cross_entropies
+
+STEP = 3  # of the batch; its sequence negatives were chosen at step 0
+WAYS = ("plain", "plain, memory kept", "ours")
+
+
+class Plain:
+    """Padded arrays of one batch and the step on them."""
+
+    def __init__(self, objective: Objective, pairs: np.ndarray) -> None:
+        config, self.corpus = objective.config, objective.corpus
+        model = objective.model
+        self.model = PlainUserModel(model.config, NUM_WORDS + 2, len(self.corpus.title_ids))
+        self.model.copy(model).to(model.device)
+        batch = objective._batch(STEP, pairs)
+        chosen = objective.sequences.of(pairs).index
+        hidden = masked_behaviors(batch, config).sequences["masked"]
+        width = model.config.max_views
+        self.early = _pad(batch.early.values, batch.early.lengths(), width, -1)
+        self.hidden = _pad(hidden.values < 0, hidden.lengths(), width, False)
+        self.late = _pad(batch.late.values, batch.late.lengths(), width, -1)
+        others = objective.sequences.pool.take(chosen.ravel()).titles(self.corpus)
+        self.others = _pad(others.values, others.lengths(), width, -1)
+        self.missing = torch.from_numpy(chosen < 0)
+        self.pool = torch.from_numpy(objective.behaviors.pool(STEP))
+        self.K = config.K
+        words = self.corpus.title_words
+        table = _pad(words.values, words.lengths(), model.config.max_words, 0).long()
+        self.words = torch.cat([table, torch.zeros_like(table[:1])])  # -1: no title
+        for name in ("early", "hidden", "late", "others", "missing", "pool", "words"):
+            setattr(self, name, getattr(self, name).to(model.device))
+
+    def titles(self, titles: Tensor) -> Tensor:
+        if self.model.config.behavior_encoder == "id":
+            return self.model.encode_titles(titles[..., None].flatten(0, -2) + 1).view(
+                *titles.shape, -1
+            )
+        words = self.words[titles]
+        return self.model.encode_titles(words.flatten(0, -2)).view(*titles.shape, -1)
+
+    def users(self, titles: Tensor) -> Tensor:
+        return self.model.encode_users(self.titles(titles), titles >= 0)[1]
+
+    def loss(self) -> Tensor:
+        early = self.titles(self.early)
+        real = self.early >= 0
+        masked = torch.where(self.hidden[..., None], self.model.mask, early)
+        states = self.model.encode_users(masked, real)[0][self.hidden]
+        targets, pool = early[self.hidden], self.titles(self.pool)
+        with torch.no_grad():
+            similar = F.normalize(targets, dim=-1) @ F.normalize(pool, dim=-1).T
+            same = self.early[self.hidden][:, None] == self.pool
+            self.chosen = similar.masked_fill(same, -2).topk(self.K).indices
+        candidates = torch.cat([targets[:, None], pool[self.chosen]], 1)
+        none = torch.zeros_like(self.chosen, dtype=torch.bool)
+        mbp = cross_entropies(states, candidates, none).mean()
+        user = self.model.encode_users(early, real)[1]
+        others = self.users(self.others).view(*self.missing.shape, -1)
+        candidates = torch.cat([self.users(self.late)[:, None], others], 1)
+        bsm = cross_entropies(user, candidates, self.missing).mean()
+        return mbp + bsm
+
+
+def _pad(values: np.ndarray, lengths: np.ndarray, width: int, fill: Any) -> Tensor:
+    padded = np.full((len(lengths), width), fill, dtype=values.dtype)
+    padded[np.arange(width) < lengths[:, None]] = values
+    return torch.from_numpy(padded)
+
+
+def objective_of(
+    model_config: ModelConfig, data: Corpus, device: str, trace: Any = None, **settings: Any
+) -> Objective:
+    """The paper's run on this corpus, its first refresh done."""
+    config = PretrainConfig(model=model_config, **settings)
+    torch.manual_seed(0)
+    model = UserModel(model_config, NUM_WORDS + 2, len(data.title_ids)).to(device)
+    order = BatchOrder(np.arange(len(data.pairs)), config.batch_size, seed=0)
+    return Objective(model, data, config, order, trace)
+
+
+def synchronize(device: str) -> None:
+    if device != "cpu":
+        torch.accelerator.synchronize()
+
+
+class Contestant:
+    """One of the ways, in a process of its own, ready to be asked."""
+
+    def __init__(self, way: str, base_model: str, device: str, threads: int) -> None:
+        if way != "plain":
+            keep_freed_memory()
+        torch.set_num_threads(threads)
+        self.device, data = device, corpus()
+        self.traced: list[dict[str, Any]] = []
+        settings = {"refresh_interval": STEP + 1}  # no more targets than are needed
+        self.objective = objective_of(
+            BASE_MODELS[base_model], data, device, self.traced.append, **settings
+        )
+        self.objective.sequences.refresh(0)
+        self.pairs = self.objective.batches.share(STEP)
+        self.plain = Plain(self.objective, self.pairs) if way != "ours" else None
+
+    def step(self) -> Tensor:
+        module = self.objective.model if self.plain is None else self.plain.model
+        module.zero_grad(set_to_none=True)
+        if self.plain is None:
+            loss = self.objective.loss(STEP, self.pairs).loss
+        else:
+            loss = self.plain.loss()
+        loss.backward()  # type: ignore[no-untyped-call]
+        synchronize(self.device)
+        return loss.detach()
+
+    def check(self) -> tuple[float, list[list[int]]]:
+        """The loss without dropout, and the chosen behaviors."""
+        modules = [self.objective.model] + ([self.plain.model] if self.plain else [])
+        for module in modules:
+            module.eval()
+        loss = float(self.step())
+        for module in modules:
+            module.train()
+        if self.plain is not None:
+            return loss, self.plain.chosen.tolist()
+        behaviors = [event for event in self.traced if event["event"] == "behaviors"]
+        return loss, behaviors[-1]["chosen"]
+
+    def timed(self) -> float:
+        started = time.perf_counter()
+        self.step()
+        return time.perf_counter() - started
+
+    def peak(self) -> float:
+        """FLOP a second of plain matrix multiplication."""
+        left = torch.randn(4096, 768, device=self.device)
+        right = torch.randn(768, 768, device=self.device)
+        left @ right
+        synchronize(self.device)
+        started = time.perf_counter()
+        for _ in range(8):
+            left @ right
+        synchronize(self.device)
+        return 8 * 2 * 4096 * 768 * 768 / (time.perf_counter() - started)
+
+    def memory(self) -> float:
+        """GiB at the highest, of the process on a CPU, of tensors on another device."""
+        if self.device != "cpu":
+            return torch.cuda.max_memory_allocated() / 2**30
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+    def flops(self) -> float:
+        """Multiplications and additions of one forward and backward pass, by torch's own count.
+
+        On a CPU it leaves out what is within the attention's softmax.
+        """
+        from torch.utils.flop_counter import FlopCounterMode
+
+        with FlopCounterMode(display=False) as counter:
+            self.step()
+        return float(counter.get_total_flops())
+
+
+def answer(pipe: Connection, *arguments: Any) -> None:
+    contestant = Contestant(*arguments)
+    for question in iter(pipe.recv, "end"):
+        pipe.send(getattr(contestant, question)())
+
+
+def compare(base_model: str, rounds: int, device: str, threads: int) -> dict[str, Any]:
+    context = mp.get_context("spawn")
+    pipes, processes = {}, []
+    for way in WAYS:
+        pipes[way], theirs = context.Pipe()
+        arguments = (theirs, way, base_model, device, threads)
+        processes.append(context.Process(target=answer, args=arguments, daemon=True))
+        processes[-1].start()
+
+    def ask(way: str, question: str) -> Any:
+        pipes[way].send(question)
+        return pipes[way].recv()
+
+    checks = {way: ask(way, "check") for way in WAYS}
+    times: dict[str, list[float]] = {way: [] for way in WAYS}
+    peaks = []
+    for _ in range(rounds):
+        for way in WAYS:
+            repeats = 1 if way != "ours" else 3
+            times[way].append(statistics.median(ask(way, "timed") for _ in range(repeats)))
+        peaks.append(ask("ours", "peak"))
+    memory = {way: ask(way, "memory") for way in WAYS}
+    flops = ask("ours", "flops")
+    for way, process in zip(WAYS, processes, strict=True):
+        pipes[way].send("end")
+        process.join()
+    return _report(base_model, checks, times, memory, flops, peaks)
+
+
+def _report(
+    base_model: str,
+    checks: dict[str, Any],
+    times: dict[str, list[float]],
+    memory: dict[str, float],
+    flops: float,
+    peaks: list[float],
+) -> dict[str, Any]:
+    plain, kept, ours = WAYS
+    (loss, chosen), (our_loss, our_chosen) = checks[plain], checks[ours]
+    paired = [statistics.median(np.divide(times[way], times[ours])) for way in (plain, kept)]
+    seconds = {way: statistics.median(each) for way, each in times.items()}
+    shares = [flops / each / best for each, best in zip(times[ours], peaks, strict=True)]
+    difference = abs(loss - our_loss) / loss
+    same = float(np.mean(np.array(chosen) == np.array(our_chosen)))
+    return {
+        "name": f"pretrain_step {base_model}",
+        "ratio": round(paired[0], 2),
+        "agree": bool(difference < 1e-5 and same > 0.99),
+        "figures": {
+            "ratio_memory_kept": round(paired[1], 2),
+            "seconds": {way: round(each, 4) for way, each in seconds.items()},
+            "loss_relative_difference": difference,
+            "same_negatives": round(same, 4),
+            "gflop": round(flops / 1e9, 1),
+            "peak_gflop_a_second": round(statistics.median(peaks) / 1e9, 1),
+            "useful_share": round(statistics.median(shares), 3),
+            "memory_gib": {way: round(each, 2) for way, each in memory.items()},
+            "memory_share": round(memory[ours] / memory[plain], 3),
+        },
+        "commit": code_version(),
+    }
+
+
+def arg_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--base-model", choices=BASE_MODELS, default="naml")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--device", default="cpu", help="cpu or cuda; default: %(default)s")
+    parser.add_argument("--threads", type=int, default=2)
+    return parser
+
+
+def main(base_model: str, rounds: int, device: str, threads: int) -> None:
+    print(json.dumps(compare(base_model, rounds, device, threads)))  # noqa: T201
+
+
+if __name__ == "__main__":
+    main(**vars(arg_parser().parse_args()))
