@@ -104,11 +104,12 @@ class PlainUserModel(nn.Module):
 
     def encode_titles(self, words: Tensor) -> Tensor:
         """(n, 30) word ids, 0 after the end, to (n, D); for `id` (n, 1) rows + 1."""
+        vectors: Tensor
         if self.config.behavior_encoder == "id":
-            vectors: Tensor = self.titles(words[:, 0])
-            return vectors
-        real = words > 0
-        vectors = self.title_pooling(self.title_states(self.words(words), real), real)
+            vectors = self.titles(words[:, 0])
+        else:
+            real = words > 0
+            vectors = self.title_pooling(self.title_states(self.words(words), real), real)
         return vectors
 
     def encode_users(self, behaviors: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
