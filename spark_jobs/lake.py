@@ -159,18 +159,36 @@ class Lake:
         Every row of `passed` must satisfy `where`, or Delta refuses the write. The rows that
         `where` names are this writer's responsibility, so a rerun leaves the same rows.
         """
-        table = passed.table
-        self.create(table)
-        token, told = self._provenance(provenance, passed.measures)
-        (
-            passed.frame.write.format("delta")
-            .mode("overwrite")
-            .option("replaceWhere", where)
-            .option("userMetadata", told)
-            .save(self.path(table))
-        )
+        self.create(passed.table)
+        commit = self._overwrite(passed, where, provenance, {})
         passed.release()
-        return self._commit(table, token)
+        return commit
+
+    def replace_alone(
+        self, table: Table, attempt: Callable[[], tuple[Passed, str]], **provenance: object
+    ) -> Commit:
+        """`replace` by `attempt`'s frame and condition, only if nobody else did so meanwhile.
+
+        `settle` mends after a commit; this lets none in that has not seen the one before it, for
+        tables of which no reader may ever see two writers' rows mixed. The fence is Delta's own
+        transaction version: each write carries the table's version from before `attempt` read,
+        and Delta drops a write whose number is not above the last one, within the commit's own
+        conflict check. Whoever was dropped does its work again. It fences those who write by
+        this method. `attempt` must be safe to repeat.
+        """
+        self.create(table)
+        for _ in range(ATTEMPTS):
+            fence = {"txnAppId": table.name, "txnVersion": str(self.version(table))}
+            passed, where = attempt()
+            try:
+                commit = self._overwrite(passed, where, provenance, fence)
+            except DeltaConcurrentModificationException:
+                continue
+            finally:
+                passed.release()
+            if commit.rows:
+                return commit
+        raise self._overtaken(table)
 
     def append_missing(self, passed: Passed, **provenance: object) -> Commit:
         """Add those of `passed`'s rows whose key the table does not hold, in one commit."""
@@ -204,10 +222,25 @@ class Lake:
                 continue
             if commit is None or commit.rows == 0 or commit.version == read + created + 1:
                 return commit
-        raise RuntimeError(
+        raise self._overtaken(table)
+
+    def _overtaken(self, table: Table) -> RuntimeError:
+        return RuntimeError(
             f"{table.name}: other writers overtook this one {ATTEMPTS} times; "
             "run it again when fewer jobs write to it"
         )
+
+    def _overwrite(
+        self, passed: Passed, where: str, provenance: Mapping[str, object], fence: dict[str, str]
+    ) -> Commit:
+        token, told = self._provenance(provenance, passed.measures)
+        (
+            passed.frame.write.format("delta")
+            .mode("overwrite")
+            .options(replaceWhere=where, userMetadata=told, **fence)
+            .save(self.path(passed.table))
+        )
+        return self._commit(passed.table, token)
 
     def _delta(self, table: Table) -> DeltaTable:
         return DeltaTable.forPath(self.spark, self.path(table))

@@ -1,0 +1,139 @@
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+
+from contracts.errors import MissingTable
+from contracts.tables import PUBLISHED_EMBEDDINGS, USER_EMBEDDINGS
+from expectations.gate import check
+from spark_jobs.published_embeddings import as_of, latest, one_day, publish, published, spaces
+from spark_jobs.standing import Model, change, crowned
+
+MONDAY, TUESDAY = date(2017, 6, 26), date(2017, 6, 27)
+NOON = datetime(2017, 6, 25, 12, tzinfo=UTC)
+
+
+def model(model_id):
+    facts = {"path": "/models", "trained_before": MONDAY, "settings": "{}", "inputs": "{}"}
+    facts |= {"measures": "{}", "vocabulary_hash": "0" * 64, "code_version": "abc"}
+    return Model(model_id, NOON, "candidate", NOON, "registered", **facts)
+
+
+def vector(place, width=256):
+    return [1.0 if i == place else 0.0 for i in range(width)]
+
+
+@pytest.fixture
+def embeddings(spark):
+    def make(model_id, day, *users):
+        """One unit vector a user, of one view."""
+        rows = [(model_id, day, u, vector(i), 1.0, 1, NOON, i) for i, u in enumerate(users)]
+        return spark.createDataFrame(rows, USER_EMBEDDINGS.ddl)
+
+    return make
+
+
+@pytest.fixture
+def embed(lake, places, embeddings):
+    def write(model_id, day, *users):
+        frame = embeddings(model_id, day, *users)
+        passed = check(frame, USER_EMBEDDINGS, places=places, run=f"{model_id} {day}")
+        lake.replace(passed, f"model_id = '{model_id}' and as_of = '{day}'")
+
+    return write
+
+
+@pytest.fixture
+def crown(lake, places):
+    def write(model_id):
+        change(
+            lake,
+            places,
+            "test",
+            lambda models: crowned({model_id: model(model_id), **models}, model_id, "test"),
+        )
+
+    return write
+
+
+def rows(lake):
+    table = lake.read(PUBLISHED_EMBEDDINGS).orderBy("as_of", "user_id")
+    return [(r["as_of"].day, r["user_id"], r["model_id"]) for r in table.collect()]
+
+
+def test_the_features_time_is_the_first_instant_of_as_of(embeddings, spark):
+    row = published(embeddings("m1", MONDAY, "ann"), "m1").selectExpr("string(as_of_time)").first()
+    assert row[0] == "2017-06-26 00:00:00"
+
+
+def test_latest_is_each_users_newest_vector_and_as_of_knows_nothing_later(embeddings):
+    both = embeddings("m1", MONDAY, "ann", "bob").union(embeddings("m1", TUESDAY, "ann"))
+    table = published(both, "m1")
+    newest = {r["user_id"]: r["as_of"] for r in latest(table).collect()}
+    assert newest == {"ann": TUESDAY, "bob": MONDAY}
+    known = {r["user_id"]: r["as_of"] for r in as_of(table, MONDAY).collect()}
+    assert known == {"ann": MONDAY, "bob": MONDAY}
+    assert as_of(table, MONDAY - timedelta(days=1)).isEmpty()
+
+
+def test_a_night_publishes_the_champions_rows_of_its_day_and_a_rerun_changes_nothing(
+    lake, places, embed, crown
+):
+    crown("m1")
+    embed("m1", MONDAY, "ann", "bob")
+    embed("m2", MONDAY, "cy")
+    for _ in range(2):
+        publish(lake, places, MONDAY)
+    assert rows(lake) == [(26, "ann", "m1"), (26, "bob", "m1")]
+
+
+def test_a_day_without_vectors_is_refused_with_the_command_that_makes_them(
+    lake, places, embed, crown
+):
+    crown("m1")
+    embed("m1", MONDAY, "ann")
+    with pytest.raises(MissingTable, match="userbert user-embeddings --as-of 2017-06-27"):
+        publish(lake, places, TUESDAY)
+
+
+def test_without_a_champion_nothing_is_published(lake, places, embed):
+    embed("m1", MONDAY, "ann")
+    with pytest.raises(MissingTable, match=r"no model .* is the champion yet"):
+        publish(lake, places, MONDAY)
+
+
+def test_a_promotion_that_was_killed_before_it_got_here_is_finished_by_the_next_night(
+    lake, places, embed, crown
+):
+    crown("m1")
+    embed("m1", MONDAY, "ann")
+    publish(lake, places, MONDAY)
+    embed("m2", MONDAY, "ann")
+    embed("m2", TUESDAY, "ann")
+    crown("m2")  # in `models` alone
+    publish(lake, places, TUESDAY)
+    assert rows(lake) == [(26, "ann", "m2"), (27, "ann", "m2")]
+
+
+def test_a_night_that_a_promotion_overtakes_is_done_again_and_never_mixes(
+    lake, places, embed, crown
+):
+    """The night has read the old champion's rows when the promotion commits."""
+    crown("m1")
+    for day in (MONDAY, TUESDAY):
+        embed("m1", day, "ann")
+        embed("m2", day, "ann")
+    publish(lake, places, MONDAY)
+    attempts = []
+
+    def night():
+        attempts.append(spaces(lake))
+        if len(attempts) == 1:
+            stale = one_day(lake, places, "m1", TUESDAY)
+            crown("m2")
+            publish(lake, places, MONDAY)  # finds m1's rows, so replaces them all
+            return stale, f"as_of = '{TUESDAY}'"
+        return one_day(lake, places, "m2", TUESDAY), f"as_of = '{TUESDAY}'"
+
+    lake.replace_alone(PUBLISHED_EMBEDDINGS, night)
+    assert attempts == [{"m1"}, {"m2"}]
+    assert rows(lake) == [(26, "ann", "m2"), (27, "ann", "m2")]
