@@ -29,19 +29,20 @@ def recent_titles(lake: OpenLake, users: Vectors, limit: int = RECENT) -> dict[s
     """The `limit` newest distinct titles of the sequence behind each vector, newest first."""
     if not lake.has(TITLES, USER_SEQUENCES):
         return {}
-    with _as_table(lake, users):
-        found = lake.sql(
-            """WITH viewed AS (
-                SELECT user_id, title_ids[place] AS title_id, max(place) AS place
-                FROM (
-                    SELECT user_id, title_ids, unnest(range(1, len(title_ids) + 1)) AS place
-                    FROM user_sequences JOIN asked USING (user_id, as_of)
-                )
-                GROUP BY ALL
+    found = lake.connection.execute(
+        """WITH asked AS (SELECT unnest($users) AS user_id, unnest($days)::DATE AS as_of),
+        viewed AS (
+            SELECT user_id, title_ids[place] AS title_id, max(place) AS place
+            FROM (
+                SELECT user_id, title_ids, unnest(range(1, len(title_ids) + 1)) AS place
+                FROM user_sequences JOIN asked USING (user_id, as_of)
             )
-            SELECT user_id, title FROM viewed JOIN titles USING (title_id)
-            ORDER BY user_id, place DESC"""
-        ).fetchall()
+            GROUP BY ALL
+        )
+        SELECT user_id, title FROM viewed JOIN titles USING (title_id)
+        ORDER BY user_id, place DESC""",
+        {"users": users.user_ids.tolist(), "days": users.days.tolist()},
+    ).fetchall()
     titles: dict[str, list[str]] = {}
     for user, title in found:
         titles.setdefault(user, []).append(title)
@@ -87,14 +88,14 @@ def mark(title: str, counts: Sequence[int], sizes: Sequence[int]) -> Mark:
 
 
 @contextmanager
-def _as_table(lake: OpenLake, users: Vectors, inside: set[str] | None = None) -> Iterator[None]:
+def _as_table(lake: OpenLake, users: Vectors, inside: set[str]) -> Iterator[None]:
     """The users, the day of each one's vector and whether inside, as the table `asked`."""
-    import pyarrow as pa
+    import pyarrow as pa  # half a second to import
 
     columns: dict[str, Any] = {
         "user_id": pa.array(users.user_ids.tolist(), pa.string()),
         "as_of": pa.array(users.days),
-        "inside": pa.array([user in (inside or ()) for user in users.user_ids.tolist()]),
+        "inside": pa.array([user in inside for user in users.user_ids.tolist()]),
     }
     lake.connection.register("asked", pa.table(columns))
     try:
