@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence
 
 from model.config import ModelConfig
-from model.packed import Layout, rows_at, sum_of_rows
+from model.packed import Layout, outside_graphs, rows_at, sum_of_rows
 from model.ragged import owners_of, places_of
 
 
@@ -42,10 +42,9 @@ class Recurrence(nn.Module):
         self.cell = kind(config.width, config.width)
 
     def forward(self, behaviors: Tensor, layout: Layout) -> Tensor:
-        order, running = by_time(layout.lengths)
-        packed = PackedSequence(rows_at(behaviors, layout.here(order)), torch.from_numpy(running))
-        states = self.cell(packed)[0].data
-        return rows_at(states, layout.here(np.argsort(order)))
+        order, back, running = _turns(layout)
+        states = self.cell(PackedSequence(rows_at(behaviors, order), running))[0].data
+        return rows_at(states, back)
 
 
 class Convolution(nn.Module):
@@ -97,19 +96,30 @@ def attend(table: Tensor, index: Tensor, layout: Layout, heads: int) -> Tensor:
 
     Shapes: table (U, 3 D) queries, keys, values side by side; index (R,) into it; returns (R, D).
     """
+    slots, shape, together = binned(layout)
+    padded = index.new_zeros(shape[0] * shape[1]).scatter_(
+        0, slots, index
+    )  # empty: any row, unseen
+    projected = rows_at(table, padded).view(*shape, 3, heads, -1)
+    query, key, value = projected.permute(2, 0, 3, 1, 4)  # each (bins, H, size, D / H)
+    attended = F.scaled_dot_product_attention(query, key, value, attn_mask=together)
+    return rows_at(attended.transpose(1, 2).reshape(len(padded), -1), slots)
+
+
+@outside_graphs
+def binned(layout: Layout) -> tuple[Tensor, tuple[int, int], Tensor]:
+    """The slot of each row (R,), the shape of all bins, and which slots see which (bins, 1, S, S).
+
+    Empty slots see each other, so that no softmax is over nothing.
+    """
     size = layout.longest
     bins, starts = fill_bins(layout.lengths, size)
     owners = owners_of(layout.lengths)
-    slots = (bins * size + starts)[owners] + places_of(layout.lengths)  # (R,)
-    slot_owners = np.full((int(bins.max()) + 1, size), -1)  # of an empty slot -1
+    slots = (bins * size + starts)[owners] + places_of(layout.lengths)
+    slot_owners = np.full((int(bins.max()) + 1, size), -1)
     slot_owners.ravel()[slots] = owners
-    here = layout.here(slots)
-    padded = index.new_zeros(slot_owners.size).scatter_(0, here, index)  # empty: any row, unseen
-    projected = rows_at(table, padded).view(*slot_owners.shape, 3, heads, -1)
-    query, key, value = projected.permute(2, 0, 3, 1, 4)  # each (bins, H, size, D / H)
-    together = layout.here(slot_owners[:, None, :, None] == slot_owners[:, None, None, :])
-    attended = F.scaled_dot_product_attention(query, key, value, attn_mask=together)
-    return rows_at(attended.transpose(1, 2).reshape(slot_owners.size, -1), here)
+    together = slot_owners[:, None, :, None] == slot_owners[:, None, None, :]
+    return layout.here(slots), (len(slot_owners), size), layout.here(together)
 
 
 def fill_bins(lengths: NDArray[np.int64], size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -146,6 +156,13 @@ def _pattern(left: NDArray[np.int64], size: int) -> list[int]:
         left[pattern[-1]] -= 1
         size -= pattern[-1]
     return pattern
+
+
+@outside_graphs
+def _turns(layout: Layout) -> tuple[Tensor, Tensor, Tensor]:
+    """The order of a recurrence, the way back, and how many sequences run at each time."""
+    order, running = by_time(layout.lengths)
+    return layout.here(order), layout.here(np.argsort(order)), torch.from_numpy(running)
 
 
 def by_time(lengths: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

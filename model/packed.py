@@ -4,8 +4,9 @@ R rows in N sequences. Every sum here is taken in a fixed order, so a CPU gives 
 each run: sums over rows that share an index go by a stable sort, never by concurrent adding.
 """
 
+from collections.abc import Callable
 from functools import cached_property
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 import torch
@@ -15,6 +16,15 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from model.ragged import offsets_of, owners_of, places_of
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def outside_graphs(function: Callable[P, T]) -> Callable[P, T]:
+    """Runs as it is, in numpy; `torch.compile` takes what lies around it."""
+    disabled: Callable[P, T] = torch.compiler.disable(function)  # type: ignore[no-untyped-call]
+    return disabled
 
 
 class Layout:
@@ -27,6 +37,7 @@ class Layout:
         padded   (N, longest) the row at each place, R where the sequence has ended
     """
 
+    @outside_graphs
     def __init__(self, lengths: Tensor, device: torch.device) -> None:
         self.lengths: NDArray[np.int64] = lengths.cpu().numpy()
         if len(self.lengths) and self.lengths.min() < 1:
@@ -36,6 +47,7 @@ class Layout:
         self.num_rows = int(self.offsets[-1])
         self.longest = int(self.lengths.max(initial=0))
 
+    @outside_graphs
     def here(self, array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(array).to(self.device, non_blocking=True)
 
@@ -67,6 +79,7 @@ class Layout:
         owners = owners_of(self.lengths)
         return self.here(owners * self.longest + places_of(self.lengths))
 
+    @outside_graphs
     def neighbors(self, index: Tensor, window: int, nothing: int) -> Tensor:
         """`index` (R,) of the `window` rows around each row, (R, window).
 
@@ -80,6 +93,7 @@ class Layout:
         rows = self.here((np.arange(self.num_rows)[:, None] + around).clip(0, self.num_rows - 1))
         return torch.where(inside, index[rows], nothing)
 
+    @outside_graphs
     def softmax(self, scores: Tensor) -> Tensor:
         """(R,) weights that sum to one over each sequence."""
         ended = scores.new_full((1,), float("-inf"))

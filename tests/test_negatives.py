@@ -1,5 +1,7 @@
 """Medium-hard negatives (section 3.3) and their trace, against the rules and plain encodings."""
 
+import io
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -21,6 +23,7 @@ from model.negatives import (
 )
 from model.objective import Objective
 from model.tasks import NONE
+from model.trace import mistakes, written_to
 from model.user_model import UserModel
 
 TINY = ModelConfig(
@@ -229,6 +232,26 @@ def test_no_chosen_sequence_is_of_the_same_user_or_overlaps_a_over_a_whole_run()
                 assert 0 <= start <= start + length <= corpus.sequences.lengths()[row]
                 seen += 1
     assert seen > 400
+
+
+def test_the_trace_is_lines_of_json_that_can_be_checked():
+    corpus, file = random_corpus(), io.StringIO()
+    objective = objective_of(corpus, trace=written_to(file))
+    for step in range(6):
+        objective.loss(step, objective.batches.share(step))
+    events = [json.loads(line) for line in file.getvalue().splitlines()]
+    assert [event["event"] for event in events].count("sequence pool") == 2
+    assert mistakes(events, corpus) == []
+    behaviors = of(events, "behaviors")[0]
+    behaviors["pool"][behaviors["chosen"][2][0]] = behaviors["targets"][2]
+    behaviors["chosen"][3][1] = behaviors["chosen"][3][0]
+    sequences = of(events, "sequences")[1]
+    own = [corpus.pairs[sequences["pairs"][0], 1], 0, 1]  # B itself
+    of(events, "sequence pool")[0]["crops"][sequences["chosen"][0][0]] = own
+    found = mistakes(events, corpus)
+    assert "step 0: target 2 has a title identical to the target" in found
+    assert "step 0: target 3 has the same negative twice" in found
+    assert "step 1: target 0 has a sequence of the same user, or one that overlaps A" in found
 
 
 def test_crops_are_no_longer_than_some_b_and_come_from_training_users():
