@@ -1,0 +1,93 @@
+"""The online rows as SQLite holds them: Feast has no count, no freshness and no delete of a row."""
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from feast.infra.key_encoding_utils import serialize_entity_key
+from feast.protos.feast.types.EntityKey_pb2 import EntityKey
+from feast.protos.feast.types.Value_pb2 import Value
+
+from feature_store.definitions import ENTITY
+
+ONE_FEATURE = "model_id"  # each user has one row a feature; any one of them counts users
+
+
+@dataclass(frozen=True)
+class OnlineRows:
+    """Feast's SQLite file: a table a view, (entity_key, feature_name) its key."""
+
+    path: Path
+    project: str
+    version: int  # of the entity keys' serialization
+
+    @contextmanager
+    def _connected(self) -> Iterator[sqlite3.Connection]:
+        connection = sqlite3.connect(self.path, timeout=60)
+        try:
+            with connection:
+                yield connection
+        finally:
+            connection.close()
+
+    @contextmanager
+    def _erasing(self) -> Iterator[sqlite3.Connection]:
+        """What is deleted is overwritten with zeros."""
+        with self._connected() as sql:
+            sql.execute("PRAGMA secure_delete = ON")
+            yield sql
+
+    def count(self, view: str) -> int:
+        return sum(self.days(view).values())
+
+    def days(self, view: str) -> dict[date, int]:
+        """How many users have a vector as of each day.
+
+        Feast writes a UTC time as if it were of this machine's zone, so it is read as one too.
+        """
+        with self._connected() as sql:
+            rows = sql.execute(
+                "SELECT date(event_ts, 'unixepoch', 'localtime'), count(*) "
+                f"FROM {self._table(view)} WHERE feature_name = ? GROUP BY 1 ORDER BY 1",
+                (ONE_FEATURE,),
+            )
+            return {date.fromisoformat(day): count for day, count in rows}
+
+    def keep_only(self, view: str, users: Iterable[str]) -> int:
+        """Delete the rows of all users but these, leaving no byte of them; how many rows went."""
+        with self._erasing() as sql:
+            sql.execute("CREATE TEMP TABLE kept (entity_key BLOB PRIMARY KEY)")
+            sql.executemany("INSERT INTO kept VALUES (?)", ((self.key(user),) for user in users))
+            return sql.execute(
+                f"DELETE FROM {self._table(view)} "
+                "WHERE entity_key NOT IN (SELECT entity_key FROM kept)"
+            ).rowcount
+
+    def drop_other_models(self, view: str, model_id: str) -> int:
+        """Delete the users whose row is of another model than the view's; how many rows went."""
+        table, ours = self._table(view), Value(string_val=model_id).SerializeToString()
+        with self._erasing() as sql:
+            return sql.execute(
+                f"DELETE FROM {table} WHERE entity_key IN "
+                f"(SELECT entity_key FROM {table} WHERE feature_name = ? AND value <> ?)",
+                (ONE_FEATURE, ours),
+            ).rowcount
+
+    def forget(self, view: str, users: Iterable[str]) -> int:
+        """Delete the rows of these users, leaving no byte of them; how many rows went."""
+        with self._erasing() as sql:
+            keys = ((self.key(user),) for user in users)
+            return sql.executemany(
+                f"DELETE FROM {self._table(view)} WHERE entity_key = ?", keys
+            ).rowcount
+
+    def key(self, user: str) -> bytes:
+        """As Feast writes it."""
+        key = EntityKey(join_keys=[ENTITY], entity_values=[Value(string_val=user)])
+        return bytes(serialize_entity_key(key, entity_key_serialization_version=self.version))
+
+    def _table(self, view: str) -> str:
+        return f'"{self.project}_{view}"'

@@ -1,0 +1,69 @@
+"""What published_embeddings holds now, by DuckDB: what Feast is made from and compared with."""
+
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import duckdb
+from duckdb_extensions import import_extension
+
+from contracts.errors import MissingTable
+from contracts.places import Places
+from contracts.tables import PUBLISHED_EMBEDDINGS
+
+
+def table_path(places: Places) -> str:
+    return f"{places.lake}/{PUBLISHED_EMBEDDINGS.name}"
+
+
+@dataclass(frozen=True)
+class Published:
+    """The table at one moment: every answer comes from the same Delta version."""
+
+    path: str
+    connection: duckdb.DuckDBPyConnection
+    model_id: str
+    days: list[date]  # ascending
+
+    @classmethod
+    def open(cls, places: Places) -> "Published":
+        path = table_path(places)
+        if "://" not in path and not (Path(path) / "_delta_log").exists():
+            raise MissingTable(
+                f"the lake has no {PUBLISHED_EMBEDDINGS.name} ({path}): "
+                "run `userbert published-embeddings --as-of DAY` first"
+            )
+        import_extension("delta")
+        connection = duckdb.connect()
+        connection.execute("LOAD delta; SET TimeZone = 'UTC'; SET threads = 2")
+        connection.execute(f"ATTACH '{path}' AS published (TYPE delta, PIN_SNAPSHOT)")
+        found = connection.execute(
+            "SELECT DISTINCT model_id, as_of FROM published ORDER BY as_of"
+        ).fetchall()
+        if not found:
+            raise MissingTable(f"{path} has no rows: `userbert published-embeddings --as-of DAY`")
+        (model_id,) = {model_id for model_id, _ in found}  # its gate lets one space in
+        return cls(path, connection, model_id, [day for _, day in found])
+
+    def newest_days(self) -> dict[date, int]:
+        """How many users have their newest vector as of each day."""
+        newest = "SELECT max(as_of) AS day FROM published GROUP BY user_id"
+        rows = self.connection.execute(
+            f"SELECT day, count(*) FROM ({newest}) GROUP BY day ORDER BY day"
+        )
+        return dict(rows.fetchall())
+
+    def users(self) -> list[str]:
+        rows = self.connection.execute("SELECT DISTINCT user_id FROM published ORDER BY user_id")
+        return [user for (user,) in rows.fetchall()]
+
+    def some_newest(self, limit: int) -> list[tuple[str, date, int, list[float]]]:
+        """(user_id, as_of, sequence_hash, embedding) of the users lowest by a hash of their id."""
+        rows = self.connection.execute(
+            f"""WITH drawn AS (
+                    SELECT user_id, max(as_of) AS as_of FROM published GROUP BY user_id
+                    ORDER BY hash(user_id), user_id LIMIT {limit})
+                SELECT user_id, as_of, sequence_hash, embedding
+                FROM published JOIN drawn USING (user_id, as_of) ORDER BY user_id"""
+        )
+        return rows.fetchall()

@@ -1,0 +1,159 @@
+"""Feast's store of one installation: made, filled and read here, and nowhere else.
+
+The order of a change of model: a view for the new model is registered beside the old one, filled
+whole, and only then is the service `user_embeddings` pointed at it and the old view dropped with
+its rows. A reader sees the old space or the new one, never both, and a kill leaves the old one.
+"""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from duckdb_extensions import import_extension
+from feast import FeatureService, FeatureStore, FeatureView
+from feast.errors import FeatureServiceNotFoundException
+
+from contracts.errors import BadInput, MissingTable
+from contracts.places import Places
+from feature_store.definitions import ENTITY, SERVICE, services, user, view, view_name
+from feature_store.online import OnlineRows
+from feature_store.published import Published
+
+SETTINGS = "feature_store.yaml"
+
+
+def midnight(day: date) -> datetime:
+    return datetime.combine(day, time(), UTC)
+
+
+@dataclass(frozen=True)
+class Store:
+    """One folder of Feast: `places.feature_store`."""
+
+    places: Places
+
+    @cached_property
+    def feast(self) -> FeatureStore:
+        """Feast's own store; its DuckDB reads Delta, and knows no zone but UTC."""
+        folder = self.places.feature_store
+        if not (folder / SETTINGS).exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(Path(__file__).with_name(SETTINGS), folder / SETTINGS)
+        import_extension("delta")
+        import ibis  # type: ignore[import-untyped]
+
+        ibis.get_backend().raw_sql("SET TimeZone = 'UTC'; SET threads = 2")
+        return FeatureStore(repo_path=str(folder))
+
+    @property
+    def online(self) -> OnlineRows:
+        store = self.feast.config
+        path = self.places.feature_store / store.online_store.path
+        return OnlineRows(path, store.project, store.entity_key_serialization_version)
+
+    def apply(self, published: Published) -> str:
+        """Register what is published; readers change model only in `materialize`."""
+        new = view(published.path, published.model_id)
+        champion, pinned = services(new, published.model_id)
+        self.feast.apply([user, new, pinned])
+        if self.serving() in (None, published.model_id):
+            self.feast.apply([champion])
+        return str(new.name)
+
+    def serving(self) -> str | None:
+        """The model_id that the service `user_embeddings` gives; None before the first apply."""
+        try:
+            service: FeatureService = self.feast.get_feature_service(SERVICE)
+        except FeatureServiceNotFoundException:
+            return None
+        return str(service.tags["model_id"])
+
+    def materialize(self, published: Published, as_of: date) -> int:
+        """Bring the online rows up to the newest vectors; the number of users there.
+
+        It writes the users with a vector as of `as_of` or later, and of days that no earlier call
+        wrote. Always up to the newest day: an old day alone would put old vectors over new ones.
+        """
+        if as_of not in published.days:
+            raise MissingTable(
+                f"nothing is published as of {as_of} (published: {published.days[0]} to "
+                f"{published.days[-1]}): run `userbert published-embeddings --as-of {as_of}` first"
+            )
+        name = view_name(published.model_id)
+        start = midnight(self._first(self._view(name), published, as_of))
+        self.feast.materialize(start, midnight(published.days[-1]), feature_views=[name])
+        if self.online.drop_other_models(name, published.model_id):
+            raise BadInput(
+                f"another model than {published.model_id} was published meanwhile; its vectors "
+                "were taken out again: run `userbert features apply` and `materialize` once more"
+            )
+        self.online.keep_only(name, published.users())
+        self._serve(published)
+        return self.online.count(name)
+
+    def _first(self, registered: FeatureView, published: Published, as_of: date) -> date:
+        """The first day to write: `as_of`, or the first that is not written yet."""
+        done = [end for _, end in registered.materialization_intervals]
+        if not done:
+            return published.days[0]
+        after = max(done).date()
+        return min([as_of, *(day for day in published.days if day > after)])
+
+    def _view(self, name: str) -> FeatureView:
+        found = {v.name: v for v in self.feast.list_feature_views()}
+        if name not in found:
+            raise MissingTable(f"Feast has no view {name}: run `userbert features apply` first")
+        return found[name]
+
+    def _serve(self, published: Published) -> None:
+        """Point the service at the published model, and drop the views of all others."""
+        name = view_name(published.model_id)
+        if self.serving() != published.model_id:
+            champion, _ = services(self._view(name), published.model_id)
+            self.feast.apply([champion])
+        views = [v for v in self.feast.list_feature_views() if v.name != name]
+        pinned = [s for s in self.feast.list_feature_services() if s.name not in (SERVICE, name)]
+        if views or pinned:
+            sources = [v.batch_source for v in views]
+            gone = [*pinned, *views, *sources]
+            self.feast.apply([], objects_to_delete=gone, partial=False)
+
+    def get(self, users: Sequence[str], service: str = SERVICE) -> pd.DataFrame:
+        """Each user's online features, in the order asked; null for a user who has none."""
+        features = self._service(service)
+        rows: Any = self.feast.get_online_features(
+            features=features, entity_rows=[{ENTITY: each} for each in users]
+        )
+        found: pd.DataFrame = rows.to_df()
+        return found
+
+    def history(self, rows: pd.DataFrame, service: str = SERVICE) -> pd.DataFrame:
+        """The features of (user_id, event_timestamp) rows as of each time, never later ones.
+
+        An error when the rows are not all of the model that the service is of: it was asked
+        between a promotion and the next `materialize`.
+        """
+        features = self._service(service)
+        found: pd.DataFrame = self.feast.get_historical_features(rows, features).to_df()
+        models = set(found["model_id"].dropna())
+        if models - {features.tags["model_id"]}:
+            raise BadInput(
+                f"{service} is of {features.tags['model_id']} and the table now holds "
+                f"{', '.join(sorted(models))}: `userbert features apply` and `materialize` first"
+            )
+        return found
+
+    def _service(self, name: str) -> FeatureService:
+        try:
+            return self.feast.get_feature_service(name)
+        except FeatureServiceNotFoundException:
+            known = ", ".join(s.name for s in self.feast.list_feature_services()) or "none"
+            raise MissingTable(
+                f"Feast has no service {name} (known: {known}); a pinned one goes when another "
+                "model is published, `userbert features apply` makes the champion's"
+            ) from None

@@ -1,0 +1,201 @@
+"""Feast over a real Delta table: written by delta-rs here, by Spark in the end-to-end test."""
+
+import json
+from datetime import UTC, date, datetime, timedelta
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from contracts.errors import GateFailed, MissingTable
+
+ZERO = date(2017, 6, 25)
+SCHEMA = pa.schema(
+    [
+        ("as_of", pa.date32()),
+        ("user_id", pa.string()),
+        ("as_of_time", pa.timestamp("us", tz="UTC")),
+        ("model_id", pa.string()),
+        ("embedding", pa.list_(pa.float32())),
+        ("norm", pa.float64()),
+        ("num_views", pa.int32()),
+        ("last_view_time", pa.timestamp("us", tz="UTC")),
+        ("sequence_hash", pa.int64()),
+    ]
+)
+
+
+def midnight(day):
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
+
+
+def row(model_id, day, user):
+    """A vector that its model, day and user determine."""
+    seed = [len(model_id), ord(model_id[-1]), day.toordinal(), int(user[1:])]
+    vector = np.random.default_rng(seed).standard_normal(256).astype(np.float32)
+    hour = midnight(day) - timedelta(hours=1)
+    norm = float(np.linalg.norm(vector))
+    return (day, user, midnight(day), model_id, vector.tolist(), norm, 1, hour, sum(seed))
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory):
+    """One store for the module: Feast takes five seconds to import."""
+    from contracts.places import Places
+    from feature_store.store import Store
+
+    return Store(Places(tmp_path_factory.mktemp("features")))
+
+
+def publish(store, model_id, users_by_day):
+    """Replace the whole table: day of June 2017 -> users."""
+    from deltalake import write_deltalake
+
+    from feature_store.published import Published, table_path
+
+    rows = [row(model_id, date(2017, 6, d), u) for d, users in users_by_day.items() for u in users]
+    table = pa.Table.from_arrays(
+        [
+            pa.array(column, t)
+            for column, t in zip(zip(*rows, strict=True), SCHEMA.types, strict=True)
+        ],
+        schema=SCHEMA,
+    )
+    path = table_path(store.places)
+    write_deltalake(path, table, mode="overwrite", partition_by=["as_of"])
+    return Published.open(store.places)
+
+
+@pytest.fixture(scope="module")
+def store(opened):
+    """Three days of model m1, applied and materialized."""
+    published = publish(opened, "m1", {26: ["u1", "u2"], 27: ["u1"], 28: ["u3"]})
+    opened.apply(published)
+    opened.materialize(published, date(2017, 6, 28))
+    return opened
+
+
+def vectors(found):
+    return [np.asarray(v, np.float32) for v in found["embedding"]]
+
+
+def test_the_online_store_holds_each_users_newest_vector(store):
+    found = store.get(["u1", "u2", "u3", "u9"])
+    assert list(found["sequence_hash"])[:3] == [
+        row("m1", date(2017, 6, 27), "u1")[-1],
+        row("m1", date(2017, 6, 26), "u2")[-1],
+        row("m1", date(2017, 6, 28), "u3")[-1],
+    ]
+    assert np.array_equal(vectors(found[:1])[0], np.float32(row("m1", date(2017, 6, 27), "u1")[4]))
+    assert found["model_id"].isna().tolist() == [False, False, False, True]
+
+
+def test_a_point_in_time_join_gives_the_newest_vector_of_then_for_1000_times(store):
+    """Hours by a fixed rule over five days around the table's three, exact midnights among them."""
+    hours = [(i * 7919) % 120 for i in range(1000)]
+    times = [midnight(ZERO) + timedelta(hours=h) for h in hours]
+    users = [f"u{1 + i % 4}" for i in range(1000)]
+    rows = pd.DataFrame({"user_id": users, "event_timestamp": times, "place": range(1000)})
+    found = store.history(rows).sort_values("place")
+    table = {"u1": [26, 27], "u2": [26], "u3": [28], "u4": []}
+    for user, time, hash_ in zip(users, times, found["sequence_hash"], strict=True):
+        known = [d for d in table[user] if midnight(date(2017, 6, d)) <= time]
+        if known:
+            assert hash_ == row("m1", date(2017, 6, max(known)), user)[-1]
+        else:
+            assert pd.isna(hash_)
+
+
+def test_the_check_passes_and_says_how_fresh_it_is(store):
+    from feature_store.freshness import check
+    from feature_store.published import Published
+
+    told = check(store, Published.open(store.places), date(2017, 6, 28))
+    assert told == "online: 3 users, newest as of 2017-06-28, m1"
+
+
+def test_a_day_that_is_not_materialized_makes_the_check_fail_with_what_mends_it(store):
+    from feature_store.freshness import check
+
+    days = {26: ["u1", "u2"], 27: ["u1"], 28: ["u3"], 29: ["u1"]}
+    published = publish(store, "m1", days)
+    with pytest.raises(GateFailed, match=r"0 users online as of 2017-06-29, 1 in the table.*mend"):
+        check(store, published, date(2017, 6, 29))
+    for _ in range(2):  # again is the same
+        assert store.materialize(published, date(2017, 6, 29)) == 3
+        check(store, published, date(2017, 6, 29))
+
+
+def test_an_old_day_again_puts_no_old_vector_over_a_new_one(store):
+    from feature_store.freshness import check
+    from feature_store.published import Published
+
+    published = Published.open(store.places)
+    store.materialize(published, date(2017, 6, 26))
+    check(store, published, date(2017, 6, 29))
+
+
+def test_a_user_who_is_gone_from_the_table_is_gone_online_to_the_last_byte(store):
+    from feature_store.freshness import check
+
+    published = publish(store, "m1", {26: ["u1"], 28: ["u3"], 29: ["u1"]})
+    gone, file = store.online.key("u2"), store.online.path
+    assert gone in file.read_bytes()
+    store.materialize(published, date(2017, 6, 29))
+    assert gone not in file.read_bytes()
+    check(store, published, date(2017, 6, 29))
+
+
+def test_a_day_that_is_not_published_is_refused(store):
+    from feature_store.published import Published
+
+    with pytest.raises(MissingTable, match="nothing is published as of 2017-06-30"):
+        store.materialize(Published.open(store.places), date(2017, 6, 30))
+
+
+def test_a_new_champion_is_served_whole_or_not_at_all(store):
+    from feature_store.freshness import check
+
+    published = publish(store, "m-2", {28: ["u1", "u3"]})
+    store.apply(published)
+    assert store.serving() == "m1"  # nothing of m-2 is online yet
+    assert set(store.get(["u1", "u3"])["model_id"]) == {"m1"}
+    with pytest.raises(GateFailed, match="it serves m1, published is m-2"):
+        check(store, published, date(2017, 6, 28))
+    store.materialize(published, date(2017, 6, 28))
+    assert set(store.get(["u1", "u3"])["model_id"]) == {"m-2"}
+    check(store, published, date(2017, 6, 28))
+    assert [v.name for v in store.feast.list_feature_views()] == ["user_embeddings_m_2"]
+
+
+def test_training_that_pinned_the_old_model_gets_an_error_not_the_new_space(store):
+    rows = pd.DataFrame({"user_id": ["u1"], "event_timestamp": [midnight(date(2017, 6, 29))]})
+    assert store.history(rows, "user_embeddings_m_2")["model_id"].tolist() == ["m-2"]
+    with pytest.raises(MissingTable, match="no service user_embeddings_m1"):
+        store.history(rows, "user_embeddings_m1")
+
+
+def test_history_refuses_when_the_table_has_moved_on(store):
+    publish(store, "m3", {28: ["u1"]})
+    rows = pd.DataFrame({"user_id": ["u1"], "event_timestamp": [midnight(date(2017, 6, 29))]})
+    with pytest.raises(ValueError, match="user_embeddings is of m-2 and the table now holds m3"):
+        store.history(rows)
+
+
+def test_the_commands_do_it_all(store, monkeypatch, capsys, tmp_path):
+    from feature_store.commands import arg_parser, main
+
+    def run(*words):
+        main(**vars(arg_parser().parse_args(words)))
+        return capsys.readouterr().out
+
+    monkeypatch.setenv("USERBERT_DATA", str(store.places.root))
+    publish(store, "m3", {28: ["u1"], 29: ["u2"]})
+    assert "registered user_embeddings_m3" in run("apply")
+    assert "online: 2 users of m3" in run("materialize", "--as-of", "2017-06-29")
+    assert "online: 2 users" in run("check", "--as-of", "2017-06-29")
+    assert json.loads(run("get", "u2"))["model_id"] == "m3"
+    (tmp_path / "rows.csv").write_text("user_id,event_timestamp\nu1,2017-06-28 12:00:00\n")
+    told = run("history", "--file", f"{tmp_path}/rows.csv", "--out", f"{tmp_path}/out.parquet")
+    assert "1 rows, 0 without a vector" in told
