@@ -29,6 +29,7 @@ from model.arrays import newest_versions, training_input
 from model.checkpoint import TITLES, VOCABULARY, WEIGHTS, Manifest, read_manifest, write
 from model.config import BASE_MODELS, PretrainConfig, add_flags, from_flags
 from model.corpus import TrainingInput
+from model.memory import keep_freed_memory
 from model.processes import Processes, joined
 from model.run_log import LOG, RunLog
 from model.training import Training, has_title_table
@@ -263,6 +264,7 @@ def main(
     grow_from: str | None,
     **flags: object,
 ) -> None:
+    keep_freed_memory()
     places = Places.from_environment()
     config = from_flags(argparse.Namespace(**flags))
     out = out or places.models

@@ -37,6 +37,8 @@ def write_interests(places, users=60, pairs=2, views=12):
                 {"as_of": DAY, "user_id": f"user{user}", "pair_id": nth}
                 | {f"{side}_title_ids": ids for side, ids in sides.items()}
                 | {f"{side}_event_times": when for side, when in times.items()}
+                | {f"{side}_start": when[0] for side, when in times.items()}
+                | {f"{side}_end": when[-1] for side, when in times.items()}
             )
     write(places, "sequence_pairs", rows)
 

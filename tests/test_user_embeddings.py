@@ -1,0 +1,152 @@
+import hashlib
+from dataclasses import replace
+from datetime import date, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from deltalake import DeltaTable
+from small_corpus import DAY, interests
+from small_lake import views, write
+
+from contracts.errors import BadInput, MissingTable
+from contracts.places import Places
+from contracts.tables import SEQUENCE_PAIRS, USER_EMBEDDINGS
+from expectations.gate import check
+from model.arrays import training_input
+from model.checkpoint import load_model
+from model.config import PRESETS
+from model.embedding import embed_users
+from model.pretraining import pretrain
+from model.processes import Processes
+from model.ragged import Ragged
+from spark_jobs import user_embeddings
+from spark_jobs.lake import Lake
+from spark_jobs.models import from_folder
+from spark_jobs.standing import change
+from spark_jobs.user_embeddings import update
+
+NEXT_DAY = DAY + timedelta(days=1)
+TITLE_IDS = [100 * interest + nth for interest in range(4) for nth in range(12)]
+
+
+def sequences(users, day=DAY):
+    draw = np.random.default_rng(1)
+    return [
+        views(f"user{user}", day, *draw.choice(TITLE_IDS, 1 + user % 20).tolist())
+        for user in range(users)
+    ]
+
+
+def untrained(given, out, width):
+    tiny = PRESETS["tiny"]
+    config = replace(tiny, steps=0, model=replace(tiny.model, width=width))
+    return pretrain(given, config, out, Processes(), threads=1)
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory):
+    return Places(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def lake(spark, places):
+    return Lake(spark, places.lake)
+
+
+@pytest.fixture(scope="module")
+def folder(lake, places):
+    """Of a model of no training, in a lake with titles, the sequences of two days, and models."""
+    given = interests(places)
+    folder, narrow = (untrained(given, places.models, width) for width in (256, 16))
+    known = {model.model_id: model for model in map(from_folder, (folder, narrow))}
+    known |= {"other": replace(known[folder.name], model_id="other")}
+    change(lake, places, "test", lambda now: {**now, **known})
+    write(places, "user_sequences", sequences(30) + sequences(5, NEXT_DAY))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def commit(lake, places, folder):
+    """Of the job, with more than one partition."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(user_embeddings, "USERS_A_PARTITION", 8)
+        yield update(lake, places, DAY, folder.name)
+
+
+def rows_of(lake, day=DAY):
+    rows = lake.read(USER_EMBEDDINGS).where(f"as_of = '{day}'")
+    return rows.orderBy("model_id", "user_id").toArrow()
+
+
+def sum_of(rows):
+    return hashlib.sha256(repr(rows.to_pylist()).encode()).hexdigest()
+
+
+def test_each_user_of_the_day_gets_a_vector(lake, folder, commit):
+    rows = rows_of(lake)
+    assert commit.rows == 30
+    assert sorted(rows["user_id"].to_pylist()) == sorted(f"user{n}" for n in range(30))
+    assert set(rows["model_id"].to_pylist()) == {folder.name}
+    vectors = np.array(rows["embedding"].to_pylist())
+    np.testing.assert_allclose(rows["norm"], np.linalg.norm(vectors, axis=1), rtol=1e-6)
+
+
+def test_the_vectors_are_those_that_torch_gives_here(lake, places, folder, commit):
+    rows = rows_of(lake)
+    by_user = dict(zip(rows["user_id"].to_pylist(), rows["embedding"].to_pylist(), strict=True))
+    titles = DeltaTable(f"{places.lake}/titles").to_pyarrow_table().sort_by("title_id")
+    given = sequences(30)
+    ours = embed_users(
+        load_model(folder),
+        Ragged.of([row["title_ids"] for row in given]),
+        titles["title_id"].to_numpy(),
+        titles["words"],
+    )
+    theirs = np.array([by_user[row["user_id"]] for row in given])
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-6)
+
+
+def test_the_commit_tells_what_it_was_made_of(lake, folder, commit):
+    told = lake.metadata(USER_EMBEDDINGS)
+    assert told["model"] == folder.name
+    assert {"user_sequences", "titles", "models"} <= set(told["inputs"])
+
+
+def test_a_rerun_leaves_the_same_bytes(lake, places, folder, commit):
+    first = rows_of(lake)
+    update(lake, places, DAY, folder.name)
+    assert sum_of(rows_of(lake)) == sum_of(first)
+
+
+def test_another_day_and_another_model_are_left_alone(lake, places, folder, commit):
+    first = rows_of(lake)
+    update(lake, places, NEXT_DAY, "other")
+    assert sum_of(rows_of(lake)) == sum_of(first)
+    assert set(rows_of(lake, NEXT_DAY)["model_id"].to_pylist()) == {"other"}
+    assert len(rows_of(lake, NEXT_DAY)) == 5
+
+
+def test_what_is_missing_is_named(lake, places, folder):
+    with pytest.raises(MissingTable, match="nobody is not registered"):
+        update(lake, places, DAY, "nobody")
+    with pytest.raises(MissingTable, match=r"no rows of 2019-01-01.*user-sequences --as-of"):
+        update(lake, places, date(2019, 1, 1), folder.name)
+
+
+def test_a_model_of_another_width_is_refused(lake, places, folder):
+    (narrow,) = {each.name for each in places.models.iterdir()} - {folder.name}
+    with pytest.raises(BadInput, match=r"vectors of width 16.*pre-train with --width 256"):
+        update(lake, places, DAY, narrow)
+
+
+def test_training_reads_what_spark_writes(spark, lake, places, folder, tmp_path):
+    """Spark's own times in Parquet are of a kind that other readers must be told about."""
+    elsewhere = Places(tmp_path)
+    frame = lake.read(SEQUENCE_PAIRS).select(SEQUENCE_PAIRS.names).repartition(3)
+    passed = check(frame, SEQUENCE_PAIRS, places=elsewhere, run="test")
+    Lake(spark, elsewhere.lake).replace(passed, "true")
+    Path(elsewhere.lake, "titles").symlink_to(Path(places.lake, "titles"))
+    read = training_input(elsewhere.lake, DAY, elsewhere.arrays, max_words=30, max_views=100)
+    ours = training_input(places.lake, DAY, places.arrays, max_words=30, max_views=100)
+    assert read.content == ours.content
