@@ -138,13 +138,15 @@ def weigh(
     trained: "TrainedModel", sequence: Sequence
 ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None, NDArray[np.float64]]:
     """Weights (L,), moves (L,) or None for a single view, and the vector (D,)."""
+    import pyarrow as pa
     import torch
 
-    from model.embedding import evaluating, title_vectors, user_vectors
+    from model.embedding import encoder_input, evaluating, title_vectors, user_vectors
     from model.ragged import Ragged
 
     model, length = trained.model, len(sequence.titles)
-    titles = title_vectors(model, words_of(trained, sequence))
+    words: Any = pa.array(sequence.words, pa.list_(pa.string()))
+    titles = title_vectors(model, encoder_input(trained, sequence.title_ids, words))
     with evaluating(model):
         views = torch.from_numpy(titles).to(model.device)
         weights = model.view_weights(views, torch.tensor([length])).double().cpu().numpy()
@@ -153,21 +155,6 @@ def weigh(
     vectors = user_vectors(model, titles, Ragged.of([every, *without])).astype(np.float64)
     moves = 1 - cosine(vectors[1:], vectors[0]) if without else None
     return weights, moves, vectors[0]
-
-
-def words_of(trained: "TrainedModel", sequence: Sequence) -> Any:
-    """What the behavior encoder reads of each view: its words, or its title's row of the table."""
-    import pyarrow as pa
-
-    from model.ragged import Ragged
-
-    if trained.model.config.behavior_encoder == "id":
-        known = trained.title_ids.numpy()
-        rows = np.minimum(np.searchsorted(known, sequence.title_ids), len(known) - 1)
-        found = np.where(known[rows] == sequence.title_ids, rows + 1, 0)
-        return Ragged.of([[row] for row in found.tolist()])
-    most = trained.model.config.max_words
-    return Ragged.of([trained.vocabulary.ids(pa.array(words[:most])) for words in sequence.words])
 
 
 def cosine(vectors: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
