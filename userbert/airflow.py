@@ -26,7 +26,7 @@ from contracts.commands import ROOT
 from contracts.errors import UserbertError
 from contracts.places import Places
 
-DAGS = ("history", "pretraining", "nightly", "backfill")
+DAGS = ("history", "pretraining", "nightly", "backfill", "maintenance")
 START_LIMIT = 180  # seconds; two cores take 25 to 40
 
 

@@ -31,6 +31,9 @@ COMMANDS = {
     "explain": Command("analyst.explain", "the views that weigh most in a user's vector"),
     "export": Command("analyst.export", "the vectors of a day as Parquet, CSV or NumPy"),
     "airflow": Command("userbert.airflow", "Airflow with this project's DAGs and its UI"),
+    "cluster": Command("userbert.cluster", "a standalone Spark cluster on this machine"),
+    "jobs": Command("spark_jobs.event_log", "what Spark did for each job: rows, bytes, memory"),
+    "history-server": Command("userbert.history_server", "Spark's history server over the jobs"),
     "logs demo": Command("landing.completejourney", "real purchase logs as landing files"),
     "logs mind": Command("landing.mind", "a MIND data set as landing files"),
     "logs generate": Command("landing.generate", "browsing logs of any size, interests planted"),
@@ -47,6 +50,7 @@ COMMANDS = {
     "published-embeddings": Command(
         "spark_jobs.published_embeddings", "publish the champion's vectors of a day"
     ),
+    "maintenance": Command("spark_jobs.maintenance", "compact files, remove what nobody needs"),
     "features": Command("feature_store.commands", "apply, materialize, check, get (Feast)"),
     "gates": Command("expectations.report", "newest result of each gate; build the Data Docs"),
     "evaluate interests": Command(

@@ -1,0 +1,32 @@
+"""Sundays at noon (UTC), far from the nights: files are compacted, and what nobody needs goes.
+
+It is safe beside any other run: of two commits that touch the same files Delta refuses the second,
+jobs do theirs again, and maintenance leaves the rest for the next week. The versions that standing
+models name stay readable. To see what it would do: `userbert maintenance --dry-run`.
+"""
+
+from datetime import timedelta
+
+from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
+from airflow.sdk import DAG, CronTriggerTimetable
+
+from contracts.commands import CLI, SPARK_SUBMIT
+from userbert.retries import UnlessRefused
+
+with DAG(
+    dag_id="maintenance",
+    doc_md=__doc__,
+    schedule=CronTriggerTimetable("0 12 * * 0", timezone="UTC"),
+    catchup=False,
+    max_active_runs=1,
+    default_args={
+        "application": CLI,
+        "spark_binary": SPARK_SUBMIT,
+        "conn_id": "spark_default",
+        "retries": 2,
+        "retry_delay": timedelta(seconds=30),
+        "retry_policy": UnlessRefused(),
+    },
+    tags=["userbert"],
+):
+    SparkSubmitOperator(task_id="maintenance", application_args=["maintenance"])
