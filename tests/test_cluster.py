@@ -1,0 +1,202 @@
+"""The same commands on a standalone cluster and here: equal tables, though a worker is killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from deltalake import DeltaTable
+
+from contracts.errors import BadInput
+from contracts.places import Places
+from contracts.tables import BROWSING_LOGS, SEQUENCE_PAIRS, SESSIONS, TITLES, USER_SEQUENCES
+from spark_jobs.event_log import facts, logs, newest_applications
+from userbert.airflow import free_port
+from userbert.cluster import Cluster, how_to_reach, package, settings, start, stop
+
+ROOT = Path(__file__).parents[1]
+DAYS = ("2017-01-01", "2017-01-02")
+AS_OFS = ("2017-01-02", "2017-01-03")
+TABLES = (BROWSING_LOGS, TITLES, SESSIONS, USER_SEQUENCES, SEQUENCE_PAIRS)
+# Both nights in one process, which spares starting Spark ten times.
+NIGHTS = f"""
+from userbert.cli import main
+for day, as_of in zip({DAYS}, {AS_OFS}):
+    for words in (["browsing-logs", "--from-day", day, "--to-day", day], ["titles"], ["sessions"],
+                  ["user-sequences", "--as-of", as_of]):
+        assert main(words) == 0, words
+        print("done:", words[0], as_of, flush=True)
+assert main(["sequence-pairs", "--as-of", as_of]) == 0
+"""
+
+
+def land(places):
+    """Eight users who come in the morning and in the evening of both days."""
+    places.landing.mkdir(parents=True)
+    columns = "\n".join(f'{name} = "{name}"' for name in ("user_id", "event_time", "title"))
+    (places.landing / "settings.toml").write_text(f'format = "jsonl"\n\n[columns]\n{columns}\n')
+    for day in DAYS:
+        views = [
+            {
+                "user_id": f"u{user}",
+                "event_time": (moment + timedelta(minutes=7 * view)).isoformat(),
+                "title": f"Page {user * view % 11} of {day}, it's here",
+            }
+            for user in range(8)
+            for moment in (datetime.fromisoformat(f"{day}T{hour:02}:00") for hour in (8, 19))
+            for view in range(4)
+        ]
+        (places.landing / day).mkdir()
+        text = "".join(f"{json.dumps(view)}\n" for view in views)
+        (places.landing / day / "views.jsonl").write_text(text)
+
+
+def nights(places, **environment):
+    """The process that runs both nights; without PYSPARK_SUBMIT_ARGS, which names a master."""
+    inherited = {k: v for k, v in os.environ.items() if k != "PYSPARK_SUBMIT_ARGS"}
+    return subprocess.Popen(
+        [sys.executable, "-c", NIGHTS],
+        cwd=ROOT,
+        env={**inherited, "USERBERT_DATA": str(places.root), **environment},
+        stdout=subprocess.PIPE,
+        stderr=(places.root / "nights.log").open("w"),
+        text=True,
+    )
+
+
+def rows(places, table):
+    frame = DeltaTable(f"{places.lake}/{table.name}").to_pyarrow_table(columns=table.names)
+    return frame.sort_by([(name, "ascending") for name in table.key]).to_pylist()
+
+
+def await_running_task(log):
+    """Until the executor whose log this is has a task that it has not finished."""
+    for _ in range(3000):
+        told = log.read_text() if log.exists() else ""
+        if told.count("Running task ") > told.count("Finished task "):
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"no task ran: {log}")
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory):
+    places = Places(tmp_path_factory.mktemp("here"))
+    land(places)
+    process = nights(places)
+    out, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, out + (places.root / "nights.log").read_text()[-3000:]
+    return places
+
+
+@pytest.fixture(scope="module")
+def on_cluster(tmp_path_factory):
+    """The nights on two workers, one of which is killed while it cuts the sessions."""
+    places = Places(tmp_path_factory.mktemp("there"))
+    land(places)
+    cluster = Cluster(places.root / "cluster")
+    ports = {"port": free_port(0), "ui": free_port(0)}
+    start(cluster, workers=2, cores=1, memory="1g", **ports)
+    try:
+        assert sorted(cluster.pids()) == ["master", "worker-1", "worker-2"]
+        process = nights(places, SPARK_CONF_DIR=str(cluster.conf))
+        assert process.stdout is not None
+        while not (process.stdout.readline()).startswith("done: titles"):
+            assert process.poll() is None, (places.root / "nights.log").read_text()[-3000:]
+        executor = next((cluster.folder / "work-1").glob("app-*/*"))
+        await_running_task(executor / "stderr")
+        os.kill(cluster.pids()["worker-1"], signal.SIGKILL)
+        out, _ = process.communicate(timeout=300)
+        assert process.returncode == 0, out + (places.root / "nights.log").read_text()[-3000:]
+        assert sorted(cluster.pids()) == ["master", "worker-2"]
+    finally:
+        stop(cluster)
+    assert cluster.pids() == {}
+    return places
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
+def test_a_cluster_that_loses_a_worker_writes_the_same_rows(here, on_cluster, table):
+    expected = rows(here, table)
+    assert expected
+    assert rows(on_cluster, table) == expected
+
+
+def test_the_jobs_ran_on_the_cluster_with_the_packages_it_was_sent(on_cluster):
+    settings_there = settings(on_cluster.root / "cluster" / "conf" / "spark-defaults.conf")
+    assert settings_there["spark.master"].startswith("spark://127.0.0.1:")
+    (application,) = newest_applications(on_cluster.event_logs)
+    assert application.application.startswith("app-")
+    sent = list((on_cluster.root / "cluster").glob("work-*/app-*/*/userbert.zip"))
+    assert len(sent) >= 2
+
+
+def test_an_event_log_tells_rows_files_bytes_and_memory_of_a_job(here):
+    (application,) = newest_applications(here.event_logs)
+    assert (application.job, application.run) == ("browsing_logs", "by hand")
+    assert application.failed_tasks == 0
+    assert application.rows_in["browsing_logs"] >= 2 * 64  # by titles and by sessions
+    assert application.rows_out >= sum(len(rows(here, table)) for table in TABLES)
+    counted = ("files_read", "bytes_read", "bytes_written", "shuffle_bytes", "tasks")
+    assert all(getattr(application, name) > 0 for name in (*counted, "peak_memory_bytes"))
+    assert application.seconds >= 1
+
+
+def test_a_torn_event_log_tells_what_it_holds(here, tmp_path):
+    (whole,) = logs(here.event_logs)
+    (part,) = whole.glob("events_1_*")
+    torn = tmp_path / whole.name
+    torn.mkdir()
+    data = part.read_bytes()
+    (torn / part.name).write_bytes(data[: len(data) // 2])
+    told = facts(torn)
+    assert told.job == "browsing_logs"
+    assert not told.finished
+    assert 0 < told.tasks < facts(whole).tasks
+
+
+def test_a_second_cluster_is_refused_and_names_how_to_end_the_first(tmp_path):
+    cluster = Cluster(tmp_path)
+    sleeper = [
+        sys.executable,
+        "-c",
+        "import time; time.sleep(60)",
+        "org.apache.spark.deploy.master",
+    ]
+    process = subprocess.Popen(sleeper)
+    try:
+        (tmp_path / "master.pid").write_text(str(process.pid))
+        with pytest.raises(BadInput, match=r"runs already: master .* cluster stop"):
+            start(cluster, workers=1, cores=1, memory="1g", port=1, ui=2)
+        assert stop(cluster) == ["master"]
+        assert cluster.pids() == {}
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_the_zip_holds_every_package_and_is_the_same_each_time(tmp_path):
+    first, again = (package(tmp_path / f"{n}.zip").read_bytes() for n in (1, 2))
+    assert first == again
+    names = zipfile.ZipFile(tmp_path / "1.zip").namelist()
+    assert {"contracts/tables.py", "spark_jobs/sessions.py", "userbert/cli.py"} <= set(names)
+    assert not [name for name in names if "__pycache__" in name]
+
+
+def test_airflow_gets_the_master_as_json_and_commands_get_a_folder(tmp_path):
+    conf = tmp_path / "conf"
+    conf.mkdir()
+    (conf / "spark-defaults.conf").write_text("spark.master local\nspark.master spark://h:7077\n")
+    commands, airflow = how_to_reach(Cluster(tmp_path)).splitlines()
+    assert commands == f"export SPARK_CONF_DIR={conf}"
+    assert json.loads(airflow.partition("=")[2].strip("'")) == {
+        "conn_type": "spark",
+        "host": "spark://h",
+        "port": 7077,
+    }
