@@ -206,6 +206,18 @@ class Lake:
         passed.release()
         return self._commit(table, token)
 
+    def mark(self, table: Table, **provenance: object) -> Commit:
+        """Commit `provenance` alone: how far a job got that found no row to write.
+
+        Without it the next run would look at the same changes again, and each night at more.
+        """
+        token, told = self._provenance(provenance, {})
+        nothing = self.spark.createDataFrame([], table.ddl).write.format("delta")
+        nothing = nothing.mode("append").option("userMetadata", told)
+        skips = "spark.databricks.delta.skipRecordingEmptyCommits"
+        self._with_setting(skips, "false", lambda: nothing.save(self.path(table)))
+        return self._commit(table, token)
+
     def settle(self, table: Table, attempt: Callable[[], Commit | None]) -> Commit | None:
         """Repeat `attempt` until no other commit came between what it read and what it wrote.
 
@@ -265,8 +277,10 @@ class Lake:
 
     def _with_metadata(self, told: str, write: Callable[[], object]) -> None:
         """MERGE takes no option for its metadata, only a setting of the session."""
-        setting = "spark.databricks.delta.commitInfo.userMetadata"
-        self.spark.conf.set(setting, told)
+        self._with_setting("spark.databricks.delta.commitInfo.userMetadata", told, write)
+
+    def _with_setting(self, setting: str, value: str, write: Callable[[], object]) -> None:
+        self.spark.conf.set(setting, value)
         try:
             write()
         finally:

@@ -175,7 +175,7 @@ def _dates(frame: DataFrame, column: Column) -> list[date]:
 def update(lake: Lake, places: Places) -> Commit | None:
     """Bring the table to what browsing_logs says, in one commit with how far it got.
 
-    None where nothing changed. Safe to repeat, and beside another run.
+    None where nothing came. Safe to repeat, and beside another run.
     """
     views = lake.read(BROWSING_LOGS)
     version = lake.read_versions[BROWSING_LOGS.name]
@@ -184,15 +184,16 @@ def update(lake: Lake, places: Places) -> Commit | None:
         return None
     changes = lake.changes(BROWSING_LOGS, since)
     cut = (to_sessions(views), "true") if changes is None else cut_anew(lake, views, changes)
+    watermark = {BROWSING_LOGS.name: version}
     if cut is None:
-        return None
+        return lake.mark(SESSIONS, watermark=watermark)
     frame, where = cut
     frame = frame.hint("rebalance", "session_date")
     passed = check(frame, SESSIONS, places=places, run=f"browsing_logs-{version}")
     others = lake.read_or_empty(SESSIONS).where(f"not ({where})")
     aside = views.count() - num_views(passed.frame) - num_views(others)
     passed = replace(passed, measures={**passed.measures, "views_set_aside": aside})
-    return lake.replace(passed, where, watermark={BROWSING_LOGS.name: version})
+    return lake.replace(passed, where, watermark=watermark)
 
 
 def num_views(sessions: DataFrame) -> int:

@@ -66,7 +66,9 @@ def update(lake: Lake, places: Places) -> Commit | None:
     views = views if changes is None else changes.where("added")
     titles = with_words(new_titles(views, lake.read_or_empty(TITLES)))
     passed = check(titles, TITLES, places=places, run=f"browsing_logs-{version}")
-    return lake.append_missing(passed, watermark={BROWSING_LOGS.name: version})
+    watermark = {BROWSING_LOGS.name: version}
+    commit = lake.append_missing(passed, watermark=watermark)
+    return commit if commit.rows else lake.mark(TITLES, watermark=watermark)
 
 
 def arg_parser() -> argparse.ArgumentParser:

@@ -66,6 +66,9 @@ def test_a_run_adds_what_is_new_and_remembers_how_far_it_got(lake, places, views
     land(lake, views("B", "c", day=next_day), next_day)
     assert update(lake, places).rows == 1
     assert lake.watermark(TITLES, BROWSING_LOGS) == lake.version(BROWSING_LOGS)
+    land(lake, views("A", day=next_day), next_day)
+    assert update(lake, places).rows == 0
+    assert update(lake, places) is None  # it remembers a look that found nothing, too
     assert [r["title"] for r in lake.read(TITLES).orderBy("title").collect()] == ["a", "b", "c"]
 
 
