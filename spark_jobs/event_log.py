@@ -3,8 +3,9 @@
 userbert jobs [--last 20] [--json]
 
 Each application leaves one log below data/spark-events, which Spark's history server opens too
-(userbert history-server). Rows and files are those of the lake's tables and of the landing files,
-as the scans counted them: Delta's reading of its own log, and of cached frames, is left out.
+(userbert history-server). Rows and files in are those of the lake's tables as the scans counted
+them: Delta's reading of its own log, and of cached frames, is left out. Landing files are not in
+it, since Spark does not read them (spark_jobs/landing_lines.py); lines are in the job's own words.
 """
 
 import argparse
@@ -43,9 +44,9 @@ class JobFacts:
     started: str = ""  # UTC, ISO 8601
     seconds: float = 0.0
     finished: bool = False
-    rows_in: dict[str, int] = field(default_factory=dict)  # by table; "landing" for landing files
+    rows_in: dict[str, int] = field(default_factory=dict)  # by table
+    files_in: dict[str, int] = field(default_factory=dict)  # by table, each opening of one
     rows_out: int = 0
-    files_read: int = 0
     bytes_read: int = 0
     bytes_written: int = 0
     shuffle_bytes: int = 0  # written
@@ -149,15 +150,13 @@ class Reading:
         getattr(self, self.TAKES[event["Event"].rpartition(".")[2]])(event)
 
     def told(self) -> JobFacts:
-        rows: Counter[str] = Counter()
-        for metric, (source, kind) in self.scans.items():
-            if kind == "number of output rows":
-                rows[source] += self.values[metric]
-            elif kind == "number of files read":
-                self.facts.files_read += self.values[metric]
-            else:
-                self.facts.bytes_read += self.values[metric]
-        self.facts.rows_in = dict(sorted((s, n) for s, n in rows.items() if n))
+        sums = {metric: Counter[str]() for metric in SCAN_METRICS}
+        for metric, (source, name) in self.scans.items():
+            sums[name][source] += self.values[metric]
+        rows, files, sizes = (sums[name] for name in SCAN_METRICS)
+        self.facts.rows_in = {source: n for source, n in sorted(rows.items()) if n}
+        self.facts.files_in = {source: n for source, n in sorted(files.items()) if n}
+        self.facts.bytes_read = sizes.total()
         self.facts.seconds = round(max(self.last - self.began, 0) / 1000, 1)
         self.facts.task_seconds = round(self.facts.task_seconds, 1)
         return self.facts
@@ -222,12 +221,12 @@ SCAN_METRICS = ("number of output rows", "number of files read", "size of files 
 
 
 def scanned(node: dict[str, Any]) -> str:
-    """The table that a plan's node reads, "landing" for landing files, "" for anything else."""
-    location = node["metadata"].get("Location", "")
+    """The table that a plan's node reads, by its folder's name; "" for anything else."""
+    location: str = node["metadata"].get("Location", "")
     if not node["nodeName"].startswith("Scan") or "_delta_log" in location or not location:
         return ""
     path = location.partition("[")[2].split(",")[0].rstrip("].")
-    return "landing" if location.startswith("InMemoryFileIndex") else path.rpartition("/")[2]
+    return path.rpartition("/")[2]
 
 
 def grid(found: list[JobFacts]) -> Grid:
@@ -241,9 +240,10 @@ def grid(found: list[JobFacts]) -> Grid:
         seconds = f"{one.seconds:,.1f}" + ("" if one.finished else " (no end)")
         failed = f" ({one.failed_tasks} failed)" if one.failed_tasks else ""
         tasks, peak = f"{one.tasks:,}{failed}", f"{one.peak_memory_bytes / MIB:,.0f}"
+        files = f"{sum(one.files_in.values()):,}"
         table.add_row(
-            one.job, one.run, seconds, rows, f"{one.rows_out:,}", f"{one.files_read:,}", read,
-            written, shuffled, spilled, tasks, f"{one.task_seconds:,.1f}", peak,
+            one.job, one.run, seconds, rows, f"{one.rows_out:,}", files, read, written,
+            shuffled, spilled, tasks, f"{one.task_seconds:,.1f}", peak,
         )  # fmt: skip
     return table
 

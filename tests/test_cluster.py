@@ -143,7 +143,8 @@ def test_an_event_log_tells_rows_files_bytes_and_memory_of_a_job(here):
     assert application.failed_tasks == 0
     assert application.rows_in["browsing_logs"] >= 2 * 64  # by titles and by sessions
     assert application.rows_out >= sum(len(rows(here, table)) for table in TABLES)
-    counted = ("files_read", "bytes_read", "bytes_written", "shuffle_bytes", "tasks")
+    assert application.files_in.keys() == application.rows_in.keys()
+    counted = ("bytes_read", "bytes_written", "shuffle_bytes", "tasks")
     assert all(getattr(application, name) > 0 for name in (*counted, "peak_memory_bytes"))
     assert application.seconds >= 1
 

@@ -1,0 +1,166 @@
+"""Does a night cost more the more nights there were? Tiny nights, one after another, with upkeep.
+
+    python -m benchmarks.nights [--nights 60] [--users 300] [--keep DIR]
+
+Each night is the five jobs of the tables, on generated logs, in a Spark application of its own;
+every seventh is followed by maintenance. Its cost is read from Spark's event log and from the
+folders: seconds, files opened, rows read, tasks, and the size of the Delta logs. The table shows a
+line a week; the last line is JSON, with the growth from the first third to the last.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from datetime import date, timedelta
+from pathlib import Path
+
+from pyspark.sql import SparkSession
+
+from contracts.places import Places
+from contracts.provenance import code_version
+from contracts.tables import SESSIONS
+from spark_jobs.event_log import newest_applications
+from userbert import cli
+
+FIRST = date(2017, 1, 1)
+WEEK = 7
+
+
+@dataclass(frozen=True)
+class Night:
+    """What one night cost, and what the lake held after it."""
+
+    number: int
+    seconds: float
+    task_seconds: float
+    tasks: int
+    files_read: int  # data files of tables, each time that one was opened
+    of_sessions: int  # how many of them were of sessions
+    rows_read: int
+    rows_written: int
+    data_files: int  # that the folders hold, replaced ones too
+    log_bytes: int  # of the Delta logs, in all
+    log_tail: int  # commits after the newest checkpoint, at most over the tables
+
+
+def commands(night: int) -> list[list[str]]:
+    day, as_of = FIRST + timedelta(days=night), str(FIRST + timedelta(days=night + 1))
+    return [
+        ["browsing-logs", "--from-day", str(day), "--to-day", str(day)],
+        ["titles"],
+        ["sessions"],
+        ["user-sequences", "--as-of", as_of],
+    ]
+
+
+def run(words: list[str]) -> None:
+    if cli.main(words) != 0:
+        raise SystemExit(f"userbert {' '.join(words)} failed")
+
+
+def stop_spark() -> None:
+    """The next job's application is then a new one, in the same JVM."""
+    if active := SparkSession.getActiveSession():
+        active.stop()
+
+
+def one_night(places: Places, number: int) -> Night:
+    began = time.monotonic()
+    for words in commands(number):
+        run(words)
+    seconds = time.monotonic() - began
+    stop_spark()
+    (facts,) = newest_applications(places.event_logs, 1)
+    files, log_bytes, log_tail = lake_facts(places)
+    return Night(
+        number=number,
+        seconds=round(seconds, 1),
+        task_seconds=facts.task_seconds,
+        tasks=facts.tasks,
+        files_read=sum(facts.files_in.values()),
+        of_sessions=facts.files_in.get(SESSIONS.name, 0),
+        rows_read=sum(facts.rows_in.values()),
+        rows_written=facts.rows_out,
+        data_files=files,
+        log_bytes=log_bytes,
+        log_tail=log_tail,
+    )
+
+
+def lake_facts(places: Places) -> tuple[int, int, int]:
+    """Data files, bytes of the logs, and the longest run of commits without a checkpoint."""
+    data = logs = tail = 0
+    for table in Path(places.lake).iterdir():
+        log = table / "_delta_log"
+        data += sum("_delta_log" not in path.parts for path in table.rglob("*.parquet"))
+        logs += sum(path.stat().st_size for path in log.iterdir() if path.is_file())
+        commits = [int(path.stem) for path in log.glob("*.json") if path.stem.isdigit()]
+        checkpoints = [int(path.name[:20]) for path in log.glob("*.checkpoint*.parquet")]
+        tail = max(tail, max(commits) - max(checkpoints, default=0))
+    return data, logs, tail
+
+
+def growth(nights: list[Night]) -> dict[str, float]:
+    """Medians of the last third of the nights over those of the first."""
+    early, late = nights[: len(nights) // 3], nights[-len(nights) // 3 :]
+    names = ("seconds", "task_seconds", "tasks", "files_read", "rows_read")
+    return {name: round(_median(late, name) / max(_median(early, name), 1e-9), 2) for name in names}
+
+
+def _median(nights: list[Night], name: str) -> float:
+    return float(statistics.median(getattr(night, name) for night in nights))
+
+
+def show(nights: list[Night]) -> None:
+    names = list(asdict(nights[0]))
+    sys.stdout.write(" ".join(f"{name:>12}" for name in names) + "\n")
+    for night in nights[WEEK - 1 :: WEEK]:
+        sys.stdout.write(" ".join(f"{value:>12,}" for value in asdict(night).values()) + "\n")
+
+
+def measure(root: Path, nights: int, users: int) -> list[Night]:
+    os.environ["USERBERT_DATA"] = str(root)
+    os.environ.setdefault(
+        "PYSPARK_SUBMIT_ARGS",
+        "--master local[2] --conf spark.ui.showConsoleProgress=false pyspark-shell",
+    )
+    places = Places.from_environment()
+    generate = ["logs", "generate", "--users", str(users), "--days", str(nights), "--seed", "1"]
+    run([*generate, "--from", str(FIRST)])
+    found = []
+    for number in range(nights):
+        found.append(one_night(places, number))
+        sys.stderr.write(f"{found[-1]}\n")
+        if number % WEEK == WEEK - 1:
+            run(["maintenance"])
+            stop_spark()
+    return found
+
+
+def main(nights: int, users: int, keep: Path | None) -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        found = measure(keep or Path(scratch), nights, users)
+    show(found)
+    result = {"benchmark": "nights", "code": code_version(), "cores": os.cpu_count(),
+              "nights": nights, "users": users, "growth": growth(found),
+              "measured": [asdict(night) for night in found]}  # fmt: skip
+    sys.stdout.write(json.dumps(result) + "\n")
+
+
+def arg_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--nights", type=int, default=60)
+    parser.add_argument("--users", type=int, default=300)
+    parser.add_argument("--keep", type=Path, help="folder for the data; a temporary one without it")
+    return parser
+
+
+if __name__ == "__main__":
+    main(**vars(arg_parser().parse_args()))
