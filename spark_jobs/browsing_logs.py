@@ -24,6 +24,8 @@ from spark_jobs.landing_lines import landing_lines, landing_parts
 from spark_jobs.report import job
 from spark_jobs.title_text import normalized, title_id
 
+# What a line needs to end in one of the two tables, and nothing that makes the sort wider.
+JUDGED = list(dict.fromkeys((*BROWSING_LOGS.names, *REJECTED_LOGS.names[:-1])))
 FUTURE = "event_time after its landing day"
 EARLIEST = "1990-01-01"  # the web's first year; a page view from before it is a broken clock
 
@@ -54,7 +56,7 @@ def with_reasons(lines: DataFrame, settings: LandingSettings) -> DataFrame:
     time, landed = F.col("event_time"), F.col("landing_day")
     wrong = {
         "blank user_id": _blank(F.col("user_id")),
-        "blank title": _blank(F.col("normalized")),
+        "blank title": F.coalesce(F.col("normalized"), F.lit("")) == "",
         "unreadable event_time": time.isNull(),
         FUTURE: F.col("event_date") > landed,
         f"event_time before {EARLIEST[:4]}": time < F.lit(EARLIEST).cast("timestamp"),
@@ -62,14 +64,13 @@ def with_reasons(lines: DataFrame, settings: LandingSettings) -> DataFrame:
     if "log_id" in settings.columns:
         wrong["blank log_id"] = _blank(F.col("own_id"))
     nothing = F.lit("")
-    reasons = [
+    told_wrong = [
         F.when(when, F.concat(F.lit(why), F.coalesce(told, nothing) if "time" in why else nothing))
         for why, when in wrong.items()
     ]
     parsed = F.size("flaws") == 0
-    return lines.withColumn(
-        "reasons", F.when(parsed, F.array_compact(F.array(*reasons))).otherwise(F.col("flaws"))
-    )
+    reasons = F.when(parsed, F.array_compact(F.array(*told_wrong))).otherwise(F.col("flaws"))
+    return lines.select(*JUDGED, reasons.alias("reasons"))
 
 
 def _blank(text: Column) -> Column:
