@@ -8,9 +8,26 @@ from contracts.errors import BadInput, GateFailed, MissingTable
 from contracts.tables import PUBLISHED_EMBEDDINGS, USER_EMBEDDINGS
 from expectations.gate import check
 from spark_jobs.judging import faults
-from spark_jobs.models import Registry, arg_parser, comparison, listing
+from spark_jobs.models import (
+    Registry,
+    arg_parser,
+    comparison,
+    from_folder,
+    listing,
+    registered,
+)
 from spark_jobs.published_embeddings import spaces
-from spark_jobs.standing import Model, champion_of, change, standing
+from spark_jobs.standing import (
+    Model,
+    before_champion,
+    champion_of,
+    change,
+    crowned,
+    find,
+    rolled_back,
+    set_aside,
+    standing,
+)
 
 MONDAY = date(2017, 6, 26)
 GOOD = {"masked_accuracy": 0.5, "masked_chance": 0.2, "masked_behaviors": 1000.0}
@@ -41,19 +58,28 @@ def known(lake, places):
 
 @pytest.fixture
 def embed(spark, lake, places):
-    def write(model_id, *days):
+    def write(*models_and_days):
+        """One user's vector each."""
         noon = datetime(2017, 6, 25, 12, tzinfo=UTC)
-        for day in days:
-            row = (model_id, date(2017, 6, day), "ann", [1.0] + [0.0] * 255, 1.0, 1, noon, 7)
-            frame = spark.createDataFrame([row], USER_EMBEDDINGS.ddl)
+        rows = [
+            (model_id, date(2017, 6, day), "ann", [1.0] + [0.0] * 255, 1.0, 1, noon, 7)
+            for model_id, day in models_and_days
+        ]
+        for model_id in {row[0] for row in rows}:
+            ours = [row for row in rows if row[0] == model_id]
+            frame = spark.createDataFrame(ours, USER_EMBEDDINGS.ddl)
             passed = check(frame, USER_EMBEDDINGS, places=places, run="test")
-            lake.replace(passed, f"model_id = '{model_id}' and as_of = '2017-06-{day}'")
+            lake.replace(passed, f"model_id = '{model_id}'")
 
     return write
 
 
 def statuses(lake):
     return {m.model_id: m.status for m in standing(lake).values()}
+
+
+def named(*models):
+    return {m.model_id: m for m in models}
 
 
 @pytest.mark.parametrize(
@@ -75,7 +101,7 @@ def test_a_model_is_judged_by_rank_by_chance_and_by_the_champion(new, champion, 
     assert all(text.startswith(start) for text, start in zip(found, fault, strict=True))
 
 
-def test_a_training_is_registered_once_with_what_its_manifest_tells(registry, tmp_path):
+def test_a_training_is_registered_once_with_what_its_manifest_tells(tmp_path):
     import torch
 
     from model.checkpoint import WEIGHTS, Manifest, write
@@ -95,13 +121,13 @@ def test_a_training_is_registered_once_with_what_its_manifest_tells(registry, tm
         vocabulary_hash=vocabulary.sha256,
     )
     write(tmp_path / "m1", told, vocabulary, {WEIGHTS: {"weight": torch.zeros(1)}})
-    first = registry.register(tmp_path / "m1")
+    first = from_folder(tmp_path / "m1")
     assert (first.status, first.trained_before) == ("candidate", MONDAY)
     assert json.loads(first.inputs) == {"titles": 3}
-    assert registry.register(tmp_path / "m1") == first
+    assert registered(named(first), from_folder(tmp_path / "m1")) == named(first)
     (tmp_path / "m1" / WEIGHTS).write_bytes(b"other weights")
     with pytest.raises(BadInput, match="sha256"):
-        registry.register(tmp_path / "m1")
+        from_folder(tmp_path / "m1")
 
 
 def test_a_refused_model_says_why_for_good(registry, lake, known):
@@ -114,68 +140,53 @@ def test_a_refused_model_says_why_for_good(registry, lake, known):
     assert statuses(lake) == {"m1": "refused"}
 
 
-def test_the_first_champion_needs_no_vectors(registry, lake, known):
-    known(model("m1"))
-    registry.promote("m1", registry.judge("m1"))
-    assert statuses(lake) == {"m1": "champion"}
+def test_readers_change_model_in_one_commit_and_only_when_no_day_is_lost(
+    registry, lake, known, embed
+):
+    known(model("m1"), model("m2"))
+    registry.promote("m1", registry.judge("m1"))  # the first champion needs no vectors
     assert champion_of(standing(lake)).status_reason.startswith("fit: masked accuracy 0.500")
+    embed(("m1", 26), ("m1", 27), ("m2", 27))
+    registry.promote("m1", "again")
+    assert (spaces(lake), lake.version(PUBLISHED_EMBEDDINGS)) == ({"m1"}, 1)
 
-
-def test_readers_are_switched_in_one_commit_and_back_in_another(registry, lake, known, embed):
-    known(model("m1"), model("m2"))
-    embed("m1", 26, 27)
-    registry.promote("m1", "test")
-    embed("m2", 26, 27)
-    before = lake.version(PUBLISHED_EMBEDDINGS)
-    registry.promote("m2", "better")
-    assert spaces(lake) == {"m2"}
-    assert lake.version(PUBLISHED_EMBEDDINGS) == before + 1
-    assert statuses(lake) == {"m1": "retired", "m2": "champion"}
-    assert registry.rollback() == "m1"
-    assert spaces(lake) == {"m1"}
-    assert lake.version(PUBLISHED_EMBEDDINGS) == before + 2
-    with pytest.raises(BadInput, match="m1 replaced no model"):
-        registry.rollback()
-
-
-def test_a_model_that_lacks_published_days_is_not_promoted(registry, lake, known, embed):
-    known(model("m1"), model("m2"))
-    embed("m1", 26, 27)
-    registry.promote("m1", "test")
-    embed("m2", 27)
     with pytest.raises(MissingTable, match=r"m2 has no vectors of 1 days .*: 2017-06-26"):
         registry.promote("m2", "test")
-    assert (statuses(lake)["m1"], spaces(lake)) == ("champion", {"m1"})
-    registry.promote("m2", "test", allow_missing_days=True)
-    assert (statuses(lake)["m2"], spaces(lake)) == ("champion", {"m2"})
+    assert statuses(lake) == {"m1": "champion", "m2": "candidate"}
 
+    embed(("m2", 26), ("m2", 27))
+    registry.promote("m2", "better")
+    assert (spaces(lake), lake.version(PUBLISHED_EMBEDDINGS)) == ({"m2"}, 2)
+    assert statuses(lake) == {"m1": "retired", "m2": "champion"}
 
-def test_a_rollback_killed_half_way_is_finished_by_the_next(registry, lake, known, embed):
-    from spark_jobs.standing import rolled_back
-
-    known(model("m1"), model("m2"))
-    for model_id in ("m1", "m2"):
-        embed(model_id, 26)
-        registry.promote(model_id, "test")
     change(lake, registry.places, "killed", lambda now: rolled_back(now, "m2", "m1"))
-    assert spaces(lake) == {"m2"}
+    assert spaces(lake) == {"m2"}  # whole, until the rollback is asked for again
     assert registry.rollback() == "m1"
-    assert (spaces(lake), statuses(lake)["m1"]) == ({"m1"}, "champion")
+    assert (spaces(lake), lake.version(PUBLISHED_EMBEDDINGS)) == ({"m1"}, 3)
+    assert statuses(lake) == {"m1": "champion", "m2": "retired"}
 
 
-def test_the_champion_cannot_be_set_aside(registry, known):
-    known(model("m1"), model("m2"))
-    registry.promote("m1", "test")
+def test_a_rollback_goes_to_the_champion_before_and_then_to_the_one_before_that():
+    models = named(model("m1"), model("m2"), model("m3"))
+    for model_id in models:
+        models = crowned(models, model_id, "test")
+    assert [m.model_id for m in before_champion(models)] == ["m3", "m2"]
+    models = rolled_back(models, "m3", "m2")
+    assert [m.model_id for m in before_champion(models)] == ["m2", "m1"]
+    with pytest.raises(BadInput, match="m1 replaced no model"):
+        before_champion(rolled_back(models, "m2", "m1"))
+
+
+def test_the_champion_cannot_be_set_aside():
+    models = crowned(named(model("m1"), model("m2")), "m1", "test")
     with pytest.raises(BadInput, match="m1 is the champion"):
-        registry.set_aside("m1", "retired", "old")
-    registry.set_aside("m2", "retired", "old")
-    assert standing(registry.lake)["m2"].status_reason == "old"
+        set_aside(models, "m1", "retired", "old")
+    assert set_aside(models, "m2", "retired", "old")["m2"].status_reason == "old"
 
 
-def test_an_unknown_model_is_named_with_those_that_are_known(registry, known):
-    known(model("m1"))
+def test_an_unknown_model_is_named_with_those_that_are_known():
     with pytest.raises(MissingTable, match=r"m9 is not registered \(known: m1\)"):
-        registry.judge("m9")
+        find(named(model("m1")), "m9")
 
 
 def test_the_list_the_card_and_the_comparison_tell_the_measures():

@@ -1,6 +1,8 @@
 from datetime import UTC, date, datetime, timedelta
+from functools import reduce
 
 import pytest
+from pyspark.sql import DataFrame
 
 from contracts.errors import MissingTable
 from contracts.tables import PUBLISHED_EMBEDDINGS, USER_EMBEDDINGS
@@ -34,10 +36,11 @@ def embeddings(spark):
 
 @pytest.fixture
 def embed(lake, places, embeddings):
-    def write(model_id, day, *users):
-        frame = embeddings(model_id, day, *users)
-        passed = check(frame, USER_EMBEDDINGS, places=places, run=f"{model_id} {day}")
-        lake.replace(passed, f"model_id = '{model_id}' and as_of = '{day}'")
+    def write(model_id, *days):
+        """Vectors of ann and bob."""
+        frame = reduce(DataFrame.union, (embeddings(model_id, day, "ann", "bob") for day in days))
+        passed = check(frame, USER_EMBEDDINGS, places=places, run=model_id)
+        lake.replace(passed, f"model_id = '{model_id}'")
 
     return write
 
@@ -75,43 +78,26 @@ def test_latest_is_each_users_newest_vector_and_as_of_knows_nothing_later(embedd
     assert as_of(table, MONDAY - timedelta(days=1)).isEmpty()
 
 
-def test_a_night_publishes_the_champions_rows_of_its_day_and_a_rerun_changes_nothing(
-    lake, places, embed, crown
-):
-    crown("m1")
-    embed("m1", MONDAY, "ann", "bob")
-    embed("m2", MONDAY, "cy")
-    for _ in range(2):
-        publish(lake, places, MONDAY)
-    assert rows(lake) == [(26, "ann", "m1"), (26, "bob", "m1")]
-
-
-def test_a_day_without_vectors_is_refused_with_the_command_that_makes_them(
-    lake, places, embed, crown
-):
-    crown("m1")
-    embed("m1", MONDAY, "ann")
-    with pytest.raises(MissingTable, match="userbert user-embeddings --as-of 2017-06-27"):
-        publish(lake, places, TUESDAY)
-
-
-def test_without_a_champion_nothing_is_published(lake, places, embed):
-    embed("m1", MONDAY, "ann")
+def test_without_a_champion_nothing_is_published(lake, places):
     with pytest.raises(MissingTable, match=r"no model .* is the champion yet"):
         publish(lake, places, MONDAY)
 
 
-def test_a_promotion_that_was_killed_before_it_got_here_is_finished_by_the_next_night(
+def test_a_night_publishes_its_day_and_finishes_a_promotion_that_was_killed(
     lake, places, embed, crown
 ):
     crown("m1")
-    embed("m1", MONDAY, "ann")
-    publish(lake, places, MONDAY)
-    embed("m2", MONDAY, "ann")
-    embed("m2", TUESDAY, "ann")
+    embed("m1", MONDAY)
+    embed("m2", MONDAY, TUESDAY)
+    for _ in range(2):  # again is the same
+        publish(lake, places, MONDAY)
+    assert rows(lake) == [(26, "ann", "m1"), (26, "bob", "m1")]
+    with pytest.raises(MissingTable, match="userbert user-embeddings --as-of 2017-06-27"):
+        publish(lake, places, TUESDAY)
+
     crown("m2")  # in `models` alone
     publish(lake, places, TUESDAY)
-    assert rows(lake) == [(26, "ann", "m2"), (27, "ann", "m2")]
+    assert rows(lake) == [(day, user, "m2") for day in (26, 27) for user in ("ann", "bob")]
 
 
 def test_a_night_that_a_promotion_overtakes_is_done_again_and_never_mixes(
@@ -119,9 +105,8 @@ def test_a_night_that_a_promotion_overtakes_is_done_again_and_never_mixes(
 ):
     """The night has read the old champion's rows when the promotion commits."""
     crown("m1")
-    for day in (MONDAY, TUESDAY):
-        embed("m1", day, "ann")
-        embed("m2", day, "ann")
+    embed("m1", MONDAY, TUESDAY)
+    embed("m2", MONDAY, TUESDAY)
     publish(lake, places, MONDAY)
     attempts = []
 
@@ -136,4 +121,4 @@ def test_a_night_that_a_promotion_overtakes_is_done_again_and_never_mixes(
 
     lake.replace_alone(PUBLISHED_EMBEDDINGS, night)
     assert attempts == [{"m1"}, {"m2"}]
-    assert rows(lake) == [(26, "ann", "m2"), (27, "ann", "m2")]
+    assert rows(lake) == [(day, user, "m2") for day in (26, 27) for user in ("ann", "bob")]
