@@ -1,0 +1,31 @@
+import pytest
+from small_corpus import DAY, interests
+
+from contracts.places import Places
+from model.checkpoint import read_manifest
+from model.comparison import measured_as
+from model.pretraining import arg_parser, pretrain
+from model.processes import Processes
+
+ASKED = ("masked_accuracy", "matching_accuracy", "validation_loss", "effective_rank")
+
+
+def trained(given, places, seed):
+    from model.config import from_flags
+
+    words = ("--as-of", str(DAY), "--preset", "tiny", "--steps", "2", "--width", "16")
+    flags = arg_parser().parse_args([*words, "--seed", str(seed)])
+    return pretrain(given, from_flags(flags), places.models, Processes(), threads=1)
+
+
+def test_a_model_asked_its_own_questions_gives_its_own_answers_and_another_model_others(tmp_path):
+    places = Places(tmp_path)
+    given = interests(places)
+    ours, theirs = trained(given, places, 0), trained(given, places, 1)
+    own, other = (read_manifest(folder).measures for folder in (ours, theirs))
+    for answering, told in ((ours, own), (theirs, other)):
+        again = measured_as(ours, answering, places.lake, places.arrays)
+        assert {name: again[name] for name in ASKED} == pytest.approx(
+            {name: told[name] for name in ASKED}, rel=1e-5
+        )
+    assert own["validation_loss"] != other["validation_loss"]
