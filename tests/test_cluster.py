@@ -86,17 +86,23 @@ def await_running_task(log):
 
 
 @pytest.fixture(scope="module")
-def here(tmp_path_factory):
+def begun_here(tmp_path_factory):
     places = Places(tmp_path_factory.mktemp("here"))
     land(places)
-    process = nights(places)
+    return places, nights(places)
+
+
+@pytest.fixture(scope="module")
+def here(begun_here, on_cluster):
+    """The nights on this machine alone, run beside those of the cluster."""
+    places, process = begun_here
     out, _ = process.communicate(timeout=300)
     assert process.returncode == 0, out + (places.root / "nights.log").read_text()[-3000:]
     return places
 
 
 @pytest.fixture(scope="module")
-def on_cluster(tmp_path_factory):
+def on_cluster(begun_here, tmp_path_factory):
     """The nights on two workers, one of which is killed while it cuts the sessions."""
     places = Places(tmp_path_factory.mktemp("there"))
     land(places)
