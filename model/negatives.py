@@ -252,7 +252,10 @@ class SequenceNegatives:
     def draw(self, step: int) -> SequencePool:
         """The pool of a refresh: crops as long as the B of random pairs, at a random place.
 
-        So length does not tell a negative from B. Where the pool is everything, nothing is cropped.
+        So length does not tell a negative from B. The longest crops are of the longest rows: cut
+        from any rows, crops were 15 % shorter than B on purchase logs, and models learned just
+        that (0.40 right in training, 0.17 on held-out users, by chance 0.20). Where the pool is
+        everything, nothing is cropped.
         """
         if self.config.negatives == "hardest" or self.config.sequence_pool >= len(self.rows):
             return SequencePool.whole(self.corpus, self.rows)
@@ -261,7 +264,9 @@ class SequenceNegatives:
         pairs = draw.choice(self.batches.rows, len(rows))
         late = SequencePool.whole(self.corpus, self.corpus.pairs[pairs, 1]).lengths
         whole = SequencePool.whole(self.corpus, rows).lengths
-        lengths: NDArray[np.int64] = np.minimum(whole, late)
+        lengths = np.empty_like(late)
+        lengths[np.argsort(whole, kind="stable")] = np.sort(late)
+        lengths = np.minimum(whole, lengths)
         starts: NDArray[np.int64] = draw.integers(whole - lengths + 1)
         return SequencePool(rows.astype(np.int64), starts, lengths)
 

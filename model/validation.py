@@ -44,7 +44,7 @@ class Questions:
     masked: NDArray[np.int64]  # (M,) places in the values of `sequences.take(a)`
     others: NDArray[np.int64]  # (M, NEGATIVES) titles that are not the masked one
     matched: NDArray[np.int64]  # (Q,) rows of `a`
-    candidates: NDArray[np.int64]  # (Q, 1 + NEGATIVES) sequences: B, then strangers'
+    candidates: NDArray[np.int64]  # (Q, 1 + NEGATIVES) sequences: B, then strangers' B
 
 
 def questions(
@@ -109,17 +109,19 @@ def _strangers(
     b: NDArray[np.int64],
     draw: np.random.Generator,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """For each A its B and sequences of other users that do not overlap A in time.
+    """For each A its B and the B of other users that do not overlap A in time.
 
+    All candidates are a B, so that neither length nor place in a history tells the right one.
     Equal times overlap. An A without enough of them is left out.
     """
     users = corpus.sequence_users[rows]
     starts = corpus.times[corpus.sequences.offsets[rows]]
     ends = corpus.times[corpus.sequences.offsets[rows + 1] - 1]
+    is_late = np.isin(np.arange(len(rows)), b)
     matched, candidates = [], []
     for i, (first, second) in enumerate(zip(a, b, strict=True)):
         apart = (starts > ends[first]) | (ends < starts[first])
-        strangers = np.flatnonzero(apart & (users != users[first]))
+        strangers = np.flatnonzero(apart & is_late & (users != users[first]))
         if len(strangers) >= NEGATIVES:
             matched.append(i)
             candidates.append([second, *draw.choice(strangers, NEGATIVES, replace=False)])

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -95,7 +95,7 @@ def vectors_of(users: pa.Table, shipped: Path) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
 
 
-@cache
+@lru_cache(maxsize=1)  # a backfill ships a folder a day to the same workers
 def model_at(shipped: Path) -> "TrainedModel":
     """Loaded once a Python worker, every checksum compared. One core a task."""
     from model.memory import keep_freed_memory
@@ -109,7 +109,7 @@ def model_at(shipped: Path) -> "TrainedModel":
     return load_model(shipped / MODEL)
 
 
-@cache
+@lru_cache(maxsize=1)
 def titles_at(shipped: Path) -> pa.Table:
     """(title_id, words) by title_id; mapped, so that an executor's workers share the memory."""
     return pa.ipc.open_file(pa.memory_map(str(shipped / WORDS))).read_all()
