@@ -253,9 +253,8 @@ class SequenceNegatives:
         """The pool of a refresh: crops as long as the B of random pairs, at a random place.
 
         So length does not tell a negative from B. The longest crops are of the longest rows: cut
-        from any rows, crops were 15 % shorter than B on purchase logs, and models learned just
-        that (0.40 right in training, 0.17 on held-out users, by chance 0.20). Where the pool is
-        everything, nothing is cropped.
+        from any rows, crops had 66.8 views on purchase logs, where a B had 78.5; so, 77.0. Where
+        the pool is everything, nothing is cropped.
         """
         if self.config.negatives == "hardest" or self.config.sequence_pool >= len(self.rows):
             return SequencePool.whole(self.corpus, self.rows)
