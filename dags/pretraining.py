@@ -31,7 +31,7 @@ with DAG(
             format="date",
             title="views from before this day are learned from; the run's own day without one",
         ),
-        "preset": Param("small", enum=["tiny", "small", "paper"], title="settings of the training"),
+        "preset": Param("small", enum=["smoke", "small", "paper"], title="settings"),
         "processes": Param(1, type="integer", minimum=1, title="processes on this machine"),
     },
     default_args={

@@ -16,6 +16,7 @@ from model.batches import BatchOrder
 from model.checkpoint import WEIGHTS, Manifest, load_weights, must_fit, read_manifest, read_tensors
 from model.config import PretrainConfig
 from model.corpus import TrainingInput
+from model.first_weights import center
 from model.objective import Objective, StepResult
 from model.processes import Processes
 from model.user_model import UserModel
@@ -57,6 +58,8 @@ class Training:
         torch.manual_seed(config.seed)  # of the first weights, the same in every process
         model = UserModel(config.model, len(given.vocabulary), num_titles)
         self.model = model.to(processes.device)
+        if config.first_weights == "centered":
+            center(self.model, given.corpus)
         batches = BatchOrder(
             given.training_pairs, config.batch_size, config.seed, processes.rank, processes.world
         )
