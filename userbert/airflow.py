@@ -27,6 +27,7 @@ from contracts.errors import UserbertError
 from contracts.places import Places
 
 DAGS = ("history", "pretraining", "nightly", "backfill", "maintenance")
+CONFLICT_LIMIT = 60  # waits of 2 s
 START_LIMIT = 180  # seconds; two cores take 25 to 40
 
 
@@ -115,26 +116,36 @@ class Airflow:
         body = {"logical_date": None, "conf": conf}
         return str(self.call("POST", f"/api/v2/dags/{dag}/dagRuns", body)["dag_run_id"])
 
-    def backfill(self, dag: str, first: str, last: str) -> list[str]:
-        """Run `dag` for each day of `first` to `last`, oldest first; the runs' ids."""
+    def backfill(self, dag: str, first: str, last: str) -> dict[str, str]:
+        """Run `dag` for those days of `first` to `last` that have not succeeded, oldest first.
+
+        Gives the newest run's id by day. Airflow runs one backfill of a DAG at a time, and takes a
+        while to close one whose runs are over, so a conflict is waited out.
+        """
         body = {
             "dag_id": dag,
             "from_date": f"{first}T00:00:00Z",
             "to_date": f"{last}T00:00:00Z",
-            "reprocess_behavior": "completed",
+            "reprocess_behavior": "failed",
             "max_active_runs": 1,
         }
-        made = self.call("POST", "/api/v2/backfills", body)["id"]
-        while True:
-            runs = self.call("GET", f"/api/v2/dags/{dag}/dagRuns?limit=1000")["dag_runs"]
-            mine = sorted(
-                (run["partition_key"] or run["run_after"], run["dag_run_id"])
-                for run in runs
-                if run["run_type"] == "backfill" and run.get("backfill_id", made) == made
-            )
-            if mine:
-                return [run for _, run in mine]
+        for _ in range(CONFLICT_LIMIT):
+            try:
+                self.call("POST", "/api/v2/backfills", body)
+                break
+            except urllib.error.HTTPError as error:
+                if error.code != 409:
+                    raise
+                time.sleep(2)
+        else:
+            raise AirflowFailed(f"another backfill of {dag} is running: wait for it to end")
+        runs: list[dict[str, Any]] = []
+        while not runs:
+            found = self.call("GET", f"/api/v2/dags/{dag}/dagRuns?limit=1000")["dag_runs"]
+            runs = [r for r in found if first <= str(r["partition_key"] or "") <= last]
             time.sleep(1)
+        runs.sort(key=lambda run: str(run["queued_at"] or ""))
+        return {str(run["partition_key"]): str(run["dag_run_id"]) for run in runs}
 
     def run(self, dag: str, run: str) -> dict[str, Any]:
         return self.call("GET", f"/api/v2/dags/{dag}/dagRuns/{run}")

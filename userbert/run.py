@@ -112,14 +112,16 @@ def run_once(airflow: Airflow, dag: str, conf: dict[str, str], console: Console)
 
 
 def run_nights(airflow: Airflow, plan: Plan, console: Console) -> None:
+    """The nights that have not succeeded yet, oldest first."""
     done = {run["partition_key"] for run in finished(airflow, "nightly")}
-    for as_of in map(str, plan.as_ofs):
+    todo = [day for day in map(str, plan.as_ofs) if day not in done]
+    if not todo:
+        console.print(f"[bold]nightly[/] as of {', '.join(map(str, plan.as_ofs))}\n  done before")
+        return
+    runs = airflow.backfill("nightly", todo[0], todo[-1])
+    for as_of in todo:
         console.print(f"[bold]nightly[/] as of {as_of}")
-        if as_of in done:
-            console.print("  done before")
-            continue
-        for run in airflow.backfill("nightly", as_of, as_of):
-            follow(airflow, "nightly", run, console)
+        follow(airflow, "nightly", runs[as_of], console)
 
 
 def make_landing_files(places: Places, plan: Plan, console: Console) -> None:
