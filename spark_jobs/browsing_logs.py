@@ -18,6 +18,7 @@ from contracts.landing import LandingSettings, read_settings
 from contracts.places import Places
 from contracts.tables import BROWSING_LOGS, REJECTED_LOGS
 from expectations.gate import check
+from spark_jobs import forgotten_users
 from spark_jobs.event_time import check_time_format, event_time
 from spark_jobs.lake import Commit, Lake
 from spark_jobs.landing_lines import landing_lines, landing_parts
@@ -126,7 +127,8 @@ def rejected(judged: DataFrame) -> DataFrame:
 def measures(judged: DataFrame) -> dict[str, float]:
     """Lines by what became of them; "refused: KIND" counts the lines with that reason.
 
-    `refused` and `refused_share` leave duplicates out: a file that is sent twice is no bad file.
+    `refused` and `refused_share` leave out duplicates and the lines of forgotten users: neither a
+    file that is sent twice nor one that still names them is a bad file.
     """
     kinds = F.transform("reasons", lambda reason: F.substring_index(reason, " (", 1))
     counts = judged.groupBy(kinds.alias("kinds")).count().collect()
@@ -136,11 +138,13 @@ def measures(judged: DataFrame) -> dict[str, float]:
     for row in counts:
         by_kind.update(dict.fromkeys(row["kinds"], row["count"]))
     duplicates = by_kind.pop("duplicate", 0)
-    refused = lines_in - good - duplicates
+    forgotten = by_kind.pop(forgotten_users.REASON, 0)
+    refused = lines_in - good - duplicates - forgotten
     told: dict[str, float] = {
         "lines_in": lines_in,
         "accepted": good,
         "duplicates": duplicates,
+        "forgotten": forgotten,
         "refused": refused,
         "refused_share": refused / max(lines_in, 1),
         "future_share": by_kind[FUTURE] / max(lines_in, 1),
@@ -201,6 +205,7 @@ def main(from_day: date, to_day: date, allow_missing_days: bool) -> None:
     with job("browsing_logs") as (spark, tell):
         check_time_format(spark, settings)
         lake = Lake(spark, places.lake)
-        lines = judged_alone(landing_lines(spark, parts, settings), settings)
+        forgotten = forgotten_users.read(places)
+        lines = judged_alone(landing_lines(spark, parts, settings, forgotten), settings)
         commit = lake.settle(BROWSING_LOGS, lambda: ingest(lake, places, lines, days))
         tell(commit, **lake.measures(BROWSING_LOGS))

@@ -21,10 +21,12 @@ from pyspark.sql import DataFrame, SparkSession
 
 from contracts.errors import BadInput
 from contracts.landing import OPTIONAL, REQUIRED, LandingSettings
+from spark_jobs.forgotten_users import REASON, Forgotten
 
 PART = 32 << 20  # bytes of one file that one task reads; longer files are cut
 BATCH = 8_192  # lines a batch
 FACTS = REQUIRED + OPTIONAL
+USER = FACTS.index("user_id")
 SCHEMA = (
     "landing_day date, file string, line bigint, raw string, flaws array<string>, "
     "user_id string, event_time string, title string, host string, log_id string"
@@ -47,10 +49,16 @@ class Part:
     weight: int  # bytes
 
 
-def landing_lines(spark: SparkSession, parts: list[Part], settings: LandingSettings) -> DataFrame:
+def landing_lines(
+    spark: SparkSession,
+    parts: list[Part],
+    settings: LandingSettings,
+    forgotten: Forgotten | None = None,
+) -> DataFrame:
     """The lines of `parts`: landing_day, file, line (from 1), raw, flaws, and FACTS as text.
 
-    Which task reads which part changes nothing but the time it takes.
+    Which task reads which part changes nothing but the time it takes. Of a line of a `forgotten`
+    user there is its place, and the flaw that says so.
     """
     bins = _packed(parts, spark.sparkContext.defaultParallelism)
 
@@ -58,7 +66,7 @@ def landing_lines(spark: SparkSession, parts: list[Part], settings: LandingSetti
         for batch in numbers:
             for number in batch.column(0).to_numpy():
                 for part in bins[number]:
-                    yield from _batches(part, settings)
+                    yield from _batches(part, settings, forgotten)
 
     return spark.range(0, len(bins), 1, max(len(bins), 1)).mapInArrow(read, SCHEMA)
 
@@ -85,6 +93,19 @@ def landing_parts(
         if path.is_file() and not _hidden(path.relative_to(landing))
         for part in _cut(day, path, str(path.relative_to(landing)), settings)
     ]
+
+
+def parts_of_all_days(landing: Path, settings: LandingSettings) -> list[Part]:
+    """The files of every folder that is named for a day."""
+    days = [_day(path.name) for path in sorted(landing.glob("*-*-*")) if path.is_dir()]
+    return landing_parts(landing, (day for day in days if day), settings, True)
+
+
+def _day(name: str) -> date | None:
+    try:
+        return date.fromisoformat(name)
+    except ValueError:
+        return None
 
 
 def _hidden(path: Path) -> bool:
@@ -143,11 +164,45 @@ def _packed(parts: list[Part], cores: int) -> list[list[Part]]:
     return bins
 
 
-def _batches(part: Part, settings: LandingSettings) -> Iterator[pa.RecordBatch]:
+def lines_of(part: Part, settings: LandingSettings) -> Iterator[Line]:
+    """Each line of a part: its place, the line as it is, what is wrong with it, its FACTS."""
     readers = {"jsonl": _json_lines, "csv": _csv_lines, "parquet": _parquet_rows}
+    return readers[settings.format](part, settings)
+
+
+def without(line: Line, forgotten: Forgotten) -> Line:
+    """The line, or its place alone where it is of a forgotten user.
+
+    A line that cannot be parsed is of each user that one of its words names.
+    """
+    place, raw, (flaws, values) = line
+    named = forgotten.names(raw) if flaws else values[USER] in forgotten
+    return (place, "", ([REASON], NOTHING)) if named else line
+
+
+def user_in(values: Sequence[str | None]) -> str | None:
+    """Of a line's FACTS."""
+    return values[USER]
+
+
+def user_of(raw: str, settings: LandingSettings) -> str | None:
+    """The user of a line as rejected_logs keeps it; None where its columns cannot be told.
+
+    A Parquet row is kept as JSON. A CSV line's columns are named in its file's first line alone.
+    """
+    if settings.format == "csv":
+        return None
+    wanted = [settings.columns.get(name) for name in FACTS]
+    flaws, values = _from_json(raw, wanted, settings)
+    return None if flaws else values[USER]
+
+
+def _batches(
+    part: Part, settings: LandingSettings, forgotten: Forgotten | None
+) -> Iterator[pa.RecordBatch]:
     rows: list[Line] = []
-    for line in readers[settings.format](part, settings):
-        rows.append(line)
+    for line in lines_of(part, settings):
+        rows.append(line if forgotten is None else without(line, forgotten))
         if len(rows) == BATCH:
             yield _batch(part, rows)
             rows = []

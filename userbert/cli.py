@@ -50,6 +50,8 @@ COMMANDS = {
     "published-embeddings": Command(
         "spark_jobs.published_embeddings", "publish the champion's vectors of a day"
     ),
+    "backfill": Command("userbert.backfill", "past days under a model: plan, run, compare, status"),
+    "forget": Command("userbert.forget", "users out of every table, version, file, log and cache"),
     "maintenance": Command("spark_jobs.maintenance", "compact files, remove what nobody needs"),
     "features": Command("feature_store.commands", "apply, materialize, check, get (Feast)"),
     "gates": Command("expectations.report", "newest result of each gate; build the Data Docs"),
