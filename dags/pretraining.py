@@ -2,7 +2,8 @@
 
 Training runs in the pool `gpu`, which has one slot, by torchrun: one machine or many run the same
 command. A retry resumes from the last checkpoint. The model becomes the champion only if the judge
-finds it no worse than the champion on the same held-out users, and not collapsed.
+finds it no worse than the champion on the same held-out users, and not collapsed; and only once
+every day that readers have now is embedded under it too, so that they lose none by the change.
 """
 
 from datetime import timedelta
@@ -12,7 +13,7 @@ from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import DAG, Asset, CronPartitionTimetable, Param
 
 from contracts.commands import CLI, ROOT, SPARK_SUBMIT, TORCHRUN
-from contracts.tables import MODELS, SEQUENCE_PAIRS
+from contracts.tables import MODELS, PUBLISHED_EMBEDDINGS, SEQUENCE_PAIRS, USER_EMBEDDINGS
 from userbert.retries import UnlessRefused
 
 AS_OF = "{{ params.as_of or dag_run.partition_key }}"
@@ -61,9 +62,15 @@ with DAG(
     register = SparkSubmitOperator(
         task_id="register", application_args=["models", "register", MODEL_ID]
     )
-    judge = SparkSubmitOperator(
-        task_id="judge",
-        application_args=["models", "judge", MODEL_ID, "--promote"],
-        outlets=[Asset(MODELS.name)],
+    judge = SparkSubmitOperator(task_id="judge", application_args=["models", "judge", MODEL_ID])
+    published_days = SparkSubmitOperator(
+        task_id="published_days",
+        application_args=["backfill", "run", "--published", "--model", MODEL_ID],
+        outlets=[Asset(USER_EMBEDDINGS.name)],
     )
-    sequence_pairs >> pretrain >> register >> judge
+    promote = SparkSubmitOperator(
+        task_id="promote",
+        application_args=["models", "promote", MODEL_ID, "--reason", "judged fit after training"],
+        outlets=[Asset(MODELS.name), Asset(PUBLISHED_EMBEDDINGS.name)],
+    )
+    sequence_pairs >> pretrain >> register >> judge >> published_days >> promote

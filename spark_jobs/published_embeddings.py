@@ -60,10 +60,10 @@ def must_be_complete(lake: Lake, model_id: str) -> None:
     """Readers must lose no day by a change of model."""
     if missing := missing_days(lake, model_id):
         days = ", ".join(map(str, missing))
-        fill = f"`userbert user-embeddings --as-of DAY --model {model_id}`"
+        fill = f"`userbert backfill run --published --model {model_id}`"
         raise MissingTable(
             f"{model_id} has no vectors of {len(missing)} days that are published now: {days}; "
-            f"readers stay where they are. Make them by {fill} for each, and run this again"
+            f"readers stay where they are. Make them by {fill}, and run this again"
         )
 
 
