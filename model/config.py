@@ -175,20 +175,21 @@ _TINY = ModelConfig(
 
 PRESETS: dict[str, PretrainConfig] = {
     "paper": PretrainConfig(),
-    # Two minutes on two cores, NRMS at the paper's widths. A few thousand titles are what 1,000
-    # draws nearly exhaust, and 100 sequences that serve 50 steps are learned by heart: pools are
-    # small and fresh here, as the paper's are beside 63 million views (docs/decisions.md).
+    # Two minutes on two cores, NRMS at the paper's widths. Of a few thousand titles the hardest of
+    # 1,000 are too hard, and sequences that serve many steps are learned by heart: pools are small
+    # and fresh here, as the paper's are beside 63 million views (docs/decisions.md has the trials).
     "small": PretrainConfig(
-        learning_rate=3e-5,
+        learning_rate=1e-3,
         first_weights="centered",
-        behavior_pool=64,
-        refresh_interval=10,
+        behavior_pool=16,
+        sequence_pool=16,
+        refresh_interval=1,
         batch_size=16,
         warmup_steps=20,
-        steps=240,
-        validation_interval=40,
-        checkpoint_interval=120,
-        patience=4,
+        steps=500,
+        validation_interval=100,
+        checkpoint_interval=100,
+        patience=5,
     ),
     # The whole pipeline in seconds: vectors as wide as the tables ask, a handful of steps.
     "smoke": PretrainConfig(
