@@ -61,13 +61,13 @@ def kill(process: "subprocess.Popen[bytes]") -> bool:
     return alive
 
 
-def killed(commands: Sequence[list[str]], root: Path, seed: int) -> int:
+def killed(commands: Sequence[list[str]], root: Path, seed: int, longest: float = LONGEST) -> int:
     """Run `commands` side by side, each until a drawn moment; how many were still at it.
 
     The clock starts at the first claim of a day: what comes before touches no table.
     """
     draw = random.Random(seed)
-    moments = [draw.uniform(0, LONGEST) for _ in commands]
+    moments = [draw.uniform(0, longest) for _ in commands]
     processes = [start(words, root) for words in commands]
     claims, limit = root / "backfill", time.monotonic() + START_LIMIT
     while not claims.exists() and time.monotonic() < limit:

@@ -5,13 +5,15 @@ from in `userMetadata`: job, run, code, the versions of the tables that were rea
 """
 
 import json
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from delta.exceptions import DeltaConcurrentModificationException
-from delta.tables import DeltaTable
+from delta.tables import DeltaTable, DeltaTableBuilder
+from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -22,6 +24,7 @@ from expectations.gate import Passed
 from spark_jobs.table_properties import properties
 
 RECENT = 100  # commits whose provenance is looked through; a table's job tells its own in each
+BEING_MADE = 10  # seconds that another process may take to commit a new table
 ATTEMPTS = 10  # of a commit that others keep overtaking; each attempt is a whole recomputation
 
 
@@ -138,6 +141,16 @@ class Lake:
         """Make the table as its contract declares it, unless it exists."""
         if self.exists(table):
             return
+        try:
+            self._builder(table).execute()
+        except DeltaConcurrentModificationException:
+            assert self.exists(table)  # another process made it first, from the same contract
+        except AnalysisException as error:
+            if error.getCondition() != "DELTA_TABLE_NOT_FOUND":
+                raise
+            self._create_over(table)
+
+    def _builder(self, table: Table) -> DeltaTableBuilder:
         builder = DeltaTable.createIfNotExists(self.spark).location(self.path(table))
         builder = builder.comment(table.doc)
         for c in table.columns:
@@ -146,12 +159,29 @@ class Lake:
             builder = builder.property(key, value)
         for name, condition in table.checks:
             builder = builder.property(f"delta.constraints.{name}", condition)
-        if table.partition_by:
-            builder = builder.partitionedBy(*table.partition_by)
-        try:
-            builder.execute()
-        except DeltaConcurrentModificationException:
-            assert self.exists(table)  # another process made it first, from the same contract
+        return builder.partitionedBy(*table.partition_by) if table.partition_by else builder
+
+    def _create_over(self, table: Table) -> None:
+        """Make the table where a log without a commit lies, which Delta takes for a table.
+
+        Either another process is about to commit it, or one was killed just before it could. Then
+        the log is moved away, looked at once more, and removed.
+        """
+        for _ in range(BEING_MADE):
+            if self.exists(table):
+                return
+            time.sleep(1)
+        jvm: Any = self.spark._jvm
+        log = jvm.org.apache.hadoop.fs.Path(f"{self.path(table)}/_delta_log")
+        torn = jvm.org.apache.hadoop.fs.Path(f"{self.path(table)}/_torn_log-{uuid.uuid4().hex}")
+        files = log.getFileSystem(self.spark._jsc.hadoopConfiguration())
+        files.rename(log, torn)
+        first = jvm.org.apache.hadoop.fs.Path(torn, "00000000000000000000.json")
+        if files.exists(first):  # another process has just done the same
+            files.rename(torn, log)
+        else:
+            files.delete(torn, True)
+            self.create(table)
 
     def replace(self, passed: Passed, where: str, **provenance: object) -> Commit:
         """Replace the rows for which `where` holds by `passed`'s, in one commit.

@@ -24,7 +24,6 @@ from spark_jobs.day_claims import Claims
 from spark_jobs.lake import Lake
 from spark_jobs.models import Registry
 from spark_jobs.pace import Timing, pace_of
-from spark_jobs.published_embeddings import publish
 from spark_jobs.standing import find, standing
 from userbert.backfill import arg_parser, fill, plan, plan_words, the_days
 
@@ -44,13 +43,21 @@ def template(spark, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def quiet(spark, template, tmp_path_factory):
-    """The same, after one undisturbed backfill of the new model over all days."""
-    _, (_, new) = template
-    places = copied(template[0], tmp_path_factory.mktemp("quiet"))
-    done = list(run(Lake(spark, places.lake), places, new, DAYS))
-    assert [each.day.as_of for each in done] == DAYS
-    return places
+def planned(spark, template, tmp_path_factory):
+    """A plan of all days under the champion, and the undisturbed run of it."""
+    there, (old, _) = template
+    places = copied(there, tmp_path_factory.mktemp("quiet"))
+    lake = Lake(spark, places.lake)
+    model, before = find(standing(lake), old), files(places.root)
+    made = plan(lake, places, model, DAYS)
+    assert files(places.root) == before
+    return places, made, fill(lake, places, model, DAYS)
+
+
+@pytest.fixture(scope="module")
+def quiet(planned):
+    """A lake after one undisturbed backfill of the champion over all days."""
+    return planned[0]
 
 
 def copied(places, folder):
@@ -64,13 +71,14 @@ def places(template, tmp_path):
 
 
 @pytest.fixture
-def new(template):
-    return template[1][1]
+def old(template):
+    """The champion."""
+    return template[1][0]
 
 
 @pytest.fixture
-def old(template):
-    return template[1][0]
+def new(template):
+    return template[1][1]
 
 
 def tables(places):
@@ -81,14 +89,12 @@ def files(folder):
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_plan_counts_each_row_that_a_run_then_writes_and_writes_nothing_itself(lake, places, new):
-    before = files(places.root)
-    made = plan(lake, places, find(standing(lake), new), DAYS)
-    assert files(places.root) == before
+def test_a_plan_counts_each_row_that_a_run_then_writes_and_writes_nothing_itself(planned):
+    _, made, done = planned
     assert [day.users for day in made.days] == [len(active(day)) for day in DAYS]
     assert made.rows == 2 * sum(len(active(day)) for day in DAYS)
     assert made.seconds > 0
-    done = fill(lake, places, find(standing(lake), new), DAYS)
+    assert [each.day.as_of for each in done] == DAYS
     assert sum(commit.rows for each in done for commit in each.commits) == made.rows
 
 
@@ -102,54 +108,49 @@ def test_the_survey_computes_what_the_nightly_job_does(lake, places):
     assertDataFrameEqual(ours, theirs[0].union(theirs[1]).union(theirs[2]))
 
 
-def test_a_backfill_of_nothing_writes_nothing(spark, quiet, new, places):
-    there = copied(quiet, places.root / "there")
+@pytest.fixture
+def there(quiet, tmp_path):
+    """A copy of the quiet lake, to be changed."""
+    return copied(quiet, tmp_path / "there")
+
+
+def test_a_backfill_of_nothing_writes_nothing(spark, there, old):
     lake = Lake(spark, there.lake)
     before = files(there.root)
-    assert list(run(lake, there, new, DAYS)) == []
-    made = plan(lake, there, find(standing(lake), new), DAYS)
+    assert list(run(lake, there, old, DAYS)) == []
+    made = plan(lake, there, find(standing(lake), old), DAYS)
     assert (made.rows, made.bytes, made.seconds) == (0, 0, 0)
     assert all(day.finished for day in made.days)
     assert files(there.root) == before
 
 
-def test_a_day_is_what_that_night_would_have_written(lake, places, new, quiet):
-    for day in reversed(DAYS):
-        user_sequences.update(lake, places, day)
-        user_embeddings.update(lake, places, day, new)
-    assert tables(places) == tables(quiet)
+def test_a_day_is_what_that_night_would_have_written(lake, places, old, quiet):
+    user_sequences.update(lake, places, DAYS[1])
+    user_embeddings.update(lake, places, DAYS[1], old)
+    of_the_day = [[row for row in table if row["as_of"] == DAYS[1]] for table in tables(quiet)]
+    assert tables(places) == of_the_day
 
 
-def test_a_view_from_the_day_itself_or_later_changes_no_vector(spark, new, quiet, tmp_path):
-    there = copied(quiet, tmp_path / "there")
+def test_a_view_from_the_day_itself_or_later_changes_no_vector(spark, old, quiet, there):
     lake = Lake(spark, there.lake)
     midnight = datetime(DAYS[-1].year, DAYS[-1].month, DAYS[-1].day)
     write(there, "sessions", [session(user, midnight, 0, 100) for user in range(6)])
-    assert all(day.finished for day in survey(lake, new, DAYS))
-    assert not survey(lake, new, [DAYS[-1] + timedelta(days=1)])[0].finished
-    for table in WRITTEN:
-        shutil.rmtree(lake.path(table))
-    list(run(lake, there, new, DAYS))
+    found = survey(lake, old, [*DAYS, DAYS[-1] + timedelta(days=1)])
+    assert [day.finished for day in found] == [True, True, True, False]
+    user_sequences.update(lake, there, DAYS[-1])
+    user_embeddings.update(lake, there, DAYS[-1], old)
     assert tables(there) == tables(quiet)
 
 
-def test_a_view_that_came_late_makes_the_days_after_it_unfinished(spark, new, quiet, tmp_path):
-    there = copied(quiet, tmp_path / "there")
-    lake = Lake(spark, there.lake)
+def test_a_view_that_came_late_makes_the_days_after_it_unfinished(spark, old, there):
     late = datetime(FIRST.year, FIRST.month, FIRST.day) - timedelta(days=30)
-    user = active(DAYS[0])[0]
-    write(there, "sessions", [session(user, late, 0)])
-    found = survey(lake, new, DAYS)
+    write(there, "sessions", [session(active(DAYS[0])[0], late, 0)])
+    found = survey(Lake(spark, there.lake), old, DAYS)
     assert [(d.sequences_differ, d.vectors_differ) for d in found] == [(1, 1), (0, 0), (1, 1)]
-    assert [filled.day.as_of for filled in run(lake, there, new, DAYS)] == [DAYS[0], DAYS[2]]
 
 
-def test_a_day_that_another_process_writes_is_left_to_it_and_looked_at_again(
-    spark, quiet, new, tmp_path
-):
-    there = copied(quiet, tmp_path / "there")
+def test_a_day_that_another_process_writes_is_left_to_it_and_looked_at_again(spark, new, there):
     lake = Lake(spark, there.lake)
-    shutil.rmtree(lake.path(USER_EMBEDDINGS))
     claims = Claims(there.root / "backfill")
     with claims.claim(DAYS[0], wait=False) as claim:
         assert claim
@@ -161,17 +162,6 @@ def test_a_day_that_another_process_writes_is_left_to_it_and_looked_at_again(
         claim.touch()
     (last,) = days
     assert (last.day.as_of, last.commits) == (DAYS[0], ())
-
-
-@pytest.fixture
-def served(spark, template, tmp_path):
-    """All days published under the old model, none under the new one."""
-    there = copied(template[0], tmp_path / "served")
-    lake = Lake(spark, there.lake)
-    list(run(lake, there, template[1][0], DAYS))
-    for day in DAYS:
-        publish(lake, there, day)
-    return there
 
 
 class Reader(threading.Thread):
@@ -195,11 +185,14 @@ class Reader(threading.Thread):
             time.sleep(0.1)
 
 
-def test_readers_see_each_change_of_model_as_one_switch_and_no_day_is_ever_missing(
-    spark, served, old, new
-):
+@pytest.fixture(scope="module")
+def switched(spark, template, quiet, tmp_path_factory):
+    """What a reader saw while a second model was filled in, promoted and rolled back."""
+    old, new = template[1]
+    served = copied(quiet, tmp_path_factory.mktemp("served"))
     lake = Lake(spark, served.lake)
     registry = Registry(lake, served)
+    registry.promote(old, "test")
     assert published_days(lake) == DAYS
     reader = Reader(served)
     reader.start()
@@ -212,32 +205,35 @@ def test_readers_see_each_change_of_model_as_one_switch_and_no_day_is_ever_missi
     finally:
         reader.over.set()
         reader.join()
-    models = [models for models, _, _ in reader.seen]
-    assert {(days, rows) for _, days, rows in reader.seen} == {(frozenset(DAYS), 9)}
+    return served, reader.seen
+
+
+def test_readers_see_each_change_of_model_as_one_switch_and_no_day_is_ever_missing(
+    switched, old, new
+):
+    _, seen = switched
+    models = [models for models, _, _ in seen]
+    assert {(days, rows) for _, days, rows in seen} == {(frozenset(DAYS), 9)}
     assert set(models) == {frozenset({old}), frozenset({new})}
-    switches = sum(a != b for a, b in pairwise(models))
-    assert switches == 2
+    assert sum(a != b for a, b in pairwise(models)) == 2
 
 
-def test_runs_side_by_side_that_are_killed_end_as_one_quiet_run(lake, places, new, quiet):
-    commands = [backfill(new, part) for part in halves(DAYS)]
-    killed(commands, places.root, seed=1)
-    list(run(lake, places, new, DAYS))
+def test_runs_side_by_side_that_are_killed_end_as_one_quiet_run(lake, places, old, quiet):
+    killed([backfill(old, part) for part in halves(DAYS)], places.root, seed=1, longest=8)
+    list(run(lake, places, old, DAYS))
     assert tables(places) == tables(quiet)
 
 
-def test_two_models_are_compared_each_in_its_own_space(spark, served, old, new):
-    list(run(Lake(spark, served.lake), served, new, DAYS[1:]))
-    found = compare(open_lake(served), new, old, DAYS, k=1)
-    assert [(d.new.users, d.old.users, d.in_both, d.only_old) for d in found.days] == [
-        (0, 3, 0, 3),
-        *[(3, 3, 3, 0)] * 2,
-    ]
-    assert found.days[0].neighbors_kept is None
-    assert all(0 <= day.neighbors_kept <= 1 for day in found.days[1:])
+def test_two_models_are_compared_each_in_its_own_space(switched, old, new):
+    lake = open_lake(switched[0])
+    found = compare(lake, new, old, DAYS, k=1)
+    assert [(d.new.users, d.old.users, d.in_both) for d in found.days] == [(3, 3, 3)] * 3
+    assert all(0 <= day.neighbors_kept <= 1 for day in found.days)
     assert found.by_chance == 0.5
+    alone = compare(lake, "none yet", old, DAYS, k=1)
+    assert [(d.new.users, d.only_old, d.neighbors_kept) for d in alone.days] == [(0, 3, None)] * 3
     with pytest.raises(BadInput, match="compared with itself"):
-        compare(open_lake(served), new, new, DAYS)
+        compare(lake, new, new, DAYS)
 
 
 def test_the_pace_is_a_days_cost_and_a_rows():
@@ -247,11 +243,11 @@ def test_the_pace_is_a_days_cost_and_a_rows():
     assert pace_of([], "m") is None
 
 
-def test_days_before_the_training_ended_are_told(lake, places, new):
-    model = replace(find(standing(lake), new), trained_before=DAYS[2])
-    made = plan(lake, places, model, DAYS[:1])
-    assert made.before_training_ended == [DAYS[0]]
+def test_days_before_the_training_ended_are_told(planned):
+    made = replace(planned[1], before_training_ended=[DAYS[0]])
     assert "the training had seen views from after them" in list(plan_words(made))[1]
+    assert planned[1].before_training_ended == []
+    assert len(list(plan_words(planned[1]))) == 1
 
 
 def test_the_days_are_a_range_or_all_that_are_published(lake):

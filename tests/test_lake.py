@@ -1,5 +1,6 @@
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
+from pathlib import Path
 
 import pytest
 
@@ -139,3 +140,13 @@ def test_days_that_are_written_side_by_side_all_arrive(spark, lake, passed):
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(write, frames))
     assert held(lake) == [(day, day.day) for day in frames]
+
+
+def test_a_table_is_made_over_what_a_kill_left_of_its_first_commit(lake, monkeypatch):
+    monkeypatch.setattr("spark_jobs.lake.BEING_MADE", 0)
+    folder = Path(lake.path(DAYS))
+    (folder / "_delta_log").mkdir(parents=True)
+    (folder / "_delta_log" / ".00000000000000000000.json.0.tmp").write_text("half")
+    lake.create(DAYS)
+    assert lake.version(DAYS) == 0
+    assert [path.name for path in folder.iterdir()] == ["_delta_log"]
