@@ -38,7 +38,8 @@ lint: setup ## ruff (lint and format) and mypy --strict
 	$(BIN)/mypy
 
 bench: setup ## every claim about speed, measured again; the last line of each is its result as JSON
-	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
+	@for name in $$(grep -l __main__ benchmarks/*.py | xargs -n1 basename -s .py); do \
+	  echo "== $$name"; $(BIN)/python -m "benchmarks.$$name" || exit 1; done
 
 airflow: setup ## Airflow's UI with this project's DAGs, until Ctrl-C
 	$(BIN)/userbert airflow
