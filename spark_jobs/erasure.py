@@ -83,7 +83,7 @@ def _rows_of(lake: Lake, table: Table, users: Sequence[str]) -> DataFrame:
 
 def lines_of(lake: Lake, names: Names) -> DataFrame:
     """The refused lines that are of the users."""
-    named = F.udf(names, "boolean")
+    named = F.udf(names, "boolean", useArrow=False)
     return lake.read(REJECTED_LOGS).where(named("raw"))
 
 

@@ -19,10 +19,11 @@ from spark_jobs import event_log
 CONF = Path(__file__).parents[1] / "conf"
 
 
-def session(job: str) -> SparkSession:
+def session(job: str, logged: bool = True) -> SparkSession:
     """The session of `job`: the one that runs, or a new one.
 
     All times are UTC. The executors run the interpreter of the driver, unless told otherwise.
+    Without `logged`, Spark leaves no event log: plans hold the values that a query names.
     """
     os.environ.setdefault("SPARK_CONF_DIR", str(CONF))
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
@@ -33,7 +34,8 @@ def session(job: str) -> SparkSession:
         .config(event_log.RUN, run_name())
     )
     if SparkContext._active_spark_context is None:
-        for key, value in event_log_settings().items():
+        settings = event_log_settings() if logged else {"spark.eventLog.enabled": "false"}
+        for key, value in settings.items():
             builder = builder.config(key, value)
     return builder.getOrCreate()
 

@@ -35,6 +35,7 @@ from userbert.traces import PACKED, Finding, Special, Users, redact, scan
 
 if TYPE_CHECKING:
     from spark_jobs.lake import Lake
+    from spark_jobs.landing_lines import Part
 
 NAMED = 20  # findings that are shown
 MIB = 1 << 20
@@ -173,11 +174,13 @@ def in_landing_files(places: Places, users: Users) -> Special:
     settings = landing_settings(places)
     if settings is None:
         return lambda path: None
-    parts = parts_of_all_days(places.landing, settings)
+    parts: dict[Path, list[Part]] = {}
+    for part in parts_of_all_days(places.landing, settings):
+        parts.setdefault(part.path, []).append(part)
     wanted, words, plain = frozenset(users.ids), any_word(users.ids), any_word(users.plain)
 
     def look(path: Path) -> list[Finding] | None:
-        ours = [part for part in parts if part.path == path]
+        ours = parts.get(path, [])
         found = {}
         for place, raw, (flaws, values) in (
             line for part in ours for line in lines_of(part, settings)
@@ -283,14 +286,11 @@ def main(users: list[str], file: Path | None, yes: bool, check: bool) -> int:
 
 
 def forget(places: Places, users: Users) -> None:
-    from pyspark import SparkContext
-
     from spark_jobs.lake import Lake
     from spark_jobs.session import session
 
     # This application's own event log would hold the ids.
-    SparkContext.setSystemProperty("spark.eventLog.enabled", "false")
-    work = Forgetting(Lake(session("forget"), places.lake), places, users)
+    work = Forgetting(Lake(session("forget", logged=False), places.lake), places, users)
     models = work.note()
     for name, step in work.steps():
         began = time.monotonic()
