@@ -1,0 +1,242 @@
+"""The rules of the lake, each one query over whole tables.
+
+userbert audit [--sql] [--json]
+
+A gate judges the rows of one write; this looks at every row that is there now, across tables, and
+counts the landing lines anew from the files. It writes nothing. Exit code 1 if a rule is broken.
+"""
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import pyarrow as pa
+from rich.table import Table as Grid
+
+from analyst.lake import OpenLake, open_lake
+from analyst.landing_counts import lines_by_day
+from analyst.telling import grid, tell
+from contracts.rules import EMBEDDING_WIDTH, MAX_VIEWS, MAX_VIEWS_A_DAY
+from contracts.tables import (
+    BROWSING_LOGS,
+    MODELS,
+    PUBLISHED_EMBEDDINGS,
+    REJECTED_LOGS,
+    SEQUENCE_PAIRS,
+    SESSIONS,
+    TITLES,
+    USER_EMBEDDINGS,
+    USER_SEQUENCES,
+    Table,
+)
+
+EXAMPLES = 3
+
+
+@dataclass(frozen=True)
+class Rule:
+    """`broken` selects what breaks the rule, out of the rows of `over`, the first of `tables`."""
+
+    says: str
+    tables: tuple[Table, ...]  # the rule is looked at when all of them exist
+    broken: str  # SQL of DuckDB
+
+    @property
+    def over(self) -> Table:
+        return self.tables[0]
+
+
+def _no_key_twice(table: Table) -> Rule:
+    key = ", ".join(table.key)
+    return Rule(
+        f"no {key} twice",
+        (table,),
+        f"SELECT {key}, count(*) AS times FROM {table.name} GROUP BY ALL HAVING times > 1",
+    )
+
+
+RULES = (
+    Rule(
+        "A is over before B begins",
+        (SEQUENCE_PAIRS,),
+        "SELECT as_of, user_id, pair_id FROM sequence_pairs "
+        "WHERE list_max(a_event_times) >= list_min(b_event_times)",
+    ),
+    Rule(
+        f"1 to {MAX_VIEWS} views in A and in B, with a time each",
+        (SEQUENCE_PAIRS,),
+        "SELECT as_of, user_id, pair_id FROM sequence_pairs "
+        f"WHERE NOT (len(a_title_ids) BETWEEN 1 AND {MAX_VIEWS} "
+        f"AND len(b_title_ids) BETWEEN 1 AND {MAX_VIEWS} "
+        "AND len(a_title_ids) = len(a_event_times) AND len(b_title_ids) = len(b_event_times))",
+    ),
+    Rule(
+        "no view from on or after as_of",
+        (SEQUENCE_PAIRS,),
+        "SELECT as_of, user_id, pair_id FROM sequence_pairs "
+        "WHERE list_max(list_concat(a_event_times, b_event_times)) >= as_of::TIMESTAMPTZ",
+    ),
+    Rule(
+        "no view from on or after as_of",
+        (USER_SEQUENCES,),
+        "SELECT as_of, user_id FROM user_sequences "
+        "WHERE list_max(event_times) >= as_of::TIMESTAMPTZ",
+    ),
+    Rule(
+        f"1 to {MAX_VIEWS} views with a time each, oldest first",
+        (USER_SEQUENCES,),
+        "SELECT as_of, user_id FROM user_sequences "
+        f"WHERE NOT (len(title_ids) BETWEEN 1 AND {MAX_VIEWS} "
+        "AND len(title_ids) = len(event_times) AND event_times = list_sort(event_times))",
+    ),
+    Rule(
+        "a user who viewed on the day before, and no bot, has a sequence",
+        (BROWSING_LOGS, USER_SEQUENCES),
+        # A view that landed after its night is in the nights since.
+        "SELECT event_date + 1 AS as_of, user_id FROM browsing_logs "
+        "WHERE as_of::DATE IN (SELECT DISTINCT as_of FROM user_sequences) "
+        f"GROUP BY ALL HAVING count(*) <= {MAX_VIEWS_A_DAY} AND min(landing_day) = event_date "
+        "EXCEPT SELECT as_of, user_id FROM user_sequences",
+    ),
+    Rule(
+        "at most 30 minutes from a view to the next",
+        (SESSIONS,),
+        "SELECT session_date, user_id, session_id FROM sessions WHERE list_max(list_transform("
+        "range(1, num_views), i -> event_times[i + 1] - event_times[i])) > INTERVAL 30 MINUTE",
+    ),
+    Rule(
+        "more than 30 minutes from a session to the user's next",
+        (SESSIONS,),
+        "SELECT session_date, user_id, session_id FROM sessions QUALIFY start_time <= lag(end_time)"
+        " OVER (PARTITION BY user_id ORDER BY start_time) + INTERVAL 30 MINUTE",
+    ),
+    Rule(
+        "each title that is in a sequence is in titles",
+        (USER_SEQUENCES, TITLES),
+        "SELECT DISTINCT unnest(title_ids) AS title_id FROM user_sequences "
+        "EXCEPT SELECT title_id FROM titles",
+    ),
+    Rule(
+        f"{EMBEDDING_WIDTH} finite floats of a norm above 0",
+        (USER_EMBEDDINGS,),
+        "SELECT model_id, as_of, user_id FROM user_embeddings "
+        f"WHERE len(embedding) != {EMBEDDING_WIDTH} OR len(list_filter(embedding, "
+        "x -> x IS NULL OR NOT isfinite(x))) > 0 OR NOT list_dot_product(embedding, embedding) > 0",
+    ),
+    Rule(
+        "the sequence that was embedded is the one that is there",
+        (PUBLISHED_EMBEDDINGS, USER_SEQUENCES),
+        "SELECT p.as_of, p.user_id FROM published_embeddings p JOIN user_sequences s "
+        "USING (as_of, user_id) WHERE s.sequence_hash != p.sequence_hash",
+    ),
+    Rule(
+        "each user with a sequence of a published day has a vector",
+        (USER_SEQUENCES, PUBLISHED_EMBEDDINGS),
+        "SELECT as_of, user_id FROM user_sequences "
+        "WHERE as_of IN (SELECT DISTINCT as_of FROM published_embeddings) "
+        "EXCEPT SELECT as_of, user_id FROM published_embeddings",
+    ),
+    Rule(
+        "published rows are the champion's, as they are in user_embeddings",
+        (PUBLISHED_EMBEDDINGS, USER_EMBEDDINGS, MODELS),
+        "SELECT p.as_of, p.user_id FROM published_embeddings p "
+        "LEFT JOIN user_embeddings e USING (model_id, as_of, user_id) "
+        "WHERE p.embedding IS DISTINCT FROM e.embedding OR p.model_id NOT IN "
+        "(SELECT model_id FROM models WHERE status = 'champion')",
+    ),
+    *map(
+        _no_key_twice,
+        (
+            BROWSING_LOGS,
+            REJECTED_LOGS,
+            TITLES,
+            SESSIONS,
+            USER_SEQUENCES,
+            SEQUENCE_PAIRS,
+            USER_EMBEDDINGS,
+            PUBLISHED_EMBEDDINGS,
+        ),
+    ),
+)
+LINES = Rule(
+    "lines of the landing files = accepted + refused, on each day",
+    (BROWSING_LOGS, REJECTED_LOGS),
+    "WITH kept AS (SELECT landing_day AS day, count(*) AS kept FROM (SELECT landing_day FROM "
+    "browsing_logs UNION ALL SELECT landing_day FROM rejected_logs) GROUP BY ALL) "
+    "SELECT day, lines, kept FROM landing_counts LEFT JOIN kept USING (day) "
+    "WHERE kept != lines",  # a day whose folder is gone, or is not ingested yet, breaks nothing
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    table: str
+    rule: str
+    rows: int  # that were looked at
+    broken: int
+    examples: list[dict[str, Any]]
+    sql: str
+
+
+@dataclass(frozen=True)
+class Audit:
+    rules: list[Finding]
+
+
+def audit(lake: OpenLake) -> Iterator[Finding]:
+    """Each rule whose tables exist."""
+    for rule in RULES:
+        if lake.has(*rule.tables):
+            yield _looked_at(lake, rule, _rows(lake, rule.over))
+    if lake.has(*LINES.tables) and (lines := _landing_lines(lake)):
+        counts = [{"day": day, "lines": count} for day, count in lines.items()]
+        lake.connection.register("landing_counts", pa.Table.from_pylist(counts))
+        yield _looked_at(lake, LINES, sum(lines.values()))
+
+
+def _landing_lines(lake: OpenLake) -> dict[date, int]:
+    landing = lake.places.landing
+    return lines_by_day(landing) if (landing / "settings.toml").exists() else {}
+
+
+def _rows(lake: OpenLake, table: Table) -> int:
+    return int(lake.sql(f"SELECT count(*) FROM {table.name}").fetchall()[0][0])
+
+
+def _looked_at(lake: OpenLake, rule: Rule, rows: int) -> Finding:
+    broken = int(lake.sql(f"SELECT count(*) FROM ({rule.broken})").fetchall()[0][0])
+    found = lake.sql(f"SELECT * FROM ({rule.broken}) ORDER BY ALL LIMIT {EXAMPLES}")
+    examples = [dict(zip(found.columns, row, strict=True)) for row in found.fetchall()]
+    return Finding(rule.over.name, rule.says, rows, broken, examples, rule.broken)
+
+
+def as_grid(found: list[Finding]) -> Grid:
+    rows = [(each.table, each.rule, each.rows, each.broken) for each in found]
+    return grid(rows, "table", "rule", "#rows", "#broken")
+
+
+def in_words(found: list[Finding], with_sql: bool) -> Iterator[str]:
+    """What is broken, with examples, and the queries where they are asked for."""
+    for each in found:
+        if with_sql:
+            yield f"-- {each.table}: {each.rule}\n{each.sql};"
+        for example in each.examples:
+            told = ", ".join(f"{name} {value}" for name, value in example.items())
+            yield f"broken: {each.table}, {each.rule}: {told}"
+
+
+def arg_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--sql", action="store_true", help="show each rule's query")
+    parser.add_argument("--json", action="store_true", help="for programs")
+    return parser
+
+
+def main(sql: bool, json: bool) -> int:
+    answer = Audit(list(audit(open_lake())))
+    tell(answer, json, *in_words(answer.rules, sql), as_grid(answer.rules))
+    return int(any(finding.broken for finding in answer.rules))
