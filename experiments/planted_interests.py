@@ -2,10 +2,10 @@
 
 userbert evaluate interests --model nrms-2017-07-01 --as-of 2017-07-01
 
-judges vectors on generated logs (`userbert logs generate`), whose truth is known: of each user's
-k nearest users by cosine, how many share an interest, against users drawn by chance (computed
-exactly, over all pairs), and against other vectors (--against), for example those of untrained
-weights.
+judges each user's newest vector of that day or an earlier one, on generated logs (`userbert logs
+generate`), whose truth is known: of each user's k nearest users by cosine, how many share an
+interest, against users drawn by chance (computed exactly, over all pairs), and against other
+vectors (--against), for example those of untrained weights (`userbert pretrain --steps 0`).
 """
 
 import argparse
@@ -19,9 +19,9 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.table import Table
 
+from analyst.lake import OpenLake, open_lake
 from contracts.errors import BadInput, MissingTable
 from contracts.places import Places
-from contracts.tables import USER_EMBEDDINGS
 
 Floats = npt.NDArray[np.float32]
 Vectors = tuple[list[str], Floats]  # users, and a row each
@@ -143,27 +143,14 @@ def current_interests(path: Path, as_of: date) -> dict[str, dict[str, float]]:
     return found
 
 
-def stored_vectors(lake: str, model_id: str, as_of: date) -> Vectors:
-    """Users and vectors of one model and day out of user_embeddings, in order of user."""
-    from deltalake import DeltaTable
-    from deltalake.exceptions import TableNotFoundError
-
-    wanted = [("model_id", "=", model_id), ("as_of", "=", as_of.isoformat())]
-    try:
-        table = DeltaTable(f"{lake}/{USER_EMBEDDINGS.name}")
-    except TableNotFoundError:
-        raise MissingTable(f"{lake} has no user_embeddings: embed a day first") from None
-    rows = table.to_pyarrow_table(partitions=wanted, columns=["user_id", "embedding"])
-    if not rows.num_rows:
-        have = sorted({(p["model_id"], p["as_of"]) for p in table.partitions()})
-        told = ", ".join(f"{model} of {day}" for model, day in have[-10:])
-        raise MissingTable(f"no vectors of {model_id} as of {as_of}; the newest there are {told}")
-    columns: dict[str, Any] = rows.sort_by("user_id").to_pydict()
-    return columns["user_id"], np.array(columns["embedding"], np.float32)
+def stored_vectors(lake: OpenLake, model_id: str, as_of: date) -> Vectors:
+    """Each user's newest vector of `as_of` or an earlier day under the model, by user."""
+    found = lake.embeddings(model_id, as_of)
+    return found.user_ids.tolist(), found.matrix
 
 
-def other_vectors(name: str, lake: str, as_of: date) -> Vectors:
-    """A model's vectors of the day or, where `name` ends in .npz, its arrays users and vectors."""
+def other_vectors(name: str, lake: OpenLake, as_of: date) -> Vectors:
+    """A model's vectors or, where `name` ends in .npz, its arrays users and vectors."""
     if not name.endswith(".npz"):
         return stored_vectors(lake, name, as_of)
     with np.load(name, allow_pickle=False) as arrays:
@@ -216,9 +203,10 @@ def main(model: str, as_of: date, against: str | None, planted: Path | None, k: 
     places = Places.from_environment()
     path = planted or places.root / "planted/interests.parquet"
     interests = current_interests(path, as_of)
-    judged = {model: stored_vectors(places.lake, model, as_of)}
+    lake = open_lake(places)
+    judged = {model: stored_vectors(lake, model, as_of)}
     if against:
-        both = in_common(judged[model], other_vectors(against, places.lake, as_of))
+        both = in_common(judged[model], other_vectors(against, lake, as_of))
         judged = dict(zip((model, against), both, strict=True))
     found = {name: interest_agreement(*some, interests, k) for name, some in judged.items()}
     Console().print(as_table(found))

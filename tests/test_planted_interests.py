@@ -6,8 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from deltalake import write_deltalake
+from small_lake import embedding, write
 
+from analyst import open_lake
 from contracts.errors import BadInput, MissingTable
 from experiments import planted_interests
 from experiments.planted_interests import (
@@ -141,27 +142,21 @@ def test_logs_that_were_not_generated_have_no_planted_interests(tmp_path):
 
 
 @pytest.fixture
-def root(tmp_path, monkeypatch):
+def root(places, monkeypatch):
     """A data root with vectors of two models for the four users, and their interests."""
+    tmp_path = places.root
     monkeypatch.setenv("USERBERT_DATA", str(tmp_path))
     monkeypatch.setenv("COLUMNS", "200")
-    for model, vectors in (("good", ALIKE), ("bad", UNLIKE)):
-        for day in (date(2017, 7, 1), date(2017, 7, 2)):
-            rows = {
-                "model_id": [model] * 4,
-                "as_of": [day] * 4,
-                "user_id": USERS[::-1],
-                "embedding": vectors[::-1].tolist(),
-            }
-            write_deltalake(
-                str(tmp_path / "lake/user_embeddings"),
-                pa.table(rows),
-                mode="append",
-                partition_by=["model_id", "as_of"],
-            )
+    rows = [
+        embedding(user, date(2017, 7, 1 + day), numbers, model)
+        for model, vectors in (("good", ALIKE), ("bad", UNLIKE))
+        for day, some in enumerate((slice(0, 3), slice(3, 4)))  # dan viewed on another day
+        for user, numbers in zip(USERS[some], vectors[some].tolist(), strict=True)
+    ]
+    write(places, "user_embeddings", rows)
     live = [
         {"user_id": user, "topic": t, "weight": w, "from_day": date(2017, 1, 1)}
-        | {"to_day": date(2017, 6, 30)}
+        | {"to_day": date(2017, 7, 1)}
         for user, some in INTERESTS.items()
         for t, w in some.items()
     ]
@@ -171,7 +166,7 @@ def root(tmp_path, monkeypatch):
 
 
 def run(*flags):
-    main(**vars(arg_parser().parse_args(["--as-of", "2017-07-01", "--k", "1", *flags])))
+    main(**vars(arg_parser().parse_args(["--as-of", "2017-07-02", "--k", "1", *flags])))
 
 
 def test_the_command_sets_two_models_and_chance_side_by_side(root, capsys):
@@ -195,11 +190,9 @@ def test_the_command_takes_vectors_from_a_file(root, capsys):
 def test_a_file_without_the_arrays_says_which(root):
     np.savez(root / "other.npz", users=np.array(USERS))
     with pytest.raises(BadInput, match="has no array vectors"):
-        other_vectors(str(root / "other.npz"), str(root / "lake"), date(2017, 7, 1))
+        other_vectors(str(root / "other.npz"), open_lake(), date(2017, 7, 1))
 
 
 def test_vectors_that_are_not_there_say_which_are(root):
-    with pytest.raises(MissingTable, match=r"no vectors of best as of .*bad of 2017-07-01"):
-        stored_vectors(str(root / "lake"), "best", date(2017, 7, 1))
-    with pytest.raises(MissingTable, match="has no user_embeddings"):
-        stored_vectors(str(root / "nowhere"), "best", date(2017, 7, 1))
+    with pytest.raises(MissingTable, match=r"no vector of best as of .*bad from 2017-07-01"):
+        stored_vectors(open_lake(), "best", date(2017, 7, 1))
