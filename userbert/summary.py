@@ -122,7 +122,9 @@ def tables_grid(facts: dict[str, dict[str, int]]) -> Grid:
 
 
 def gates_grid(gates: dict[str, dict[str, Any]]) -> Grid:
-    grid = Grid("gate", "of", "passed", "expectations", "rows", title="newest gate of each table")
+    grid = Grid(title="newest gate of each table")
+    for name in ("gate", "of", "passed", "expectations", "rows"):
+        grid.add_column(name, overflow="fold")
     for name, result in gates.items():
         passed = "[green]yes[/]" if result["passed"] else "[red]NO[/]"
         rows, expectations = f"{result['rows']:,}", str(len(result["expectations"]))
@@ -131,15 +133,25 @@ def gates_grid(gates: dict[str, dict[str, Any]]) -> Grid:
 
 
 def models_grid(found: list[dict[str, Any]]) -> Grid:
-    grid = Grid("model_id", "status", "views before", "on held-out users", title="models")
+    grid = Grid(title="models")
+    grid.add_column("model_id", overflow="fold")
+    for name in ("status", "views before", "on held-out users"):
+        grid.add_column(name)
     for row in found:
-        measures = jsonlib.loads(row["measures"])
-        figures = "\n".join(
-            f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
-            for name, value in measures.items()
-        )
-        grid.add_row(row["model_id"], row["status"], str(row["trained_before"]), figures)
+        told = "\n".join(told_measures(jsonlib.loads(row["measures"])))
+        grid.add_row(row["model_id"], row["status"], str(row["trained_before"]), told)
     return grid
+
+
+def told_measures(measures: dict[str, float]) -> Iterator[str]:
+    """The few that say whether a model is any good; `userbert models show` has all."""
+    for task in ("masked", "matching"):
+        if (found := measures.get(f"{task}_accuracy")) is not None:
+            yield f"{task} {found:.3f} (chance {measures.get(f'{task}_chance', 0):.3f})"
+    if "effective_rank" in measures:
+        yield f"effective rank {measures['effective_rank']:.0f}"
+    if "steps" in measures:
+        yield f"after {measures['steps']:.0f} steps"
 
 
 def closing_lines(found: dict[str, Any], as_of: date | None) -> Iterator[str]:
