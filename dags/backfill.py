@@ -6,14 +6,11 @@ jobs' own functions, in one Spark application (a start of Spark for each day cos
 with the days that are left. Readers stay on the champion until `userbert models promote MODEL_ID`.
 """
 
-from datetime import timedelta
-
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.sdk import DAG, Asset, Param
 
-from contracts.commands import CLI, SPARK_SUBMIT
 from contracts.tables import USER_EMBEDDINGS, USER_SEQUENCES
-from userbert.retries import UnlessRefused
+from userbert.dag_defaults import TASK_DEFAULTS
 
 DAYS = ["--from", "{{ params.from_as_of }}", "--to", "{{ params.to_as_of }}"]
 MODEL = ["--model", "{{ params.model_id or '' }}"]
@@ -29,14 +26,7 @@ with DAG(
             None, type=["null", "string"], title="whose vectors; the champion's without one"
         ),
     },
-    default_args={
-        "application": CLI,
-        "spark_binary": SPARK_SUBMIT,
-        "conn_id": "spark_default",
-        "retries": 2,
-        "retry_delay": timedelta(seconds=30),
-        "retry_policy": UnlessRefused(),
-    },
+    default_args=TASK_DEFAULTS,
     tags=["userbert"],
 ):
     plan = SparkSubmitOperator(task_id="plan", application_args=["backfill", "plan", *DAYS, *MODEL])

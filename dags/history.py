@@ -4,14 +4,11 @@ A night costs a fixed minute whatever the day holds, so six months go in by one 
 instead of 181 nights. The jobs are the nightly ones; running a range again leaves the same rows.
 """
 
-from datetime import timedelta
-
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.sdk import DAG, Asset, Param
 
-from contracts.commands import CLI, SPARK_SUBMIT
 from contracts.tables import BROWSING_LOGS, SESSIONS, TITLES
-from userbert.retries import UnlessRefused
+from userbert.dag_defaults import TASK_DEFAULTS
 
 with DAG(
     dag_id="history",
@@ -22,14 +19,7 @@ with DAG(
         "from_day": Param("2017-01-01", type="string", format="date", title="first landing day"),
         "to_day": Param("2017-06-28", type="string", format="date", title="last landing day"),
     },
-    default_args={
-        "application": CLI,
-        "spark_binary": SPARK_SUBMIT,
-        "conn_id": "spark_default",
-        "retries": 2,
-        "retry_delay": timedelta(seconds=30),
-        "retry_policy": UnlessRefused(),
-    },
+    default_args=TASK_DEFAULTS,
     tags=["userbert"],
 ):
     browsing_logs = SparkSubmitOperator(

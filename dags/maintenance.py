@@ -5,13 +5,10 @@ jobs do theirs again, and maintenance leaves the rest for the next week. The ver
 models name stay readable. To see what it would do: `userbert maintenance --dry-run`.
 """
 
-from datetime import timedelta
-
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.sdk import DAG, CronTriggerTimetable
 
-from contracts.commands import CLI, SPARK_SUBMIT
-from userbert.retries import UnlessRefused
+from userbert.dag_defaults import TASK_DEFAULTS
 
 with DAG(
     dag_id="maintenance",
@@ -19,14 +16,7 @@ with DAG(
     schedule=CronTriggerTimetable("0 12 * * 0", timezone="UTC"),
     catchup=False,
     max_active_runs=1,
-    default_args={
-        "application": CLI,
-        "spark_binary": SPARK_SUBMIT,
-        "conn_id": "spark_default",
-        "retries": 2,
-        "retry_delay": timedelta(seconds=30),
-        "retry_policy": UnlessRefused(),
-    },
+    default_args=TASK_DEFAULTS,
     tags=["userbert"],
 ):
     SparkSubmitOperator(task_id="maintenance", application_args=["maintenance"])

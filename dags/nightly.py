@@ -9,13 +9,11 @@ By hand: `airflow backfill create --dag-id nightly --from-date 2017-06-24 --to-d
 Every task is one command, for example `userbert user-sequences --as-of 2017-06-30`.
 """
 
-from datetime import timedelta
-
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import DAG, Asset, CronPartitionTimetable
 
-from contracts.commands import CLI, SPARK_SUBMIT, USERBERT
+from contracts.commands import USERBERT
 from contracts.tables import (
     BROWSING_LOGS,
     PUBLISHED_EMBEDDINGS,
@@ -24,7 +22,7 @@ from contracts.tables import (
     USER_EMBEDDINGS,
     USER_SEQUENCES,
 )
-from userbert.retries import UnlessRefused
+from userbert.dag_defaults import TASK_DEFAULTS
 
 AS_OF = "{{ dag_run.partition_key }}"
 DAY_BEFORE = "{{ macros.ds_add(dag_run.partition_key, -1) }}"
@@ -35,14 +33,7 @@ with DAG(
     schedule=CronPartitionTimetable("0 0 * * *", timezone="UTC", key_format="%Y-%m-%d"),
     catchup=False,
     max_active_runs=1,
-    default_args={
-        "application": CLI,
-        "spark_binary": SPARK_SUBMIT,
-        "conn_id": "spark_default",
-        "retries": 2,
-        "retry_delay": timedelta(seconds=30),
-        "retry_policy": UnlessRefused(),
-    },
+    default_args=TASK_DEFAULTS,
     tags=["userbert"],
 ):
     browsing_logs = SparkSubmitOperator(

@@ -6,15 +6,13 @@ finds it no worse than the champion on the same held-out users, and not collapse
 every day that readers have now is embedded under it too, so that they lose none by the change.
 """
 
-from datetime import timedelta
-
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import DAG, Asset, CronPartitionTimetable, Param
 
-from contracts.commands import CLI, ROOT, SPARK_SUBMIT, TORCHRUN
+from contracts.commands import ROOT, TORCHRUN
 from contracts.tables import MODELS, PUBLISHED_EMBEDDINGS, SEQUENCE_PAIRS, USER_EMBEDDINGS
-from userbert.retries import UnlessRefused
+from userbert.dag_defaults import TASK_DEFAULTS
 
 AS_OF = "{{ params.as_of or dag_run.partition_key }}"
 MODEL_ID = "{{ ti.xcom_pull(task_ids='pretrain') }}"
@@ -35,14 +33,7 @@ with DAG(
         "preset": Param("small", enum=["smoke", "small", "paper"], title="settings"),
         "processes": Param(1, type="integer", minimum=1, title="processes on this machine"),
     },
-    default_args={
-        "application": CLI,
-        "spark_binary": SPARK_SUBMIT,
-        "conn_id": "spark_default",
-        "retries": 2,
-        "retry_delay": timedelta(seconds=30),
-        "retry_policy": UnlessRefused(),
-    },
+    default_args=TASK_DEFAULTS,
     tags=["userbert"],
 ):
     sequence_pairs = SparkSubmitOperator(
