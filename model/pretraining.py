@@ -14,7 +14,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, replace
 from datetime import date
 from hashlib import sha256
@@ -32,6 +32,7 @@ from model.corpus import TrainingInput
 from model.memory import keep_freed_memory
 from model.processes import Processes, joined
 from model.run_log import LOG, RunLog
+from model.trace import Event, recorded
 from model.training import Training, has_title_table
 from model.validation import Questions, measure, questions
 from model.vocabulary import Vocabulary
@@ -71,11 +72,14 @@ def pretrain(
     resume: bool = True,
     threads: int = 0,
     show: bool = False,
+    trace: Path | None = None,
+    grown_from: Path | None = None,
 ) -> Path:
     """Train a model, or finish its training, and return its folder below `out`.
 
     Unfinished, it lies in `MODEL_ID.training`: checkpoints, log and curves. `threads` of 0 shares
-    this machine's processors among its processes.
+    this machine's processors among its processes. With `trace` each process leaves a record of its
+    negatives there; `grown_from` is where such a record's reader finds the earlier vocabulary.
     """
     name = model_id(config, given)
     folder, working = out / name, out / f"{name}.training"
@@ -93,7 +97,9 @@ def pretrain(
     processes.wait()  # every process has read before the first one writes
     if processes.is_first and not checkpoint:
         shutil.rmtree(working, ignore_errors=True)
-    _run(training, name, working, show)
+    run = _traced_run(name, training, grown_from)
+    with _recorded(training, trace, run):
+        _run(training, name, working, show)
     if processes.is_first:
         _finish(training, name, folder, working)
     processes.wait()
@@ -156,6 +162,29 @@ def _log(training: Training, working: Path, show: bool) -> Iterator[RunLog | Non
     done = training.progress
     with RunLog(working, done.step, training.config.steps, done.log_size, show=show) as log:
         yield log
+
+
+def _traced_run(name: str, training: Training, grown_from: Path | None) -> Event:
+    """The first line of a record: what its reader needs to find the same arrays."""
+    given, processes = training.given, training.processes
+    return {
+        "event": "run",
+        "model_id": name,
+        "as_of": given.as_of.isoformat(),
+        "settings": training.config.to_json(),
+        "inputs": given.inputs,
+        "content": given.content,
+        "grown_from": str(grown_from) if grown_from else None,
+        "process": f"{processes.rank} of {processes.world}",
+    }
+
+
+@contextmanager
+def _recorded(training: Training, trace: Path | None, run: Event) -> Iterator[None]:
+    path = trace / f"rank-{training.processes.rank}.jsonl" if trace else None
+    with recorded(path, run, training.progress.step) if path else nullcontext() as write:
+        training.objective.trace = write
+        yield
 
 
 def _is_due(interval: int, step: int) -> bool:
@@ -244,6 +273,12 @@ def arg_parser() -> argparse.ArgumentParser:
     )
     add("--versions", type=_versions, default={}, metavar="TABLE=N,...", help="Delta versions")
     add("--grow-from", metavar="MODEL_ID", help="keep the word ids of this earlier model")
+    add(
+        "--trace",
+        type=Path,
+        metavar="FOLDER",
+        help="record every choice of negatives there, for `userbert trace check`",
+    )
     add_flags(parser)
     return parser
 
@@ -262,18 +297,29 @@ def main(
     resume: bool,
     versions: dict[str, int],
     grow_from: str | None,
+    trace: Path | None,
     **flags: object,
 ) -> None:
     keep_freed_memory()
     places = Places.from_environment()
     config = from_flags(argparse.Namespace(**flags))
     out = out or places.models
-    earlier = Vocabulary.load(out / grow_from / VOCABULARY) if grow_from else None
+    grown_from = out / grow_from if grow_from else None
+    earlier = Vocabulary.load(grown_from / VOCABULARY) if grown_from else None
     with joined(device) as processes:
         given = _read(places, as_of, config, processes, versions, earlier)
         known = (out / model_id(config, given)).exists()
-        show = processes.is_first
-        folder = pretrain(given, config, out, processes, resume=resume, threads=threads, show=show)
+        folder = pretrain(
+            given,
+            config,
+            out,
+            processes,
+            resume=resume,
+            threads=threads,
+            show=processes.is_first,
+            trace=trace,
+            grown_from=grown_from,
+        )
     if processes.is_first:
         _tell(folder, known)
 

@@ -1,26 +1,22 @@
-"""A record of every choice of negatives, and a check of it that needs no model.
+"""A record of every choice of negatives: one JSON object a line, in the order it was made.
 
-`Objective(..., trace=written_to(file))` writes one JSON object a line:
-
+    {"event": "run", "model_id", "as_of", "settings", "inputs", "content", "grown_from", ...}
     {"event": "sequence pool", "step", "crops": [[row of corpus.sequences, start, length], ...]}
     {"event": "sequences", "step", "model_step", "pairs", "chosen", "score"}
     {"event": "behaviors", "step", "model_step", "pool", "targets", "chosen", "score"}
 
-`chosen` are places in the pool, -1 where too few were allowed; `score` is the cosine by the model
-as it was before the update `model_step` (of `random` negatives: minus the place in its turn), null
-where nothing was chosen.
+`chosen` are places in the pool, best first, -1 where too few were allowed; `score` is the cosine by
+the model as it was before the update `model_step` (of `random` negatives: minus the place in its
+turn), null where nothing was chosen. `userbert trace check` holds a record against the rules.
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from model.corpus import Corpus
-from model.negatives import SequencePool, allowed_sequences
-from model.tasks import NONE
+from contracts.errors import BadInput
 
 Event = dict[str, Any]
 
@@ -34,40 +30,69 @@ def written_to(file: IO[str]) -> Callable[[Event], None]:
     return write
 
 
-def mistakes(
-    events: Iterable[Event], corpus: Corpus, identity: NDArray[np.integer] | None = None
-) -> list[str]:
-    """Every choice that breaks the rules of section 3.3, in words; none where all is well.
+@contextmanager
+def recorded(path: Path, run: Event, step: int) -> Iterator[Callable[[Event], None]]:
+    """The record of one process from its step `step` on, what came before it kept.
 
-    `identity`: equal for titles that the encoder cannot tell apart; of the corpus where not given.
+    `run` is the first line. A resumed training leaves the bytes of an unbroken one: events that
+    the checkpoint does not know of are cut off. A record of another training, or one that lacks
+    steps, raises BadInput.
     """
-    identity = corpus.title_identity if identity is None else identity
-    found: list[str] = []
-    pool = SequencePool.whole(corpus, np.empty(0, np.int64))
-    for event in events:
-        if event["event"] == "sequence pool":
-            pool = SequencePool(*np.array(event["crops"], np.int64).reshape(-1, 3).T)
-            continue
-        chosen = np.array(event["chosen"], np.int64)
-        if event["event"] == "sequences":
-            early = SequencePool.whole(corpus, corpus.pairs[event["pairs"], 0])
-            allowed = allowed_sequences(corpus, early, pool)
-            what = "a sequence of the same user, or one that overlaps A"
-        else:
-            allowed = identity[event["targets"]][:, None] != identity[event["pool"]]
-            what = "a title identical to the target"
-        found += [f"step {event['step']}: {each}" for each in _broken(chosen, allowed, what)]
-    return found
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if step:
+        _cut(path, run, step)
+    else:
+        path.write_text(json.dumps(run) + "\n")
+    with path.open("a", buffering=1) as file:  # no line is lost to a kill
+        yield written_to(file)
 
 
-def _broken(chosen: NDArray[np.int64], allowed: NDArray[np.bool_], what: str) -> list[str]:
-    found = []
-    for row, (places, each) in enumerate(zip(chosen, allowed, strict=True)):
-        real = places[places != NONE]
-        if not each[real].all():
-            found.append(f"target {row} has {what}")
-        if len(set(real.tolist())) < len(real):
-            found.append(f"target {row} has the same negative twice")
-        if len(real) < min(len(places), each.sum()):
-            found.append(f"target {row} has fewer negatives than there are candidates")
-    return found
+def _cut(path: Path, run: Event, step: int) -> None:
+    """Drop the events of `step` and later ones."""
+    kept, newest = 0, -1
+    lines: Iterable[bytes] = path.open("rb") if path.exists() else ()
+    for line in lines:
+        event = _event(line)
+        if event.get("step", -1) >= step:
+            break
+        if event["event"] == "run" and event != run:
+            raise BadInput(f"{path} is the record of another training: name another --trace")
+        kept, newest = kept + len(line), event.get("step", -1)
+    if newest != step - 1:
+        raise BadInput(
+            f"the training goes on at step {step}, and {path} has nothing of the step before: half "
+            "a record proves nothing, so go on without --trace, or begin anew by --no-resume"
+        )
+    with path.open("rb+") as file:
+        file.truncate(kept)
+
+
+def _event(line: bytes) -> Event:
+    """A line that a kill cut short counts as one that is still to come."""
+    try:
+        event: Event = json.loads(line)
+    except ValueError:
+        return {"event": "", "step": float("inf")}
+    return event
+
+
+def read(path: Path) -> tuple[Event, Iterable[Event]]:
+    """The run that a record is of, and its events one by one."""
+    try:
+        with path.open() as file:
+            run = json.loads(file.readline())
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{path} is not a record of negatives: {error}") from error
+    if not isinstance(run, dict) or run.get("event") != "run":
+        raise BadInput(f"{path} is not a record of negatives: its first line tells of no run")
+    return run, _events(path)
+
+
+def _events(path: Path) -> Iterator[Event]:
+    with path.open() as file:
+        next(file)
+        for nth, line in enumerate(file, start=2):
+            try:
+                yield json.loads(line)
+            except ValueError as error:
+                raise BadInput(f"{path} cannot be read at line {nth}: {error}") from error

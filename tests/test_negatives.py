@@ -23,7 +23,8 @@ from model.negatives import (
 )
 from model.objective import Objective
 from model.tasks import NONE
-from model.trace import mistakes, written_to
+from model.trace import written_to
+from model.trace_check import findings
 from model.user_model import UserModel
 
 TINY = ModelConfig(
@@ -234,24 +235,57 @@ def test_no_chosen_sequence_is_of_the_same_user_or_overlaps_a_over_a_whole_run()
     assert seen > 400
 
 
-def test_the_trace_is_lines_of_json_that_can_be_checked():
+def test_a_trace_is_lines_of_json_and_what_breaks_a_rule_in_it_is_found():
     corpus, file = random_corpus(), io.StringIO()
     objective = objective_of(corpus, trace=written_to(file))
     for step in range(6):
         objective.loss(step, objective.batches.share(step))
     events = [json.loads(line) for line in file.getvalue().splitlines()]
     assert [event["event"] for event in events].count("sequence pool") == 2
-    assert mistakes(events, corpus) == []
-    behaviors = of(events, "behaviors")[0]
-    behaviors["pool"][behaviors["chosen"][2][0]] = behaviors["targets"][2]
-    behaviors["chosen"][3][1] = behaviors["chosen"][3][0]
-    sequences = of(events, "sequences")[1]
-    own = [corpus.pairs[sequences["pairs"][0], 1], 0, 1]  # B itself
-    of(events, "sequence pool")[0]["crops"][sequences["chosen"][0][0]] = own
-    found = mistakes(events, corpus)
-    assert "step 0: target 2 has a title identical to the target" in found
-    assert "step 0: target 3 has the same negative twice" in found
-    assert "step 1: target 0 has a sequence of the same user, or one that overlaps A" in found
+    assert findings(events, corpus, CONFIG).broken.total() == 0
+    behaviors, sequences = of(events, "behaviors"), of(events, "sequences")
+    behaviors[0]["pool"][behaviors[0]["chosen"][2][0]] = behaviors[0]["targets"][2]
+    behaviors[0]["chosen"][3][1] = behaviors[0]["chosen"][3][0]
+    behaviors[1]["score"][1].reverse()
+    behaviors[2]["chosen"][0][0] = 20
+    behaviors[2]["pool"], behaviors[3]["model_step"] = behaviors[1]["pool"], 2
+    own = [corpus.pairs[sequences[1]["pairs"][0], 1], 0, 1]  # B itself
+    of(events, "sequence pool")[0]["crops"][sequences[1]["chosen"][0][0]] = list(map(int, own))
+    sequences[2]["model_step"] = 1
+    found = findings([e for e in events if e["step"] != 4], corpus, CONFIG)
+    for case in (
+        "step 0, target 2: other title",
+        "step 0, target 3: distinct",
+        "step 1, target 0: other user",
+        "step 1, target 1: best first",
+        "step 2: fresh pool",
+        "step 2, target 0: in the pool",
+        "step 2: model of refresh",
+        "step 3: fresh pool",
+        "step 5: every step",
+        "step 5: refresh",
+    ):
+        assert case in found.cases, (case, found.cases)
+
+
+@pytest.mark.parametrize("negatives", ["random", "medium", "hardest"])
+def test_no_rule_is_broken_where_half_of_all_views_are_at_equal_times(negatives):
+    draw = np.random.default_rng(0)
+
+    def sequence(first):
+        times = np.sort(draw.integers(first, first + 4, draw.integers(1, 5)))
+        return [(int(time), int(draw.integers(20))) for time in times]
+
+    starts = draw.integers(0, 30, 40)
+    corpus = corpus_of(
+        [[2 + i // 2] for i in range(20)], [(sequence(t), sequence(t + 5)) for t in starts]
+    )
+    config = replace(CONFIG, negatives=negatives, behavior_pool=15, sequence_pool=30)
+    _, events = run(21, corpus, config)
+    found = findings(events, corpus, config)
+    assert found.broken.total() == 0, found.cases
+    assert found.looked["apart in time"] == found.looked["other user"] == 21 * 6
+    assert found.looked["refresh"] == 6 + 21
 
 
 def test_crops_are_no_longer_than_some_b_and_come_from_training_users():
@@ -263,21 +297,31 @@ def test_crops_are_no_longer_than_some_b_and_come_from_training_users():
     assert len(set(pool.rows.tolist())) == len(pool) == 10
 
 
-def test_three_refreshes_in_101_steps_at_interval_50():
-    config = replace(CONFIG, refresh_interval=50, tasks=("bsm",), batch_size=2)
-    _, events = run(101, random_corpus(), config)
+@pytest.fixture(scope="module")
+def unbroken():
+    """101 steps of a small corpus at the paper's interval, and what they traced."""
+    torch.set_num_threads(1)
+    config = replace(CONFIG, refresh_interval=50, batch_size=2)
+    corpus = random_corpus()
+    return corpus, config, *run(101, corpus, config)
+
+
+def test_three_refreshes_in_101_steps_at_interval_50(unbroken):
+    *_, events = unbroken
     assert [event["step"] for event in of(events, "sequence pool")] == [0, 50, 100]
-    assert {event["model_step"] for event in of(events, "sequences")} == {0, 50, 100}
+    assert [event["model_step"] for event in of(events, "sequences")] == [0] * 50 + [50] * 50 + [
+        100
+    ]
 
 
-def test_a_resumed_run_refreshes_when_the_unbroken_one_does_and_chooses_the_same():
-    corpus, config = random_corpus(), replace(CONFIG, refresh_interval=10)
-    whole, expected = run(25, corpus, config)
-    first, before = run(13, corpus, config)
+@pytest.mark.parametrize("killed", [1, 50, 63])
+def test_a_resumed_run_refreshes_when_the_unbroken_one_does_and_chooses_the_same(killed, unbroken):
+    corpus, config, whole, expected = unbroken
+    first, before = run(killed, corpus, config)
     resumed = objective_of(corpus, config)
     resumed.model.load_state_dict(first.model.state_dict())
     resumed.load_state_dict(first.state_dict())
-    resumed, after = run(12, corpus, config, first=13, objective=resumed)
+    resumed, after = run(101 - killed, corpus, config, first=killed, objective=resumed)
     assert before + after == expected
     for ours, theirs in zip(resumed.model.parameters(), whole.model.parameters(), strict=True):
         assert torch.equal(ours, theirs)

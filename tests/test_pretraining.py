@@ -14,13 +14,16 @@ import pytest
 import torch
 from small_corpus import DAY, interests
 
+from contracts.errors import BadInput
 from contracts.places import Places
 from model.checkpoint import BrokenCheckpoint, load_model, read_manifest, read_tensors
 from model.config import PRESETS, from_flags
 from model.pretraining import Stopped, _save, arg_parser, main, model_id, pretrain
 from model.processes import Processes
 from model.run_log import RunLog
+from model.trace_check import RULES, check_file
 from model.training import Training
+from userbert.cli import main as command_line
 
 ROOT = Path(__file__).parents[1]
 STEPS = 12
@@ -90,12 +93,12 @@ def two_processes(places, out, *more, stop_after=0):
     )
 
 
-def killed_after(step, given, settings, out):
+def killed_after(step, given, settings, out, trace):
     """Train in a process of its own (a fork: importing torch takes seconds) that is killed -9."""
 
     def train():
         signal_after(step, signal.SIGKILL)
-        pretrain(given, settings, out, Processes(), threads=1)
+        pretrain(given, settings, out, Processes(), threads=1, trace=trace)
 
     training = multiprocessing.get_context("fork").Process(target=train)
     training.start()
@@ -107,7 +110,11 @@ def killed_after(step, given, settings, out):
 def unbroken(places, given, tmp_path_factory):
     """The folder of a training that nothing disturbed."""
     out = tmp_path_factory.mktemp("unbroken")
-    return pretrain(given, config(), out, Processes(), threads=1)
+    return pretrain(given, config(), out, Processes(), threads=1, trace=out / "trace")
+
+
+def trace_of(folder):
+    return folder.parent / "trace" / "rank-0.jsonl"
 
 
 def weights(folder):
@@ -122,11 +129,47 @@ def assert_same_training(one, other):
 
 
 def test_killed_at_three_steps_and_resumed_it_is_the_unbroken_training(given, unbroken, tmp_path):
+    trace = tmp_path / "trace"
     for step in (2, 5, 9):  # before the first checkpoint, after it, and after another refresh
-        assert killed_after(step, given, config(), tmp_path) == -signal.SIGKILL
+        assert killed_after(step, given, config(), tmp_path, trace) == -signal.SIGKILL
         assert not (tmp_path / unbroken.name).exists()
-    resumed = pretrain(given, config(), tmp_path, Processes(), threads=1)
+    resumed = pretrain(given, config(), tmp_path, Processes(), threads=1, trace=trace)
     assert_same_training(resumed, unbroken)
+    assert trace_of(resumed).read_bytes() == trace_of(unbroken).read_bytes()
+
+
+def test_the_trace_of_a_training_keeps_every_rule(places, unbroken):
+    run, found = check_file(trace_of(unbroken), places)
+    assert (run["model_id"], run["process"]) == (unbroken.name, "0 of 1")
+    assert found.cases == []
+    assert found.broken.total() == 0
+    assert (found.looked["every step"], found.looked["apart in time"]) == (STEPS, STEPS * 8)
+    assert {rule for rule in RULES if not found.looked[rule]} == set()
+
+
+def test_a_trace_that_was_changed_is_told_by_rule_and_exit_code(
+    places, unbroken, tmp_path, monkeypatch, capsys
+):
+    lines = trace_of(unbroken).read_text().splitlines()
+    changed = tmp_path / "rank-0.jsonl"
+    nth, event = next(
+        (nth, event) for nth, event in enumerate(map(json.loads, lines)) if "targets" in event
+    )
+    event["pool"][event["chosen"][2][0]] = event["targets"][2]
+    changed.write_text("\n".join([*lines[:nth], json.dumps(event), *lines[nth + 1 :]]))
+    monkeypatch.setenv("USERBERT_DATA", str(places.root))
+    assert command_line(["trace", "check", str(changed)]) == 3
+    told = capsys.readouterr()
+    assert "step 0, target 2: other title" in told.out
+    assert "found a rule broken" in told.err
+    changed.write_text("{}")
+    assert command_line(["trace", "check", str(changed)]) == 2
+
+
+def test_half_a_trace_is_refused(given, tmp_path):
+    assert killed_after(5, given, config(), tmp_path, None) == -signal.SIGKILL
+    with pytest.raises(BadInput, match=r"goes on at step 4.*without --trace"):
+        pretrain(given, config(), tmp_path, Processes(), threads=1, trace=tmp_path / "trace")
 
 
 def test_sigterm_writes_a_checkpoint_after_the_step_under_way(

@@ -24,6 +24,7 @@ COMMANDS = {
     "run": Command("userbert.run", "the main job on real logs, from nothing to served embeddings"),
     "summary": Command("userbert.summary", "what the lake, the gates and the models hold now"),
     "sql": Command("analyst.sql", "a SELECT over the lake's tables, by DuckDB"),
+    "audit": Command("analyst.audit", "the rules of the lake, looked at over whole tables"),
     "neighbors": Command("analyst.neighbors", "the users nearest to one, and what they viewed"),
     "cohort": Command("analyst.cohort", "what some users have in common, and who is near them"),
     "drift": Command("analyst.drift", "how far users moved from one day to another"),
@@ -45,6 +46,7 @@ COMMANDS = {
     ),
     "sequence-pairs": Command("spark_jobs.sequence_pairs", "pre-training pairs as of a day"),
     "pretrain": Command("model.pretraining", "pre-train a user model on the pairs of a day"),
+    "trace check": Command("model.trace_check", "do recorded negatives keep the paper's rules?"),
     "models": Command("spark_jobs.models", "register, judge, promote, roll back, list, show"),
     "user-embeddings": Command("spark_jobs.user_embeddings", "embed the active users of a day"),
     "published-embeddings": Command(
