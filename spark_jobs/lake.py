@@ -121,9 +121,10 @@ class Lake:
         properties = self._delta(table).detail().select("properties").collect()[0][0]
         retention = properties.get("delta.deletedFileRetentionDuration", "interval 7 days")
         young = F.expr(f"min(timestamp) > current_timestamp() - {retention} + interval 1 hour")
+        since = max(self.version(table) - version + 1, 1)  # commits; older ones are not opened
         oldest = (
             self._delta(table)
-            .history()
+            .history(since)
             .where(F.col("version") >= version)
             .agg(F.count(F.lit(1)).alias("commits"), F.min("version").alias("v"), young.alias("y"))
             .collect()[0]

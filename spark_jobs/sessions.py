@@ -6,12 +6,13 @@ browsing_logs since, and cuts anew what that can touch: each changed UTC day of 
 sessions within 30 minutes of it, which may have begun on another day.
 
 A user's UTC day of more than MAX_VIEWS_A_DAY views is a machine's. Its views stay in
-browsing_logs and are in no session; the commit's measures count them as views_set_aside.
+browsing_logs and are in no session; each commit's measures count those among the views that it
+cut as views_set_aside.
 """
 
 import argparse
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import partial
 
@@ -147,8 +148,21 @@ def runs_of_days(days: Sequence[date]) -> list[tuple[date, date]]:
     return runs
 
 
-def cut_anew(lake: Lake, views: DataFrame, changes: DataFrame) -> tuple[DataFrame, str] | None:
-    """All sessions of the partitions that `changes` can touch, and the condition that names them.
+@dataclass(frozen=True)
+class Cut:
+    """Sessions that replace those for which `where` holds, and how many views are in none."""
+
+    sessions: DataFrame
+    where: str
+    num_views_set_aside: Callable[[DataFrame], int]  # of the sessions, once they are computed
+
+
+def cut_all(views: DataFrame) -> Cut:
+    return Cut(to_sessions(views), "true", lambda sessions: views.count() - num_views(sessions))
+
+
+def cut_anew(lake: Lake, views: DataFrame, changes: DataFrame) -> Cut | None:
+    """All sessions of the partitions that `changes` can touch.
 
     None where nothing changed. The sessions that are not touched are kept as they are: a MERGE
     would read and write the same files, one or a few a day, and check the new rows alone.
@@ -162,10 +176,12 @@ def cut_anew(lake: Lake, views: DataFrame, changes: DataFrame) -> tuple[DataFram
     spanned = F.explode(F.sequence("session_date", F.to_date("end_time")))
     days = sorted({*days, *_dates(touched, spanned)})
     here = views_to_cut(views.where(F.col("event_date").isin(days)), changed, touched)
+    new = to_sessions(here).persist()
     kept = sessions.where(F.col("session_date").isin(days))
     kept = kept.join(touched.select(*SESSIONS.key), [*SESSIONS.key], "left_anti")
     where = f"session_date in ({', '.join(repr(str(day)) for day in days)})"
-    return kept.select(SESSIONS.names).unionByName(to_sessions(here)), where
+    every = kept.select(SESSIONS.names).unionByName(new)
+    return Cut(every, where, lambda _: here.count() - num_views(new))
 
 
 def _dates(frame: DataFrame, column: Column) -> list[date]:
@@ -183,17 +199,15 @@ def update(lake: Lake, places: Places) -> Commit | None:
     if version == since:
         return None
     changes = lake.changes(BROWSING_LOGS, since)
-    cut = (to_sessions(views), "true") if changes is None else cut_anew(lake, views, changes)
+    cut = cut_all(views) if changes is None else cut_anew(lake, views, changes)
     watermark = {BROWSING_LOGS.name: version}
     if cut is None:
         return lake.mark(SESSIONS, watermark=watermark)
-    frame, where = cut
-    frame = frame.hint("rebalance", "session_date")
+    frame = cut.sessions.hint("rebalance", "session_date")
     passed = check(frame, SESSIONS, places=places, run=f"browsing_logs-{version}")
-    others = lake.read_or_empty(SESSIONS).where(f"not ({where})")
-    aside = views.count() - num_views(passed.frame) - num_views(others)
+    aside = cut.num_views_set_aside(passed.frame)
     passed = replace(passed, measures={**passed.measures, "views_set_aside": aside})
-    return lake.replace(passed, where, watermark=watermark)
+    return lake.replace(passed, cut.where, watermark=watermark)
 
 
 def num_views(sessions: DataFrame) -> int:

@@ -33,10 +33,8 @@ def to_sequences(sessions: DataFrame, as_of: date) -> DataFrame:
     user.
     """
     before = window(sessions, EVER, as_of)
-    day = as_of - timedelta(days=1)
-    active = window(sessions, day, as_of).select("user_id").distinct()
     return (
-        before.join(active, "user_id", "left_semi")
+        before.join(_active(sessions, as_of), "user_id", "left_semi")
         .repartition("user_id")
         .sortWithinPartitions("user_id", "start_time")
         .mapInArrow(_newest, NEWEST)
@@ -46,6 +44,12 @@ def to_sequences(sessions: DataFrame, as_of: date) -> DataFrame:
         .withColumn("sequence_hash", F.xxhash64("title_ids"))
         .select(USER_SEQUENCES.names)
     )
+
+
+def _active(sessions: DataFrame, as_of: date) -> DataFrame:
+    """(user_id) of who has a view on the day before; hinted, so that history is not shuffled."""
+    active = window(sessions, as_of - timedelta(days=1), as_of).select("user_id").distinct()
+    return F.broadcast(active)
 
 
 def _newest(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
