@@ -1,7 +1,8 @@
 """Weekly, or by hand: pairs of the last six months, a new model, and its trial.
 
-Training runs in the pool `gpu`, which has one slot, by torchrun: one machine or many run the same
-command. A retry resumes from the last checkpoint. The model becomes the champion only if the judge
+Training runs in the pool `gpu`, which has one slot, where conf/training.toml says: on this machine,
+on a queue's worker, as a Kubernetes Job or on the Spark cluster (docs/training.md). A retry resumes
+from the last checkpoint. The model becomes the champion only if the judge
 finds it no worse than the champion on the same held-out users, and not collapsed; and only once
 every day that readers have now is embedded under it too, so that they lose none by the change.
 """
@@ -10,12 +11,14 @@ from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOpe
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import DAG, Asset, CronPartitionTimetable, Param
 
-from contracts.commands import ROOT, TORCHRUN
+from contracts.commands import ROOT, USERBERT
 from contracts.tables import MODELS, PUBLISHED_EMBEDDINGS, SEQUENCE_PAIRS, USER_EMBEDDINGS
 from userbert.dag_defaults import TASK_DEFAULTS
+from userbert.training_place import TrainingPlace
 
 AS_OF = "{{ params.as_of or dag_run.partition_key }}"
 MODEL_ID = "{{ ti.xcom_pull(task_ids='pretrain') }}"
+PLACE = TrainingPlace.from_environment()
 
 with DAG(
     dag_id="pretraining",
@@ -31,7 +34,12 @@ with DAG(
             title="views from before this day are learned from; the run's own day without one",
         ),
         "preset": Param("small", enum=["smoke", "small", "paper"], title="settings"),
-        "processes": Param(1, type="integer", minimum=1, title="processes on this machine"),
+        "processes": Param(
+            PLACE.processes,
+            type="integer",
+            minimum=1,
+            title="processes on the machine, in a pod, or as tasks of Spark",
+        ),
     },
     default_args=TASK_DEFAULTS,
     tags=["userbert"],
@@ -44,11 +52,12 @@ with DAG(
     pretrain = BashOperator(
         task_id="pretrain",
         # Its last line of output is the new model's id, which the tasks below read.
-        bash_command=f"{TORCHRUN} --standalone --nproc-per-node={{{{ params.processes }}}}"
-        f" -m model.pretraining --as-of {AS_OF} --preset {{{{ params.preset }}}}",
+        bash_command=f"{USERBERT} launch --processes {{{{ params.processes }}}}"
+        f" -- --as-of {AS_OF} --preset {{{{ params.preset }}}}",
         cwd=str(ROOT),
         append_env=True,
         pool="gpu",
+        queue=PLACE.queue,
     )
     register = SparkSubmitOperator(
         task_id="register", application_args=["models", "register", MODEL_ID]

@@ -19,6 +19,7 @@ from dataclasses import asdict, replace
 from datetime import date
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -289,7 +290,7 @@ def _versions(text: str) -> dict[str, int]:
     }
 
 
-def main(
+def train(
     as_of: date,
     out: Path | None,
     device: str,
@@ -299,7 +300,8 @@ def main(
     grow_from: str | None,
     trace: Path | None,
     **flags: object,
-) -> None:
+) -> Path:
+    """What the command does, in every process of a training; the folder of the model."""
     keep_freed_memory()
     places = Places.from_environment()
     config = from_flags(argparse.Namespace(**flags))
@@ -322,6 +324,11 @@ def main(
         )
     if processes.is_first:
         _tell(folder, known)
+    return folder
+
+
+def main(as_of: date, **flags: Any) -> None:
+    train(as_of, **flags)
 
 
 def _read(

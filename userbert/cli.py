@@ -46,6 +46,7 @@ COMMANDS = {
     ),
     "sequence-pairs": Command("spark_jobs.sequence_pairs", "pre-training pairs as of a day"),
     "pretrain": Command("model.pretraining", "pre-train a user model on the pairs of a day"),
+    "launch": Command("userbert.launch", "pretrain where this place trains: here, pod, Spark"),
     "trace check": Command("model.trace_check", "do recorded negatives keep the paper's rules?"),
     "models": Command("spark_jobs.models", "register, judge, promote, roll back, list, show"),
     "user-embeddings": Command("spark_jobs.user_embeddings", "embed the active users of a day"),
