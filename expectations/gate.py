@@ -66,22 +66,27 @@ def check(
     places: Places,
     run: str,
     measures: Mapping[str, float] | None = None,
+    cached: bool = True,
 ) -> Passed:
     """Let `frame` through, or raise `GateFailed` with what is wrong, where, and what to do.
 
     `run` names the result, for example the day that the frame is of. `measures` are facts of the
     whole run that the table's hand-written expectations speak of, for example lines refused.
+    A frame that costs little to compute again, say out of another that is cached, need not be
+    `cached` too.
     Either way places.gates gets the result as JSON and as a page of Data Docs.
     """
     import_early()
     gate = Gate(table, places, run, measures or {}, time.monotonic())
-    cached = gate.conformed(frame).persist()
+    judged = gate.conformed(frame)
+    if cached:
+        judged.persist()
     try:
-        rows = gate.judged(cached)
+        rows = gate.judged(judged)
     except BaseException:
-        cached.unpersist()
+        judged.unpersist()
         raise
-    return Passed(cached, table, {"rows": rows, **gate.told})
+    return Passed(judged, table, {"rows": rows, **gate.told})
 
 
 @dataclass(frozen=True)

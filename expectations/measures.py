@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+import numpy as np
+import pyarrow as pa
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -12,6 +14,8 @@ from expectations.suites import DUPLICATE_KEYS, Expected
 
 OFFENDERS = 20  # rows that are named
 SHORT = 60  # characters of a value that are shown
+MANY = 500_000  # rows; of fewer, starting Python costs more than it saves
+NONE = np.zeros(0, np.int64)
 
 
 @contextmanager
@@ -46,11 +50,21 @@ def take(frame: DataFrame, table: Table, wanted: Sequence[Expected]) -> dict[str
 def duplicate_keys(frame: DataFrame, table: Table, rows: float) -> int:
     """Rows too many: exact, for hashes that collide are counted again by the key itself."""
     hashes = frame.select(F.xxhash64(*table.key).alias("hash"))
-    found = hashes.agg(F.count_distinct("hash").alias("keys")).first()
-    assert found is not None
-    if found["keys"] == rows:
-        return 0
-    return int(rows) - frame.select(*table.key).distinct().count()
+    keys = count_sorted(hashes) if rows > MANY else hashes.distinct().count()
+    return 0 if keys == rows else int(rows) - frame.select(*table.key).distinct().count()
+
+
+def count_sorted(hashes: DataFrame) -> int:
+    """How many distinct ones. numpy sorts numbers in a third of the time that Spark hashes rows."""
+
+    def count(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        some = np.concatenate([NONE, *(batch.column(0).to_numpy() for batch in batches)])
+        some.sort()
+        keys = np.count_nonzero(np.diff(some)) + min(len(some), 1)
+        yield pa.RecordBatch.from_arrays([pa.array([keys], pa.int64())], ["keys"])
+
+    found = hashes.repartition("hash").mapInArrow(count, "keys bigint")
+    return int(found.agg(F.sum("keys")).collect()[0][0])
 
 
 def offenders(frame: DataFrame, table: Table, broken: Expected) -> list[dict[str, str]]:

@@ -1,7 +1,7 @@
-"""Landing files to one row a line, whole and numbered, with the declared columns beside it.
+"""The lines of landing files, whole and numbered, with the declared columns beside them.
 
 Python's own readers do the parsing: their verdict on a line is exact (one whole JSON value, one
-CSV record with its quotes closed), and a line that fails is a row like the others. Reading 1 M
+CSV record with its quotes closed), and a line that fails is a line like the others. Reading 1 M
 JSON lines takes about 5 s on one core; a long file is cut at line ends into parts that are read
 side by side, and no more than a batch of lines is held at a time.
 """
@@ -9,7 +9,7 @@ side by side, and no more than a batch of lines is held at a time.
 import csv
 import gzip
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -17,7 +17,6 @@ from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyspark.sql import DataFrame, SparkSession
 
 from contracts.errors import BadInput
 from contracts.landing import OPTIONAL, REQUIRED, LandingSettings
@@ -27,10 +26,6 @@ PART = 32 << 20  # bytes of one file that one task reads; longer files are cut
 BATCH = 8_192  # lines a batch
 FACTS = REQUIRED + OPTIONAL
 USER = FACTS.index("user_id")
-SCHEMA = (
-    "landing_day date, file string, line bigint, raw string, flaws array<string>, "
-    "user_id string, event_time string, title string, host string, log_id string"
-)
 
 Parsed = tuple[list[str], Sequence[str | None]]  # what is wrong; the values of FACTS
 Line = tuple[int, str, Parsed]  # place, the line as it was
@@ -47,28 +42,6 @@ class Part:
     end: int
     first_line: int
     weight: int  # bytes
-
-
-def landing_lines(
-    spark: SparkSession,
-    parts: list[Part],
-    settings: LandingSettings,
-    forgotten: Forgotten | None = None,
-) -> DataFrame:
-    """The lines of `parts`: landing_day, file, line (from 1), raw, flaws, and FACTS as text.
-
-    Which task reads which part changes nothing but the time it takes. Of a line of a `forgotten`
-    user there is its place, and the flaw that says so.
-    """
-    bins = _packed(parts, spark.sparkContext.defaultParallelism)
-
-    def read(numbers: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in numbers:
-            for number in batch.column(0).to_numpy():
-                for part in bins[number]:
-                    yield from _batches(part, settings, forgotten)
-
-    return spark.range(0, len(bins), 1, max(len(bins), 1)).mapInArrow(read, SCHEMA)
 
 
 def landing_parts(
@@ -150,24 +123,34 @@ def _row_groups(day: date, path: Path, file: str) -> Iterator[Part]:
         line += group.num_rows
 
 
-def _packed(parts: list[Part], cores: int) -> list[list[Part]]:
-    """Neighbors put together, so that a task has enough to do and each core has a few tasks."""
-    enough = min(PART, max(1 << 20, sum(p.weight for p in parts) // (4 * cores)))
-    bins: list[list[Part]] = []
-    weight = enough
-    for part in parts:
-        if weight >= enough:
-            bins.append([])
-            weight = 0
-        bins[-1].append(part)
-        weight += part.weight + 4_096  # opening a file is not free
-    return bins
-
-
 def lines_of(part: Part, settings: LandingSettings) -> Iterator[Line]:
     """Each line of a part: its place, the line as it is, what is wrong with it, its FACTS."""
     readers = {"jsonl": _json_lines, "csv": _csv_lines, "parquet": _parquet_rows}
     return readers[settings.format](part, settings)
+
+
+def raw_lines(
+    part: Part, settings: LandingSettings, wanted: Collection[int]
+) -> Iterator[tuple[int, str]]:
+    """The place of each `wanted` line of a part, and the line as rejected_logs keeps it."""
+    if settings.format == "parquet":
+        yield from _raw_rows(part, wanted)
+    else:
+        yield from ((place, raw) for place, raw, _ in _text_lines(part) if place in wanted)
+
+
+def _raw_rows(part: Part, wanted: Collection[int]) -> Iterator[tuple[int, str]]:
+    place = part.first_line
+    with pq.ParquetFile(part.path) as file:
+        for batch in file.iter_batches(BATCH, row_groups=list(range(part.start, part.end))):
+            here = [line for line in range(place, place + batch.num_rows) if line in wanted]
+            rows = batch.take(pa.array([line - place for line in here], pa.int64())).to_pylist()
+            yield from zip(here, map(_row_as_json, rows), strict=True)
+            place += batch.num_rows
+
+
+def _row_as_json(row: Mapping[str, Any]) -> str:
+    return json.dumps(row, default=str, ensure_ascii=False)
 
 
 def without(line: Line, forgotten: Forgotten) -> Line:
@@ -195,33 +178,6 @@ def user_of(raw: str, settings: LandingSettings) -> str | None:
     wanted = [settings.columns.get(name) for name in FACTS]
     flaws, values = _from_json(raw, wanted, settings)
     return None if flaws else values[USER]
-
-
-def _batches(
-    part: Part, settings: LandingSettings, forgotten: Forgotten | None
-) -> Iterator[pa.RecordBatch]:
-    rows: list[Line] = []
-    for line in lines_of(part, settings):
-        rows.append(line if forgotten is None else without(line, forgotten))
-        if len(rows) == BATCH:
-            yield _batch(part, rows)
-            rows = []
-    if rows:
-        yield _batch(part, rows)
-
-
-def _batch(part: Part, rows: list[Line]) -> pa.RecordBatch:
-    places, raw, parsed = zip(*rows, strict=True)
-    flaws, values = zip(*parsed, strict=True)
-    columns: list[pa.Array[Any]] = [
-        pa.array([part.landing_day] * len(rows), pa.date32()),
-        pa.array([part.file] * len(rows), pa.string()),
-        pa.array(places, pa.int64()),
-        pa.array(raw, pa.string()),
-        pa.array(flaws, pa.list_(pa.string())),
-        *(pa.array(column, pa.string()) for column in zip(*values, strict=True)),
-    ]
-    return pa.RecordBatch.from_arrays(columns, [f.split()[0] for f in SCHEMA.split(", ")])
 
 
 NOTHING: Sequence[str | None] = (None,) * len(FACTS)
@@ -285,7 +241,7 @@ def _parquet_rows(part: Part, settings: LandingSettings) -> Iterator[Line]:
         for batch in file.iter_batches(BATCH, row_groups=groups):
             for row in batch.to_pylist():
                 values = [None if name is None else as_text(row.get(name)) for name in wanted]
-                yield place, json.dumps(row, default=str, ensure_ascii=False), (flaws, values)
+                yield place, _row_as_json(row), (flaws, values)
                 place += 1
 
 

@@ -1,6 +1,6 @@
 import gzip
 import json
-from datetime import date, datetime
+from datetime import date, datetime, timedelta, timezone
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -10,8 +10,16 @@ from contracts.errors import BadInput, GateFailed
 from contracts.landing import LandingSettings
 from contracts.tables import BROWSING_LOGS, REJECTED_LOGS
 from spark_jobs import landing_lines
-from spark_jobs.browsing_logs import days_of, ingest, judged_alone, main, without_duplicates
+from spark_jobs.browsing_logs import (
+    Landed,
+    days_of,
+    duplicates,
+    ingest,
+    main,
+    rejected,
+)
 from spark_jobs.event_time import check_time_format
+from spark_jobs.landing_frame import LINES, landing_frame, with_raw
 
 DAY = date(2017, 1, 1)
 NEXT = date(2017, 1, 2)
@@ -38,33 +46,35 @@ def land(places):
 
 
 @pytest.fixture
-def lines(spark, places):
+def landed(places):
     def read(*days, settings=JSONL):
-        """What the landing files of `days` hold, each line judged alone."""
         parts = landing_lines.landing_parts(places.landing, days, settings, True)
-        return judged_alone(landing_lines.landing_lines(spark, parts, settings), settings)
+        return Landed(list(days), parts, settings)
 
     return read
 
 
 @pytest.fixture
-def judged(spark, lines):
+def judged(spark, landed):
     def judge(*days, settings=JSONL):
-        """The good lines, and (line, reason, ...) of the others."""
-        nothing = spark.createDataFrame([], BROWSING_LOGS.ddl)
-        rows = without_duplicates(lines(*days, settings=settings), nothing).collect()
-        rows.sort(key=lambda row: (row["landing_day"], row["file"], row["line"]))
-        bad = [(row["line"], *row["reasons"]) for row in rows if row["reasons"]]
-        return [row for row in rows if not row["reasons"]], bad
+        """The good lines by place, and (line, reason, ...) of the others."""
+        here = landed(*days, settings=settings)
+        lines = here.judged(spark)
+        found = duplicates(lines, spark.createDataFrame([], BROWSING_LOGS.ddl), 2)
+        good = lines.where("reasons is null").join(found, "place", "left_anti")
+        good = good.orderBy("place").collect()
+        bad = rejected(lines, found, here).orderBy("landing_day", "file", "line")
+        return good, [(row["line"], *row["reasons"]) for row in bad.collect()]
 
     return judge
 
 
 @pytest.fixture
-def run(lake, places, lines):
-    def ingest_days(first, last=None):
+def run(lake, places, landed):
+    def ingest_days(first, last=None, settings=JSONL):
         days = days_of(first, last or first)
-        return lake.settle(BROWSING_LOGS, lambda: ingest(lake, places, lines(*days), days))
+        here = landed(*days, settings=settings)
+        return lake.settle(BROWSING_LOGS, lambda: ingest(lake, places, here))
 
     return ingest_days
 
@@ -124,10 +134,7 @@ def test_the_first_of_several_equal_views_stays(land, judged):
     land(DAY, "b.jsonl", jsonl(view(), view()))
     land(DAY, "a.jsonl", jsonl(view(user="u2"), view()))
     good, bad = judged(DAY)
-    assert [(row["user_id"], row["file"]) for row in good] == [
-        ("u2", "2017-01-01/a.jsonl"),
-        ("u1", "2017-01-01/a.jsonl"),
-    ]
+    assert [(row["user_id"], row["place"]) for row in good] == [("u2", 1), ("u1", 2)]
     of = "duplicate (of 2017-01-01/a.jsonl, line 2)"
     assert bad == [(1, of), (2, of)]
 
@@ -192,10 +199,14 @@ def test_a_files_parts_have_the_line_numbers_of_the_whole(places, land, spark, m
     monkeypatch.setattr(landing_lines, "PART", 300)
     parts = landing_lines.landing_parts(places.landing, [DAY], JSONL, False)
     assert len(parts) > 5
-    rows = landing_lines.landing_lines(spark, parts, JSONL).orderBy("line").collect()
-    assert [(r["line"], r["user_id"], json.loads(r["raw"])) for r in rows] == [
-        (n + 1, f"u{n}", line) for n, line in enumerate(lines)
+    rows = landing_frame(spark, parts, JSONL).orderBy("place").collect()
+    assert [(row["place"], row["user_id"], row["title"]) for row in rows] == [
+        (n + 1, f"u{n}", line["title"]) for n, line in enumerate(lines)
     ]
+    wanted = [(parts[0].file, line, ["why"]) for line in (1, 7, 33, 50)]
+    refused = spark.createDataFrame(wanted, "file string, line bigint, reasons array<string>")
+    raw = {row["line"]: json.loads(row["raw"]) for row in with_raw(refused, parts, JSONL).collect()}
+    assert raw == {line: lines[line - 1] for _, line, _ in wanted}
 
 
 def test_csv_columns_are_found_by_each_files_header(land, judged):
@@ -211,15 +222,44 @@ def test_csv_columns_are_found_by_each_files_header(land, judged):
     ]
 
 
-def test_parquet_rows_are_kept_as_json(places, land, judged):
+def test_parquet_rows_are_kept_as_json(places, land, judged, run, lake):
     land(DAY, "_", "")
     at = [datetime(2017, 1, 1, 10, 0, n) for n in range(31)]
     columns = {"user_id": list(range(31)), "event_time": at, "title": ["x"] * 30 + [" "]}
     pq.write_table(pa.table(columns), places.landing / str(DAY) / "a.parquet", row_group_size=10)
-    good, bad = judged(DAY, settings=LandingSettings(format="parquet", columns=OURS))
+    settings = LandingSettings(format="parquet", columns=OURS)
+    good, bad = judged(DAY, settings=settings)
     assert [row["event_time"] for row in good] == at[:30]
-    assert json.loads(good[7]["raw"])["user_id"] == 7
     assert bad == [(31, "blank title")]
+    run(DAY, settings=settings)
+    (raw,) = (row["raw"] for row in lake.read(REJECTED_LOGS).collect())
+    assert json.loads(raw) == {"user_id": 30, "event_time": str(at[30]), "title": " "}
+
+
+def test_a_parquet_column_of_any_type_says_what_its_text_would(places, land, judged):
+    land(DAY, "_", "")
+    noon = datetime(2017, 1, 1, 12, tzinfo=timezone(timedelta(hours=2)))
+    tables = [
+        {"user_id": pa.array(["7"]).dictionary_encode(), "title": pa.array([" A\u00a0b"])},
+        {"user_id": pa.array([7]), "title": pa.array(["A b"])},
+        {"user_id": pa.array([7.0]), "title": pa.array(["a b"])},
+        {"user_id": pa.array([True]), "title": pa.array([5])},
+        {"user_id": pa.array(["x"]), "title": pa.array(["a"]), "event_time": pa.array(["2017"])},
+        {"user_id": pa.array(["x"])},
+    ]
+    for n, table in enumerate(tables):
+        columns = {"event_time": pa.array([noon], pa.timestamp("ms", "Africa/Cairo"))} | table
+        pq.write_table(pa.table(columns), places.landing / str(DAY) / f"{n}.parquet")
+    good, bad = judged(DAY, settings=LandingSettings(format="parquet", columns=OURS))
+    assert [(row["user_id"], row["place"] // LINES) for row in good] == [
+        ("7", 0), ("7", 1), ("7.0", 2), ("true", 3),
+    ]  # fmt: skip
+    assert {row["event_time"] for row in good} == {datetime(2017, 1, 1, 10)}
+    assert len({row["title_id"] for row in good[:3]}) == 1
+    assert bad == [
+        (1, "unreadable event_time (2017)"),
+        (1, "missing column title (found event_time, user_id)"),
+    ]
 
 
 def test_a_file_that_is_not_parquet_is_named(places, land):
@@ -243,7 +283,7 @@ def test_a_lines_own_id_tells_duplicates(land, judged):
     views = [view(id=3, title="x"), view(id=4, title="x"), view(id=3, title="y"), view(id=None)]
     land(DAY, "a.jsonl", jsonl(*views))
     good, bad = judged(DAY, settings=settings)
-    assert [row["line"] for row in good] == [1, 2]
+    assert [row["place"] for row in good] == [1, 2]
     assert bad == [(3, "duplicate (of 2017-01-01/a.jsonl, line 1)"), (4, "blank log_id")]
 
 
