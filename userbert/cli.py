@@ -58,6 +58,9 @@ COMMANDS = {
     "maintenance": Command("spark_jobs.maintenance", "compact files, remove what nobody needs"),
     "features": Command("feature_store.commands", "apply, materialize, check, get (Feast)"),
     "gates": Command("expectations.report", "newest result of each gate; build the Data Docs"),
+    "evaluate negatives": Command(
+        "experiments.negatives", "random, medium, hardest, PTUM and CP over several seeds"
+    ),
     "evaluate interests": Command(
         "experiments.planted_interests", "do near users share planted interests?"
     ),

@@ -1,0 +1,187 @@
+"""The paper's comparison (Tables 2 and 3, Figs. 5 to 7) on the pairs of a day, over several seeds.
+
+userbert evaluate negatives --as-of 2017-06-30
+userbert evaluate negatives --as-of 2017-06-30 --ways medium,random --seeds 3 --steps 100
+
+Each way is trained from the same first weights on the same batches, and asked once, at its end, of
+the held-out users: no way is stopped early, tuned or chosen by them. Every pair of a way and a seed
+is a model of `userbert pretrain` below --out, so a run that is cut short goes on where it was. The
+questions (random negatives, chance 0.2) are those of masked prediction and of matching, so they
+favor the ways that train on them: CP trains on neither. The paper asked labels, which logs do not
+have; `userbert evaluate interests` does where interests were planted.
+"""
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from contracts.errors import BadInput
+from contracts.places import Places
+from contracts.provenance import code_version
+from model.config import PRESETS, PretrainConfig, add_flags, from_flags
+from model.corpus import TrainingInput
+
+WAYS: dict[str, dict[str, Any]] = {
+    "untrained": {"steps": 0},
+    "random": {"negatives": "random"},
+    "medium": {"negatives": "medium"},
+    "hardest": {"negatives": "hardest"},
+    "masked-alone": {"tasks": ("mbp",)},
+    "matching-alone": {"tasks": ("bsm",)},
+    "ptum": {
+        name: getattr(PRESETS["ptum"], name) for name in ("tasks", "masked_from", "negatives")
+    },
+    "cp": {name: getattr(PRESETS["cp"], name) for name in ("tasks", "negatives")},
+}
+AGAINST = "medium"
+MEASURES = ("matching_accuracy", "masked_accuracy", "effective_rank")
+# Minutes on two cores: a narrow model, and pools that serve ten steps, since `hardest` ranks
+# every sequence of the training users at each refresh.
+QUICK = {
+    "preset": "small",
+    "steps": 150,
+    "width": 64,
+    "word_width": 64,
+    "query_width": 64,
+    "heads": 4,
+    "refresh_interval": 10,
+}
+
+Found = dict[str, np.ndarray]  # by measure, a number a seed
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """By way, what each seed measured; seeds in the same order everywhere."""
+
+    found: Mapping[str, Found]
+    seeds: tuple[int, ...]
+
+    def p_value(self, way: str, measure: str) -> float:
+        """Of a paired, two-sided t-test against AGAINST: a seed's first weights and batches are
+        the same in both. 1 where no seed differs or there is one seed alone."""
+        from scipy.stats import ttest_rel
+
+        ours, theirs = self.found[AGAINST][measure], self.found[way][measure]
+        if len(ours) < 2 or np.array_equal(ours, theirs):
+            return 1.0
+        return float(ttest_rel(ours, theirs).pvalue)
+
+
+def settings_of(way: str, config: PretrainConfig, seed: int) -> PretrainConfig:
+    """`config` in this way, with nothing that looks at held-out users before the end."""
+    blind = replace(config, seed=seed, validation_interval=0, patience=0, checkpoint_interval=0)
+    return replace(blind, **WAYS[way])
+
+
+def compared(
+    given: TrainingInput,
+    config: PretrainConfig,
+    ways: Sequence[str],
+    seeds: Sequence[int],
+    out: Path,
+    threads: int = 0,
+) -> Comparison:
+    """Train and measure each way with each seed."""
+    from model.checkpoint import read_manifest
+    from model.pretraining import pretrain
+    from model.processes import Processes
+
+    found: dict[str, Found] = {}
+    for way in ways:
+        folders = [
+            pretrain(given, settings_of(way, config, seed), out, Processes(), threads=threads)
+            for seed in seeds
+        ]
+        told = [read_manifest(folder).measures for folder in folders]
+        found[way] = {name: np.array([each[name] for each in told]) for name in MEASURES}
+    return Comparison(found, tuple(seeds))
+
+
+def as_table(told: Comparison, given: TrainingInput) -> Table:
+    held_out = f"{len(given.held_out_pairs):,} held-out pairs"
+    title = f"{held_out}, {len(told.seeds)} seeds: mean ± deviation (p against {AGAINST})"
+    table = Table("", *(name.replace("_", " ") for name in MEASURES), title=title)
+    for way, found in told.found.items():
+        cells = []
+        for name in MEASURES:
+            deviation = found[name].std(ddof=1) if len(told.seeds) > 1 else 0.0
+            tested = f" (p {told.p_value(way, name):.3f})" if AGAINST in told.found else ""
+            cells.append(f"{found[name].mean():.4f} ± {deviation:.4f}{tested}")
+        table.add_row(way, *cells)
+    return table
+
+
+def as_json(told: Comparison, given: TrainingInput, config: PretrainConfig) -> str:
+    """One line: what was measured, and all that it takes to measure it again."""
+    return json.dumps(
+        {
+            "name": "evaluate negatives",
+            "found": {
+                way: {name: values.tolist() for name, values in found.items()}
+                for way, found in told.found.items()
+            },
+            "seeds": told.seeds,
+            "settings": {way: settings_of(way, config, 0).to_json() for way in told.found},
+            "as_of": given.as_of.isoformat(),
+            "inputs": given.inputs,
+            "content": given.content,
+            "training_pairs": len(given.training_pairs),
+            "held_out_pairs": len(given.held_out_pairs),
+            "commit": code_version(),
+        }
+    )
+
+
+def arg_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--as-of", required=True, type=date.fromisoformat, help="UTC day of the sequence_pairs")
+    add("--ways", type=_ways, default=tuple(WAYS), metavar="WAY,...", help=f"of {', '.join(WAYS)}")
+    add("--seeds", type=int, default=5, help="how many, from 0 (default: %(default)s)")
+    add("--out", type=Path, help="folder of models (default: experiments in USERBERT_DATA)")
+    add("--threads", type=int, default=0, help="0: all")
+    add_flags(parser)
+    parser.set_defaults(**QUICK)
+    return parser
+
+
+def _ways(text: str) -> tuple[str, ...]:
+    names = tuple(text.split(","))
+    if unknown := [name for name in names if name not in WAYS]:
+        raise argparse.ArgumentTypeError(f"no way {unknown}; the ways: {', '.join(WAYS)}")
+    return names
+
+
+def main(
+    as_of: date,
+    ways: tuple[str, ...],
+    seeds: int,
+    out: Path | None,
+    threads: int,
+    **flags: object,
+) -> None:
+    from model.arrays import training_input
+    from model.memory import keep_freed_memory
+
+    if seeds < 1:
+        raise BadInput(f"--seeds is {seeds}; it must be 1 or more")
+    keep_freed_memory()
+    places = Places.from_environment()
+    config = from_flags(argparse.Namespace(**flags))
+    widest = {"max_words": config.model.max_words, "max_views": config.model.max_views}
+    given = training_input(places.lake, as_of, places.arrays, min_count=config.min_count, **widest)
+    folder = out or places.root / "experiments"
+    told = compared(given, config, ways, range(seeds), folder, threads)
+    Console().print(as_table(told, given))
+    print(as_json(told, given, config))  # noqa: T201

@@ -1,0 +1,64 @@
+"""The paper's comparison, on a corpus of a few users."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from small_corpus import interests
+
+from contracts.places import Places
+from experiments.negatives import (
+    MEASURES,
+    QUICK,
+    WAYS,
+    Comparison,
+    arg_parser,
+    as_json,
+    as_table,
+    compared,
+    settings_of,
+)
+from model.config import PRESETS, from_flags
+
+TINY = replace(PRESETS["tiny"], steps=2, refresh_interval=2)
+
+
+def test_each_way_is_trained_with_each_seed_and_asked_of_the_held_out_users(tmp_path):
+    given, ways = interests(Places(tmp_path / "data")), ["untrained", "medium", "ptum"]
+    told = compared(given, TINY, ways, (0, 1), tmp_path / "out", threads=1)
+    assert list(told.found) == ways
+    assert all(len(found[name]) == 2 for found in told.found.values() for name in MEASURES)
+    assert len(list((tmp_path / "out").glob("*/manifest.json"))) == 2 * len(ways)
+    again = compared(given, TINY, ways, (0, 1), tmp_path / "out", threads=1)
+    for way, found in told.found.items():
+        for name, values in found.items():
+            assert np.array_equal(values, again.found[way][name])
+    assert as_table(told, given).row_count == len(ways)
+    line = json.loads(as_json(told, given, TINY))
+    assert line["settings"]["ptum"]["tasks"] == ["mbp", "nbp"]
+    assert line["content"] == given.content
+
+
+def test_nothing_looks_at_held_out_users_before_the_end():
+    looking = replace(TINY, validation_interval=10, patience=3)
+    for way in WAYS:
+        settings = settings_of(way, looking, seed=4)
+        assert (settings.validation_interval, settings.patience, settings.seed) == (0, 0, 4)
+        assert settings.behavior_pool == TINY.behavior_pool
+
+
+def test_the_test_is_paired_by_seed():
+    """Differences of 1, 2 and 3: a mean of 2 and an error of 1/sqrt(3), so t is 2 sqrt(3)."""
+    values = np.array([0.0, 10, 20])
+    found = {"medium": {"m": values}, "random": {"m": values - [1, 2, 3]}}
+    told = Comparison(found, (0, 1, 2))
+    assert told.p_value("random", "m") == pytest.approx(0.0742, abs=1e-4)
+    assert told.p_value("medium", "m") == 1
+
+
+def test_the_quick_settings_are_defaults_that_a_flag_overrides():
+    flags = arg_parser().parse_args(["--as-of", "2020-01-31", "--steps", "7"])
+    config = from_flags(flags)
+    assert (config.steps, config.model.width) == (7, QUICK["width"])
+    assert config.first_weights == PRESETS["small"].first_weights
