@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.device import device
 from benchmarks.synthetic import NUM_WORDS, corpus
 from contracts.provenance import code_version
 from model.config import BASE_MODELS
@@ -98,7 +99,7 @@ def arg_parser() -> argparse.ArgumentParser:
     parser.add_argument("--base-model", choices=BASE_MODELS, default="naml")
     parser.add_argument("--users", type=int, default=8000)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--device", default="cpu", help="cpu or cuda; default: %(default)s")
+    parser.add_argument("--device", type=device, default="cpu", help="or cuda")
     parser.add_argument("--threads", type=int, default=2)
     return parser
 

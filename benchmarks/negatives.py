@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.device import device
 from benchmarks.pretrain_step import objective_of, synchronize
 from benchmarks.synthetic import corpus
 from contracts.provenance import code_version
@@ -115,7 +116,7 @@ def arg_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--base-model", choices=BASE_MODELS, default="naml")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--device", default="cpu", help="cpu or cuda; default: %(default)s")
+    parser.add_argument("--device", type=device, default="cpu", help="or cuda")
     parser.add_argument("--threads", type=int, default=2)
     return parser
 
