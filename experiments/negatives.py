@@ -179,8 +179,14 @@ def main(
     keep_freed_memory()
     places = Places.from_environment()
     config = from_flags(argparse.Namespace(**flags))
-    widest = {"max_words": config.model.max_words, "max_views": config.model.max_views}
-    given = training_input(places.lake, as_of, places.arrays, min_count=config.min_count, **widest)
+    given = training_input(
+        places.lake,
+        as_of,
+        places.arrays,
+        max_words=config.model.max_words,
+        max_views=config.model.max_views,
+        min_count=config.min_count,
+    )
     folder = out or places.root / "experiments"
     told = compared(given, config, ways, range(seeds), folder, threads)
     Console().print(as_table(told, given))
