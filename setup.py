@@ -9,7 +9,7 @@ SPARK = ["pyspark==4.2.0", "pyspark-client==4.2.0", "delta-spark==4.4.0", "pyarr
 GATES = ["great-expectations==1.24.1"]
 MODEL = ["torch==2.15.0", "safetensors", "tensorboard", "tqdm", "deltalake", "scipy"]
 FEATURES = [
-    "feast[delta,duckdb,redis]==0.67.0",
+    "feast[delta,duckdb,grpcio,redis]==0.67.0",
     "duckdb==1.5.5",
     "duckdb-extensions==1.5.5",
     "duckdb-extension-delta==1.5.5",
@@ -24,12 +24,32 @@ DEV = [
     "ruff",
     "mypy",
     "pytest",
+    "pytest-xdist",
     "hypothesis",
     "pandas-stubs",
     "pyarrow-stubs",
     "types-tqdm",
     "jinja2",
 ]
+
+OURS = find_packages(
+    include=[
+        f"{package}{below}"
+        for package in (
+            "analyst",
+            "contracts",
+            "expectations",
+            "experiments",
+            "feature_store",
+            "landing",
+            "model",
+            "spark_jobs",
+            "userbert",
+        )
+        for below in ("", ".*")
+    ]
+)
+BESIDE = ["conf", "conf.examples", "dags"]  # no packages, but where the packages look for them
 
 setup(
     name="userbert",
@@ -38,23 +58,8 @@ setup(
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     python_requires=">=3.11,<3.12",
-    packages=find_packages(
-        include=[
-            f"{package}{below}"
-            for package in (
-                "analyst",
-                "contracts",
-                "expectations",
-                "experiments",
-                "feature_store",
-                "landing",
-                "model",
-                "spark_jobs",
-                "userbert",
-            )
-            for below in ("", ".*")
-        ]
-    ),
+    packages=[*OURS, *BESIDE],
+    package_data={"conf": ["*"], "conf.examples": ["*"], "feature_store": ["*.yaml"]},
     install_requires=["numpy", "nltk==3.10", "xxhash", "rich"],
     extras_require={
         "spark": SPARK + GATES,

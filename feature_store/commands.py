@@ -3,6 +3,7 @@
 userbert features apply                        register what is published
 userbert features materialize --as-of DAY      bring the online store up to the newest vectors
 userbert features check --as-of DAY            do they equal the table's? exit code 3 if not
+userbert features check --points 1000          and is history right, as of 1,000 (user, time)?
 userbert features get USER...                  the online features of some users
 userbert features history --file rows.csv --out features.parquet
                                                of (user_id, event_timestamp) rows, as of each
@@ -34,11 +35,14 @@ def arg_parser() -> argparse.ArgumentParser:
     )
     actions = parser.add_subparsers(dest="action", required=True)
     actions.add_parser("apply", help="register what is published")
-    for name, does in (("materialize", "fill the online store"), ("check", "compare it")):
-        each = actions.add_parser(name, help=does)
-        each.add_argument(
-            "--as-of", required=True, type=date.fromisoformat, help="a published UTC day"
-        )
+    materialize = actions.add_parser("materialize", help="fill the online store")
+    check = actions.add_parser("check", help="compare both stores with the table")
+    for each, required in ((materialize, True), (check, False)):
+        about = "a published UTC day" + ("" if required else " (default: the newest)")
+        each.add_argument("--as-of", required=required, type=date.fromisoformat, help=about)
+    check.add_argument(
+        "--points", type=int, default=0, help="past (user, time) to compare (default: none)"
+    )
     get = actions.add_parser("get", help="online features as JSON lines")
     get.add_argument("users", metavar="USER", nargs="+")
     history = actions.add_parser("history", help="features as of past times")
@@ -81,9 +85,14 @@ def _materialize(store: "Store", flags: argparse.Namespace) -> str:
 
 def _check(store: "Store", flags: argparse.Namespace) -> str:
     from feature_store.freshness import check
+    from feature_store.points import check_points
     from feature_store.published import Published
 
-    return check(store, Published.open(store.places), flags.as_of)
+    published = Published.open(store.places)
+    told = [check(store, published, flags.as_of or published.days[-1])]
+    if flags.points:
+        told.append(check_points(store, published, flags.points))
+    return "\n".join(told)
 
 
 def _get(store: "Store", flags: argparse.Namespace) -> str:

@@ -10,6 +10,7 @@ embedded. Readers ask for a feature service:
 
 import re
 from datetime import timedelta
+from typing import Any
 
 from feast import Entity, FeatureService, FeatureView, Field, FileSource, ValueType
 from feast.data_format import DeltaFormat
@@ -37,12 +38,16 @@ user = Entity(
 )
 
 
-def fields() -> list[Field]:
+def feature_names() -> list[str]:
     """Every column but the user, the feature's time, and the day, which that time is."""
+    return [name for name in PUBLISHED_EMBEDDINGS.names if name not in (ENTITY, TIME, "as_of")]
+
+
+def fields() -> list[Field]:
     return [
         Field(name=c.name, dtype=TYPES[c.type], description=c.doc)
         for c in PUBLISHED_EMBEDDINGS.columns
-        if c.name not in (ENTITY, TIME, "as_of")
+        if c.name in feature_names()
     ]
 
 
@@ -51,16 +56,31 @@ def view_name(model_id: str) -> str:
     return f"{SERVICE}_{re.sub(r'[^0-9A-Za-z]', '_', model_id)}"
 
 
-def view(path: str, model_id: str) -> FeatureView:
+def file_source(name: str, path: str, model_id: str) -> FileSource:
+    """The Delta folder, as DuckDB reads it."""
+    delta, told = DeltaFormat(), tags(model_id)
+    return FileSource(name=name, path=path, file_format=delta, timestamp_field=TIME, tags=told)
+
+
+def spark_source(name: str, path: str, model_id: str) -> Any:
+    """The Delta folder, as Spark reads it."""
+    from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import SparkSource
+
+    query = f"SELECT * FROM delta.`{path}`"
+    return SparkSource(name=name, query=query, timestamp_field=TIME, tags=tags(model_id))
+
+
+SOURCES = {"duckdb": file_source, "spark": spark_source}  # by the offline store's type
+
+
+def view(path: str, model_id: str, offline: str = "duckdb") -> FeatureView:
     """The view of `path`, the Delta folder, while it holds `model_id`'s rows.
 
     Without a time to live: a user who has been away keeps the newest vector there is, in the past
     as online, where Feast applies none.
     """
     name = view_name(model_id)
-    source = FileSource(
-        name=name, path=path, file_format=DeltaFormat(), timestamp_field=TIME, tags=tags(model_id)
-    )
+    source = SOURCES[offline](name, path, model_id)
     return FeatureView(
         name=name,
         entities=[user],

@@ -1,8 +1,9 @@
-"""The online rows as SQLite holds them: Feast has no count, no freshness and no delete of a row."""
+"""The online rows behind Feast, which has no count, no freshness and no delete of a row."""
 
 import sqlite3
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -11,13 +12,46 @@ from feast.infra.key_encoding_utils import serialize_entity_key
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
 
-from feature_store.definitions import ENTITY
+from feature_store.definitions import ENTITY, feature_names
 
-ONE_FEATURE = "model_id"  # each user has one row a feature; any one of them counts users
+ONE_FEATURE = "model_id"  # each user has one value a feature; any one of them counts users
+
+
+def entity_key(user: str) -> EntityKey:
+    return EntityKey(join_keys=[ENTITY], entity_values=[Value(string_val=user)])
+
+
+class OnlineRows(ABC):
+    """What each online store can be asked and told about the rows of a view."""
+
+    features = feature_names()
+
+    @abstractmethod
+    def days(self, view: str) -> dict[date, int]:
+        """How many users have a vector as of each day."""
+
+    @abstractmethod
+    def keep_only(self, view: str, users: Iterable[str]) -> int:
+        """Delete the rows of all users but these; how many went."""
+
+    @abstractmethod
+    def drop_other_models(self, view: str, model_id: str) -> int:
+        """Delete the users whose row is of another model than the view's; how many went."""
+
+    @abstractmethod
+    def forget(self, view: str, users: Iterable[str]) -> int:
+        """Delete the rows of these users; how many went."""
+
+    @abstractmethod
+    def rewrite(self) -> None:
+        """Leave no byte on disk of what was deleted."""
+
+    def count(self, view: str) -> int:
+        return sum(self.days(view).values())
 
 
 @dataclass(frozen=True)
-class OnlineRows:
+class SqliteRows(OnlineRows):
     """Feast's SQLite file: a table a view, (entity_key, feature_name) its key."""
 
     path: Path
@@ -40,14 +74,8 @@ class OnlineRows:
             sql.execute("PRAGMA secure_delete = ON")
             yield sql
 
-    def count(self, view: str) -> int:
-        return sum(self.days(view).values())
-
     def days(self, view: str) -> dict[date, int]:
-        """How many users have a vector as of each day.
-
-        Feast writes a UTC time as if it were of this machine's zone, so it is read as one too.
-        """
+        """Feast writes a UTC time as if it were of this machine's zone: it is read as one too."""
         with self._connected() as sql:
             rows = sql.execute(
                 "SELECT date(event_ts, 'unixepoch', 'localtime'), count(*) "
@@ -57,7 +85,6 @@ class OnlineRows:
             return {date.fromisoformat(day): count for day, count in rows}
 
     def keep_only(self, view: str, users: Iterable[str]) -> int:
-        """Delete the rows of all users but these, leaving no byte of them; how many rows went."""
         with self._erasing() as sql:
             sql.execute("CREATE TEMP TABLE kept (entity_key BLOB PRIMARY KEY)")
             sql.executemany("INSERT INTO kept VALUES (?)", ((self.key(user),) for user in users))
@@ -67,7 +94,6 @@ class OnlineRows:
             ).rowcount
 
     def drop_other_models(self, view: str, model_id: str) -> int:
-        """Delete the users whose row is of another model than the view's; how many rows went."""
         table, ours = self._table(view), Value(string_val=model_id).SerializeToString()
         with self._erasing() as sql:
             return sql.execute(
@@ -77,16 +103,22 @@ class OnlineRows:
             ).rowcount
 
     def forget(self, view: str, users: Iterable[str]) -> int:
-        """Delete the rows of these users, leaving no byte of them; how many rows went."""
+        if not self.path.exists():
+            return 0
         with self._erasing() as sql:
             keys = ((self.key(user),) for user in users)
             return sql.executemany(
                 f"DELETE FROM {self._table(view)} WHERE entity_key = ?", keys
             ).rowcount
 
+    def rewrite(self) -> None:
+        if self.path.exists():
+            with closing(sqlite3.connect(self.path, timeout=60)) as sql:
+                sql.execute("VACUUM")
+
     def key(self, user: str) -> bytes:
         """As Feast writes it."""
-        key = EntityKey(join_keys=[ENTITY], entity_values=[Value(string_val=user)])
+        key = entity_key(user)
         return bytes(serialize_entity_key(key, entity_key_serialization_version=self.version))
 
     def _table(self, view: str) -> str:

@@ -5,6 +5,7 @@ from datetime import date
 from pathlib import Path
 
 import duckdb
+import pandas as pd
 from duckdb_extensions import import_extension
 
 from contracts.errors import MissingTable
@@ -67,3 +68,19 @@ class Published:
                 FROM published JOIN drawn USING (user_id, as_of) ORDER BY user_id"""
         )
         return rows.fetchall()
+
+    def newest_before(self, points: pd.DataFrame) -> list[tuple[int, list[float]] | None]:
+        """(sequence_hash, embedding) of each point's newest vector then, in the order of `place`.
+
+        None where the user has none yet. By SQL that nobody can mistake: Feast is held against it.
+        """
+        self.connection.register("points", points)
+        known = """SELECT place, user_id, max(as_of_time) AS as_of_time
+            FROM points JOIN published USING (user_id)
+            WHERE as_of_time <= event_timestamp GROUP BY place, user_id"""
+        rows = self.connection.execute(
+            f"""SELECT place, sequence_hash, embedding
+            FROM ({known}) JOIN published USING (user_id, as_of_time)"""
+        ).fetchall()
+        found = {place: (sequence, vector) for place, sequence, vector in rows}
+        return [found.get(place) for place in points["place"]]

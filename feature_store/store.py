@@ -5,7 +5,9 @@ whole, and only then is the service `user_embeddings` pointed at it and the old 
 its rows. A reader sees the old space or the new one, never both, and a kill leaves the old one.
 """
 
+import os
 import shutil
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 from duckdb_extensions import import_extension
 from feast import FeatureService, FeatureStore, FeatureView
 from feast.errors import FeatureServiceNotFoundException
@@ -21,7 +24,7 @@ from feast.errors import FeatureServiceNotFoundException
 from contracts.errors import BadInput, MissingTable
 from contracts.places import Places
 from feature_store.definitions import ENTITY, SERVICE, services, user, view, view_name
-from feature_store.online import OnlineRows
+from feature_store.online import OnlineRows, SqliteRows
 from feature_store.published import Published
 
 SETTINGS = "feature_store.yaml"
@@ -29,6 +32,31 @@ SETTINGS = "feature_store.yaml"
 
 def midnight(day: date) -> datetime:
     return datetime.combine(day, time(), UTC)
+
+
+def exact(rows: pa.Table) -> pd.DataFrame:
+    """With nulls in its whole numbers: pandas' own way makes floats of them, and loses digits."""
+    whole = {pa.int32(): pd.Int32Dtype(), pa.int64(): pd.Int64Dtype()}
+    found: pd.DataFrame = rows.to_pandas(types_mapper=whole.get)
+    return found
+
+
+def prepare(offline: str) -> None:
+    """What Feast does not do for its offline stores."""
+    if offline == "spark":
+        # The session that Feast makes: Delta by conf/spark-defaults.conf, and Python as here.
+        os.environ.setdefault("SPARK_CONF_DIR", str(Path(__file__).parents[1] / "conf"))
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+        return
+    if offline != "duckdb":
+        raise BadInput(
+            f"offline_store {offline} in {SETTINGS}: say duckdb or spark. Others, dask above all, "
+            "read every Parquet file in a Delta folder, those that were replaced too"
+        )
+    import_extension("delta")
+    import ibis  # type: ignore[import-untyped]
+
+    ibis.get_backend().raw_sql("SET TimeZone = 'UTC'; SET threads = 2")
 
 
 @dataclass(frozen=True)
@@ -39,26 +67,33 @@ class Store:
 
     @cached_property
     def feast(self) -> FeatureStore:
-        """Feast's own store; its DuckDB reads Delta, and knows no zone but UTC."""
+        """Feast's own store, by the settings in the folder: the embedded default at first."""
         folder = self.places.feature_store
         if not (folder / SETTINGS).exists():
             folder.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(Path(__file__).with_name(SETTINGS), folder / SETTINGS)
-        import_extension("delta")
-        import ibis  # type: ignore[import-untyped]
+        opened = FeatureStore(repo_path=str(folder))
+        prepare(opened.config.offline_store.type)
+        return opened
 
-        ibis.get_backend().raw_sql("SET TimeZone = 'UTC'; SET threads = 2")
-        return FeatureStore(repo_path=str(folder))
+    @property
+    def offline(self) -> str:
+        """The offline store's type: duckdb or spark."""
+        return str(self.feast.config.offline_store.type)
 
     @property
     def online(self) -> OnlineRows:
-        store = self.feast.config
-        path = self.places.feature_store / store.online_store.path
-        return OnlineRows(path, store.project, store.entity_key_serialization_version)
+        config = self.feast.config
+        if config.online_store.type == "redis":
+            from feature_store.online_redis import RedisRows
+
+            return RedisRows(config)
+        path = self.places.feature_store / config.online_store.path
+        return SqliteRows(path, config.project, config.entity_key_serialization_version)
 
     def apply(self, published: Published) -> str:
         """Register what is published; readers change model only in `materialize`."""
-        new = view(published.path, published.model_id)
+        new = view(published.path, published.model_id, self.offline)
         champion, pinned = services(new, published.model_id)
         self.feast.apply([user, new, pinned])
         if self.serving() in (None, published.model_id):
@@ -129,8 +164,7 @@ class Store:
         rows: Any = self.feast.get_online_features(
             features=features, entity_rows=[{ENTITY: each} for each in users]
         )
-        found: pd.DataFrame = rows.to_df()
-        return found
+        return exact(rows.to_arrow())
 
     def history(self, rows: pd.DataFrame, service: str = SERVICE) -> pd.DataFrame:
         """The features of (user_id, event_timestamp) rows as of each time, never later ones.
@@ -139,7 +173,9 @@ class Store:
         between a promotion and the next `materialize`.
         """
         features = self._service(service)
-        found: pd.DataFrame = self.feast.get_historical_features(rows, features).to_df()
+        asked = self.feast.get_historical_features(rows.copy(), features)  # Feast changes its rows
+        spark = getattr(asked, "to_spark_df", None)
+        found = exact(spark().toArrow() if spark else asked.to_arrow())
         models = set(found["model_id"].dropna())
         if models - {features.tags["model_id"]}:
             raise BadInput(

@@ -1,42 +1,16 @@
 """Feast over a real Delta table: written by delta-rs here, by Spark in the end-to-end test."""
 
 import json
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pytest
+from small_features import midnight, publish, row
 
 from contracts.errors import GateFailed, MissingTable
 
 ZERO = date(2017, 6, 25)
-SCHEMA = pa.schema(
-    [
-        ("as_of", pa.date32()),
-        ("user_id", pa.string()),
-        ("as_of_time", pa.timestamp("us", tz="UTC")),
-        ("model_id", pa.string()),
-        ("embedding", pa.list_(pa.float32())),
-        ("norm", pa.float64()),
-        ("num_views", pa.int32()),
-        ("last_view_time", pa.timestamp("us", tz="UTC")),
-        ("sequence_hash", pa.int64()),
-    ]
-)
-
-
-def midnight(day):
-    return datetime(day.year, day.month, day.day, tzinfo=UTC)
-
-
-def row(model_id, day, user):
-    """A vector that its model, day and user determine."""
-    seed = [len(model_id), ord(model_id[-1]), day.toordinal(), int(user[1:])]
-    vector = np.random.default_rng(seed).standard_normal(256).astype(np.float32)
-    hour = midnight(day) - timedelta(hours=1)
-    norm = float(np.linalg.norm(vector))
-    return (day, user, midnight(day), model_id, vector.tolist(), norm, 1, hour, sum(seed))
 
 
 @pytest.fixture(scope="module")
@@ -46,25 +20,6 @@ def opened(tmp_path_factory):
     from feature_store.store import Store
 
     return Store(Places(tmp_path_factory.mktemp("features")))
-
-
-def publish(store, model_id, users_by_day):
-    """Replace the whole table: day of June 2017 -> users."""
-    from deltalake import write_deltalake
-
-    from feature_store.published import Published, table_path
-
-    rows = [row(model_id, date(2017, 6, d), u) for d, users in users_by_day.items() for u in users]
-    table = pa.Table.from_arrays(
-        [
-            pa.array(column, t)
-            for column, t in zip(zip(*rows, strict=True), SCHEMA.types, strict=True)
-        ],
-        schema=SCHEMA,
-    )
-    path = table_path(store.places)
-    write_deltalake(path, table, mode="overwrite", partition_by=["as_of"])
-    return Published.open(store.places)
 
 
 @pytest.fixture(scope="module")
@@ -195,6 +150,7 @@ def test_the_commands_do_it_all(store, monkeypatch, capsys, tmp_path):
     assert "registered user_embeddings_m3" in run("apply")
     assert "online: 2 users of m3" in run("materialize", "--as-of", "2017-06-29")
     assert "online: 2 users" in run("check", "--as-of", "2017-06-29")
+    assert "history (duckdb): 50 of 50 points equal" in run("check", "--points", "50")
     assert json.loads(run("get", "u2"))["model_id"] == "m3"
     (tmp_path / "rows.csv").write_text("user_id,event_timestamp\nu1,2017-06-28 12:00:00\n")
     told = run("history", "--file", f"{tmp_path}/rows.csv", "--out", f"{tmp_path}/out.parquet")

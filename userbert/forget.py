@@ -19,11 +19,9 @@ from __future__ import annotations
 import argparse
 import re
 import shutil
-import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -107,12 +105,9 @@ class Forgetting:
         from feature_store.store import Store
 
         store = Store(self.places)
-        if not store.online.path.exists():
-            return "it is empty"
         views = [str(view.name) for view in store.feast.list_feature_views()]
         rows = sum(store.online.forget(view, self.users.ids) for view in views)
-        with closing(sqlite3.connect(store.online.path, timeout=60)) as sql:
-            sql.execute("VACUUM")
+        store.online.rewrite()
         return f"{rows:,} rows"
 
     def logs(self) -> str:
