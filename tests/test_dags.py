@@ -19,7 +19,9 @@ def dag_bag(tmp_path_factory):
     os.environ["AIRFLOW_HOME"] = str(tmp_path_factory.mktemp("airflow"))
     from airflow.dag_processing.dagbag import DagBag
 
-    return DagBag(dag_folder=ROOT / "dags")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("USERBERT_TRAINING", str(ROOT / "conf/examples/training-queue.toml"))
+        return DagBag(dag_folder=ROOT / "dags")
 
 
 def command(task):
@@ -96,9 +98,12 @@ def test_a_refusal_is_not_tried_again_and_a_crash_is():
     assert action("connection lost") == RetryAction.DEFAULT
 
 
-def test_training_has_a_pool_of_its_own(dag_bag):
-    pools = {t.pool for t in dag_bag.dags["pretraining"].tasks if t.task_id == "pretrain"}
-    assert pools == {"gpu"}
+def test_training_has_a_pool_of_its_own_and_the_queue_of_its_settings(dag_bag):
+    dag = dag_bag.dags["pretraining"]
+    where = {task.task_id: (task.pool, task.queue) for task in dag.tasks}
+    assert where.pop("pretrain") == ("gpu", "gpu")
+    assert set(where.values()) == {("default_pool", "default")}
+    assert dag.params["processes"] == 2
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "dags").glob("*.py")), ids=lambda path: path.stem)

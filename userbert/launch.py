@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from contracts.commands import TORCHRUN, USERBERT
 from contracts.errors import BadInput
 from contracts.places import Places
 from userbert.training_place import LAUNCHERS, TrainingPlace, training_command
@@ -23,9 +24,9 @@ from userbert.training_place import LAUNCHERS, TrainingPlace, training_command
 def here(place: TrainingPlace, flags: Sequence[str]) -> None:
     """Become the training, so that its signals, output and exit code are this task's."""
     command, *rest = training_command(place.processes)
-    path = Path(sys.prefix) / "bin" / command
+    path = {"userbert": USERBERT, "torchrun": TORCHRUN}[command]
     sys.stdout.flush()
-    os.execv(path, [str(path), *rest, *flags])
+    os.execv(path, [path, *rest, *flags])
 
 
 def in_pods(place: TrainingPlace, flags: Sequence[str]) -> None:
