@@ -43,8 +43,8 @@ WAYS: dict[str, dict[str, Any]] = {
 }
 AGAINST = "medium"
 MEASURES = ("matching_accuracy", "masked_accuracy", "effective_rank")
-# A narrow model, so that a training takes seconds on two cores. `hardest` ranks every sequence of the
-# training users at each refresh, a second a step on 11,000 of them.
+# A narrow model, so that a training takes seconds on two cores; but `hardest` ranks every sequence
+# of the training users at each refresh, a second a step on 11,000 of them.
 QUICK = {
     "preset": "small",
     "steps": 200,
