@@ -106,15 +106,20 @@ def compared(
 
 
 def as_table(told: Comparison, given: TrainingInput) -> Table:
-    held_out = f"{len(given.held_out_pairs):,} held-out pairs"
-    title = f"{held_out}, {len(told.seeds)} seeds: mean ± deviation (p against {AGAINST})"
+    held_out, several = len(given.held_out_pairs), len(told.seeds) > 1
+    title = f"{held_out:,} held-out pairs, {len(told.seeds)} seeds"
+    title += f": mean ± deviation (p against {AGAINST})" if several else ""
     table = Table("", *(name.replace("_", " ") for name in MEASURES), title=title)
     for way, found in told.found.items():
-        cells = []
-        for name in MEASURES:
-            deviation = found[name].std(ddof=1) if len(told.seeds) > 1 else 0.0
-            tested = f" (p {told.p_value(way, name):.3f})" if AGAINST in told.found else ""
-            cells.append(f"{found[name].mean():.4f} ± {deviation:.4f}{tested}")
+        cells = [f"{found[name].mean():.3f}" for name in MEASURES]
+        if several:
+            cells = [
+                f"{c} ± {found[n].std(ddof=1):.3f}" for c, n in zip(cells, MEASURES, strict=True)
+            ]
+        if several and way != AGAINST and AGAINST in told.found:
+            cells = [
+                f"{c} ({told.p_value(way, n):.3f})" for c, n in zip(cells, MEASURES, strict=True)
+            ]
         table.add_row(way, *cells)
     return table
 

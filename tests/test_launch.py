@@ -208,7 +208,8 @@ def test_a_failed_job_ends_with_its_training_s_exit_code(cluster):
 
 def test_sigterm_deletes_the_job_so_that_its_pods_write_a_checkpoint(cluster):
     running = cluster(**{"as": "Complete", "code": 0, "seconds": 60})
-    while not any(call.startswith("logs") for call in cluster.calls() if cluster.job.exists()):
+    while not any(call.startswith("logs") for call in cluster.calls()):
+        assert running.poll() is None, running.communicate()
         time.sleep(0.05)
     running.send_signal(signal.SIGTERM)
     _, err = running.communicate()
