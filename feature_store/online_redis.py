@@ -12,7 +12,7 @@ from feast.infra.online_stores.helpers import _mmh3, _redis_key, _redis_key_pref
 from feast.infra.online_stores.redis import RedisOnlineStore
 from feast.protos.feast.types.Value_pb2 import Value
 from feast.repo_config import RepoConfig
-from google.protobuf.timestamp_pb2 import Timestamp
+from google.protobuf.timestamp_pb2 import Timestamp  # type: ignore[import-untyped]
 
 from feature_store.definitions import ENTITY
 from feature_store.online import ONE_FEATURE, OnlineRows, entity_key

@@ -84,4 +84,4 @@ def same(ours: tuple[Any, Any], theirs: tuple[int, list[float]] | None) -> bool:
     if theirs is None or pd.isna(ours[0]):
         return theirs is None and bool(pd.isna(ours[0]))
     vector = np.asarray(ours[1], np.float32)
-    return int(ours[0]) == theirs[0] and np.array_equal(vector, np.float32(theirs[1]))
+    return int(ours[0]) == theirs[0] and np.array_equal(vector, np.asarray(theirs[1], np.float32))

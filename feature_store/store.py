@@ -36,7 +36,7 @@ def midnight(day: date) -> datetime:
 
 def exact(rows: pa.Table) -> pd.DataFrame:
     """With nulls in its whole numbers: pandas' own way makes floats of them, and loses digits."""
-    whole = {pa.int32(): pd.Int32Dtype(), pa.int64(): pd.Int64Dtype()}
+    whole: dict[Any, Any] = {pa.int32(): pd.Int32Dtype(), pa.int64(): pd.Int64Dtype()}
     found: pd.DataFrame = rows.to_pandas(types_mapper=whole.get)
     return found
 
