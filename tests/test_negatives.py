@@ -288,6 +288,18 @@ def test_no_rule_is_broken_where_half_of_all_views_are_at_equal_times(negatives)
     assert found.looked["refresh"] == 6 + 21
 
 
+def test_the_trace_of_one_of_two_processes_with_micro_batches_keeps_the_rules_too():
+    corpus, events = random_corpus(), []
+    order = BatchOrder(np.arange(len(corpus.pairs)), 8, seed=0, rank=1, world=2)
+    objective = Objective(tiny_model(), corpus, CONFIG, order, events.append)
+    for step in range(6):
+        for micro in np.array_split(order.share(step), 2):
+            objective.loss(step, micro)
+    found = findings(events, corpus, CONFIG)
+    assert found.broken.total() == 0, found.cases
+    assert (found.looked["every step"], found.looked["apart in time"]) == (6, 6 * 4)
+
+
 def test_crops_are_no_longer_than_some_b_and_come_from_training_users():
     corpus = random_corpus()
     order = BatchOrder(np.arange(10), 4, seed=0)
