@@ -118,6 +118,7 @@ class PretrainConfig:
     accumulation: int = 1  # micro-batches a step
     steps: int = 100_000  # updates of the weights; 0: the untrained model, to compare with
     warmup_steps: int = 0  # over which the learning rate rises
+    cooldown_steps: int = 0  # the last ones, over which it falls to nothing
     max_norm: float = 0.0  # of the whole gradient; 0 leaves it as it is
     dtype: Literal["float32", "bfloat16"] = "float32"  # of the multiplications
     compile: bool = False  # by torch.compile
@@ -138,7 +139,8 @@ class PretrainConfig:
             ),
             *_negative(
                 self,
-                "steps warmup_steps max_norm seed validation_interval patience checkpoint_interval",
+                "steps warmup_steps cooldown_steps max_norm seed validation_interval patience "
+                "checkpoint_interval",
             ),
             *(
                 f"tasks has {task!r}; the tasks are {', '.join(TASKS)}"
@@ -175,17 +177,19 @@ _TINY = ModelConfig(
 
 PRESETS: dict[str, PretrainConfig] = {
     "paper": PretrainConfig(),
-    # Two minutes on two cores, NRMS at the paper's widths. Of a few thousand titles the hardest of
-    # 1,000 are too hard, and sequences that serve many steps are learned by heart: pools are small
-    # and fresh here, as the paper's are beside 63 million views (docs/decisions.md has the trials).
+    # Two minutes on two cores, NRMS at the paper's widths. Of a few thousand titles the hardest
+    # teach which titles are like all others, and sequences that serve many steps are learned by
+    # heart: negatives are random and drawn anew each step (docs/decisions.md has the trials).
     "small": PretrainConfig(
         learning_rate=1e-3,
         first_weights="centered",
-        behavior_pool=16,
-        sequence_pool=16,
+        negatives="random",
+        behavior_pool=200,
+        sequence_pool=50,
         refresh_interval=1,
         batch_size=16,
         warmup_steps=20,
+        cooldown_steps=350,
         steps=500,
         validation_interval=100,
         checkpoint_interval=100,

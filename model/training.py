@@ -105,9 +105,11 @@ class Training:
         return {"loss": sum(result.parts.values()), **result.parts, **_counts(result)}
 
     def _rate(self) -> float:
-        """The learning rate of this step: it rises over the first `warmup_steps`, then stays."""
-        risen = (self.progress.step + 1) / max(1, self.config.warmup_steps)
-        return self.config.learning_rate * min(1.0, risen)
+        """The learning rate of this step: up over `warmup_steps`, down over `cooldown_steps`."""
+        config, step = self.config, self.progress.step
+        risen = (step + 1) / max(1, config.warmup_steps)
+        left = (config.steps - step) / max(1, config.cooldown_steps)
+        return config.learning_rate * min(1.0, risen, left)
 
     def looked(self, measures: Measures) -> None:
         """Take note of a look at the held-out users, and of the weights where it is the best."""

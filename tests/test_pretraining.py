@@ -294,10 +294,11 @@ def test_early_stopping_keeps_the_weights_of_the_best_look(given, tmp_path):
     assert measures["validation_loss"] == best["held_out"]["validation_loss"]
 
 
-def test_the_learning_rate_rises_over_the_warm_up(given):
-    training = Training(given, config(warmup_steps=4, learning_rate=0.4), Processes(), 1)
-    rates = [training.update()["learning_rate"] for _ in range(6)]
-    np.testing.assert_allclose(rates, [0.1, 0.2, 0.3, 0.4, 0.4, 0.4])
+def test_the_learning_rate_rises_over_the_warm_up_and_falls_over_the_cooldown(given):
+    plan = config(steps=8, warmup_steps=4, cooldown_steps=2, learning_rate=0.4)
+    training = Training(given, plan, Processes(), 1)
+    rates = [training.update()["learning_rate"] for _ in range(8)]
+    np.testing.assert_allclose(rates, [0.1, 0.2, 0.3, 0.4, 0.4, 0.4, 0.4, 0.2])
 
 
 def test_bfloat16_comes_close_to_float32(given):
