@@ -34,8 +34,8 @@ WAYS: dict[str, dict[str, Any]] = {
     "random": {"negatives": "random"},
     "medium": {"negatives": "medium"},
     "hardest": {"negatives": "hardest"},
-    "masked-alone": {"tasks": ("mbp",)},
-    "matching-alone": {"tasks": ("bsm",)},
+    "masked-alone": {"negatives": "medium", "tasks": ("mbp",)},
+    "matching-alone": {"negatives": "medium", "tasks": ("bsm",)},
     "ptum": {
         name: getattr(PRESETS["ptum"], name) for name in ("tasks", "masked_from", "negatives")
     },
