@@ -48,6 +48,7 @@ MEASURES = ("matching_accuracy", "masked_accuracy", "effective_rank")
 QUICK = {
     "preset": "small",
     "steps": 200,
+    "cooldown_steps": 140,
     "width": 64,
     "word_width": 64,
     "query_width": 64,
