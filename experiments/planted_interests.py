@@ -5,7 +5,8 @@ userbert evaluate interests --model nrms-2017-07-01 --as-of 2017-07-01
 judges each user's newest vector of that day or an earlier one, on generated logs (`userbert logs
 generate`), whose truth is known: of each user's k nearest users by cosine, how many share an
 interest, against users drawn by chance (computed exactly, over all pairs), and against other
-vectors (--against), for example those of untrained weights (`userbert pretrain --steps 0`).
+vectors (--against), for example those of untrained weights (`userbert pretrain --steps 0`). A model
+that no day is embedded under gives its vectors here and now, from the same sequences.
 """
 
 import argparse
@@ -22,6 +23,7 @@ from rich.table import Table
 from analyst.lake import OpenLake, open_lake
 from contracts.errors import BadInput, MissingTable
 from contracts.places import Places
+from contracts.tables import TITLES, USER_EMBEDDINGS, USER_SEQUENCES
 
 Floats = npt.NDArray[np.float32]
 Vectors = tuple[list[str], Floats]  # users, and a row each
@@ -149,14 +151,49 @@ def stored_vectors(lake: OpenLake, model_id: str, as_of: date) -> Vectors:
     return found.user_ids.tolist(), found.matrix
 
 
-def other_vectors(name: str, lake: OpenLake, as_of: date) -> Vectors:
-    """A model's vectors or, where `name` ends in .npz, its arrays users and vectors."""
+def vectors_made_here(lake: OpenLake, folder: Path, as_of: date) -> Vectors:
+    """The vectors that a model gives each user's newest sequence of `as_of` or an earlier day.
+
+    For models that no day is embedded under, such as untrained ones: nothing is written.
+    """
+    from model.checkpoint import load_model
+    from model.embedding import embed_users
+    from model.fingerprints import rows_of
+
+    lake.need(USER_SEQUENCES, TITLES)
+    newest = lake.connection.execute(
+        "SELECT user_id, arg_max(title_ids, as_of) AS title_ids FROM user_sequences "
+        "WHERE as_of <= $day GROUP BY user_id ORDER BY user_id",
+        {"day": as_of},
+    ).fetch_arrow_table()
+    titles = lake.sql("SELECT title_id, words FROM titles ORDER BY title_id").fetch_arrow_table()
+    vectors = embed_users(
+        load_model(folder),
+        rows_of(newest["title_ids"].combine_chunks()),
+        titles["title_id"].to_numpy(),
+        titles["words"].combine_chunks(),
+    )
+    return [str(user) for user in newest["user_id"].to_pylist()], vectors
+
+
+def vectors_named(name: str, lake: OpenLake, as_of: date) -> Vectors:
+    """A model's stored vectors, else those that it gives now; of an .npz file its two arrays."""
     if not name.endswith(".npz"):
+        folder = lake.places.models / name
+        if folder.exists() and not is_embedded(lake, name):
+            return vectors_made_here(lake, folder, as_of)
         return stored_vectors(lake, name, as_of)
     with np.load(name, allow_pickle=False) as arrays:
         if missing := {"users", "vectors"} - set(arrays):
             raise BadInput(f"{name} has no array {' and no '.join(sorted(missing))}")
         return arrays["users"].tolist(), arrays["vectors"]
+
+
+def is_embedded(lake: OpenLake, model_id: str) -> bool:
+    if not lake.has(USER_EMBEDDINGS):
+        return False
+    query = "SELECT 1 FROM user_embeddings WHERE model_id = $model LIMIT 1"
+    return bool(lake.connection.execute(query, {"model": model_id}).fetchall())
 
 
 def in_common(one: Vectors, other: Vectors) -> tuple[Vectors, Vectors]:
@@ -204,9 +241,9 @@ def main(model: str, as_of: date, against: str | None, planted: Path | None, k: 
     path = planted or places.root / "planted/interests.parquet"
     interests = current_interests(path, as_of)
     lake = open_lake(places)
-    judged = {model: stored_vectors(lake, model, as_of)}
+    judged = {model: vectors_named(model, lake, as_of)}
     if against:
-        both = in_common(judged[model], other_vectors(against, lake, as_of))
+        both = in_common(judged[model], vectors_named(against, lake, as_of))
         judged = dict(zip((model, against), both, strict=True))
     found = {name: interest_agreement(*some, interests, k) for name, some in judged.items()}
     Console().print(as_table(found))

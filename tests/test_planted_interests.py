@@ -6,7 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from small_lake import embedding, write
+from small_lake import embedding, views, write
+from small_model import TITLES, save
 
 from analyst import open_lake
 from contracts.errors import BadInput, MissingTable
@@ -16,8 +17,8 @@ from experiments.planted_interests import (
     current_interests,
     interest_agreement,
     main,
-    other_vectors,
     stored_vectors,
+    vectors_named,
 )
 from landing.generate import Settings, generate
 
@@ -187,10 +188,24 @@ def test_the_command_takes_vectors_from_a_file(root, capsys):
     assert "3 users" in capsys.readouterr().out  # those that both know
 
 
+def test_a_model_without_stored_vectors_gives_them_from_the_newest_sequences(places, root):
+    day = date(2017, 7, 1)
+    rows = [{"title_id": i, "title": t, "words": t.split()} for i, t in TITLES.items()]
+    write(places, "titles", rows)
+    write(places, "user_sequences", [views("anna", day, 11), views("ben", day, 22, 33)])
+    write(places, "user_sequences", [views("anna", date(2017, 7, 2), 33), views("cleo", day, 33)])
+    save(places, "untrained")
+    users, vectors = vectors_named("untrained", open_lake(), date(2017, 7, 2))
+    assert users == ["anna", "ben", "cleo"]
+    assert vectors.shape == (3, 256)
+    np.testing.assert_allclose(vectors[0], vectors[2], atol=1e-6)  # both viewed 33 alone
+    assert not np.allclose(vectors[0], vectors[1], atol=1e-3)
+
+
 def test_a_file_without_the_arrays_says_which(root):
     np.savez(root / "other.npz", users=np.array(USERS))
     with pytest.raises(BadInput, match="has no array vectors"):
-        other_vectors(str(root / "other.npz"), open_lake(), date(2017, 7, 1))
+        vectors_named(str(root / "other.npz"), open_lake(), date(2017, 7, 1))
 
 
 def test_vectors_that_are_not_there_say_which_are(root):

@@ -1,0 +1,41 @@
+"""An untrained model of width 256, for tests that want vectors and no learning."""
+
+from datetime import date
+
+import torch
+
+from model import checkpoint
+from model.config import ModelConfig, PretrainConfig
+from model.user_model import UserModel
+from model.vocabulary import Vocabulary
+
+DAY = date(2026, 1, 6)
+WORDS = Vocabulary(("red", "shoes", "green", "tea"))
+TITLES = {11: "red shoes", 22: "green tea", 33: "tea"}
+
+
+def save(places, name, **choices):
+    """Write it below places.models, as a folder of its own."""
+    torch.manual_seed(0)
+    settings = {"behavior_encoder": "cnn", "word_width": 8, "query_width": 8, "heads": 2}
+    config = PretrainConfig(model=ModelConfig(**settings | choices))
+    has_titles = config.model.behavior_encoder == "id"
+    model = UserModel(config.model, len(WORDS), len(TITLES) if has_titles else 0)
+    with torch.no_grad():  # so that no attention is nearly even
+        for parameter in model.parameters():
+            parameter.mul_(3)
+    manifest = checkpoint.Manifest(
+        model_id=name,
+        trained_before=DAY,
+        settings=config.to_json(),
+        inputs={},
+        content="",
+        num_words=len(WORDS),
+        num_titles=len(TITLES) if has_titles else 0,
+        measures={},
+        vocabulary_hash=WORDS.sha256,
+    )
+    tensors = {checkpoint.WEIGHTS: model.state_dict()}
+    if has_titles:
+        tensors[checkpoint.TITLES] = {"title_ids": torch.tensor(sorted(TITLES))}
+    checkpoint.write(places.models / name, manifest, WORDS, tensors)
