@@ -165,8 +165,8 @@ def vectors_made_here(lake: OpenLake, folder: Path, as_of: date) -> Vectors:
         "SELECT user_id, arg_max(title_ids, as_of) AS title_ids FROM user_sequences "
         "WHERE as_of <= $day GROUP BY user_id ORDER BY user_id",
         {"day": as_of},
-    ).fetch_arrow_table()
-    titles = lake.sql("SELECT title_id, words FROM titles ORDER BY title_id").fetch_arrow_table()
+    ).to_arrow_table()
+    titles = lake.sql("SELECT title_id, words FROM titles ORDER BY title_id").to_arrow_table()
     vectors = embed_users(
         load_model(folder),
         rows_of(newest["title_ids"].combine_chunks()),
