@@ -1,7 +1,7 @@
 """Pre-training as a Kubernetes Job: its spec, and the following of it by kubectl.
 
 The Job's name is a hash of all that it does, so a task that is tried again while its Job still runs
-goes on following that one, and two trainings of one model never run beside each other.
+goes on following that one instead of starting a second.
 """
 
 import hashlib
@@ -14,20 +14,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from contracts.errors import UserbertError
-from userbert.training_place import PodSettings, TrainingPlace, training_command
+from userbert.training_place import PodSettings, TrainingFailed, TrainingPlace, training_command
 
 PORT = 29400  # where the processes of several pods find each other
 POLL = 5  # seconds
 Spec = dict[str, Any]
-
-
-class TrainingFailed(UserbertError):
-    """A Job failed. The exit code is that of its training."""
-
-    def __init__(self, message: str, exit_code: int = 1) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
 
 
 def rendered(place: TrainingPlace, flags: Sequence[str]) -> Spec:

@@ -10,17 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from contracts.errors import UserbertError
 from contracts.places import Places
+from userbert.training_place import TrainingFailed
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
-
-
-class TrainingFailed(UserbertError):
-    """What the first process said, and its exit code."""
-
-    def __init__(self, message: str, exit_code: int) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
 
 
 def run(spark: "SparkSession", processes: int, flags: Sequence[str], places: Places) -> str:

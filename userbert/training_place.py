@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from contracts.commands import ROOT
-from contracts.errors import BadInput
+from contracts.errors import BadInput, UserbertError
 
 LAUNCHERS = {
     "torchrun": "processes on the machine that the task runs on",
@@ -20,6 +20,14 @@ LAUNCHERS = {
     "spark": "tasks of the Spark cluster, by TorchDistributor",
 }
 DEFAULT = ROOT / "conf" / "training.toml"
+
+
+class TrainingFailed(UserbertError):
+    """A training that was launched elsewhere failed; the exit code is its own."""
+
+    def __init__(self, message: str, exit_code: int = 1) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
 
 
 @dataclass(frozen=True, kw_only=True)
