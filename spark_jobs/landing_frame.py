@@ -22,17 +22,21 @@ from pyspark.sql import DataFrame, SparkSession
 
 from contracts.landing import LandingSettings
 from spark_jobs.forgotten_users import REASON, Forgotten
+from spark_jobs.landing_json import read_at_once
 from spark_jobs.landing_lines import (
     BATCH,
     FACTS,
+    NOTHING,
     PART,
     USER,
     Line,
     Part,
     as_text,
+    from_json,
     lines_of,
     missing,
     raw_lines,
+    text_lines,
     without,
 )
 
@@ -80,7 +84,7 @@ def landing_frame(
 
     def read(tasks: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for task in tasks:
-            for part, number in (each for n in task.column(0).to_pylist() for each in bins[n]):
+            for part, number in (each for n in task.column(0).to_numpy() for each in bins[n]):
                 yield from _batches(part, number * LINES, settings, forgotten)
 
     return spark.range(0, len(bins), 1, max(len(bins), 1)).mapInArrow(read, SCHEMA)
@@ -106,16 +110,61 @@ def _batches(
     if settings.format == "parquet" and not missing(_names(part), settings):
         yield from _row_batches(part, before, settings, forgotten)
         return
+    if settings.format == "jsonl":
+        yield from _json_batches(part, before, settings, forgotten)
+        return
     lines = lines_of(part, settings)
     while some := list(islice(lines, BATCH)):
-        if forgotten is not None:
-            some = [without(line, forgotten) for line in some]
-        yield _line_batch(part, before, some, settings)
+        yield _line_batch(part, before, some, settings, forgotten)
+
+
+def _json_batches(
+    part: Part, before: int, settings: LandingSettings, forgotten: Forgotten | None
+) -> Iterator[pa.RecordBatch]:
+    """A batch of the lines that were read at once, and one of the others, if there are any."""
+    wanted = [settings.columns.get(name) for name in FACTS]
+    names = list(dict.fromkeys(name for name in wanted if name))
+    lines = text_lines(part)
+    while some := list(islice(lines, BATCH)):
+        well = ["" if flaws else raw for _, raw, flaws in some]
+        rows, table = read_at_once(well, names)
+        yield _table_batch(part, [some[n][0] + before for n in rows], table, settings, forgotten)
+        known = set(rows)
+        others: list[Line] = [
+            (place, raw, (flaws, NOTHING) if flaws else from_json(raw, wanted, settings))
+            for n, (place, raw, flaws) in enumerate(some)
+            if n not in known
+        ]
+        if others:
+            yield _line_batch(part, before, others, settings, forgotten)
+
+
+def _table_batch(
+    part: Part,
+    places: list[int],
+    table: pa.Table,
+    settings: LandingSettings,
+    forgotten: Forgotten | None,
+) -> pa.RecordBatch:
+    """Of lines that are whole, as text under their own names."""
+    wanted = [settings.columns.get(name) for name in FACTS]
+    facts = [
+        table.column(name).combine_chunks() if name else pa.nulls(len(places), TEXT)
+        for name in wanted
+    ]
+    instant = usual_instants(facts[1]) if settings.time_format == "iso" else None
+    return _batch(part, places, _flaws(facts[USER], forgotten), facts, instant)
 
 
 def _line_batch(
-    part: Part, before: int, lines: Sequence[Line], settings: LandingSettings
+    part: Part,
+    before: int,
+    lines: Sequence[Line],
+    settings: LandingSettings,
+    forgotten: Forgotten | None,
 ) -> pa.RecordBatch:
+    if forgotten is not None:
+        lines = [without(line, forgotten) for line in lines]
     places, _, parsed = zip(*lines, strict=True)
     flaws, values = zip(*parsed, strict=True)
     facts = [pa.array(column, TEXT) for column in zip(*values, strict=True)]
@@ -127,7 +176,8 @@ def _line_batch(
 def usual_instants(times: Column) -> Column:
     """Those that are written in the USUAL form; null for the others."""
     usual = pc.match_substring_regex(times, USUAL)
-    return pc.if_else(usual, times, pa.scalar(None, TEXT)).cast(INSTANT)
+    found: Column = pc.if_else(usual, times, pa.scalar(None, TEXT)).cast(INSTANT)
+    return found
 
 
 def _row_batches(
@@ -181,7 +231,7 @@ def _flaws(users: Column, forgotten: Forgotten | None) -> Column:
 
 
 def _batch(
-    part: Part, places: Any, flaws: Column, facts: list[Column], instant: Column | None
+    part: Part, places: Any, flaws: Column, facts: Sequence[Column], instant: Column | None
 ) -> pa.RecordBatch:
     """Of a line with flaws nothing but its place and they are told."""
     rows = len(places)
@@ -215,7 +265,10 @@ def with_raw(refused: DataFrame, parts: list[Part], settings: LandingSettings) -
 
     def read(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            files, lines = batch.column("file").to_pylist(), batch.column("line").to_pylist()
+            files, lines = (
+                batch.column("file").to_pylist(),
+                batch.column("line").to_numpy().tolist(),
+            )
             rows = zip(files, lines, strict=True)
             raw = [
                 line

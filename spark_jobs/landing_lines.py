@@ -136,7 +136,7 @@ def raw_lines(
     if settings.format == "parquet":
         yield from _raw_rows(part, wanted)
     else:
-        yield from ((place, raw) for place, raw, _ in _text_lines(part) if place in wanted)
+        yield from ((place, raw) for place, raw, _ in text_lines(part) if place in wanted)
 
 
 def _raw_rows(part: Part, wanted: Collection[int]) -> Iterator[tuple[int, str]]:
@@ -176,7 +176,7 @@ def user_of(raw: str, settings: LandingSettings) -> str | None:
     if settings.format == "csv":
         return None
     wanted = [settings.columns.get(name) for name in FACTS]
-    flaws, values = _from_json(raw, wanted, settings)
+    flaws, values = from_json(raw, wanted, settings)
     return None if flaws else values[USER]
 
 
@@ -185,11 +185,12 @@ NOTHING: Sequence[str | None] = (None,) * len(FACTS)
 
 def _json_lines(part: Part, settings: LandingSettings) -> Iterator[Line]:
     wanted = [settings.columns.get(name) for name in FACTS]
-    for place, raw, flaws in _text_lines(part):
-        yield place, raw, (flaws, NOTHING) if flaws else _from_json(raw, wanted, settings)
+    for place, raw, flaws in text_lines(part):
+        yield place, raw, (flaws, NOTHING) if flaws else from_json(raw, wanted, settings)
 
 
-def _from_json(raw: str, wanted: list[str | None], settings: LandingSettings) -> Parsed:
+def from_json(raw: str, wanted: list[str | None], settings: LandingSettings) -> Parsed:
+    """`wanted` are the line's names of FACTS."""
     try:
         found = json.loads(raw)
     except json.JSONDecodeError as error:
@@ -212,7 +213,7 @@ def _csv_lines(part: Part, settings: LandingSettings) -> Iterator[Line]:
     flaws_of_all = missing(header, settings)
     at = {name: i for i, name in enumerate(header)}
     wanted = [at.get(settings.columns.get(name, "")) for name in FACTS]
-    for place, raw, flaws in _text_lines(part):
+    for place, raw, flaws in text_lines(part):
         if place == 1:
             continue
         if flaws := flaws or flaws_of_all:
@@ -245,7 +246,8 @@ def _parquet_rows(part: Part, settings: LandingSettings) -> Iterator[Line]:
                 place += 1
 
 
-def _text_lines(part: Part) -> Iterator[tuple[int, str, list[str]]]:
+def text_lines(part: Part) -> Iterator[tuple[int, str, list[str]]]:
+    """Each line of a part of a text file: its place, the line, why it is none."""
     with _opened(part.path) as lines:
         lines.seek(part.start)
         at, place = part.start, part.first_line

@@ -2,6 +2,9 @@
 
 Active is who has a view of a session on the day before `as_of`. Views from `as_of` on are cut off,
 in the middle of a session too. The day's partition is replaced, so a rerun is harmless.
+
+The rows of a day are what was known when they were written: a view that lands later changes the
+days that are written after it came, and an earlier one when that is run again.
 """
 
 import argparse
