@@ -1,0 +1,300 @@
+"""Raw logs to titles, sessions and pairs: ours, a row UDF, DuckDB, Polars; and a night on top.
+
+    python -m benchmarks.preprocess [--views 5000000 20000000] [--folder DIR] [--polars PYTHON]
+
+makes logs of about so many views (one user for each hundred) as Parquet, and for each size runs, in
+a process of its own,
+
+    build   browsing-logs, titles, sessions and sequence-pairs of all landing days but the last
+    tokens  titles of a sample of views by NLTK in a row UDF, and those of all views by our job
+    pairs   sessions and pairs of all views to Parquet: ours, by pairs.sql, by pairs_polars.py
+    night   the last day on top: browsing-logs, titles, sessions, user-sequences
+    again   all days at once in another lake, for the comparison with build + night
+
+Polars's pins fight with Feast's, so it is not among the project's packages: name the Python of an
+environment that has it, or it is left out. CPU time and resident memory are summed over the JVM
+and the Python workers. All outputs that should be equal are compared, row by row. The last line
+is JSON.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+from benchmarks.meter import measured
+from contracts.places import Places
+from contracts.provenance import code_version
+from contracts.tables import BROWSING_LOGS, SESSIONS, TITLES, USER_SEQUENCES
+
+FIRST, DAYS = date(2017, 1, 1), 144  # in which a user has a hundred views
+SAMPLE = 100_000  # views that the row UDF tokenizes
+SQL = Path(__file__).with_name("pairs.sql")
+POLARS = "import sys; import pairs_polars; pairs_polars.main(*sys.argv[1:])"
+SUBMIT = "--master local[2] --conf spark.ui.showConsoleProgress=false {} pyspark-shell"
+# A build of minutes wants the second compiler, which a night's short jobs do better without.
+LONG = "--conf spark.driver.extraJavaOptions=-XX:+UseParallelGC"
+SHORT = ("night",)
+TARGETS = {
+    "tokens_to_row_udf": (50, "least"),
+    "pairs_to_duckdb": (2, "most"),
+    "views_a_second": (400_000, "least"),
+    "growth": (4.2, "most"),
+    "peak_gib": (6, "most"),
+    "build_to_night": (10, "least"),
+}
+Told = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Options:
+    views: int  # about so many
+    polars: str | None  # a Python that has it
+
+
+def day(number: int) -> str:
+    return str(FIRST + timedelta(days=number))
+
+
+def job(words: list[str]) -> Told:
+    from userbert import cli
+
+    with measured() as told:
+        if cli.main(words) != 0:
+            raise SystemExit(f"userbert {' '.join(words)} failed")
+    return asdict(told)
+
+
+def jobs(*commands: list[str]) -> Told:
+    """Each command's cost, and `all` of them together."""
+    with measured() as told:
+        each = {words[0]: job(words) for words in commands}
+    return {**each, "all": asdict(told)}
+
+
+def ingest(first: int, last: int) -> list[str]:
+    return ["browsing-logs", "--from-day", day(first), "--to-day", day(last)]
+
+
+def pairs(last: int) -> list[str]:
+    return ["sequence-pairs", "--as-of", day(last + 1)]
+
+
+def generate(options: Options) -> Told:
+    size = ["--users", str(max(options.views // 100, 2)), "--days", str(DAYS), "--from", day(0)]
+    job(["logs", "generate", *size, "--seed", "1", "--format", "parquet"])
+    summary = Places.from_environment().root / "planted" / "summary.json"
+    return {"views": json.loads(summary.read_text())["views"]}
+
+
+def build(_: Options) -> Told:
+    """All landing days but the last."""
+    last = DAYS - 2
+    return {**jobs(ingest(0, last), ["titles"], ["sessions"], pairs(last)), "views": count_views()}
+
+
+def count_views() -> int:
+    import duckdb
+
+    found = duckdb.sql(f"select count(*) from read_parquet({files_of(BROWSING_LOGS.name)})")
+    return int(found.fetchall()[0][0])
+
+
+def night(_: Options) -> Told:
+    last = DAYS - 1
+    sequences = ["user-sequences", "--as-of", day(DAYS)]
+    return jobs(ingest(last, last), ["titles"], ["sessions"], sequences)
+
+
+def again(_: Options) -> Told:
+    """The lake that is there moves aside, and everything is built at once."""
+    lake = Path(Places.from_environment().lake)
+    lake.rename(lake.with_name("lake-by-night"))
+    sequences = ["user-sequences", "--as-of", day(DAYS)]
+    told = jobs(ingest(0, DAYS - 1), ["titles"], ["sessions"], sequences)
+    return {**told, "agree": {table.name: same_tables(table.name) for table in
+                              (BROWSING_LOGS, TITLES, SESSIONS, USER_SEQUENCES)}}  # fmt: skip
+
+
+def same_tables(table: str) -> bool:
+    lake = Path(Places.from_environment().lake)
+    there = files_of(table, lake.with_name("lake-by-night"))
+    here = files_of(table)
+    return same_rows(f"read_parquet({here})", f"read_parquet({there})")
+
+
+def files_of(table: str, lake: Path | None = None) -> list[str]:
+    """Those of the table's newest version."""
+    from deltalake import DeltaTable
+
+    return DeltaTable(str((lake or Path(Places.from_environment().lake)) / table)).file_uris()
+
+
+def same_rows(one: str, other: str, columns: str = "row") -> bool:
+    """Whether two of DuckDB's relations hold equal rows, each as often, and at least one."""
+    import duckdb
+
+    duckdb.sql("set TimeZone = 'UTC'")
+    a, b = (
+        f"select hash({columns}) as h, count(*) from {each} as row group by h"
+        for each in (one, other)
+    )
+    differing = f"select count(*) from (({a} except {b}) union all ({b} except {a}))"
+    found = duckdb.sql(f"select ({differing}) = 0 and (select count(*) from {one}) > 0")
+    return bool(found.fetchall()[0][0])
+
+
+def tokens(_: Options) -> Told:
+    """Views a second and core of the row UDF, and of our job up to its gate."""
+    from pyspark.sql import functions as F
+
+    from spark_jobs.lake import Lake
+    from spark_jobs.session import session
+    from spark_jobs.titles import new_titles, with_words
+
+    spark = session("tokens")
+    views = Lake(spark, Places.from_environment().lake).read(BROWSING_LOGS)
+
+    @F.udf("array<string>")
+    def words(title: str) -> list[str]:
+        from nltk.tokenize import word_tokenize
+
+        return list(word_tokenize(title.lower(), preserve_line=True))
+
+    sample = views.select("title").limit(SAMPLE).repartition(2).persist()
+    rows, num = sample.count(), views.count()
+    none = spark.createDataFrame([], TITLES.ddl)
+    ways = {
+        "row_udf": (rows, sample.select(words("title"))),
+        "ours": (num, with_words(new_titles(views, none))),
+    }
+    for _count, frame in ways.values():  # JVM and Python warm
+        frame.limit(1_000).write.format("noop").mode("overwrite").save()
+    return {name: {**_noop(frame), "views": count} for name, (count, frame) in ways.items()}
+
+
+def _noop(frame: Any) -> Told:
+    with measured() as told:
+        frame.write.format("noop").mode("overwrite").save()
+    return asdict(told)
+
+
+def pairs_of_views(options: Options) -> Told:
+    import duckdb
+
+    from spark_jobs.lake import Lake
+    from spark_jobs.sequence_pairs import to_pairs
+    from spark_jobs.session import session
+    from spark_jobs.sessions import to_sessions
+
+    root = Places.from_environment().root
+    spark = session("pairs")
+    views = Lake(spark, Places.from_environment().lake).read(BROWSING_LOGS)
+    made = to_pairs(to_sessions(views), FIRST + timedelta(days=DAYS), DAYS + 1)
+    with measured() as ours:
+        made.write.mode("overwrite").parquet(str(root / "pairs-ours"))
+    spark.stop()
+    files = files_of(BROWSING_LOGS.name)
+    with measured() as theirs:
+        duckdb.sql("set threads = 2; set TimeZone = 'UTC'; set enable_progress_bar = false")
+        query = f"copy ({SQL.read_text()}) to '{root}/pairs-duckdb.parquet' (format parquet)"
+        duckdb.execute(query, {"views": files})
+    told = {"ours": asdict(ours), "duckdb": asdict(theirs)}
+    others = [f"'{root}/pairs-duckdb.parquet'"]
+    if options.polars:
+        others.append(f"'{root}/pairs-polars.parquet'")
+        words = [options.polars, "-c", POLARS, f"{root}/pairs-polars.parquet", *files]
+        threads = os.environ | {"POLARS_MAX_THREADS": "2", "PYTHONPATH": str(SQL.parent)}
+        with measured() as polars:
+            subprocess.run(words, env=threads, stdout=subprocess.DEVNULL, check=True)
+        told["polars"] = asdict(polars)
+    mine = f"'{root}/pairs-ours/*.parquet'"
+    return {**told, "agree": all(same_rows(mine, other, PAIR_COLUMNS) for other in others)}
+
+
+PAIR_COLUMNS = (
+    "user_id, pair_id, a_title_ids, b_title_ids, "
+    "a_event_times::timestamp[], b_event_times::timestamp[]"
+)
+STEPS: dict[str, Callable[[Options], Told]] = {
+    "generate": generate,
+    "build": build,
+    "tokens": tokens,
+    "pairs": pairs_of_views,
+    "night": night,
+    "again": again,
+}
+
+
+def run(step: str, options: Options, root: Path) -> Told:
+    """A step in a process of its own, whose last line is what it measured."""
+    submit = SUBMIT.format("" if step in SHORT else LONG)
+    environment = {**os.environ, "USERBERT_DATA": str(root), "PYSPARK_SUBMIT_ARGS": submit}
+    words = [sys.executable, "-m", "benchmarks.preprocess", "--step", step]
+    words += ["--views", str(options.views)]
+    words += ["--polars", options.polars] if options.polars else []
+    done = subprocess.run(words, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    told: Told = json.loads(done.stdout.splitlines()[-1])
+    sys.stderr.write(f"{options.views:,} {step}: {told}\n")
+    return told
+
+
+def figures(by_size: dict[int, dict[str, Told]]) -> Told:
+    """The claims: ratios of CPU seconds, rates and growth of wall time, of the largest size."""
+    most = by_size[max(by_size)]
+    rates = {name: one["views"] / one["cpu_seconds"] for name, one in most["tokens"].items()}
+    build, least = most["build"], by_size[min(by_size)]["build"]
+    grown = build["views"] / least["views"]
+    peaks = [one.get("all", {}).get("peak_bytes", 0) for told in by_size.values()
+             for one in told.values()]  # fmt: skip
+    cpu = {name: one["cpu_seconds"] for name, one in most["pairs"].items() if name != "agree"}
+    wall = build["all"]["seconds"]
+    return {
+        "tokens_to_row_udf": round(rates["ours"] / rates["row_udf"], 1),
+        "pairs_to_duckdb": round(cpu["ours"] / cpu["duckdb"], 2),
+        "views_a_second": round(build["views"] / wall),
+        "views_a_cpu_second": round(build["views"] / build["all"]["cpu_seconds"]),
+        "growth": round(4 * wall / least["all"]["seconds"] / grown, 2) if grown > 1 else None,
+        "peak_gib": round(max(peaks) / 2**30, 2),
+        "build_to_night": round(wall / most["night"]["all"]["seconds"], 1),
+    }
+
+
+def main(views: list[int], folder: Path | None, polars: str | None, step: str | None) -> None:
+    if step:
+        sys.stdout.write("\n" + json.dumps(STEPS[step](Options(views[0], polars))) + "\n")
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        root = folder or Path(scratch)
+        by_size = {
+            n: {step: run(step, Options(n, polars), root / str(n)) for step in STEPS} for n in views
+        }
+    agree = all(told["pairs"]["agree"] and all(told["again"]["agree"].values())
+                for told in by_size.values())  # fmt: skip
+    found = figures(by_size)
+    result = {"benchmark": "preprocess", "code": code_version(), "cores": os.cpu_count(),
+              "agree": agree, **found, "targets": TARGETS, "measured": by_size}  # fmt: skip
+    sys.stdout.write(json.dumps(result) + "\n")
+
+
+def arg_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--views", type=int, nargs="+", default=[5_000_000, 20_000_000], help="about so many")
+    add("--folder", type=Path, help="for logs and lakes; a temporary one without it")
+    add("--polars", metavar="PYTHON", help="the Python of an environment that has Polars 2")
+    add("--step", choices=STEPS, help=argparse.SUPPRESS)
+    return parser
+
+
+if __name__ == "__main__":
+    main(**vars(arg_parser().parse_args()))
