@@ -11,6 +11,9 @@ COUNTS = {"masked": "masked_behaviors", "matching": "matched_pairs"}  # answers 
 # The effective rank is about the number of directions that users differ in. Models that trained
 # well have tens; one direction is a line, on which neighbours mean little.
 LEAST_RANK = 4.0
+# At chance, 0.2, thirty answers are all wrong once in 800 times; of fewer, luck may make anything,
+# and an accuracy of no answers is told as 0.
+ENOUGH_ANSWERS = 30
 ENOUGH_PAIRS = 100  # fewer held-out users span few directions themselves; then the rank is free
 # Both models answer the same questions, so two standard errors of a difference are about the
 # noise that a lucky or unlucky seed makes. Worse than that is worse.
@@ -38,7 +41,7 @@ def _collapsed(new: Measures) -> Iterator[str]:
 def _at_chance(new: Measures) -> Iterator[str]:
     for task in ACCURACIES:
         accuracy, chance = new.get(f"{task}_accuracy", math.nan), new.get(f"{task}_chance", 0.2)
-        if not accuracy > chance:
+        if not accuracy > chance and new.get(COUNTS[task], math.inf) >= ENOUGH_ANSWERS:
             yield f"{task} accuracy {accuracy:.3f} is not above chance, {chance:.3f}"
 
 
@@ -56,7 +59,12 @@ def noise(accuracy: float, answers: float) -> float:
 
 def in_words(new: Measures, champion: Measures | None, against: str) -> str:
     """Why a fit model is fit."""
-    told = [f"{task} accuracy {new[f'{task}_accuracy']:.3f}" for task in ACCURACIES]
+    told = [
+        f"{task} accuracy {new[f'{task}_accuracy']:.3f}"
+        + (f" of {answers:.0f} answers alone" if answers < ENOUGH_ANSWERS else "")
+        for task in ACCURACIES
+        for answers in [new.get(COUNTS[task], math.inf)]
+    ]
     if champion:
         told = [
             f"{words} ({against}: {champion[f'{task}_accuracy']:.3f})"

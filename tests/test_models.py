@@ -93,6 +93,8 @@ def named(*models):
         ({"effective_rank": float("nan")}, None, ["collapsed"]),
         ({"effective_rank": 2.0, "matched_pairs": 20.0}, None, []),  # few users span little
         ({"masked_accuracy": 0.2}, None, ["masked accuracy 0.200 is not above chance"]),
+        ({"matching_accuracy": 0.0, "matched_pairs": 3.0}, None, []),  # luck alone
+        ({"matching_accuracy": float("nan")}, None, ["matching accuracy nan is not above chance"]),
     ],
 )
 def test_a_model_is_judged_by_rank_by_chance_and_by_the_champion(new, champion, fault):
