@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 from datetime import date
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from contracts.errors import GateFailed
 from feature_store.definitions import view_name
@@ -61,7 +63,8 @@ def _vectors(store: Store, published: Published) -> Iterator[str]:
             yield f"{len(wrong):,} of {len(expected):,} users differ in {column}, e.g. {wrong[0]}"
 
 
-def _equal(ours: object, theirs: object) -> bool:
-    if ours is None or not isinstance(theirs, list):
-        return ours == theirs
-    return np.array_equal(np.asarray(ours, np.float32), np.asarray(theirs, np.float32))
+def _equal(ours: Any, theirs: object) -> bool:
+    """A user who is not there has None for a vector, and pandas' NA for a number."""
+    if isinstance(theirs, list):
+        return np.array_equal(np.asarray(ours, np.float32), np.asarray(theirs, np.float32))
+    return ours is not pd.NA and bool(ours == theirs)

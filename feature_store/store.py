@@ -112,7 +112,8 @@ class Store:
         """Bring the online rows up to the newest vectors; the number of users there.
 
         It writes the users with a vector as of `as_of` or later, and of days that no earlier call
-        wrote. Always up to the newest day: an old day alone would put old vectors over new ones.
+        wrote; all days, if some were filled in behind those. Always up to the newest day: an old
+        day alone would put old vectors over new ones.
         """
         if as_of not in published.days:
             raise MissingTable(
@@ -120,14 +121,17 @@ class Store:
                 f"{published.days[-1]}): run `userbert published-embeddings --as-of {as_of}` first"
             )
         name = view_name(published.model_id)
-        start = midnight(self._first(self._view(name), published, as_of))
-        self.feast.materialize(start, midnight(published.days[-1]), feature_views=[name])
+        for first in (self._first(self._view(name), published, as_of), published.days[0]):
+            start, end = midnight(first), midnight(published.days[-1])
+            self.feast.materialize(start, end, feature_views=[name])
+            self.online.keep_only(name, published.users())
+            if self.online.days(name) == published.newest_days():
+                break
         if self.online.drop_other_models(name, published.model_id):
             raise BadInput(
                 f"another model than {published.model_id} was published meanwhile; its vectors "
                 "were taken out again: run `userbert features apply` and `materialize` once more"
             )
-        self.online.keep_only(name, published.users())
         self._serve(published)
         return self.online.count(name)
 

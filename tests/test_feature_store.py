@@ -82,6 +82,17 @@ def test_a_day_that_is_not_materialized_makes_the_check_fail_with_what_mends_it(
         check(store, published, date(2017, 6, 29))
 
 
+def test_days_that_were_filled_in_behind_are_served_too(store):
+    from feature_store.freshness import check
+
+    days = {25: ["u4"], 26: ["u1", "u2"], 27: ["u1"], 28: ["u3"], 29: ["u1"]}
+    published = publish(store, "m1", days)
+    with pytest.raises(GateFailed, match=r"0 users online as of 2017-06-25.*1 of 4 users differ"):
+        check(store, published, date(2017, 6, 29))
+    assert store.materialize(published, date(2017, 6, 29)) == 4
+    check(store, published, date(2017, 6, 29))
+
+
 def test_an_old_day_again_puts_no_old_vector_over_a_new_one(store):
     from feature_store.freshness import check
     from feature_store.published import Published
