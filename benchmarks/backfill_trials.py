@@ -1,17 +1,19 @@
 """Backfills side by side, killed at moments that a seed draws: do they end as one quiet run does?
 
-python benchmarks/backfill_trials.py --trials 20
+    python -m benchmarks.backfill_trials [--trials 20] [--first-seed 0]
 
-Each trial copies a small lake of its own making, starts `userbert backfill run` several times over
-overlapping days and, beside them, the jobs of one night, ends each by kill -9 (its JVM too) at a
-drawn moment, runs it once more to the end, and compares every row. Prints JSON; the exit code is 1
-if a trial's tables differ.
+Each trial copies a small lake of its own making and starts `userbert backfill run` of a second
+model beside another one of overlapping days (even seeds) or beside the jobs of a night under the
+champion (odd seeds), ends each by kill -9 (its JVM too) at a drawn moment, does what is left of it,
+and compares every row of user_sequences, user_embeddings and published_embeddings with what one
+quiet run leaves. A line of JSON a trial, and one at the end; exit code 1 if any tables differ.
 """
 
 import argparse
 import json
 import os
 import random
+import shlex
 import shutil
 import signal
 import subprocess
@@ -19,17 +21,25 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from datetime import date
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 from deltalake import DeltaTable
+from pyspark.sql import SparkSession
 
 from contracts.places import Places
-from contracts.tables import USER_EMBEDDINGS, USER_SEQUENCES, Table
+from contracts.provenance import code_version
+from contracts.tables import PUBLISHED_EMBEDDINGS, USER_EMBEDDINGS, USER_SEQUENCES, Table
+from spark_jobs import user_embeddings, user_sequences
+from spark_jobs.backfill import run
+from spark_jobs.lake import Lake
+from spark_jobs.published_embeddings import publish
+from spark_jobs.session import session
 
-LONGEST = 25.0  # seconds from the first claim of a day; a trial's writing is over by then
-START_LIMIT = 300.0
+TABLES = (USER_SEQUENCES, USER_EMBEDDINGS, PUBLISHED_EMBEDDINGS)
+NIGHT = ("user-sequences", "user-embeddings", "published-embeddings")
 
 
 def command(*words: str) -> list[str]:
@@ -61,23 +71,28 @@ def kill(process: "subprocess.Popen[bytes]") -> bool:
     return alive
 
 
-def killed(commands: Sequence[list[str]], root: Path, seed: int, longest: float = LONGEST) -> int:
+def files(root: Path) -> int:
+    return sum(len(names) for _, _, names in os.walk(root))
+
+
+def killed(commands: Sequence[list[str]], root: Path, seed: int, all_files: int) -> int:
     """Run `commands` side by side, each until a drawn moment; how many were still at it.
 
-    The clock starts at the first claim of a day: what comes before touches no table.
+    A moment is a number of files that all of them have written by then, up to `all_files`, so that
+    a slow machine is killed at the same places of the work as a quick one; and up to a second more.
     """
     draw = random.Random(seed)
-    moments = [draw.uniform(0, longest) for _ in commands]
-    processes = [start(words, root) for words in commands]
-    claims, limit = root / "backfill", time.monotonic() + START_LIMIT
-    while not claims.exists() and time.monotonic() < limit:
-        if all(process.poll() is not None for process in processes):
-            break
+    moments = [(draw.uniform(1, all_files), draw.random()) for _ in commands]
+    before, alive = files(root), 0
+    going = dict(zip([start(words, root) for words in commands], moments, strict=True))
+    while going:
         time.sleep(0.02)
-    began, alive = time.monotonic(), 0
-    for moment, process in sorted(zip(moments, processes, strict=True), key=lambda each: each[0]):
-        time.sleep(max(0.0, began + moment - time.monotonic()))
-        alive += kill(process)
+        written = files(root) - before
+        for process, (number, more) in list(going.items()):
+            if written >= number or process.poll() is not None:
+                time.sleep(more)
+                alive += kill(process)
+                del going[process]
     return alive
 
 
@@ -87,10 +102,8 @@ def rows(places: Places, table: Table) -> list[dict[str, Any]]:
     return list(found.sort_by([(name, "ascending") for name in table.key]).to_pylist())
 
 
-def same(one: Places, other: Places) -> bool:
-    return all(
-        rows(one, table) == rows(other, table) for table in (USER_SEQUENCES, USER_EMBEDDINGS)
-    )
+def same(one: Places, other: Places, tables: Sequence[Table]) -> bool:
+    return all(rows(one, table) == rows(other, table) for table in tables)
 
 
 def halves(days: Sequence[date]) -> list[list[date]]:
@@ -99,79 +112,105 @@ def halves(days: Sequence[date]) -> list[list[date]]:
     return [list(days[:-third]), list(days[third:])]
 
 
-def trial(
-    template: Path, quiet: Places, model_id: str, days: Sequence[date], seed: int
-) -> dict[str, Any]:
-    """One copy of `template`, killed and mended; `quiet` holds what must come out."""
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder) / "data"
-        shutil.copytree(template, root)
-        night = command("user-embeddings", "--as-of", str(days[-1]), "--model", model_id)
-        commands = [backfill(model_id, part) for part in halves(days)]
-        night_first = command("user-sequences", "--as-of", str(days[-1]))
-        began = time.monotonic()
-        alive = killed([*commands, night_first], root, seed)
-        for words in (backfill(model_id, days), night):
-            subprocess.run(
-                words,
-                env=os.environ | {"USERBERT_DATA": str(root)},
-                check=True,
-                capture_output=True,
-            )
-        seconds = round(time.monotonic() - began, 1)
-        return {
-            "seed": seed,
-            "killed": alive,
-            "same": same(Places(root), quiet),
-            "seconds": seconds,
-        }
+def night(day: date) -> list[str]:
+    """The jobs of a night that read sequences, one after the other, in one shell."""
+    as_of = ["--as-of", str(day)]
+    jobs = [command(name, *as_of) for name in NIGHT]
+    return ["bash", "-c", " && ".join(map(shlex.join, jobs))]
 
 
-def small_lake(root: Path) -> tuple[str, list[date]]:
-    """A lake of few users, as the tests make it; the model to fill it under, and the days."""
+@dataclass(frozen=True)
+class Trials:
+    """A lake of two models, to be copied; `quiet` holds what must come out."""
+
+    spark: SparkSession
+    template: Path
+    quiet: Places
+    model_id: str
+    champion: str
+    days: Sequence[date]
+    all_files: int  # that a quiet run adds
+
+    def finish(self, places: Places) -> None:
+        """All days of the second model, and the last day's night under the champion."""
+        lake, last = Lake(self.spark, places.lake), self.days[-1]
+        list(run(lake, places, self.model_id, self.days))
+        user_sequences.update(lake, places, last)
+        user_embeddings.update(lake, places, last, self.champion)
+        publish(lake, places, last)
+
+    def trial(self, seed: int) -> dict[str, Any]:
+        with tempfile.TemporaryDirectory() as folder:
+            places = Places(Path(folder) / "data")
+            shutil.copytree(self.template, places.root)
+            one, other = (backfill(self.model_id, part) for part in halves(self.days))
+            beside = night(self.days[-1]) if seed % 2 else other
+            began = time.monotonic()
+            alive = killed([one, beside], places.root, seed, self.all_files)
+            left = [table.name for table in TABLES if not _is_there(places, table)]
+            self.finish(places)
+            return {
+                "seed": seed,
+                "beside": "a night" if seed % 2 else "a backfill",
+                "killed": alive,
+                "not yet made": left,
+                "same": same(places, self.quiet, TABLES),
+                "seconds": round(time.monotonic() - began, 1),
+            }
+
+
+def _is_there(places: Places, table: Table) -> bool:
+    return DeltaTable.is_deltatable(f"{places.lake}/{table.name}")
+
+
+def small_lake(spark: SparkSession, root: Path, days: int) -> tuple[str, str, list[date]]:
+    """A lake of few users, as the tests make it: (second model, champion, days)."""
     sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
     import small_backfill  # type: ignore[import-not-found]
 
-    from spark_jobs.lake import Lake
-    from spark_jobs.session import session
-
     places = Places(root)
-    with session("backfill trials") as spark:
-        _, new = small_backfill.two_models(Lake(spark, places.lake), places)
-        small_backfill.write_sessions(places)
-    return new, small_backfill.DAYS
+    champion, new = small_backfill.two_models(Lake(spark, places.lake), places)
+    all_days = [small_backfill.FIRST + timedelta(days=n) for n in range(days)]
+    small_backfill.write_sessions(places, all_days)
+    return new, champion, all_days
 
 
 def arg_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
-    parser.add_argument(
-        "--trials", type=int, default=20, help="seeds 0, 1, ... (default %(default)s)"
-    )
+    parser.add_argument("--trials", type=int, default=20, help="default: %(default)s")
+    parser.add_argument("--first-seed", type=int, default=0, help="of the first (default: 0)")
     return parser
 
 
-def main(trials: int) -> int:
-    with tempfile.TemporaryDirectory() as folder:
-        template, quiet = Path(folder) / "template", Path(folder) / "quiet"
-        model_id, days = small_lake(template)
-        shutil.copytree(template, quiet)
-        subprocess.run(
-            backfill(model_id, days),
-            env=os.environ | {"USERBERT_DATA": str(quiet)},
-            check=True,
-            capture_output=True,
-        )
+def main(trials: int, first_seed: int) -> int:
+    with tempfile.TemporaryDirectory() as folder, session("backfill trials") as spark:
+        template, quiet = Path(folder) / "template", Places(Path(folder) / "quiet")
+        new, champion, days = small_lake(spark, template, 3)
+        shutil.copytree(template, quiet.root)
+        made = Trials(spark, template, quiet, new, champion, days, 0)
+        made.finish(quiet)
+        made = replace(made, all_files=files(quiet.root) - files(template))
         found = []
-        for seed in range(trials):
-            found.append(trial(template, Places(quiet), model_id, days, seed))
-            sys.stdout.write(json.dumps(found[-1]) + "\n")
-            sys.stdout.flush()
+        for seed in range(first_seed, first_seed + trials):
+            found.append(made.trial(seed))
+            tell(found[-1])
     good = sum(each["same"] for each in found)
-    sys.stdout.write(
-        json.dumps({"trials": trials, "same": good, "killed": sum(e["killed"] for e in found)})
-        + "\n"
+    tell(
+        {
+            "name": "backfills and a night, killed beside each other",
+            "seeds": [first_seed, first_seed + trials - 1],
+            "trials": trials,
+            "same": good,
+            "killed": sum(each["killed"] for each in found),
+            "commit": code_version(),
+        }
     )
     return 0 if good == trials else 1
+
+
+def tell(facts: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(facts) + "\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

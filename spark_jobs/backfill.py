@@ -58,6 +58,11 @@ class Day:
         return not self.users or not (self.sequences_differ or self.vectors_differ)
 
     @property
+    def jobs(self) -> int:
+        """How many of the two tables are to be written."""
+        return bool(self.sequences_to_write) + bool(self.vectors_to_write)
+
+    @property
     def sequences_to_write(self) -> int:
         return 0 if self.finished or not self.sequences_differ else self.users
 

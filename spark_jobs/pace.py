@@ -21,8 +21,8 @@ from spark_jobs.user_sequences import to_sequences
 
 KEPT = 60  # newest days that the pace is taken from
 SAMPLE = 2_000  # users of the rehearsal
-# Two gates and two commits of a small day on two cores, beside what the rehearsal does itself.
-GATES_AND_COMMITS = 8.0  # seconds
+# A gate and a commit of a small day on two cores, beside what the rehearsal does itself.
+GATE_AND_COMMIT = 4.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -33,17 +33,18 @@ class Timing:
     as_of: str
     rows: int  # vectors
     seconds: float
+    jobs: int = 2  # tables that were written: sequences and vectors, or vectors alone
 
 
 @dataclass(frozen=True)
 class Pace:
-    seconds_a_day: float
+    seconds_a_job: float
     seconds_a_row: float
     told_by: str
 
-    def seconds(self, rows: Sequence[int]) -> float:
-        """Of days of so many vectors each, one after the other."""
-        return sum(self.seconds_a_day + self.seconds_a_row * n for n in rows)
+    def seconds(self, days: Sequence[tuple[int, int]]) -> float:
+        """Of days of (jobs, vectors) each, one after the other."""
+        return sum(self.seconds_a_job * jobs + self.seconds_a_row * rows for jobs, rows in days)
 
 
 def timings_path(places: Places) -> Path:
@@ -66,18 +67,18 @@ def noted(places: Places) -> list[Timing]:
 
 
 def pace_of(timings: Sequence[Timing], model_id: str) -> Pace | None:
-    """A day's cost and a row's, by least squares; of this model's days if there are any."""
+    """A job's cost and a row's, by least squares; of this model's days if there are any."""
     own = [each for each in timings if each.model_id == model_id]
     used = (own or list(timings))[-KEPT:]
     if not used:
         return None
-    rows = np.array([each.rows for each in used], float)
-    seconds = np.array([each.seconds for each in used], float)
+    rows = np.array([each.rows / each.jobs for each in used], float)
+    seconds = np.array([each.seconds / each.jobs for each in used], float)
     spread = float(((rows - rows.mean()) ** 2).sum())
     slope = float(((rows - rows.mean()) * seconds).sum() / spread) if spread else 0.0
     slope = min(max(slope, 0.0), float(seconds.mean() / max(rows.mean(), 1.0)))
-    a_day = float(seconds.mean() - slope * rows.mean())
-    return Pace(a_day, slope, f"{len(used)} days that were backfilled before")
+    a_job = float(seconds.mean() - slope * rows.mean())
+    return Pace(a_job, slope, f"{len(used)} days that were backfilled before")
 
 
 def rehearse(lake: Lake, model: Path, as_of: date) -> Pace:
@@ -86,7 +87,7 @@ def rehearse(lake: Lake, model: Path, as_of: date) -> Pace:
     sequences = to_sequences(lake.read(SESSIONS), as_of).persist()
     try:
         users = sequences.count()
-        a_day = time.monotonic() - began + GATES_AND_COMMITS
+        a_job = (time.monotonic() - began) / 2 + GATE_AND_COMMIT
         sample = sequences.orderBy("user_id").limit(SAMPLE)
         with shipping(lake.spark, model, titles_of(sample, lake.read(TITLES))) as shipped:
             vectors = to_embeddings(sample, min(users, SAMPLE), shipped, model.name, as_of)
@@ -96,4 +97,4 @@ def rehearse(lake: Lake, model: Path, as_of: date) -> Pace:
         a_row = (time.monotonic() - began) / min(users, SAMPLE)
     finally:
         sequences.unpersist()
-    return Pace(a_day, a_row, f"a rehearsal of {min(users, SAMPLE):,} users of {as_of}")
+    return Pace(a_job, a_row, f"a rehearsal of {min(users, SAMPLE):,} users of {as_of}")

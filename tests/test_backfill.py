@@ -1,14 +1,11 @@
 import shutil
 import sys
-import threading
 import time
 from dataclasses import replace
 from datetime import datetime, timedelta
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from deltalake import DeltaTable
 from pyspark.testing import assertDataFrameEqual
 from small_backfill import DAYS, FIRST, active, session, two_models, write_sessions
 from small_lake import write
@@ -17,7 +14,7 @@ from analyst.lake import open_lake
 from analyst.side_by_side import compare
 from contracts.errors import BadInput
 from contracts.places import Places
-from contracts.tables import PUBLISHED_EMBEDDINGS, SESSIONS, USER_EMBEDDINGS, USER_SEQUENCES
+from contracts.tables import SESSIONS, USER_EMBEDDINGS, USER_SEQUENCES
 from spark_jobs import user_embeddings, user_sequences
 from spark_jobs.backfill import days_between, published_days, run, sequences_of, survey
 from spark_jobs.day_claims import Claims
@@ -29,6 +26,7 @@ from userbert.backfill import arg_parser, fill, plan, plan_words, the_days
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.backfill_trials import backfill, halves, killed, rows
+from benchmarks.promotion import polled, verdict
 
 WRITTEN = (USER_SEQUENCES, USER_EMBEDDINGS)
 
@@ -164,27 +162,6 @@ def test_a_day_that_another_process_writes_is_left_to_it_and_looked_at_again(spa
     assert (last.day.as_of, last.commits) == (DAYS[0], ())
 
 
-class Reader(threading.Thread):
-    """Reads published_embeddings every 100 ms until told to stop."""
-
-    def __init__(self, places):
-        super().__init__()
-        self.path = f"{places.lake}/{PUBLISHED_EMBEDDINGS.name}"
-        self.seen, self.over = [], threading.Event()
-
-    def run(self):
-        while not self.over.is_set():
-            read = DeltaTable(self.path).to_pyarrow_table(columns=["model_id", "as_of"])
-            self.seen.append(
-                (
-                    frozenset(read["model_id"].to_pylist()),
-                    frozenset(read["as_of"].to_pylist()),
-                    len(read),
-                )
-            )
-            time.sleep(0.1)
-
-
 @pytest.fixture(scope="module")
 def switched(spark, template, quiet, tmp_path_factory):
     """What a reader saw while a second model was filled in, promoted and rolled back."""
@@ -194,32 +171,31 @@ def switched(spark, template, quiet, tmp_path_factory):
     registry = Registry(lake, served)
     registry.promote(old, "test")
     assert published_days(lake) == DAYS
-    reader = Reader(served)
-    reader.start()
-    try:
+    with polled(served) as seen:
         list(run(lake, served, new, published_days(lake)))
         registry.promote(new, "test")
         time.sleep(0.5)
         registry.rollback()
         time.sleep(0.5)
-    finally:
-        reader.over.set()
-        reader.join()
-    return served, reader.seen
+    return served, seen
 
 
 def test_readers_see_each_change_of_model_as_one_switch_and_no_day_is_ever_missing(
     switched, old, new
 ):
     _, seen = switched
-    models = [models for models, _, _ in seen]
-    assert {(days, rows) for _, days, rows in seen} == {(frozenset(DAYS), 9)}
-    assert set(models) == {frozenset({old}), frozenset({new})}
-    assert sum(a != b for a, b in pairwise(models)) == 2
+    assert {(read.days, read.rows) for read in seen} == {(frozenset(DAYS), 9)}
+    assert {read.models for read in seen} == {frozenset({old}), frozenset({new})}
+    assert verdict(seen, DAYS) == {
+        "reads": len(seen),
+        **dict.fromkeys(("empty", "mixed", "short_of_a_day", "other_rows"), 0),
+        "switches": 2,
+    }
 
 
 def test_runs_side_by_side_that_are_killed_end_as_one_quiet_run(lake, places, old, quiet):
-    killed([backfill(old, part) for part in halves(DAYS)], places.root, seed=1, longest=8)
+    all_files = len(files(quiet.root)) - len(files(places.root))
+    killed([backfill(old, part) for part in halves(DAYS)], places.root, 1, all_files)
     list(run(lake, places, old, DAYS))
     assert tables(places) == tables(quiet)
 
@@ -236,10 +212,11 @@ def test_two_models_are_compared_each_in_its_own_space(switched, old, new):
         compare(lake, new, new, DAYS)
 
 
-def test_the_pace_is_a_days_cost_and_a_rows():
+def test_the_pace_is_a_jobs_cost_and_a_rows():
     pace = pace_of([Timing("m", "d", 100, 12.0), Timing("m", "d", 300, 16.0)], "m")
-    assert pace.seconds([200, 200]) == pytest.approx(28)
-    assert pace_of([Timing("other", "d", 50, 9.0)], "m").seconds([50]) == pytest.approx(9)
+    assert pace.seconds([(2, 200), (2, 200)]) == pytest.approx(28)
+    assert pace.seconds([(1, 200)]) == pytest.approx(5 + 4)  # sequences are there already
+    assert pace_of([Timing("other", "d", 50, 9.0)], "m").seconds([(2, 50)]) == pytest.approx(9)
     assert pace_of([], "m") is None
 
 

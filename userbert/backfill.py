@@ -85,7 +85,7 @@ def _time(lake: Lake, places: Places, model: Model, todo: Sequence[Day]) -> tupl
         return 0.0, "nothing to write"
     largest = max(todo, key=lambda day: day.users)
     pace = pace_of(noted(places), model.model_id) or rehearse(lake, Path(model.path), largest.as_of)
-    return pace.seconds([day.vectors_to_write for day in todo]), pace.told_by
+    return pace.seconds([(day.jobs, day.vectors_to_write) for day in todo]), pace.told_by
 
 
 def _bytes(lake: Lake, todo: Sequence[Day]) -> int:
@@ -159,9 +159,10 @@ def fill(lake: Lake, places: Places, model: Model, days: Sequence[date]) -> list
             bar.update(task, advance=1, description=f"as of {filled.day.as_of}")
             bar.console.print(_line(filled))
             done.append(filled)
-            if rows := filled.day.vectors_to_write:
-                as_of = str(filled.day.as_of)
-                note(places, Timing(model.model_id, as_of, rows, round(filled.seconds, 2)))
+            if jobs := len(filled.commits):
+                as_of, rows = str(filled.day.as_of), filled.day.vectors_to_write
+                took = round(filled.seconds, 2)
+                note(places, Timing(model.model_id, as_of, rows, took, jobs))
     return done
 
 

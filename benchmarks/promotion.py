@@ -1,0 +1,167 @@
+"""Thirty days under a second model while a reader polls: is a read empty, mixed or short of a day?
+
+    python -m benchmarks.promotion [--days 30]
+
+On a small lake of its own making: plan and fill the champion's days, publish them, let a reader
+read all of published_embeddings every 100 ms, plan and fill the second model's days meanwhile,
+promote it, and roll back. Told are what the reader saw, what the plans had said beside what was
+written and how long it took (the first by a rehearsal, the second by the days before it), and what
+a backfill of nothing writes. The last line is JSON; `ratio` is the worse plan's miss in time; the
+exit code is 1 if a read was wrong, a plan's rows were not those written, or its time was off by 2.
+"""
+
+import argparse
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from deltalake import DeltaTable
+
+from benchmarks.backfill_trials import small_lake, tell
+from contracts.places import Places
+from contracts.provenance import code_version
+from contracts.tables import PUBLISHED_EMBEDDINGS, USER_EMBEDDINGS, USER_SEQUENCES
+from spark_jobs.lake import Lake
+from spark_jobs.models import Registry
+from spark_jobs.session import session
+from spark_jobs.standing import find, standing
+from userbert.backfill import fill, plan
+
+EACH = 0.1  # seconds from one read to the next
+AFTER_SWITCH = 1.0  # seconds that the reader is given to see it
+
+
+@dataclass(frozen=True)
+class Read:
+    """What one read of the whole table found."""
+
+    models: frozenset[str]
+    days: frozenset[date]
+    rows: int
+
+
+class Reader(threading.Thread):
+    """Reads published_embeddings every 100 ms until told to stop."""
+
+    def __init__(self, places: Places) -> None:
+        super().__init__()
+        self.places, self.seen, self.over = places, list[Read](), threading.Event()
+
+    def run(self) -> None:
+        while not self.over.wait(EACH):
+            table = DeltaTable(f"{self.places.lake}/{PUBLISHED_EMBEDDINGS.name}")
+            read = table.to_pyarrow_table(columns=["model_id", "as_of"])
+            models: Any = read["model_id"].to_pylist()
+            days: Any = read["as_of"].to_pylist()
+            self.seen.append(Read(frozenset(models), frozenset(days), len(read)))
+
+
+@contextmanager
+def polled(places: Places) -> Iterator[list[Read]]:
+    """A reader beside what is done in the `with`."""
+    reader = Reader(places)
+    reader.start()
+    try:
+        yield reader.seen
+    finally:
+        reader.over.set()
+        reader.join()
+
+
+def verdict(seen: Sequence[Read], days: Sequence[date]) -> dict[str, Any]:
+    """How many reads were wrong, and how often the model changed from one to the next."""
+    rows = {len(read.days): read.rows for read in seen}.get(len(days), 0)
+    return {
+        "reads": len(seen),
+        "empty": sum(not read.rows for read in seen),
+        "mixed": sum(len(read.models) > 1 for read in seen),
+        "short_of_a_day": sum(read.days != set(days) for read in seen),
+        "other_rows": sum(read.rows != rows for read in seen),
+        "switches": sum(a.models != b.models for a, b in pairwise(seen)),
+    }
+
+
+def filled(lake: Lake, places: Places, model_id: str, days: Sequence[date]) -> dict[str, Any]:
+    """What `plan` said, beside what `run` wrote and took."""
+    made = plan(lake, places, find(standing(lake), model_id), days)
+    began = time.monotonic()
+    done = fill(lake, places, find(standing(lake), model_id), days)
+    return {
+        "rows_planned": made.rows,
+        "rows_written": sum(commit.rows for day in done for commit in day.commits),
+        "seconds_planned": round(made.seconds, 1),
+        "seconds": round(time.monotonic() - began, 1),
+        "told_by": made.told_by,
+    }
+
+
+def written_by_nothing(lake: Lake, places: Places, model_id: str, days: Sequence[date]) -> int:
+    """Commits that a backfill of finished days makes."""
+    before = [lake.version(table) for table in (USER_SEQUENCES, USER_EMBEDDINGS)]
+    fill(lake, places, find(standing(lake), model_id), days)
+    after = [lake.version(table) for table in (USER_SEQUENCES, USER_EMBEDDINGS)]
+    return sum(after) - sum(before)
+
+
+def measure(days: int) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder, session("promotion") as spark:
+        places = Places(Path(folder))
+        new, champion, all_days = small_lake(spark, places.root, days)
+        lake = Lake(spark, places.lake)
+        registry = Registry(lake, places)
+        told = {"champion": filled(lake, places, champion, all_days)}
+        registry.promote(champion, "benchmark")
+        with polled(places) as seen:
+            told["second_model"] = filled(lake, places, new, all_days)
+            for switch in (lambda: registry.promote(new, "benchmark"), registry.rollback):
+                switch()
+                time.sleep(AFTER_SWITCH)
+        told["reader"] = verdict(seen, all_days)
+        commits = written_by_nothing(lake, places, new, all_days)
+        return told | {"commits_of_a_backfill_of_nothing": commits}
+
+
+def miss(told: dict[str, Any]) -> float:
+    """How many times the plan's time was off, in either direction."""
+    ratio = told["seconds_planned"] / told["seconds"]
+    return float(max(ratio, 1 / ratio))
+
+
+def arg_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--days", type=int, default=30)
+    return parser
+
+
+def main(days: int) -> int:
+    told = measure(days)
+    fills = [told["champion"], told["second_model"]]
+    worst = max(map(miss, fills))
+    reader = told["reader"]
+    wrong = sum(reader[name] for name in ("empty", "mixed", "short_of_a_day", "other_rows"))
+    good = not wrong and reader["switches"] == 2 and not told["commits_of_a_backfill_of_nothing"]
+    good &= worst <= 2 and all(each["rows_planned"] == each["rows_written"] for each in fills)
+    tell(
+        {
+            "name": f"two models, {days} days, a reader each {EACH} s",
+            "ratio": round(worst, 2),
+            "agree": good,
+            "figures": told,
+            "commit": code_version(),
+        }
+    )
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(**vars(arg_parser().parse_args())))
