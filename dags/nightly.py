@@ -5,7 +5,8 @@ embeds the users who viewed on that day, from their views before `as_of`, under 
 table is checked before it is written, so a task that is green has passed its gate; a task that is
 red has written nothing, and readers keep the last published day.
 
-By hand: `airflow backfill create --dag-id nightly --from-date 2017-06-24 --to-date 2017-06-30`.
+By hand, with the nights in order: `airflow backfill create --dag-id nightly --max-active-runs 1
+--from-date 2017-06-24 --to-date 2017-06-30`.
 Every task is one command, for example `userbert user-sequences --as-of 2017-06-30`.
 """
 

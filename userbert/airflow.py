@@ -228,7 +228,8 @@ def main(port: int, environment: bool) -> None:
         print(  # noqa: T201
             f"Airflow's UI: {airflow.address}   (Ctrl-C stops it)\n"
             f'In a second shell: eval "$(userbert airflow --environment --port {port})", then\n'
-            "  airflow backfill create --dag-id nightly --from-date DAY --to-date DAY",
+            "  airflow backfill create --dag-id nightly --from-date DAY --to-date DAY "
+            "--max-active-runs 1",
             flush=True,
         )
         with contextlib.suppress(KeyboardInterrupt):
