@@ -159,7 +159,8 @@ class Airflow:
 def standalone(places: Places, wanted_port: int = 8080) -> Iterator[Airflow]:
     """Airflow, started and, at the end, stopped with all its children.
 
-    SIGTERM to `airflow standalone` leaves children behind, so it gets a process group of its own.
+    SIGTERM to `airflow standalone` leaves children behind, so it gets a process group of its own,
+    which ends too when this process is told to end. For the main thread.
     """
     port = free_port(wanted_port)
     places.airflow.mkdir(parents=True, exist_ok=True)
@@ -172,6 +173,7 @@ def standalone(places: Places, wanted_port: int = 8080) -> Iterator[Airflow]:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+    told_to_end = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         airflow = Airflow(f"http://localhost:{port}")
         _await_ready(airflow, process, log)
@@ -179,6 +181,7 @@ def standalone(places: Places, wanted_port: int = 8080) -> Iterator[Airflow]:
         yield airflow
     finally:
         _stop(process)
+        signal.signal(signal.SIGTERM, told_to_end)
 
 
 def _await_ready(airflow: Airflow, process: "subprocess.Popen[bytes]", log: Path) -> None:
