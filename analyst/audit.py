@@ -26,6 +26,7 @@ from contracts.tables import (
     REJECTED_LOGS,
     SEQUENCE_PAIRS,
     SESSIONS,
+    TABLES,
     TITLES,
     USER_EMBEDDINGS,
     USER_SEQUENCES,
@@ -146,19 +147,7 @@ RULES = (
         "WHERE p.embedding IS DISTINCT FROM e.embedding OR p.model_id NOT IN "
         "(SELECT model_id FROM models WHERE status = 'champion')",
     ),
-    *map(
-        _no_key_twice,
-        (
-            BROWSING_LOGS,
-            REJECTED_LOGS,
-            TITLES,
-            SESSIONS,
-            USER_SEQUENCES,
-            SEQUENCE_PAIRS,
-            USER_EMBEDDINGS,
-            PUBLISHED_EMBEDDINGS,
-        ),
-    ),
+    *map(_no_key_twice, TABLES),
 )
 LINES = Rule(
     "lines of the landing files = accepted + refused, on each day",

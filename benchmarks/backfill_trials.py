@@ -62,7 +62,7 @@ def start(words: list[str], root: Path) -> "subprocess.Popen[bytes]":
     )
 
 
-def kill(process: "subprocess.Popen[bytes]") -> bool:
+def kill(process: "subprocess.Popen[Any]") -> bool:
     """Whether there was anything to kill."""
     alive = process.poll() is None
     if alive:

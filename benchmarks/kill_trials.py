@@ -14,7 +14,6 @@ import json
 import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -25,6 +24,7 @@ from typing import Any
 
 from deltalake import DeltaTable
 
+from benchmarks.backfill_trials import kill
 from contracts.places import Places
 from contracts.provenance import code_version
 from contracts.tables import (
@@ -78,11 +78,7 @@ def kill_in(root: Path, job: int, wait: float) -> bool:
         if line.strip() == f"begins {job}":
             break
     time.sleep(wait)
-    alive = process.poll() is None
-    if alive:
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    return alive
+    return kill(process)
 
 
 def finish(root: Path) -> None:
