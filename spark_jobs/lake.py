@@ -9,6 +9,8 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any
 
 from delta.exceptions import DeltaConcurrentModificationException
@@ -21,10 +23,12 @@ from contracts.errors import MissingTable
 from contracts.provenance import code_version, run_name
 from contracts.tables import Table
 from expectations.gate import Passed
+from spark_jobs.delta_log import DeltaLog
 from spark_jobs.table_properties import properties
 
 RECENT = 100  # commits whose provenance is looked through; a table's job tells its own in each
 BEING_MADE = 10  # seconds that another process may take to commit a new table
+MARGIN = timedelta(hours=1)  # for a reader who is under way when VACUUM comes
 ATTEMPTS = 10  # of a commit that others keep overtaking; each attempt is a whole recomputation
 
 
@@ -51,26 +55,26 @@ class Lake:
     def path(self, table: Table) -> str:
         return f"{self.root}/{table.name}"
 
+    def log(self, table: Table) -> DeltaLog:
+        return DeltaLog(self.spark, self.path(table))
+
     def exists(self, table: Table) -> bool:
-        return bool(DeltaTable.isDeltaTable(self.spark, self.path(table)))
+        return self.version(table) >= 0
 
     def version(self, table: Table) -> int:
         """The table's newest Delta version; -1 when it does not exist."""
-        if not self.exists(table):
-            return -1
-        newest = self._delta(table).history(1).select("version").first()
-        assert newest is not None
-        return int(newest["version"])
+        return self.log(table).version()
 
     def read(self, table: Table, version: int | None = None) -> DataFrame:
         """The table as of `version` (the newest without one), which the next commit will name."""
-        if not self.exists(table):
+        newest = self.version(table)
+        if newest < 0:
             raise MissingTable(
                 f"the lake has no {table.name} ({self.path(table)}): run the job that writes it, "
                 f"`userbert {table.name.replace('_', '-')}`, or name the right root "
                 "by USERBERT_DATA"
             )
-        version = self.version(table) if version is None else version
+        version = newest if version is None else version
         self.read_versions[table.name] = version
         return self.spark.read.format("delta").option("versionAsOf", version).load(self.path(table))
 
@@ -118,25 +122,17 @@ class Lake:
 
     def _kept(self, table: Table, version: int) -> bool:
         """Whether VACUUM has not yet been allowed to remove what `version` changed."""
-        properties = self._delta(table).detail().select("properties").collect()[0][0]
-        retention = properties.get("delta.deletedFileRetentionDuration", "interval 7 days")
-        young = F.expr(f"min(timestamp) > current_timestamp() - {retention} + interval 1 hour")
-        since = max(self.version(table) - version + 1, 1)  # commits; older ones are not opened
-        oldest = (
-            self._delta(table)
-            .history(since)
-            .where(F.col("version") >= version)
-            .agg(F.count(F.lit(1)).alias("commits"), F.min("version").alias("v"), young.alias("y"))
-            .collect()[0]
-        )
-        return bool(oldest["commits"] == 0 or (oldest["v"] == version and oldest["y"]))
+        log = self.log(table)
+        if version > log.version():
+            return True
+        commit = log.commit(version)
+        return commit is not None and datetime.now(UTC) - commit.at < log.files_stay() - MARGIN
 
     def _told(self, table: Table) -> Iterator[dict[str, Any]]:
         """The provenance of each recent commit that carries one, newest first."""
-        if self.exists(table):
-            recent = self._delta(table).history(RECENT).where("userMetadata is not null")
-            for row in recent.orderBy("version", ascending=False).select("userMetadata").collect():
-                yield json.loads(row["userMetadata"])
+        for commit in islice(self.log(table).commits(), RECENT):
+            if "userMetadata" in commit.told:
+                yield json.loads(commit.told["userMetadata"])
 
     def create(self, table: Table) -> None:
         """Make the table as its contract declares it, unless it exists."""
@@ -318,10 +314,9 @@ class Lake:
             self.spark.conf.unset(setting)
 
     def _commit(self, table: Table, token: str) -> Commit:
-        history = self._delta(table).history(ATTEMPTS * 2)
-        mine = history.where(f"userMetadata like '%{token}%'").first()
-        if mine is None:
-            return Commit(table.name, self.version(table), 0)
-        told = mine["operationMetrics"]
-        rows = told.get("numTargetRowsInserted", told.get("numOutputRows", 0))
-        return Commit(table.name, int(mine["version"]), int(rows))
+        for commit in islice(self.log(table).commits(), ATTEMPTS * 2):
+            if token in commit.told.get("userMetadata", ""):
+                told = commit.told["operationMetrics"]
+                rows = told.get("numTargetRowsInserted", told.get("numOutputRows", 0))
+                return Commit(table.name, commit.version, int(rows))
+        return Commit(table.name, self.version(table), 0)

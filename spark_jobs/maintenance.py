@@ -62,17 +62,6 @@ class Upkeep:
         return f"{size}; {crowded}{did}; {kept}; {self.unread:,} are older"
 
 
-def data_files(table: DeltaTable, spark: SparkSession) -> DataFrame:
-    """The files of the newest version: path, partitionValues, size in bytes.
-
-    They are in Delta's snapshot, which its Python interface does not show.
-    """
-    assert spark._jvm is not None
-    nothing = spark._jvm.scala.Option.empty()
-    snapshot = table._jdt.deltaLog().update(False, nothing, nothing)
-    return DataFrame(snapshot.allFiles().toDF(), spark)
-
-
 def target_bytes(table: Table) -> int:
     return TARGETS_MIB.get(table.name, TARGET_MIB) * MIB
 
@@ -139,13 +128,6 @@ def held_days(delta: DeltaTable) -> int:
     return int(words[1]) if words[:1] == ["interval"] and words[2:] == ["days"] else 0
 
 
-def commit_times(delta: DeltaTable) -> dict[int, datetime]:
-    """When each version was committed, as far back as the log goes; aware, UTC."""
-    micros = F.unix_micros("timestamp").alias("micros")
-    rows = delta.history().select("version", micros).collect()
-    return {row["version"]: datetime.fromtimestamp(row["micros"] / 1e6, UTC) for row in rows}
-
-
 def unread_files(delta: DeltaTable) -> int:
     """How many files VACUUM would remove now; Delta counts no further than 1,000.
 
@@ -161,11 +143,13 @@ def tend(lake: Lake, table: Table, pin: retention.Pin | None, dry_run: bool = Fa
     The retention comes first: nothing is vacuumed unless it reaches as far back as it must.
     """
     delta = DeltaTable.forPath(lake.spark, lake.path(table))
-    files = data_files(delta, lake.spark).persist()
+    log = lake.log(table)
+    files = log.files().persist()
     sizes = files.agg(F.count("size"), F.coalesce(F.sum("size"), F.lit(0))).collect()[0]
     found = crowded(files, table)
     files.unpersist()
-    age = retention.age_days(commit_times(delta), pin, datetime.now(UTC))
+    committed = {commit.version: commit.at for commit in log.commits()}
+    age = retention.age_days(committed, pin, datetime.now(UTC))
     days = retention.keep_days(held_days(delta), age)
     upkeep = Upkeep(table.name, sizes[0], sizes[1], len(found), days, pin)
     if dry_run:
