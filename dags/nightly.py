@@ -65,8 +65,7 @@ with DAG(
     )
     features = BashOperator(
         task_id="features",
-        bash_command=f"{USERBERT} features apply && {USERBERT} features materialize --as-of {AS_OF}"
-        f" && {USERBERT} features check --as-of {AS_OF}",
+        bash_command=f"{USERBERT} features refresh --as-of {AS_OF}",
     )
     report = BashOperator(task_id="report", bash_command=f"{USERBERT} summary --as-of {AS_OF}")
 

@@ -59,10 +59,9 @@ with DAG(
         pool="gpu",
         queue=PLACE.queue,
     )
-    register = SparkSubmitOperator(
-        task_id="register", application_args=["models", "register", MODEL_ID]
+    judge = SparkSubmitOperator(
+        task_id="judge", application_args=["models", "judge", MODEL_ID, "--register"]
     )
-    judge = SparkSubmitOperator(task_id="judge", application_args=["models", "judge", MODEL_ID])
     published_days = SparkSubmitOperator(
         task_id="published_days",
         application_args=["backfill", "run", "--published", "--model", MODEL_ID],
@@ -73,4 +72,4 @@ with DAG(
         application_args=["models", "promote", MODEL_ID, "--reason", "judged fit after training"],
         outlets=[Asset(MODELS.name), Asset(PUBLISHED_EMBEDDINGS.name)],
     )
-    sequence_pairs >> pretrain >> register >> judge >> published_days >> promote
+    sequence_pairs >> pretrain >> judge >> published_days >> promote

@@ -4,6 +4,7 @@ userbert features apply                        register what is published
 userbert features materialize --as-of DAY      bring the online store up to the newest vectors
 userbert features check --as-of DAY            do they equal the table's? exit code 3 if not
 userbert features check --points 1000          and is history right, as of 1,000 (user, time)?
+userbert features refresh --as-of DAY          all three, as a night does
 userbert features get USER...                  the online features of some users
 userbert features history --file rows.csv --out features.parquet
                                                of (user_id, event_timestamp) rows, as of each
@@ -37,9 +38,11 @@ def arg_parser() -> argparse.ArgumentParser:
     actions.add_parser("apply", help="register what is published")
     materialize = actions.add_parser("materialize", help="fill the online store")
     check = actions.add_parser("check", help="compare both stores with the table")
-    for each, required in ((materialize, True), (check, False)):
+    refresh = actions.add_parser("refresh", help="apply, materialize and check")
+    for each, required in ((materialize, True), (check, False), (refresh, True)):
         about = "a published UTC day" + ("" if required else " (default: the newest)")
         each.add_argument("--as-of", required=required, type=date.fromisoformat, help=about)
+    refresh.set_defaults(points=0)
     check.add_argument(
         "--points", type=int, default=0, help="past (user, time) to compare (default: none)"
     )
@@ -95,6 +98,11 @@ def _check(store: "Store", flags: argparse.Namespace) -> str:
     return "\n".join(told)
 
 
+def _refresh(store: "Store", flags: argparse.Namespace) -> str:
+    """In one process, for to import Feast takes longer than the three."""
+    return "\n".join(step(store, flags) for step in (_apply, _materialize, _check))
+
+
 def _get(store: "Store", flags: argparse.Namespace) -> str:
     found = store.get(flags.users, flags.service)
     return str(found.to_json(orient="records", lines=True, date_format="iso")).rstrip()
@@ -116,6 +124,7 @@ ACTIONS: dict[str, Callable[["Store", argparse.Namespace], str]] = {
     "apply": _apply,
     "materialize": _materialize,
     "check": _check,
+    "refresh": _refresh,
     "get": _get,
     "history": _history,
 }

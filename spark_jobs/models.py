@@ -1,7 +1,7 @@
 """Trained models and their standing: who may serve, who serves, who served.
 
 userbert models register MODEL_ID            from its folder below USERBERT_DATA/models
-userbert models judge MODEL_ID [--promote]   fit to be the champion? refused if not
+userbert models judge MODEL_ID [--register] [--promote]   fit to be the champion? refused if not
 userbert models promote MODEL_ID             readers see its vectors from one commit on
 userbert models rollback                     back to the champion before
 userbert models retire|refuse MODEL_ID --reason TEXT
@@ -192,6 +192,7 @@ def arg_parser() -> argparse.ArgumentParser:
     }
     for each in by_name.values():
         each.add_argument("model_id", metavar="MODEL_ID")
+    by_name["judge"].add_argument("--register", action="store_true", help="it first, if need be")
     by_name["judge"].add_argument("--promote", action="store_true", help="if it is fit")
     for name in ("retire", "refuse"):
         by_name[name].add_argument("--reason", required=True, help="kept beside the status")
@@ -224,6 +225,8 @@ def _register(registry: Registry, flags: argparse.Namespace) -> str:
 
 
 def _judge(registry: Registry, flags: argparse.Namespace) -> str:
+    if flags.register:
+        registry.register(registry.places.models / flags.model_id)
     fit = registry.judge(flags.model_id)
     if flags.promote:
         registry.promote(flags.model_id, fit)

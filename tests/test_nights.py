@@ -39,8 +39,7 @@ def night(landed):
     done("user-sequences", "--as-of", as_of)
     done("user-embeddings", "--as-of", as_of)
     done("published-embeddings", "--as-of", as_of)
-    for words in (["apply"], ["materialize", "--as-of", as_of], ["check", "--as-of", as_of]):
-        done("features", *words)
+    done("features", "refresh", "--as-of", as_of)
 
 
 def rows(places, table):

@@ -10,6 +10,7 @@ import argparse
 import importlib
 import sys
 from dataclasses import dataclass
+from types import ModuleType
 
 from contracts.errors import UserbertError
 
@@ -100,6 +101,16 @@ def _unknown(words: list[str]) -> int:
     return 2
 
 
+def parser_of(name: str, module: ModuleType) -> argparse.ArgumentParser:
+    """The command's flags. argparse calls a program, and its subcommands for good, by argv[0]."""
+    called, sys.argv[0] = sys.argv[0], f"userbert {name}"
+    try:
+        parser: argparse.ArgumentParser = module.arg_parser()
+    finally:
+        sys.argv[0] = called
+    return parser
+
+
 def main(argv: list[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else argv
     if not words or words[0] in ("-h", "--help", "help"):
@@ -107,8 +118,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0 if words else 2
     name, flags = find(words)
     module = importlib.import_module(COMMANDS[name].module)
-    parser: argparse.ArgumentParser = module.arg_parser()
-    parser.prog = f"userbert {name}"
+    parser = parser_of(name, module)
     arguments = vars(parser.parse_args(flags))
     try:
         return int(module.main(**arguments) or 0)
