@@ -8,12 +8,13 @@ models name stay readable. To see what it would do: `userbert maintenance --dry-
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.sdk import DAG, CronTriggerTimetable
 
-from userbert.dag_defaults import TASK_DEFAULTS
+from userbert.dag_defaults import TASK_DEFAULTS, scheduled_from
 
 with DAG(
     dag_id="maintenance",
     doc_md=__doc__,
     schedule=CronTriggerTimetable("0 12 * * 0", timezone="UTC"),
+    start_date=scheduled_from(),
     catchup=False,
     max_active_runs=1,
     default_args=TASK_DEFAULTS,

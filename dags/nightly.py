@@ -23,7 +23,7 @@ from contracts.tables import (
     USER_EMBEDDINGS,
     USER_SEQUENCES,
 )
-from userbert.dag_defaults import TASK_DEFAULTS
+from userbert.dag_defaults import TASK_DEFAULTS, scheduled_from
 
 AS_OF = "{{ dag_run.partition_key }}"
 DAY_BEFORE = "{{ macros.ds_add(dag_run.partition_key, -1) }}"
@@ -32,6 +32,7 @@ with DAG(
     dag_id="nightly",
     doc_md=__doc__,
     schedule=CronPartitionTimetable("0 0 * * *", timezone="UTC", key_format="%Y-%m-%d"),
+    start_date=scheduled_from(),
     catchup=False,
     max_active_runs=1,
     default_args=TASK_DEFAULTS,

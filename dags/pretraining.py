@@ -13,7 +13,7 @@ from airflow.sdk import DAG, Asset, CronPartitionTimetable, Param
 
 from contracts.commands import ROOT, USERBERT
 from contracts.tables import MODELS, PUBLISHED_EMBEDDINGS, SEQUENCE_PAIRS, USER_EMBEDDINGS
-from userbert.dag_defaults import TASK_DEFAULTS
+from userbert.dag_defaults import TASK_DEFAULTS, scheduled_from
 from userbert.training_place import TrainingPlace
 
 AS_OF = "{{ params.as_of or dag_run.partition_key }}"
@@ -24,6 +24,7 @@ with DAG(
     dag_id="pretraining",
     doc_md=__doc__,
     schedule=CronPartitionTimetable("0 6 * * 1", timezone="UTC", key_format="%Y-%m-%d"),
+    start_date=scheduled_from(),
     catchup=False,
     max_active_runs=1,
     params={

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 from datetime import datetime, timedelta
@@ -83,3 +84,9 @@ def test_every_line_is_accepted_or_refused_and_the_summary_says_so(folder):
 def test_the_lake_keeps_its_rules_and_feast_serves_a_user(folder):
     assert "broken" in run(folder, "audit")
     assert "u3" in run(folder, "features", "get", "u3")
+
+
+def test_nobody_finds_a_red_run_in_airflow(folder):
+    with sqlite3.connect(folder / "data/airflow/airflow.db") as database:
+        runs = database.execute("select dag_id, state from dag_run order by dag_id").fetchall()
+    assert runs == [("history", "success"), ("nightly", "success"), ("pretraining", "success")]

@@ -19,6 +19,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -64,9 +65,19 @@ def environment(places: Places, port: int) -> dict[str, str]:
         "SPARK_CONF_DIR": str(ROOT / "conf"),
         "PYSPARK_PYTHON": sys.executable,
         "USERBERT_DATA": str(places.root),
+        "USERBERT_SCHEDULED_FROM": scheduled_from(places),
     }
     path = f"{Path(sys.prefix) / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"
     return {**defaults, **os.environ, "PATH": path, "USERBERT_DATA": str(places.root)}
+
+
+def scheduled_from(places: Places) -> str:
+    """The first midnight (UTC) after this installation was set up, kept beside its database."""
+    kept = places.airflow / "scheduled_from"
+    if kept.exists():
+        return kept.read_text()
+    tomorrow = datetime.now(UTC).date() + timedelta(days=1)
+    return f"{tomorrow}T00:00:00+00:00"
 
 
 def free_port(wanted: int) -> int:
@@ -164,6 +175,7 @@ def standalone(places: Places, wanted_port: int = 8080) -> Iterator[Airflow]:
     """
     port = free_port(wanted_port)
     places.airflow.mkdir(parents=True, exist_ok=True)
+    (places.airflow / "scheduled_from").write_text(scheduled_from(places))
     log = places.airflow / "standalone.log"
     with log.open("ab") as out:
         process = subprocess.Popen(
