@@ -30,7 +30,7 @@ run: setup ## the main job: six months of real logs to served user embeddings, t
 	$(BIN)/userbert run
 
 test: setup ## all tests, with real Spark, Delta, Airflow, Great Expectations, Feast and torchrun
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 lint: setup ## ruff (lint and format) and mypy --strict
 	$(BIN)/ruff check .

@@ -206,5 +206,5 @@ def test_the_list_the_card_and_the_comparison_tell_the_measures():
 
 
 def test_the_commands_are_those_that_the_dags_call():
-    flags = vars(arg_parser().parse_args(["judge", "m1", "--promote"]))
-    assert flags == {"action": "judge", "model_id": "m1", "promote": True}
+    flags = vars(arg_parser().parse_args(["judge", "m1", "--register"]))
+    assert flags == {"action": "judge", "model_id": "m1", "register": True, "promote": False}

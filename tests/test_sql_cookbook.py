@@ -97,7 +97,7 @@ def engines(spark, places):
         "duckdb": lambda query: lake.sql(query).fetchall(),
         "spark": lambda query: [utc(row) for row in spark.sql(query).collect()],
     }
-    for name in [table.name for table in spark.catalog.listTables() if table.isTemporary]:
+    for name in [row.tableName for row in spark.sql("show tables").collect() if row.isTemporary]:
         spark.catalog.dropTempView(name)
 
 
