@@ -176,7 +176,7 @@ def main(
     threads: int,
     **flags: object,
 ) -> None:
-    from model.arrays import training_input
+    from model.arrays import input_of
     from model.memory import keep_freed_memory
 
     if seeds < 1:
@@ -184,14 +184,7 @@ def main(
     keep_freed_memory()
     places = Places.from_environment()
     config = from_flags(argparse.Namespace(**flags))
-    given = training_input(
-        places.lake,
-        as_of,
-        places.arrays,
-        max_words=config.model.max_words,
-        max_views=config.model.max_views,
-        min_count=config.min_count,
-    )
+    given = input_of(config, places, as_of)
     folder = out or places.root / "experiments"
     told = compared(given, config, ways, range(seeds), folder, threads)
     Console().print(as_table(told, given))

@@ -21,7 +21,9 @@ import pyarrow.compute as pc
 from numpy.typing import DTypeLike, NDArray
 
 from contracts.errors import BadInput, MissingTable
+from contracts.places import Places
 from contracts.tables import SEQUENCE_PAIRS, TITLES
+from model.config import PretrainConfig
 from model.corpus import (
     HELD_OUT_PER_MILLE,
     Corpus,
@@ -36,6 +38,26 @@ from model.source import Source
 from model.vocabulary import Arrow, Vocabulary, WordCounts
 
 FORMAT = 1  # of the arrays; another one is another folder
+
+
+def input_of(
+    config: PretrainConfig,
+    places: Places,
+    as_of: date,
+    versions: Mapping[str, int] | None = None,
+    earlier: Vocabulary | None = None,
+) -> TrainingInput:
+    """`training_input` as a training of these settings reads it."""
+    return training_input(
+        places.lake,
+        as_of,
+        places.arrays,
+        max_words=config.model.max_words,
+        max_views=config.model.max_views,
+        min_count=config.min_count,
+        versions=versions,
+        earlier=earlier,
+    )
 
 
 def training_input(

@@ -26,7 +26,7 @@ import torch
 
 from contracts.errors import BadInput, UserbertError
 from contracts.places import Places
-from model.arrays import newest_versions, training_input
+from model.arrays import input_of, newest_versions
 from model.checkpoint import TITLES, VOCABULARY, WEIGHTS, Manifest, read_manifest, write
 from model.config import BASE_MODELS, PretrainConfig, add_flags, from_flags
 from model.corpus import TrainingInput
@@ -343,16 +343,7 @@ def _read(
     pinned = processes.agreed(newest_versions(places.lake) | versions)
 
     def read() -> TrainingInput:
-        return training_input(
-            places.lake,
-            as_of,
-            places.arrays,
-            max_words=config.model.max_words,
-            max_views=config.model.max_views,
-            min_count=config.min_count,
-            versions=pinned,
-            earlier=earlier,
-        )
+        return input_of(config, places, as_of, pinned, earlier)
 
     if processes.is_first_here:
         read()

@@ -21,7 +21,7 @@ from rich.table import Table
 
 from contracts.errors import BadInput, GateFailed
 from contracts.places import Places
-from model.arrays import training_input
+from model.arrays import input_of
 from model.checkpoint import VOCABULARY
 from model.config import PretrainConfig
 from model.corpus import Corpus
@@ -209,15 +209,12 @@ def check_file(path: Path, places: Places) -> tuple[Event, Findings]:
     run, events = read(path)
     config = PretrainConfig.from_json(run["settings"])
     grown = run["grown_from"]
-    given = training_input(
-        places.lake,
+    given = input_of(
+        config,
+        places,
         date.fromisoformat(run["as_of"]),
-        places.arrays,
-        max_words=config.model.max_words,
-        max_views=config.model.max_views,
-        min_count=config.min_count,
-        versions=run["inputs"],
-        earlier=Vocabulary.load(Path(grown) / VOCABULARY) if grown else None,
+        run["inputs"],
+        Vocabulary.load(Path(grown) / VOCABULARY) if grown else None,
     )
     if given.content != run["content"]:
         raise BadInput(
