@@ -32,23 +32,7 @@ DEV = [
     "jinja2",
 ]
 
-OURS = find_packages(
-    include=[
-        f"{package}{below}"
-        for package in (
-            "analyst",
-            "contracts",
-            "expectations",
-            "experiments",
-            "feature_store",
-            "landing",
-            "model",
-            "spark_jobs",
-            "userbert",
-        )
-        for below in ("", ".*")
-    ]
-)
+OURS = find_packages(exclude=["benchmarks", "benchmarks.*"])  # tests are no package
 BESIDE = ["conf", "conf.examples", "dags"]  # no packages, but where the packages look for them
 
 setup(

@@ -19,7 +19,7 @@ from contracts.tables import BROWSING_LOGS, SEQUENCE_PAIRS, SESSIONS, TITLES, US
 from spark_jobs.event_log import facts, logs, newest_applications
 from userbert.airflow import free_port
 from userbert.cli import main
-from userbert.cluster import Cluster, how_to_reach, package, settings, start, stop
+from userbert.cluster import PACKAGES, Cluster, how_to_reach, package, settings, start, stop
 
 ROOT = Path(__file__).parents[1]
 DAYS = ("2017-01-01", "2017-01-02")
@@ -201,6 +201,11 @@ def test_the_zip_holds_every_package_and_is_the_same_each_time(tmp_path):
     names = zipfile.ZipFile(tmp_path / "1.zip").namelist()
     assert {"contracts/tables.py", "spark_jobs/sessions.py", "userbert/cli.py"} <= set(names)
     assert not [name for name in names if "__pycache__" in name]
+
+
+def test_executors_are_sent_every_package_that_is_installed():
+    ours = {path.parent.name for path in ROOT.glob("*/__init__.py")}
+    assert set(PACKAGES) == ours - {"benchmarks"}
 
 
 def test_airflow_gets_the_master_as_json_and_commands_get_a_folder(tmp_path):
