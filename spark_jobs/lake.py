@@ -205,7 +205,7 @@ class Lake:
         """
         self.create(table)
         for _ in range(ATTEMPTS):
-            fence = {"txnAppId": table.name, "txnVersion": str(self.version(table))}
+            fence = self._fence(table)
             passed, where = attempt()
             try:
                 commit = self._overwrite(passed, where, provenance, fence)
@@ -217,21 +217,32 @@ class Lake:
                 return commit
         raise self._overtaken(table)
 
-    def append_missing(self, passed: Passed, **provenance: object) -> Commit:
-        """Add those of `passed`'s rows whose key the table does not hold, in one commit."""
-        table = passed.table
+    def append_alone(
+        self, table: Table, attempt: Callable[[], tuple[Passed, Mapping[str, object]] | None]
+    ) -> Commit | None:
+        """Add `attempt`'s rows, whose keys the table must not hold, with their provenance.
+
+        Fenced as `replace_alone` is, so that of two writers who look for missing keys side by side
+        the second looks again. Without rows the provenance is marked alone; None, nothing at all.
+        """
         self.create(table)
-        token, told = self._provenance(provenance, passed.measures)
-        same_key = " and ".join(f"old.{name} = new.{name}" for name in table.key)
-        merge = (
-            self._delta(table)
-            .alias("old")
-            .merge(passed.frame.alias("new"), same_key)
-            .whenNotMatchedInsertAll()
-        )
-        self._with_metadata(told, merge.execute)
-        passed.release()
-        return self._commit(table, token)
+        for _ in range(ATTEMPTS):
+            fence = self._fence(table)
+            made = attempt()
+            if made is None:
+                return None
+            passed, told = made
+            try:
+                if not passed.measures["rows"]:
+                    return self.mark(table, **told)
+                commit = self._write(passed, told, fence)
+            except DeltaConcurrentModificationException:
+                continue
+            finally:
+                passed.release()
+            if commit.rows:
+                return commit
+        raise self._overtaken(table)
 
     def mark(self, table: Table, **provenance: object) -> Commit:
         """Commit `provenance` alone: how far a job got that found no row to write.
@@ -269,16 +280,25 @@ class Lake:
             "run it again when fewer jobs write to it"
         )
 
+    def _fence(self, table: Table) -> dict[str, str]:
+        """A transaction version that any commit from now on will have passed."""
+        return {"txnAppId": table.name, "txnVersion": str(self.version(table))}
+
     def _overwrite(
         self, passed: Passed, where: str, provenance: Mapping[str, object], fence: dict[str, str]
     ) -> Commit:
+        return self._write(passed, provenance, {"replaceWhere": where, **fence}, "overwrite")
+
+    def _write(
+        self,
+        passed: Passed,
+        provenance: Mapping[str, object],
+        options: Mapping[str, str],
+        mode: str = "append",
+    ) -> Commit:
         token, told = self._provenance(provenance, passed.measures)
-        (
-            passed.frame.write.format("delta")
-            .mode("overwrite")
-            .options(replaceWhere=where, userMetadata=told, **fence)
-            .save(self.path(passed.table))
-        )
+        writer = passed.frame.write.format("delta").mode(mode)
+        writer.options(userMetadata=told, **options).save(self.path(passed.table))
         return self._commit(passed.table, token)
 
     def _delta(self, table: Table) -> DeltaTable:
@@ -317,6 +337,6 @@ class Lake:
         for commit in islice(self.log(table).commits(), ATTEMPTS * 2):
             if token in commit.told.get("userMetadata", ""):
                 told = commit.told["operationMetrics"]
-                rows = told.get("numTargetRowsInserted", told.get("numOutputRows", 0))
+                rows = told.get("numOutputRows", 0)
                 return Commit(table.name, commit.version, int(rows))
         return Commit(table.name, self.version(table), 0)

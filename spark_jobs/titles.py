@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 from contracts.places import Places
 from contracts.rules import MAX_TITLE_WORDS
 from contracts.tables import BROWSING_LOGS, TITLES
-from expectations.gate import check
+from expectations.gate import Passed, check
 from spark_jobs.lake import Commit, Lake
 from spark_jobs.report import job
 from spark_jobs.title_text import normalized
@@ -58,17 +58,21 @@ def update(lake: Lake, places: Places) -> Commit | None:
 
     None where nothing came. Safe to repeat, and beside another run.
     """
-    views = lake.read(BROWSING_LOGS)
-    version, since = lake.read_versions[BROWSING_LOGS.name], lake.watermark(TITLES, BROWSING_LOGS)
-    if version == since:
-        return None
-    changes = lake.changes(BROWSING_LOGS, since)
-    views = views if changes is None else changes.where("added")
-    titles = with_words(new_titles(views, lake.read_or_empty(TITLES)))
-    passed = check(titles, TITLES, places=places, run=f"browsing_logs-{version}")
-    watermark = {BROWSING_LOGS.name: version}
-    commit = lake.append_missing(passed, watermark=watermark)
-    return commit if commit.rows else lake.mark(TITLES, watermark=watermark)
+
+    def attempt() -> tuple[Passed, dict[str, object]] | None:
+        views = lake.read(BROWSING_LOGS)
+        version = lake.read_versions[BROWSING_LOGS.name]
+        since = lake.watermark(TITLES, BROWSING_LOGS)
+        if version == since:
+            return None
+        changes = lake.changes(BROWSING_LOGS, since)
+        views = views if changes is None else changes.where("added")
+        titles = with_words(new_titles(views, lake.read(TITLES)))
+        passed = check(titles, TITLES, places=places, run=f"browsing_logs-{version}")
+        return passed, {"watermark": {BROWSING_LOGS.name: version}}
+
+    lake.read(BROWSING_LOGS)  # without it, no empty table of titles is made
+    return lake.append_alone(TITLES, attempt)
 
 
 def arg_parser() -> argparse.ArgumentParser:
@@ -79,4 +83,4 @@ def main() -> None:
     places = Places.from_environment()
     with job("titles") as (spark, tell):
         lake = Lake(spark, places.lake)
-        tell(lake.settle(TITLES, lambda: update(lake, places)))
+        tell(update(lake, places))

@@ -78,12 +78,27 @@ def test_a_write_replaces_its_own_rows_and_no_others(lake, passed):
         lake.replace(passed((TWO, 5)), of(ONE))
 
 
-def test_only_rows_with_a_new_key_are_added(lake, passed):
-    lake.append_missing(passed((ONE, 1, 7)))
-    commit = lake.append_missing(passed((ONE, 1, 8), (ONE, 2, 9)), watermark={"days": 5})
-    assert commit.rows == 1
-    assert lake.read(DAYS).where("n = 1").first()["m"] == 7
-    assert lake.watermark(DAYS, DAYS) == 5
+def test_rows_are_added_once_though_another_writer_adds_them_meanwhile(lake, passed):
+    looks = []
+
+    def missing(watermark):
+        held_now = {n for _, n in held(lake)}
+        looks.append(held_now)
+        rows = [(ONE, n, watermark) for n in (1, 2) if n not in held_now]
+        return passed(*rows), {"watermark": {"days": watermark}}
+
+    def overtaken():
+        if not looks:
+            made = missing(8)
+            assert lake.append_alone(DAYS, lambda: missing(7)).rows == 2
+            return made
+        return missing(8)
+
+    assert lake.append_alone(DAYS, overtaken).rows == 0  # the second look found nothing to add
+    assert looks == [set(), set(), {1, 2}]
+    assert {row["m"] for row in lake.read(DAYS).collect()} == {7}
+    assert lake.watermark(DAYS, DAYS) == 8
+    assert lake.append_alone(DAYS, lambda: None) is None
 
 
 def test_a_commit_tells_what_was_read_and_counted(lake, passed):
