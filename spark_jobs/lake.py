@@ -253,7 +253,11 @@ class Lake:
         nothing = self.spark.createDataFrame([], table.ddl).write.format("delta")
         nothing = nothing.mode("append").option("userMetadata", told)
         skips = "spark.databricks.delta.skipRecordingEmptyCommits"
-        self._with_setting(skips, "false", lambda: nothing.save(self.path(table)))
+        self.spark.conf.set(skips, "false")
+        try:
+            nothing.save(self.path(table))
+        finally:
+            self.spark.conf.unset(skips)
         return self._commit(table, token)
 
     def settle(self, table: Table, attempt: Callable[[], Commit | None]) -> Commit | None:
@@ -301,9 +305,6 @@ class Lake:
         writer.options(userMetadata=told, **options).save(self.path(passed.table))
         return self._commit(passed.table, token)
 
-    def _delta(self, table: Table) -> DeltaTable:
-        return DeltaTable.forPath(self.spark, self.path(table))
-
     def _provenance(
         self, told: Mapping[str, object], measures: Mapping[str, float]
     ) -> tuple[str, str]:
@@ -321,17 +322,6 @@ class Lake:
             sort_keys=True,
             default=str,
         )
-
-    def _with_metadata(self, told: str, write: Callable[[], object]) -> None:
-        """MERGE takes no option for its metadata, only a setting of the session."""
-        self._with_setting("spark.databricks.delta.commitInfo.userMetadata", told, write)
-
-    def _with_setting(self, setting: str, value: str, write: Callable[[], object]) -> None:
-        self.spark.conf.set(setting, value)
-        try:
-            write()
-        finally:
-            self.spark.conf.unset(setting)
 
     def _commit(self, table: Table, token: str) -> Commit:
         for commit in islice(self.log(table).commits(), ATTEMPTS * 2):
