@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 from deltalake import DeltaTable
 
+from contracts.places import Places
+from spark_jobs.event_log import newest_applications
+
 README = Path(__file__).parents[1] / "README.md"
 BIN = Path(sys.prefix) / "bin"
 USERS, TOPICS = 40, ("tea pots", "road bikes", "rock gardens", "old maps")
@@ -90,3 +93,9 @@ def test_nobody_finds_a_red_run_in_airflow(folder):
     with sqlite3.connect(folder / "data/airflow/airflow.db") as database:
         runs = database.execute("select dag_id, state from dag_run order by dag_id").fetchall()
     assert runs == [("history", "success"), ("nightly", "success"), ("pretraining", "success")]
+
+
+def test_each_spark_job_left_an_event_log_without_a_failed_task(folder):
+    jobs = newest_applications(Places(folder / "data").event_logs)
+    assert len(jobs) >= 10
+    assert all(job.finished and job.failed_tasks == 0 for job in jobs)
