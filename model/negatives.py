@@ -13,7 +13,7 @@ Ranking is without gradient and without dropout. What is chosen is encoded again
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache, cached_property
 
@@ -95,7 +95,9 @@ def _first_largest(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
 def cosine(targets: Tensor, candidates: Tensor) -> Tensor:
     """(n, D) and (m, D) to (n, m), in single precision or better."""
     wide = torch.promote_types(targets.dtype, torch.float32)
-    return F.normalize(targets.to(wide), dim=-1) @ F.normalize(candidates.to(wide), dim=-1).T
+    a, b = (F.normalize(vectors.to(wide), dim=-1) for vectors in (targets, candidates))
+    with torch.autocast(a.device.type, enabled=False):
+        return a @ b.T
 
 
 def in_order(starts: NDArray[np.uint64], num: int, device: torch.device) -> Scores:
@@ -113,12 +115,16 @@ def in_order(starts: NDArray[np.uint64], num: int, device: torch.device) -> Scor
 
 
 @contextmanager
-def ranking(model: UserModel) -> Iterator[None]:
+def ranking(model: UserModel, config: PretrainConfig) -> Iterator[None]:
     """Without gradient and without dropout; the model's mode comes back."""
     training = model.training
     model.eval()
+    half = config.ranking_dtype == "bfloat16"
     try:
-        with torch.no_grad():
+        with (
+            torch.no_grad(),
+            torch.autocast(model.device.type, torch.bfloat16) if half else nullcontext(),
+        ):
             yield
     finally:
         model.train(training)
@@ -166,7 +172,7 @@ class BehaviorNegatives:
             identical = torch.from_numpy(identities == self.identity[pool[part]])
             return score(part).masked_fill(identical.to(device), float("-inf"))
 
-        with ranking(self.model):
+        with ranking(self.model, self.config):
             return pool, best(scores, len(pool), self.config.K, CANDIDATES_AT_ONCE)
 
     def _by_cosine(self, targets: Titles, pool: Titles) -> Scores:
@@ -286,7 +292,7 @@ class SequenceNegatives:
         self.pairs = np.unique(np.concatenate([self.batches.share(each) for each in coming]))
         self.pool = self.draw(step)
         early = SequencePool.whole(self.corpus, self.corpus.pairs[self.pairs, 0])
-        with ranking(self.model):
+        with ranking(self.model, self.config):
             self.chosen = self._rank(early, step)
         self.step = step
 

@@ -232,8 +232,8 @@ def measures(lines: DataFrame, num_duplicates: int) -> dict[str, float]:
 def earlier_views(lake: Lake, lines: DataFrame, span: str) -> DataFrame:
     """The views that landed outside `span`, of the days that the good ones of `lines` are of."""
     views = lake.read_or_empty(BROWSING_LOGS).where(f"not ({span})")
-    if views.isEmpty():
-        return views.limit(0)
+    if lake.version(BROWSING_LOGS) < 1:  # it is not there, or has only been created
+        return views
     days = lines.where("reasons is null").select("event_date").distinct().collect()
     return views.where(F.col("event_date").isin([row["event_date"] for row in days]))
 

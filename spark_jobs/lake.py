@@ -18,6 +18,7 @@ from delta.tables import DeltaTable, DeltaTableBuilder
 from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
 
 from contracts.errors import MissingTable
 from contracts.provenance import code_version, run_name
@@ -149,9 +150,11 @@ class Lake:
 
     def _builder(self, table: Table) -> DeltaTableBuilder:
         builder = DeltaTable.createIfNotExists(self.spark).location(self.path(table))
-        builder = builder.comment(table.doc)
-        for c in table.columns:
-            builder = builder.addColumn(c.name, c.type, nullable=c.nullable, comment=c.doc)
+        columns = StructType.fromDDL(table.ddl)
+        assert isinstance(columns, StructType)
+        for made, declared in zip(columns.fields, table.columns, strict=True):
+            made.metadata = {"comment": declared.doc}
+        builder = builder.comment(table.doc).addColumns(columns)
         for key, value in properties(table).items():
             builder = builder.property(key, value)
         for name, condition in table.checks:

@@ -37,10 +37,7 @@ def new_titles(views: DataFrame, known: DataFrame) -> DataFrame:
 
 def with_words(titles: DataFrame) -> DataFrame:
     """Add the first words, as NLTK's `word_tokenize(title, preserve_line=True)` cuts them."""
-    cores = titles.sparkSession.sparkContext.defaultParallelism
-    return titles.repartition(cores).mapInArrow(
-        _tokenized, "title_id bigint, title string, words array<string>"
-    )
+    return titles.mapInArrow(_tokenized, "title_id bigint, title string, words array<string>")
 
 
 def _tokenized(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

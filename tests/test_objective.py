@@ -273,6 +273,21 @@ def test_bfloat16_multiplications_stay_close():
     assert result.loss.item() == pytest.approx(expected.loss.item(), rel=0.05)
 
 
+def test_pools_ranked_in_bfloat16_are_ranked_nearly_alike_and_the_step_is_not_touched():
+    exact, quick = (
+        objective_of(replace(CONFIG, ranking_dtype=dtype), dtype=torch.float32)
+        for dtype in ("float32", "bfloat16")
+    )
+    pairs = exact.batches.share(0)
+    losses = [each.loss(0, pairs).loss for each in (exact, quick)]
+    assert losses[1].dtype == torch.float32
+    assert losses[1].item() == pytest.approx(losses[0].item(), rel=0.2)  # other near ties
+    a, b = (each.sequences.chosen.score for each in (exact, quick))
+    there = np.isfinite(a)
+    assert np.array_equal(there, np.isfinite(b))
+    assert 1e-6 < np.abs(a[there] - b[there]).max() < 0.02  # less: it was not in bfloat16 at all
+
+
 def test_learning_finds_the_users_apart():
     """Each user reads titles of one word of his own: after some steps B is told from others."""
     titles = [[2 + i] for i in range(30)]
