@@ -107,8 +107,7 @@ class PretrainConfig:
     behavior_pool: int = 1000  # behaviors drawn anew each step (the paper's m)
     sequence_pool: int = 100  # crops drawn each refresh (the paper's u)
     refresh_interval: int = 50  # steps that a sequence pool serves
-    ranking_dtype: Literal["float32", "bfloat16"] = "float32"  # of pools; bfloat16 orders near ties
-    # its own way, and is quick where the CPU has AMX, or on a GPU
+    ranking_dtype: Literal["float32", "bfloat16"] = "float32"  # bfloat16 orders near ties otherwise
     K: int = 4  # negative behaviors a target
     P: int = 4  # negative sequences a target
     next_behaviors: int = 2  # of the task nbp (PTUM's K)
