@@ -107,7 +107,7 @@ class PretrainConfig:
     behavior_pool: int = 1000  # behaviors drawn anew each step (the paper's m)
     sequence_pool: int = 100  # crops drawn each refresh (the paper's u)
     refresh_interval: int = 50  # steps that a sequence pool serves
-    ranking_dtype: Literal["float32", "bfloat16"] = "float32"  # bfloat16 orders near ties otherwise
+    ranking_dtype: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: model/negatives.py
     K: int = 4  # negative behaviors a target
     P: int = 4  # negative sequences a target
     next_behaviors: int = 2  # of the task nbp (PTUM's K)

@@ -14,7 +14,7 @@ Ranking is without gradient and without dropout. What is chosen is encoded again
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 
 import numpy as np
@@ -114,12 +114,32 @@ def in_order(starts: NDArray[np.uint64], num: int, device: torch.device) -> Scor
     return score
 
 
+def with_ranking_dtype(config: PretrainConfig, device: torch.device) -> PretrainConfig:
+    """`ranking_dtype` as it is where it is named; `auto` becomes what this device ranks quicker in.
+
+    That is bfloat16 on a CPU with matrix tiles (AMX) and on a GPU that has it: sampling took 8.7 %
+    of a step so and 11.9 in float32, and 99 of 100 negatives were the same. A CPU without tiles
+    makes bfloat16 of float32 multiplications, at six times their time.
+    """
+    if config.ranking_dtype != "auto":
+        return config
+    if device.type == "cuda":
+        is_quick = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        is_quick = has_matrix_tiles()
+    return replace(config, ranking_dtype="bfloat16" if is_quick else "float32")
+
+
+def has_matrix_tiles() -> bool:
+    return bool(torch.cpu._is_amx_tile_supported())
+
+
 @contextmanager
 def ranking(model: UserModel, config: PretrainConfig) -> Iterator[None]:
     """Without gradient and without dropout; the model's mode comes back."""
     training = model.training
     model.eval()
-    half = config.ranking_dtype == "bfloat16"
+    half = with_ranking_dtype(config, model.device).ranking_dtype == "bfloat16"
     try:
         with (
             torch.no_grad(),

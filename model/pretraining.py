@@ -31,6 +31,7 @@ from model.checkpoint import TITLES, VOCABULARY, WEIGHTS, Manifest, read_manifes
 from model.config import BASE_MODELS, PretrainConfig, add_flags, from_flags
 from model.corpus import TrainingInput
 from model.memory import keep_freed_memory
+from model.negatives import with_ranking_dtype
 from model.processes import Processes, joined
 from model.run_log import LOG, RunLog
 from model.trace import Event, recorded
@@ -90,8 +91,9 @@ def pretrain(
         return folder
     _must_divide(config, processes)
     torch.set_num_threads(threads or _threads(processes))
-    training = Training(given, config, processes, torch.get_num_threads())
     checkpoint = newest_checkpoint(working) if resume else None
+    config = _as_begun(config, checkpoint, processes)
+    training = Training(given, config, processes, torch.get_num_threads())
     if checkpoint:
         training.restore(checkpoint, _manifest(name, training))
         torch.set_num_threads(training.progress.threads)
@@ -105,6 +107,17 @@ def pretrain(
         _finish(training, name, folder, working)
     processes.wait()
     return folder
+
+
+def _as_begun(
+    config: PretrainConfig, checkpoint: Path | None, processes: Processes
+) -> PretrainConfig:
+    """The settings with what `auto` stands for: as the training began, wherever it goes on."""
+    if checkpoint and config.ranking_dtype == "auto":
+        return replace(config, ranking_dtype=read_manifest(checkpoint).config.ranking_dtype)
+    here = with_ranking_dtype(config, processes.device)
+    half = processes.agreed({"half": here.ranking_dtype == "bfloat16"})["half"]
+    return replace(config, ranking_dtype="bfloat16" if half else "float32")
 
 
 def _must_divide(config: PretrainConfig, processes: Processes) -> None:

@@ -185,6 +185,21 @@ def test_sigterm_writes_a_checkpoint_after_the_step_under_way(
     assert_same_training(pretrain(given, config(), tmp_path, Processes(), threads=1), unbroken)
 
 
+def test_a_training_ranks_its_pools_as_it_began_also_on_another_kind_of_machine(
+    given, unbroken, tmp_path, monkeypatch
+):
+    """`auto` is settled once, by the machine that begins, and the manifest says what it came to."""
+    machine = "model.negatives.has_matrix_tiles"
+    monkeypatch.setattr(machine, lambda: True)
+    assert killed_after(5, given, config(), tmp_path, None) == -signal.SIGKILL
+    monkeypatch.setattr(machine, lambda: False)
+    moved = pretrain(given, config(), tmp_path, Processes(), threads=1)
+    assert moved.name == unbroken.name  # the settings asked for are the same
+    assert read_manifest(moved).config.ranking_dtype == "bfloat16"
+    other = pretrain(given, config(), tmp_path / "other", Processes(), threads=1)
+    assert read_manifest(other).config.ranking_dtype == "float32"
+
+
 def test_two_processes_stopped_and_resumed_train_as_one(places, given, tmp_path, double_precision):
     """Half the batch each; the negatives that both had chosen at the refresh are found again."""
     flags = ("--dropout", "0", "--refresh-interval", "50", "--threads", "1", "--device", "cpu")
