@@ -21,7 +21,9 @@ setup: check-machine .venv/ready ## install everything into .venv, from locked v
 .venv/ready: requirements.txt requirements-uv.txt setup.py
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.txt
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements.txt
+	@# Compiled now, once: importing Great Expectations takes 16 s uncompiled and 6 s compiled, and where
+	@# PYTHONDONTWRITEBYTECODE is set (many container images) every process would compile it anew.
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes --compile-bytecode -r requirements.txt
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	$(BIN)/python -m spark_jobs.jars
 	touch $@

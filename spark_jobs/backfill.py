@@ -31,9 +31,9 @@ from contracts.tables import (
 from spark_jobs import user_embeddings, user_sequences
 from spark_jobs.day_claims import Claims
 from spark_jobs.lake import Commit, Lake
-from spark_jobs.session_views import views_of, window
+from spark_jobs.session_views import OF_SESSION, views_of, window
 from spark_jobs.user_sequences import EVER, NEWEST
-from spark_jobs.user_streams import DAY, Ints, micros, slices, whole_users
+from spark_jobs.user_streams import DAY, Ints, by_user, micros, slices, whole_users
 
 DAYS_AT_ONCE = 31  # whose sequences one Spark job computes again
 EMPTY_BYTES_A_ROW = 1_200.0  # 256 floats, and 20 views' ids and times, take about that
@@ -129,9 +129,7 @@ def sequences_of(sessions: DataFrame, days: Sequence[date]) -> DataFrame:
     """
     midnights = {day: int(datetime.combine(day, time(), UTC).timestamp() * 1e6) for day in days}
     return (
-        window(sessions, EVER, max(days))
-        .repartition("user_id")
-        .sortWithinPartitions("user_id", "start_time")
+        by_user(window(sessions, EVER, max(days)), *OF_SESSION)
         .mapInArrow(partial(_of_days, midnights=midnights), f"as_of date, {NEWEST}")
         .withColumn("last_view_time", F.element_at("event_times", -1))
         .withColumn("sequence_hash", F.xxhash64("title_ids"))

@@ -33,6 +33,10 @@ MARGIN = timedelta(hours=1)  # for a reader who is under way when VACUUM comes
 ATTEMPTS = 10  # of a commit that others keep overtaking; each attempt is a whole recomputation
 
 
+class _Dropped(Exception):
+    """Another writer's fenced commit came before this one."""
+
+
 @dataclass(frozen=True)
 class Commit:
     """One write: the rows that Delta wrote, and the table's Delta version that holds them.
@@ -206,19 +210,17 @@ class Lake:
         conflict check. Whoever was dropped does its work again. It fences those who write by
         this method. `attempt` must be safe to repeat.
         """
-        self.create(table)
-        for _ in range(ATTEMPTS):
-            fence = self._fence(table)
+
+        def write(fence: dict[str, str]) -> Commit:
             passed, where = attempt()
             try:
-                commit = self._overwrite(passed, where, provenance, fence)
-            except DeltaConcurrentModificationException:
-                continue
+                return self._overwrite(passed, where, provenance, fence)
             finally:
                 passed.release()
-            if commit.rows:
-                return commit
-        raise self._overtaken(table)
+
+        commit = self._fenced(table, write)
+        assert commit  # `write` always makes one
+        return commit
 
     def append_alone(
         self, table: Table, attempt: Callable[[], tuple[Passed, Mapping[str, object]] | None]
@@ -228,9 +230,8 @@ class Lake:
         Fenced as `replace_alone` is, so that of two writers who look for missing keys side by side
         the second looks again. Without rows the provenance is marked alone; None, nothing at all.
         """
-        self.create(table)
-        for _ in range(ATTEMPTS):
-            fence = self._fence(table)
+
+        def write(fence: dict[str, str]) -> Commit | None:
             made = attempt()
             if made is None:
                 return None
@@ -238,13 +239,23 @@ class Lake:
             try:
                 if not passed.measures["rows"]:
                     return self.mark(table, **told)
-                commit = self._write(passed, told, fence)
-            except DeltaConcurrentModificationException:
-                continue
+                return self._write(passed, told, fence)
             finally:
                 passed.release()
-            if commit.rows:
-                return commit
+
+        return self._fenced(table, write)
+
+    def _fenced(
+        self, table: Table, write: Callable[[dict[str, str]], Commit | None]
+    ) -> Commit | None:
+        """`write` with a transaction version that any commit from now on will have passed, again
+        until Delta has taken it."""
+        self.create(table)
+        for _ in range(ATTEMPTS):
+            try:
+                return write({"txnAppId": table.name, "txnVersion": str(self.version(table))})
+            except (DeltaConcurrentModificationException, _Dropped):
+                continue
         raise self._overtaken(table)
 
     def mark(self, table: Table, **provenance: object) -> Commit:
@@ -287,10 +298,6 @@ class Lake:
             "run it again when fewer jobs write to it"
         )
 
-    def _fence(self, table: Table) -> dict[str, str]:
-        """A transaction version that any commit from now on will have passed."""
-        return {"txnAppId": table.name, "txnVersion": str(self.version(table))}
-
     def _overwrite(
         self, passed: Passed, where: str, provenance: Mapping[str, object], fence: dict[str, str]
     ) -> Commit:
@@ -303,10 +310,14 @@ class Lake:
         options: Mapping[str, str],
         mode: str = "append",
     ) -> Commit:
+        """Raises `_Dropped` where Delta took a fenced write for one that it has already."""
         token, told = self._provenance(provenance, passed.measures)
         writer = passed.frame.write.format("delta").mode(mode)
         writer.options(userMetadata=told, **options).save(self.path(passed.table))
-        return self._commit(passed.table, token)
+        commit = self._commit(passed.table, token)
+        if "txnVersion" in options and not commit.rows:
+            raise _Dropped
+        return commit
 
     def _provenance(
         self, told: Mapping[str, object], measures: Mapping[str, float]

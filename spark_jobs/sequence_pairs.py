@@ -26,8 +26,8 @@ from contracts.tables import SEQUENCE_PAIRS, SESSIONS
 from expectations.gate import check
 from spark_jobs.lake import Commit, Lake
 from spark_jobs.report import job
-from spark_jobs.session_views import Views, views_of, window
-from spark_jobs.user_streams import Ints, differs, slices, whole_users
+from spark_jobs.session_views import OF_SESSION, Views, views_of, window
+from spark_jobs.user_streams import Ints, by_user, differs, slices, whole_users
 
 PAIRS = (
     "user_id string, pair_id int, "
@@ -43,9 +43,7 @@ def to_pairs(sessions: DataFrame, as_of: date, days: int) -> DataFrame:
     The same rows whatever the number of partitions: a user's pairs depend on that user alone.
     """
     return (
-        window(sessions, as_of - timedelta(days=days), as_of)
-        .repartition("user_id")
-        .sortWithinPartitions("user_id", "start_time")
+        by_user(window(sessions, as_of - timedelta(days=days), as_of), *OF_SESSION)
         .mapInArrow(_paired, PAIRS)
         .withColumn("as_of", F.lit(as_of))
         .select(SEQUENCE_PAIRS.names)

@@ -12,7 +12,9 @@ import pyarrow.compute as pc
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from spark_jobs.user_streams import TIME, Ints, begins, lengths_of
+from spark_jobs.user_streams import TIME, Ints, differs, lengths_of, micros, numbered_users
+
+OF_SESSION = ("start_time", "title_ids", "event_times")
 
 
 def window(sessions: DataFrame, since: date, before: date) -> DataFrame:
@@ -56,16 +58,20 @@ class Views:
 
 
 def views_of(sessions: pa.RecordBatch) -> Views:
-    """Whole users' sessions (user_id, start_time, title_ids, event_times), sorted, laid flat."""
-    lengths = lengths_of(sessions.column(2))
+    """Whole users' sessions (user_hash, user_id, start_time, title_ids, event_times), laid flat."""
+    users, who = numbered_users(sessions)
+    order = np.lexsort((micros(sessions.column(2)), who))
+    who = who[order]
+    title_ids, times = (sessions.column(n).take(order) for n in (3, 4))
+    lengths = lengths_of(title_ids)
     ends = np.cumsum(lengths)
-    first = np.flatnonzero(begins(sessions.column(0)))
+    first = np.flatnonzero(differs(who))
     user_starts = (ends - lengths)[first]
     return Views(
-        users=sessions.column(0).take(first),
+        users=users.take(who[first]),
         user_starts=user_starts,
         user_ends=np.append(user_starts[1:], ends[-1]),
         session_starts=ends - lengths,
-        title_ids=pc.list_flatten(sessions.column(2)),
-        times=pc.list_flatten(sessions.column(3)).cast(TIME),
+        title_ids=pc.list_flatten(title_ids),
+        times=pc.list_flatten(times).cast(TIME),
     )

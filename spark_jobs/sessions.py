@@ -27,7 +27,15 @@ from contracts.tables import BROWSING_LOGS, SESSIONS
 from expectations.gate import check
 from spark_jobs.lake import Commit, Lake
 from spark_jobs.report import job
-from spark_jobs.user_streams import TIME, begins, micros, slices, whole_users, without_bots
+from spark_jobs.user_streams import (
+    DAY,
+    TIME,
+    by_user,
+    differs,
+    micros,
+    numbered_users,
+    whole_users,
+)
 
 GAP = SESSION_GAP // timedelta(microseconds=1)
 CUT = (
@@ -43,9 +51,7 @@ def to_sessions(views: DataFrame, max_views_a_day: int = MAX_VIEWS_A_DAY) -> Dat
     Views go by event_time, then by log_id. One shuffle, on the user.
     """
     return (
-        views.select("user_id", "event_time", "log_id", "title_id")
-        .repartition("user_id")
-        .sortWithinPartitions("user_id", "event_time", "log_id")
+        by_user(views, "event_time", "log_id", "title_id")
         .mapInArrow(partial(_cut_all, limit=max_views_a_day), CUT)
         .withColumn("session_date", F.to_date("start_time"))
         .withColumn("session_id", F.xxhash64("user_id", "start_time"))
@@ -55,24 +61,46 @@ def to_sessions(views: DataFrame, max_views_a_day: int = MAX_VIEWS_A_DAY) -> Dat
 
 
 def _cut_all(batches: Iterator[pa.RecordBatch], limit: int) -> Iterator[pa.RecordBatch]:
-    for users in whole_users(without_bots(batches, limit)):
-        yield _cut(users)
+    for users in whole_users(batches, partial(_few_a_day, limit=limit)):
+        yield _cut(users, limit)
 
 
-def _cut(views: pa.RecordBatch) -> pa.RecordBatch:
-    """Whole users' views, sorted, to their sessions."""
-    users, times = views.column(0), micros(views.column(1))
-    first = begins(users)
+def _few_a_day(views: pa.RecordBatch, limit: int) -> pa.RecordBatch:
+    """At most `limit` + 1 views of each user's UTC day: enough to tell that it is a machine's.
+
+    So a bot's millions of views pass without filling memory.
+    """
+    _, who = numbered_users(views)
+    day = micros(views.column(2)) // DAY
+    order = np.lexsort((day, who))
+    starts = np.flatnonzero(differs(who[order]) | differs(day[order]))
+    place = np.arange(len(order)) - np.repeat(starts, np.diff(np.append(starts, len(order))))
+    return views.take(np.sort(order[place <= limit]))
+
+
+def _cut(views: pa.RecordBatch, limit: int) -> pa.RecordBatch:
+    """Whole users' views to their sessions, without the days of more than `limit` views."""
+    users, who = numbered_users(views)
+    times = micros(views.column(2))
+    order = np.lexsort((views.column(3).to_numpy(), times, who))
+    who, times = who[order], times[order]
+    days = np.flatnonzero(differs(who) | differs(times // DAY))
+    views_of_day = np.diff(np.append(days, len(order)))
+    if views_of_day.max() > limit:
+        few = np.repeat(views_of_day <= limit, views_of_day)
+        order, who, times = order[few], who[few], times[few]
+    first = differs(who)
     first[1:] |= np.diff(times) > GAP
     starts = np.flatnonzero(first)
-    ends = np.append(starts[1:], len(times))
-    at = views.column(1).cast(TIME)
+    ends = np.append(starts, len(times))[1:]
+    at = pa.array(times).cast(TIME)
+    bounds = pa.array(np.append(starts, len(times)), pa.int32())
     columns = [
-        users.take(starts),
+        users.take(who[starts]),
         at.take(starts),
         at.take(ends - 1),
-        slices(views.column(3), starts, ends),
-        slices(at, starts, ends),
+        pa.ListArray.from_arrays(bounds, pa.array(views.column(4).to_numpy()[order])),
+        pa.ListArray.from_arrays(bounds, at),
     ]
     return pa.RecordBatch.from_arrays(columns, [column.split()[0] for column in CUT.split(", ")])
 

@@ -22,8 +22,8 @@ from contracts.tables import SESSIONS, USER_SEQUENCES
 from expectations.gate import check
 from spark_jobs.lake import Commit, Lake
 from spark_jobs.report import job
-from spark_jobs.session_views import views_of, window
-from spark_jobs.user_streams import slices, whole_users
+from spark_jobs.session_views import OF_SESSION, views_of, window
+from spark_jobs.user_streams import by_user, slices, whole_users
 
 EVER = date(1970, 1, 1)  # before any view: browsing_logs refuses older ones
 NEWEST = "user_id string, title_ids array<bigint>, event_times array<timestamp>"
@@ -37,9 +37,7 @@ def to_sequences(sessions: DataFrame, as_of: date) -> DataFrame:
     """
     before = window(sessions, EVER, as_of)
     return (
-        before.join(_active(sessions, as_of), "user_id", "left_semi")
-        .repartition("user_id")
-        .sortWithinPartitions("user_id", "start_time")
+        by_user(before.join(_active(sessions, as_of), "user_id", "left_semi"), *OF_SESSION)
         .mapInArrow(_newest, NEWEST)
         .withColumn("as_of", F.lit(as_of))
         .withColumn("num_views", F.size("title_ids"))

@@ -6,7 +6,7 @@ from pyspark.testing import assertDataFrameEqual
 
 from contracts.tables import BROWSING_LOGS, SESSIONS
 from expectations.gate import Passed
-from spark_jobs.sessions import changed_days, runs_of_days, to_sessions, update
+from spark_jobs.sessions import _cut_all, changed_days, runs_of_days, to_sessions, update
 
 DAY = date(2017, 1, 1)
 
@@ -103,6 +103,56 @@ def test_batches_and_partitions_do_not_change_a_session(spark, views, batch, par
     finally:
         for key, value in before.items():
             spark.conf.set(key, value)
+
+
+def stream(users, times, batch, user_hash=7):
+    """Views as Spark gives them to Python: of one hash, numbered, in batches."""
+    import pyarrow as pa
+
+    for start in range(0, len(users), batch):
+        some = slice(start, start + batch)
+        numbers = pa.array(range(start, start + len(users[some])), pa.int64())
+        yield pa.RecordBatch.from_arrays(
+            [
+                pa.array([user_hash] * len(numbers), pa.int64()),
+                pa.array(users[some]),
+                pa.array(times[some], pa.int64()).cast(pa.timestamp("us", "UTC")),
+                numbers,
+                numbers,
+            ],
+            ["user_hash", "user_id", "event_time", "log_id", "title_id"],
+        )
+
+
+@pytest.mark.parametrize("batch", [1, 3, 100])
+def test_two_users_of_one_hash_stay_two(batch):
+    users, times = ["v", "u", "u", "v", "u"], [60, 50, 40, 30, 20]
+    (cut,) = _cut_all(stream(users, [t * 10**6 for t in times], batch), 99)
+    assert sorted(zip(*(cut.column(n).to_pylist() for n in (0, 3)), strict=True)) == [
+        ("u", [4, 2, 1]),
+        ("v", [3, 0]),
+    ]
+
+
+def test_a_machines_views_are_not_held(monkeypatch):
+    """Two days of 100,000 views: what is held does not grow with them, and all are left out."""
+    import pyarrow as pa
+
+    monkeypatch.setattr("spark_jobs.user_streams.HELD", 5_000)
+    most = []
+
+    def watched():
+        day = 86_400 * 10**6
+        times = [(n % 2) * day + n * 1000 for n in range(200_000)]
+        for batch in stream(["bot"] * 200_000, times, 1_000):
+            most.append(pa.total_allocated_bytes())
+            yield batch
+        yield from stream(["u"], [0], 1, user_hash=8)
+
+    before = pa.total_allocated_bytes()
+    found = [row for cut in _cut_all(watched(), 50) for row in cut.to_pylist()]
+    assert [row["user_id"] for row in found] == ["u"]
+    assert max(most) - before < 2 << 20  # all 200,000 are 8 MiB
 
 
 def test_a_view_that_went_and_came_back_is_no_change(views):
