@@ -134,10 +134,14 @@ class Contestant:
         torch.set_num_threads(threads)
         self.device, self.dtype, data = device, dtype, corpus()
         self.traced: list[dict[str, Any]] = []
-        # No more targets of the sequence pool than are needed.
-        settings = {"refresh_interval": STEP + 1, "batch_size": batch_size}
         self.objective = objective_of(
-            BASE_MODELS[base_model], data, device, self.traced.append, **settings
+            BASE_MODELS[base_model],
+            data,
+            device,
+            self.traced.append,
+            refresh_interval=STEP + 1,  # no more targets of the sequence pool than are needed
+            batch_size=batch_size,
+            ranking_dtype=dtype,  # as the plain step ranks
         )
         self.objective.sequences.refresh(0)
         self.pairs = self.objective.batches.share(STEP)
