@@ -6,13 +6,11 @@ be killed at any moment, run again, or run several times side by side: finished 
 """
 
 import time as clock
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
-from functools import partial, reduce
+from datetime import date, timedelta
+from functools import reduce
 
-import numpy as np
-import pyarrow as pa
 from delta.exceptions import DeltaConcurrentModificationException
 from delta.tables import DeltaTable
 from pyspark.sql import Column, DataFrame
@@ -20,7 +18,6 @@ from pyspark.sql import functions as F
 
 from contracts.errors import BadInput
 from contracts.places import Places
-from contracts.rules import MAX_VIEWS
 from contracts.tables import (
     PUBLISHED_EMBEDDINGS,
     SESSIONS,
@@ -31,9 +28,7 @@ from contracts.tables import (
 from spark_jobs import user_embeddings, user_sequences
 from spark_jobs.day_claims import Claims
 from spark_jobs.lake import Commit, Lake
-from spark_jobs.session_views import OF_SESSION, views_of, window
-from spark_jobs.user_sequences import EVER, NEWEST
-from spark_jobs.user_streams import DAY, Ints, by_user, micros, slices, whole_users
+from spark_jobs.user_sequences import sequences_of
 
 DAYS_AT_ONCE = 31  # whose sequences one Spark job computes again
 EMPTY_BYTES_A_ROW = 1_200.0  # 256 floats, and 20 views' ids and times, take about that
@@ -120,43 +115,6 @@ def _survey(lake: Lake, model_id: str, days: Sequence[date]) -> Iterator[Day]:
     vectors = lake.read_or_empty(USER_EMBEDDINGS).where(of_days & (F.col("model_id") == model_id))
     for row in compared(due, sequences, vectors).collect():
         yield Day(**row.asDict())
-
-
-def sequences_of(sessions: DataFrame, days: Sequence[date]) -> DataFrame:
-    """What `user_sequences.to_sequences` gives for each of `days`, by one shuffle for all of them.
-
-    Columns: user_id, as_of, title_ids, event_times, sequence_hash, last_view_time.
-    """
-    midnights = {day: int(datetime.combine(day, time(), UTC).timestamp() * 1e6) for day in days}
-    return (
-        by_user(window(sessions, EVER, max(days)), *OF_SESSION)
-        .mapInArrow(partial(_of_days, midnights=midnights), f"as_of date, {NEWEST}")
-        .withColumn("last_view_time", F.element_at("event_times", -1))
-        .withColumn("sequence_hash", F.xxhash64("title_ids"))
-    )
-
-
-def _of_days(
-    batches: Iterator[pa.RecordBatch], midnights: Mapping[date, int]
-) -> Iterator[pa.RecordBatch]:
-    for sessions in whole_users(batches):
-        views = views_of(sessions)
-        times = micros(views.times)
-        for as_of, midnight in midnights.items():
-            earlier = np.concatenate(([0], np.cumsum(times < midnight)))
-            high = views.user_starts + earlier[views.user_ends] - earlier[views.user_starts]
-            newest = times[np.maximum(high - 1, 0)]
-            here = (high > views.user_starts) & (newest >= midnight - DAY)
-            active: Ints = np.flatnonzero(here)
-            low = np.maximum(views.user_starts, high - MAX_VIEWS)[active]
-            columns = [
-                pa.array([as_of] * len(active), pa.date32()),
-                views.users.take(active),
-                slices(views.title_ids, low, high[active]),
-                slices(views.times, low, high[active]),
-            ]
-            names = ["as_of", "user_id", "title_ids", "event_times"]
-            yield pa.RecordBatch.from_arrays(columns, names)
 
 
 def compared(due: DataFrame, sequences: DataFrame, vectors: DataFrame) -> DataFrame:

@@ -14,6 +14,7 @@ and each run and the next make a pair. Which sessions are in which run is decide
 import argparse
 from collections.abc import Iterator
 from datetime import date, timedelta
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -26,7 +27,7 @@ from contracts.tables import SEQUENCE_PAIRS, SESSIONS
 from expectations.gate import check
 from spark_jobs.lake import Commit, Lake
 from spark_jobs.report import job
-from spark_jobs.session_views import OF_SESSION, Views, views_of, window
+from spark_jobs.session_views import OF_SESSION, Views, cut_to, touching, views_of
 from spark_jobs.user_streams import Ints, by_user, differs, slices, whole_users
 
 PAIRS = (
@@ -42,17 +43,20 @@ def to_pairs(sessions: DataFrame, as_of: date, days: int) -> DataFrame:
 
     The same rows whatever the number of partitions: a user's pairs depend on that user alone.
     """
+    since = as_of - timedelta(days=days)
     return (
-        by_user(window(sessions, as_of - timedelta(days=days), as_of), *OF_SESSION)
-        .mapInArrow(_paired, PAIRS)
+        by_user(touching(sessions, since, as_of), *OF_SESSION)
+        .mapInArrow(partial(_paired, since=since, before=as_of), PAIRS)
         .withColumn("as_of", F.lit(as_of))
         .select(SEQUENCE_PAIRS.names)
     )
 
 
-def _paired(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def _paired(
+    batches: Iterator[pa.RecordBatch], since: date, before: date
+) -> Iterator[pa.RecordBatch]:
     for sessions in whole_users(batches):
-        yield _pairs(views_of(sessions))
+        yield _pairs(cut_to(views_of(sessions), since, before))
 
 
 def _pairs(views: Views) -> pa.RecordBatch:

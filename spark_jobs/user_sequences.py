@@ -8,8 +8,9 @@ days that are written after it came, and an earlier one when that is run again.
 """
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -22,24 +23,28 @@ from contracts.tables import SESSIONS, USER_SEQUENCES
 from expectations.gate import check
 from spark_jobs.lake import Commit, Lake
 from spark_jobs.report import job
-from spark_jobs.session_views import OF_SESSION, views_of, window
-from spark_jobs.user_streams import by_user, slices, whole_users
+from spark_jobs.session_views import OF_SESSION, midnight, touching, views_of
+from spark_jobs.user_streams import DAY, Ints, by_user, micros, slices, whole_users
 
-EVER = date(1970, 1, 1)  # before any view: browsing_logs refuses older ones
-NEWEST = "user_id string, title_ids array<bigint>, event_times array<timestamp>"
+NEWEST = "as_of date, user_id string, title_ids array<bigint>, event_times array<timestamp>"
 
 
 def to_sequences(sessions: DataFrame, as_of: date) -> DataFrame:
     """Each active user's newest views from before `as_of`, at most MAX_VIEWS, oldest first.
 
     Views of one instant stay in their session's order, which goes by log_id. One shuffle, on the
-    user.
+    user, and of the active ones alone: they are told to every task.
     """
-    before = window(sessions, EVER, as_of)
+    active = touching(sessions, as_of - timedelta(days=1), as_of).select("user_id").distinct()
+    return sequences_of(sessions.join(F.broadcast(active), "user_id", "left_semi"), [as_of])
+
+
+def sequences_of(sessions: DataFrame, days: Sequence[date]) -> DataFrame:
+    """What `to_sequences` gives for each of `days`, by one shuffle for all of them."""
+    begun = sessions.where(F.col("session_date") < F.lit(max(days)))
     return (
-        by_user(before.join(_active(sessions, as_of), "user_id", "left_semi"), *OF_SESSION)
-        .mapInArrow(_newest, NEWEST)
-        .withColumn("as_of", F.lit(as_of))
+        by_user(begun, *OF_SESSION)
+        .mapInArrow(partial(_newest, days=days), NEWEST)
         .withColumn("num_views", F.size("title_ids"))
         .withColumn("last_view_time", F.element_at("event_times", -1))
         .withColumn("sequence_hash", F.xxhash64("title_ids"))
@@ -47,22 +52,25 @@ def to_sequences(sessions: DataFrame, as_of: date) -> DataFrame:
     )
 
 
-def _active(sessions: DataFrame, as_of: date) -> DataFrame:
-    """(user_id) of who has a view on the day before; hinted, so that history is not shuffled."""
-    active = window(sessions, as_of - timedelta(days=1), as_of).select("user_id").distinct()
-    return F.broadcast(active)
-
-
-def _newest(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def _newest(batches: Iterator[pa.RecordBatch], days: Sequence[date]) -> Iterator[pa.RecordBatch]:
     for sessions in whole_users(batches):
         views = views_of(sessions)
-        low = np.maximum(views.user_starts, views.user_ends - MAX_VIEWS)
-        columns = [
-            views.users,
-            slices(views.title_ids, low, views.user_ends),
-            slices(views.times, low, views.user_ends),
-        ]
-        yield pa.RecordBatch.from_arrays(columns, ["user_id", "title_ids", "event_times"])
+        times = micros(views.times)
+        for as_of in days:
+            earlier = np.concatenate(([0], np.cumsum(times < midnight(as_of))))
+            high = views.user_starts + earlier[views.user_ends] - earlier[views.user_starts]
+            newest = times[np.maximum(high - 1, 0)]
+            here = (high > views.user_starts) & (newest >= midnight(as_of) - DAY)
+            active: Ints = np.flatnonzero(here)
+            low = np.maximum(views.user_starts, high - MAX_VIEWS)[active]
+            columns = [
+                pa.array([as_of] * len(active), pa.date32()),
+                views.users.take(active),
+                slices(views.title_ids, low, high[active]),
+                slices(views.times, low, high[active]),
+            ]
+            names = ["as_of", "user_id", "title_ids", "event_times"]
+            yield pa.RecordBatch.from_arrays(columns, names)
 
 
 def update(lake: Lake, places: Places, as_of: date) -> Commit:

@@ -16,7 +16,7 @@ from contracts.errors import BadInput
 from contracts.places import Places
 from contracts.tables import SESSIONS, USER_EMBEDDINGS, USER_SEQUENCES
 from spark_jobs import user_embeddings, user_sequences
-from spark_jobs.backfill import days_between, published_days, run, sequences_of, survey
+from spark_jobs.backfill import days_between, published_days, run, survey
 from spark_jobs.day_claims import Claims
 from spark_jobs.lake import Lake
 from spark_jobs.models import Registry
@@ -101,7 +101,7 @@ def test_the_survey_computes_what_the_nightly_job_does(lake, places):
     write(places, "sessions", [session(3, late, 0, 1, 2, 3, 4), session(9, late, *range(150))])
     sessions = lake.read(SESSIONS)
     names = ["as_of", "user_id", "title_ids", "event_times", "sequence_hash", "last_view_time"]
-    ours = sequences_of(sessions, DAYS).select(names)
+    ours = user_sequences.sequences_of(sessions, DAYS).select(names)
     theirs = [user_sequences.to_sequences(sessions, day).select(names) for day in DAYS]
     assertDataFrameEqual(ours, theirs[0].union(theirs[1]).union(theirs[2]))
 
