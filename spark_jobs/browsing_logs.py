@@ -23,7 +23,6 @@ from contracts.landing import LandingSettings, read_settings
 from contracts.places import Places
 from contracts.tables import BROWSING_LOGS, REJECTED_LOGS
 from expectations.gate import check
-from expectations.judgement import import_early
 from spark_jobs import forgotten_users
 from spark_jobs.event_time import check_time_format, event_time
 from spark_jobs.lake import Commit, Lake
@@ -247,7 +246,6 @@ def ingest(lake: Lake, places: Places, landed: Landed) -> Commit:
 
     Lines are read and judged once, and kept until both tables are written.
     """
-    import_early()  # of what the gates will need, while lines are read
     judged = landed.judged(lake.spark).persist()
     found = duplicates(judged, earlier_views(lake, judged, landed.span), landed.shares).persist()
     num_duplicates = found.count()

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from pyspark.sql import SparkSession
 
+from expectations.judgement import import_early
 from spark_jobs.lake import Commit
 from spark_jobs.session import session
 
@@ -24,9 +25,14 @@ Tell = Callable[..., None]
 
 
 @contextmanager
-def job(name: str) -> Iterator[tuple[SparkSession, Tell]]:
-    """The Spark session of a job, and `tell(*commits, fact=number, ...)` for its last words."""
+def job(name: str, gated: bool = True) -> Iterator[tuple[SparkSession, Tell]]:
+    """The Spark session of a job, and `tell(*commits, fact=number, ...)` for its last words.
+
+    What the gates of a `gated` job need is imported while the JVM starts.
+    """
     started = time.monotonic()
+    if gated:
+        import_early()
     spark = session(name)
     before = spark_facts(spark)
     lines: list[str] = []

@@ -7,16 +7,14 @@ results depend on and, unless the place says otherwise, where the event logs go.
 
 import os
 import sys
-from pathlib import Path
 
 from pyspark import SparkConf, SparkContext
 from pyspark.sql import SparkSession
 
 from contracts.places import Places
 from contracts.provenance import run_name
-from spark_jobs import event_log
-
-CONF = Path(__file__).parents[1] / "conf"
+from spark_jobs import class_archive, event_log
+from spark_jobs.class_archive import CONF
 
 
 def session(job: str, logged: bool = True) -> SparkSession:
@@ -27,6 +25,8 @@ def session(job: str, logged: bool = True) -> SparkSession:
     """
     os.environ.setdefault("SPARK_CONF_DIR", str(CONF))
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    with class_archive.in_environment():
+        SparkContext._ensure_initialized()  # starts the JVM, which reads the place's settings
     builder = (
         SparkSession.builder.appName(job)
         .config("spark.sql.session.timeZone", "UTC")
@@ -42,7 +42,6 @@ def session(job: str, logged: bool = True) -> SparkSession:
 
 def event_log_settings() -> dict[str, str]:
     """Those that the place's own settings leave open."""
-    SparkContext._ensure_initialized()  # starts the JVM, which reads the place's settings
     given = SparkConf()
     if given.contains("spark.eventLog.enabled"):
         return {}

@@ -26,6 +26,7 @@ from typing import Any
 from contracts.commands import ROOT
 from contracts.errors import UserbertError
 from contracts.places import Places
+from spark_jobs import class_archive
 
 DAGS = ("history", "pretraining", "nightly", "backfill", "maintenance")
 CONFLICT_LIMIT = 60  # waits of 2 s
@@ -63,6 +64,7 @@ def environment(places: Places, port: int) -> dict[str, str]:
         "AIRFLOW_CONN_SPARK_DEFAULT": json.dumps({"conn_type": "spark", "host": "local[2]"}),
         "SPARK_HOME": str(Path(pyspark.origin).parent),
         "SPARK_CONF_DIR": str(ROOT / "conf"),
+        **class_archive.environment(),
         "PYSPARK_PYTHON": sys.executable,
         "USERBERT_DATA": str(places.root),
         "USERBERT_SCHEDULED_FROM": scheduled_from(places),
