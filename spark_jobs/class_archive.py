@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from spark_jobs.jars import spark_jars
+from spark_jobs.jars import spark_home, spark_jars
 
 CONF = Path(__file__).parents[1] / "conf"
 ARCHIVE = Path(sys.prefix) / "spark-classes.jsa"
@@ -22,8 +22,8 @@ OPTIONS = "SPARK_SUBMIT_OPTS"  # Spark puts these behind its own on the JVM's co
 def environment() -> dict[str, str]:
     """What the environment of a JVM about to start needs besides; nothing where none fits."""
     place = Path(os.environ.get("SPARK_CONF_DIR", CONF))
-    home = Path(os.environ.get("SPARK_HOME", spark_jars().parent))
-    if OPTIONS in os.environ or (place, home) != (CONF, spark_jars().parent):
+    home = Path(os.environ.get("SPARK_HOME", spark_home()))
+    if OPTIONS in os.environ or (place, home) != (CONF, spark_home()):
         return {}
     return {OPTIONS: options(f"-XX:SharedArchiveFile={ARCHIVE}")} if ARCHIVE.exists() else {}
 

@@ -33,11 +33,16 @@ BROUGHT_BY_SPARK = (
 NOTHING = "from pyspark.sql import SparkSession; SparkSession.builder.getOrCreate().stop()"
 
 
-def spark_jars() -> Path:
+def spark_home() -> Path:
+    """Of the Spark that came with pyspark."""
     pyspark = importlib.util.find_spec("pyspark")
     assert pyspark is not None
     assert pyspark.origin is not None
-    return Path(pyspark.origin).parent / "jars"
+    return Path(pyspark.origin).parent
+
+
+def spark_jars() -> Path:
+    return spark_home() / "jars"
 
 
 def fetch(ivy: Path) -> list[Path]:

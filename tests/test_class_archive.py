@@ -2,9 +2,9 @@ import os
 import subprocess
 
 from spark_jobs import class_archive
-from spark_jobs.jars import spark_jars
+from spark_jobs.jars import spark_home
 
-SUBMIT = spark_jars().parent / "bin" / "spark-submit"
+SUBMIT = spark_home() / "bin" / "spark-submit"
 
 
 def spark_submit(options, places, *words):

@@ -6,7 +6,6 @@ eval "$(userbert airflow --environment)"       (then `airflow` of this shell is 
 
 import argparse
 import contextlib
-import importlib.util
 import json
 import os
 import shlex
@@ -27,6 +26,7 @@ from contracts.commands import ROOT
 from contracts.errors import UserbertError
 from contracts.places import Places
 from spark_jobs import class_archive
+from spark_jobs.jars import spark_home
 
 DAGS = ("history", "pretraining", "nightly", "backfill", "maintenance")
 CONFLICT_LIMIT = 60  # waits of 2 s
@@ -43,9 +43,6 @@ def environment(places: Places, port: int) -> dict[str, str]:
     Anything already set outside wins, so that a place with its own Airflow database, its own
     Spark connection (a standalone master, YARN, Kubernetes) or its own port names it there.
     """
-    pyspark = importlib.util.find_spec("pyspark")
-    assert pyspark is not None
-    assert pyspark.origin is not None
     defaults = {
         "AIRFLOW_HOME": str(places.airflow),
         "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
@@ -62,7 +59,7 @@ def environment(places: Places, port: int) -> dict[str, str]:
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
         # The URI spark://local[2] would silently become yarn.
         "AIRFLOW_CONN_SPARK_DEFAULT": json.dumps({"conn_type": "spark", "host": "local[2]"}),
-        "SPARK_HOME": str(Path(pyspark.origin).parent),
+        "SPARK_HOME": str(spark_home()),
         "SPARK_CONF_DIR": str(ROOT / "conf"),
         **class_archive.environment(),
         "PYSPARK_PYTHON": sys.executable,

@@ -11,7 +11,6 @@ code and no flag differs. Pids, logs, settings and the zip lie below data/cluste
 
 import argparse
 import contextlib
-import importlib.util
 import json
 import os
 import shutil
@@ -28,6 +27,7 @@ from pathlib import Path
 from contracts.commands import ROOT
 from contracts.errors import BadInput, UserbertError
 from contracts.places import Places
+from spark_jobs.jars import spark_home
 
 LOOPBACK = "127.0.0.1"
 DEFAULTS = ROOT / "conf" / "spark-defaults.conf"
@@ -99,13 +99,6 @@ class Cluster:
                 start_new_session=True,
             )
         (self.folder / f"{name}.pid").write_text(str(process.pid))
-
-
-def spark_home() -> Path:
-    pyspark = importlib.util.find_spec("pyspark")
-    assert pyspark is not None
-    assert pyspark.origin is not None
-    return Path(pyspark.origin).parent
 
 
 def is_ours(pid: int) -> bool:

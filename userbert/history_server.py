@@ -11,7 +11,8 @@ import os
 
 from contracts.errors import MissingTable
 from contracts.places import Places
-from userbert.cluster import LOOPBACK, spark_home
+from spark_jobs.jars import spark_home
+from userbert.cluster import LOOPBACK
 
 HISTORY_SERVER = "org.apache.spark.deploy.history.HistoryServer"
 
