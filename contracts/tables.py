@@ -62,7 +62,7 @@ BROWSING_LOGS = Table(
     ),
     checks=(
         ("day_of_time", "event_date = cast(event_time as date)"),
-        ("user_is_named", "length(user_id) > 0"),
+        ("user_is_named", "user_id <> ''"),
         ("not_before_it_happened", "landing_day >= event_date"),
     ),
     change_feed=True,

@@ -162,7 +162,7 @@ BY_HAND: Mapping[str, list[Expected]] = {
             "titles_without_words",
             "a title has something besides blanks",
             most=0,
-            breaks="length(trim(title)) = 0",
+            breaks="trim(title) = ''",
         ),
     ],
     tables.TITLES.name: [

@@ -43,7 +43,7 @@ from spark_jobs.landing_lines import (
 LINES = 1 << 40  # that a file can have; place = LINES * its number + line
 SCHEMA = (
     "place bigint, landing_day date, flaws array<string>, user_id string, event_time string, "
-    "title string, host string, log_id string, instant timestamp, plain boolean"
+    "title string, host string, log_id string, instant timestamp, folded string"
 )
 TEXT, TEXTS, INSTANT = pa.string(), pa.list_(pa.string()), pa.timestamp("us", "UTC")
 ODD = r"[^!-~ ]|  |^ | $"  # what `normalized` changes, other than to lower case
@@ -72,7 +72,7 @@ def landing_frame(
 
     flaws    why there are no FACTS: the line cannot be parsed, or is of a `forgotten` user; or null
     instant  event_time, where it is easily told; event_time may then be null
-    plain    whether the title is printable ASCII with single blanks and none at its edges
+    folded   `normalized` of the title, where that is lower case alone; or null
 
     Which task reads which part changes nothing but the time it takes.
     """
@@ -246,9 +246,16 @@ def _batch(
         flaws,
         *facts,
         instant,
-        pc.invert(pc.match_substring_regex(facts[2], ODD)),
+        _folded(facts[2]),
     ]
     return pa.RecordBatch.from_arrays(columns, [c.split()[0] for c in SCHEMA.split(", ")])
+
+
+def _folded(titles: Column) -> Column:
+    """Arrow folds ASCII in a fraction of the time that Spark takes, which asks Unicode's rules."""
+    plain = pc.invert(pc.match_substring_regex(titles, ODD))
+    folded: Column = pc.ascii_lower(pc.if_else(plain, titles, pa.scalar(None, TEXT)))
+    return folded
 
 
 def with_raw(refused: DataFrame, parts: list[Part], settings: LandingSettings) -> DataFrame:

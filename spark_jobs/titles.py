@@ -25,11 +25,14 @@ def new_titles(views: DataFrame, known: DataFrame) -> DataFrame:
     """(title_id, title) of the titles in `views` that `known` lacks, normalized, each once.
 
     Titles are made distinct as they were logged before they are normalized: 12 views share one.
+    Without the repartitioning Spark would see that a least title needs no distinct ones, and
+    normalize that of every view.
     """
     return (
         views.select("title_id", "title")
         .distinct()
         .join(known.select("title_id"), "title_id", "left_anti")
+        .repartition("title_id")
         .groupBy("title_id")
         .agg(F.min(normalized(F.col("title"))).alias("title"))
     )

@@ -12,6 +12,7 @@ os.environ["SPARK_CONF_DIR"] = str(Path(__file__).parents[1] / "conf")
 os.environ["PYSPARK_SUBMIT_ARGS"] = (
     "--master local[2] --driver-memory 2g --conf spark.sql.shuffle.partitions=2 "
     '--driver-java-options "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC '
+    "-XX:ReservedCodeCacheSize=192m "
     "-XX:Tier3InvocationThreshold=1000 -XX:Tier3MinInvocationThreshold=500 "
     '-XX:Tier3CompileThreshold=5000" '
     "--conf spark.sql.codegen.wholeStage=false --conf spark.sql.codegen.factoryMode=NO_CODEGEN "

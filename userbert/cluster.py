@@ -45,7 +45,8 @@ PACKAGES = (
 DAEMON = "org.apache.spark.deploy"  # in the command line of each
 START_LIMIT = 60  # seconds; two idle cores take 6
 STOP_LIMIT = 10  # seconds between SIGTERM and SIGKILL
-SHORT_JOBS = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"  # as the driver's, conf/ says why
+# As the driver's; conf/spark-defaults.conf says why.
+SHORT_JOBS = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:ReservedCodeCacheSize=192m"
 DAEMON_MEMORY = "256m"  # of the master and of each worker; executors have their own
 
 
