@@ -1,6 +1,7 @@
 import gzip
 import json
 from datetime import date, datetime, timedelta, timezone
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -234,6 +235,33 @@ def test_parquet_rows_are_kept_as_json(places, land, judged, run, lake):
     run(DAY, settings=settings)
     (raw,) = (row["raw"] for row in lake.read(REJECTED_LOGS).collect())
     assert json.loads(raw) == {"user_id": 30, "event_time": str(at[30]), "title": " "}
+
+
+def test_titles_are_folded_and_blanks_are_seen_in_any_script(land, judged):
+    titles = ["A Page", "a  page", " A PAGE", "A\tpage", "É~", "\u0130x", "!", "A\u00a0Page"]
+    users = ["\u3000\u00a0", "", " ", None, "\u3000x", "é", "\x7f", "~"]
+    land(
+        DAY, "a.jsonl", jsonl(*(view(user, title=t) for user, t in zip(users, titles, strict=True)))
+    )
+    land(NEXT, "a.jsonl", jsonl(*(view(f"u{n}", title=t) for n, t in enumerate(titles))))
+    good, bad = judged(DAY, NEXT)
+    assert bad == [(n, "blank user_id") for n in (1, 2, 3, 4, 7)]
+    assert [row["user_id"] for row in good[:3]] == ["\u3000x", "é", "~"]
+    ids = [row["title_id"] for row in good[3:]]
+    assert ids[0] == ids[1] == ids[2] == ids[3] == ids[7]
+    assert len(set(ids)) == 4
+
+
+def test_files_hold_times_as_numbers_and_no_dictionary_of_ids(land, run, lake):
+    land(DAY, "a.jsonl", jsonl(view(), view(title="B")))
+    run(DAY)
+    (file,) = Path(lake.path(BROWSING_LOGS)).rglob("event_date=*/*.parquet")
+    columns = pq.ParquetFile(file).metadata.row_group(0).to_dict()["columns"]
+    by_name = {column["path_in_schema"]: column for column in columns}
+    assert by_name["event_time"]["physical_type"] == "INT64"
+    dictionaries = {name for name, c in by_name.items() if c["has_dictionary_page"]}
+    assert "user_id" in dictionaries
+    assert not dictionaries & {"event_time", "log_id"}
 
 
 def test_a_parquet_column_of_any_type_says_what_its_text_would(places, land, judged):

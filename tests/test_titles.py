@@ -49,6 +49,14 @@ def test_each_new_title_is_found_once(spark, views):
     assert [row["title"] for row in found] == ["a b", "c"]
 
 
+def test_titles_are_made_distinct_before_they_are_normalized(spark, views):
+    """Spark drops a `distinct` below a least value, where nothing stands between them."""
+    found = new_titles(views("A", "a"), spark.createDataFrame([], TITLES.ddl))
+    plan = found._jdf.queryExecution().optimizedPlan().toString()
+    distinct, regular = plan.rfind("Aggregate [title_id#"), plan.find("regexp_replace")
+    assert -1 < regular < distinct  # a plan is read from below
+
+
 def test_words_are_the_first_thirty_tokens(spark):
     long = " ".join(f"w{n}" for n in range(40))
     titles = spark.createDataFrame([(1, long), (2, "it's new")], "title_id bigint, title string")
