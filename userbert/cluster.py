@@ -45,8 +45,6 @@ PACKAGES = (
 DAEMON = "org.apache.spark.deploy"  # in the command line of each
 START_LIMIT = 60  # seconds; two idle cores take 6
 STOP_LIMIT = 10  # seconds between SIGTERM and SIGKILL
-# As the driver's; conf/spark-defaults.conf says why.
-SHORT_JOBS = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:ReservedCodeCacheSize=192m"
 DAEMON_MEMORY = "256m"  # of the master and of each worker; executors have their own
 
 
@@ -175,7 +173,7 @@ def write_conf(cluster: Cluster, master: str, memory: str) -> None:
         "spark.master": master,
         "spark.submit.pyFiles": package(cluster.zip),
         "spark.executor.memory": memory,
-        "spark.executor.extraJavaOptions": SHORT_JOBS,
+        "spark.executor.extraJavaOptions": settings(DEFAULTS)["spark.driver.extraJavaOptions"],
         "spark.driver.host": LOOPBACK,
         "spark.driver.bindAddress": LOOPBACK,
     }
