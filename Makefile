@@ -18,15 +18,15 @@ check-machine:
 
 setup: check-machine .venv/ready ## install everything into .venv, from locked versions, and fetch Delta's jars
 
-.venv/ready: requirements.txt requirements-uv.txt setup.py spark_jobs/jars.py spark_jobs/class_archive.py userbert/class_archive.py
+.venv/ready: requirements.txt requirements-uv.txt setup.py spark_jobs/spark/delta_jars.py spark_jobs/spark/class_archive.py userbert/local/class_archive.py
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.txt
 	@# Compiled now, once: importing Great Expectations takes 16 s uncompiled and 6 s compiled, and where
 	@# PYTHONDONTWRITEBYTECODE is set (many container images) every process would compile it anew.
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes --compile-bytecode -r requirements.txt
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
-	$(BIN)/python -m spark_jobs.jars
-	-$(BIN)/python -m userbert.class_archive
+	$(BIN)/python -m spark_jobs.spark.delta_jars
+	-$(BIN)/python -m userbert.local.class_archive
 	touch $@
 
 run: setup ## the main job: six months of real logs to served user embeddings, through Airflow

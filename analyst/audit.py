@@ -17,8 +17,8 @@ from rich.table import Table as Grid
 
 from analyst.lake import OpenLake, open_lake
 from analyst.landing_counts import lines_by_day
-from analyst.telling import grid, tell
-from contracts.rules import EMBEDDING_WIDTH, MAX_VIEWS, MAX_VIEWS_A_DAY
+from analyst.output import grid, tell
+from contracts.limits import EMBEDDING_WIDTH, MAX_VIEWS, MAX_VIEWS_A_DAY
 from contracts.tables import (
     BROWSING_LOGS,
     MODELS,

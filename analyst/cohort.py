@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from analyst.lake import OpenLake, open_lake
 from analyst.neighbors import Neighbor, told
+from analyst.output import add_flags, grid, tell
 from analyst.search import nearest
-from analyst.telling import add_flags, grid, tell
 from analyst.titles import Mark, marks, recent_titles
 from analyst.vectors import Vectors, parts
 from contracts.errors import BadInput

@@ -12,10 +12,10 @@ from datetime import date
 from rich.table import Table as Grid
 
 from analyst.lake import OpenLake, open_lake
-from analyst.telling import add_flags, grid, tell
+from analyst.output import add_flags, grid, tell
 from contracts.errors import BadInput, MissingTable
-from contracts.landing import read_settings
-from contracts.rules import MAX_VIEWS_A_DAY
+from contracts.landing_settings import read_settings
+from contracts.limits import MAX_VIEWS_A_DAY
 from contracts.tables import (
     BROWSING_LOGS,
     PUBLISHED_EMBEDDINGS,

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from rich.table import Table as Grid
 
 from analyst.lake import OpenLake, open_lake
-from analyst.picture import draw
-from analyst.telling import add_flags, grid, tell
+from analyst.output import add_flags, grid, tell
+from analyst.plot import draw
 from analyst.vectors import Vectors
 from contracts.errors import BadInput
 

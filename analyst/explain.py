@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analyst.lake import OpenLake, open_lake
-from analyst.telling import add_flags, grid, tell
+from analyst.output import add_flags, grid, tell
 from contracts.errors import BadInput, MissingTable
 from contracts.tables import MODELS, TITLES, USER_SEQUENCES
 
@@ -141,8 +141,8 @@ def weigh(
     import pyarrow as pa
     import torch
 
-    from model.embedding import encoder_input, evaluating, title_vectors, user_vectors
-    from model.ragged import Ragged
+    from model.data.ragged import Ragged
+    from model.inference.embed_users import encoder_input, evaluating, title_vectors, user_vectors
 
     model, length = trained.model, len(sequence.titles)
     words: Any = pa.array(sequence.words, pa.list_(pa.string()))

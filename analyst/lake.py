@@ -12,11 +12,11 @@ from typing import Any
 import duckdb
 from duckdb_extensions import import_extension
 
-from analyst.snapshot import Snapshot, snapshot
+from analyst.vector_cache import Snapshot, snapshot
 from analyst.vectors import Vectors
 from analyst.views import AS_OF, LATEST, VECTOR_FUNCTIONS
 from contracts.errors import MissingTable
-from contracts.places import Places
+from contracts.paths import Places
 from contracts.tables import PUBLISHED_EMBEDDINGS, TABLES, USER_EMBEDDINGS, Table
 
 

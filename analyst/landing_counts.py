@@ -8,7 +8,7 @@ from typing import IO
 
 import pyarrow.parquet as pq
 
-from contracts.landing import read_settings
+from contracts.landing_settings import read_settings
 
 
 def lines_by_day(landing: Path) -> dict[date, int]:

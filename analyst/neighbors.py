@@ -12,8 +12,8 @@ from datetime import date
 import numpy as np
 
 from analyst.lake import OpenLake, open_lake
+from analyst.output import add_flags, grid, tell
 from analyst.search import Nearest, nearest
-from analyst.telling import add_flags, grid, tell
 from analyst.titles import recent_titles
 from analyst.vectors import Vectors
 from contracts.errors import BadInput

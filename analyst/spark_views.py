@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from analyst.lake import existing
 from analyst.views import AS_OF, LATEST
-from contracts.places import Places
+from contracts.paths import Places
 from contracts.tables import PUBLISHED_EMBEDDINGS, TABLES, USER_EMBEDDINGS
 
 if TYPE_CHECKING:

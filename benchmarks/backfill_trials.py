@@ -29,14 +29,14 @@ from typing import Any
 from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 
-from contracts.places import Places
+from contracts.paths import Places
 from contracts.provenance import code_version
 from contracts.tables import PUBLISHED_EMBEDDINGS, USER_EMBEDDINGS, USER_SEQUENCES, Table
-from spark_jobs import user_embeddings, user_sequences
-from spark_jobs.backfill import run
-from spark_jobs.lake import Lake
-from spark_jobs.published_embeddings import publish
-from spark_jobs.session import session
+from spark_jobs.backfill.days import run
+from spark_jobs.lake.lake import Lake
+from spark_jobs.spark.session import session
+from spark_jobs.tables import user_embeddings, user_sequences
+from spark_jobs.tables.published_embeddings import publish
 
 TABLES = (USER_SEQUENCES, USER_EMBEDDINGS, PUBLISHED_EMBEDDINGS)
 NIGHT = ("user-sequences", "user-embeddings", "published-embeddings")

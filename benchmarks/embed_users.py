@@ -23,11 +23,11 @@ from benchmarks.device import device
 from benchmarks.synthetic import NUM_WORDS, corpus
 from contracts.provenance import code_version
 from model.config import BASE_MODELS
-from model.embedding import embed
-from model.encoding import words_of
-from model.memory import keep_freed_memory
-from model.ragged import Ragged
-from model.user_model import UserModel
+from model.data.ragged import Ragged
+from model.inference.embed_users import embed
+from model.layers.user_model import UserModel
+from model.objective.encoding import words_of
+from model.training.memory import keep_freed_memory
 from tests.reference_model import PlainUserModel
 
 PLAIN_BATCH = 32  # users

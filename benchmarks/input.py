@@ -24,11 +24,11 @@ from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.synthetic import corpus
 from contracts.provenance import code_version
-from model.batches import BatchOrder
 from model.config import ModelConfig
-from model.corpus import Corpus
-from model.encoding import words_of
-from model.ragged import Ragged
+from model.data.batches import BatchOrder
+from model.data.corpus import Corpus
+from model.data.ragged import Ragged
+from model.objective.encoding import words_of
 
 BATCH = 32
 Lists = list[list[int]]

@@ -25,7 +25,7 @@ from typing import Any
 from deltalake import DeltaTable
 
 from benchmarks.backfill_trials import kill
-from contracts.places import Places
+from contracts.paths import Places
 from contracts.provenance import code_version
 from contracts.tables import (
     BROWSING_LOGS,

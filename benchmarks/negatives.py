@@ -27,9 +27,9 @@ from benchmarks.pretrain_step import objective_of, synchronize
 from benchmarks.synthetic import corpus
 from contracts.provenance import code_version
 from model.config import BASE_MODELS
-from model.memory import keep_freed_memory
-from model.negatives import with_ranking_dtype
-from model.objective import Objective
+from model.objective.negatives import with_ranking_dtype
+from model.objective.objective import Objective
+from model.training.memory import keep_freed_memory
 
 INTERVALS = (1, 10, 20, 50, 100, 200)
 INTERVAL = 50  # the paper's

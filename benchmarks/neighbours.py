@@ -32,9 +32,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from contracts.places import Places
+from contracts.limits import EMBEDDING_WIDTH
+from contracts.paths import Places
 from contracts.provenance import code_version
-from contracts.rules import EMBEDDING_WIDTH
 from contracts.tables import PUBLISHED_EMBEDDINGS
 
 K = 10
@@ -160,7 +160,7 @@ def numpy(root: Path, users: int, number: int) -> tuple[float, Answer]:
 
 def spark(root: Path, users: int, number: int) -> tuple[float, Answer]:
     from analyst.spark_views import register
-    from spark_jobs.session import session
+    from spark_jobs.spark.session import session
 
     if "spark" not in KEPT:
         KEPT["spark"] = session("neighbours")

@@ -21,10 +21,10 @@ from pathlib import Path
 
 from pyspark.sql import SparkSession
 
-from contracts.places import Places
+from contracts.paths import Places
 from contracts.provenance import code_version
 from contracts.tables import SESSIONS
-from spark_jobs.event_log import newest_applications
+from spark_jobs.spark.event_log import newest_applications
 from userbert import cli
 
 FIRST = date(2017, 1, 1)

@@ -1,4 +1,4 @@
--- sequence_pairs' rule (spark_jobs/sessions.py, spark_jobs/sequence_pairs.py) in DuckDB's SQL, as a
+-- sequence_pairs' rule (spark_jobs/tables/sessions.py, spark_jobs/tables/sequence_pairs.py) in DuckDB's SQL, as a
 -- user of one machine would write it. $views is a list of Parquet files of browsing_logs.
 WITH views AS (
     SELECT user_id, event_time, log_id, title_id FROM read_parquet($views, hive_partitioning = false)

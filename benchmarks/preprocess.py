@@ -35,7 +35,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.meter import measured
-from contracts.places import Places
+from contracts.paths import Places
 from contracts.provenance import code_version
 from contracts.tables import BROWSING_LOGS, REJECTED_LOGS, SESSIONS, TITLES, USER_SEQUENCES
 
@@ -122,7 +122,7 @@ def landed(options: Options) -> list[str]:
 def copy(options: Options) -> Told:
     from pyspark.sql import functions as F
 
-    from spark_jobs.session import session
+    from spark_jobs.spark.session import session
 
     files = landed(options)
     lines = session("copy").read.parquet(*files).withColumn("day", F.to_date("time"))
@@ -187,9 +187,9 @@ def tokens(_: Options) -> Told:
     """Views a second and core of the row UDF, and of our job up to its gate."""
     from pyspark.sql import functions as F
 
-    from spark_jobs.lake import Lake
-    from spark_jobs.session import session
-    from spark_jobs.titles import new_titles, with_words
+    from spark_jobs.lake.lake import Lake
+    from spark_jobs.spark.session import session
+    from spark_jobs.tables.titles import new_titles, with_words
 
     spark = session("tokens")
     views = Lake(spark, Places.from_environment().lake).read(BROWSING_LOGS)
@@ -221,9 +221,9 @@ def _noop(frame: Any) -> Told:
 def pairs_of_views(options: Options) -> Told:
     import duckdb
 
-    from spark_jobs.sequence_pairs import to_pairs
-    from spark_jobs.session import session
-    from spark_jobs.sessions import to_sessions
+    from spark_jobs.spark.session import session
+    from spark_jobs.tables.sequence_pairs import to_pairs
+    from spark_jobs.tables.sessions import to_sessions
 
     root = Places.from_environment().root
     files = files_of(BROWSING_LOGS.name)

@@ -30,13 +30,13 @@ from torch.nn import functional as F
 from benchmarks.device import device
 from benchmarks.synthetic import NUM_WORDS, corpus
 from contracts.provenance import code_version
-from model.batches import BatchOrder
 from model.config import BASE_MODELS, ModelConfig, PretrainConfig
-from model.corpus import Corpus
-from model.memory import keep_freed_memory
-from model.objective import Objective
-from model.tasks import masked_behaviors
-from model.user_model import UserModel
+from model.data.batches import BatchOrder
+from model.data.corpus import Corpus
+from model.layers.user_model import UserModel
+from model.objective.objective import Objective
+from model.objective.tasks import masked_behaviors
+from model.training.memory import keep_freed_memory
 from tests.reference_model import PlainUserModel, cross_entropies
 
 STEP = 3  # of the batch; its sequence negatives were chosen at step 0

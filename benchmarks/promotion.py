@@ -26,14 +26,14 @@ from typing import Any
 from deltalake import DeltaTable
 
 from benchmarks.backfill_trials import small_lake, tell
-from contracts.places import Places
+from contracts.paths import Places
 from contracts.provenance import code_version
 from contracts.tables import PUBLISHED_EMBEDDINGS, USER_EMBEDDINGS, USER_SEQUENCES
-from spark_jobs.lake import Lake
-from spark_jobs.models import Registry
-from spark_jobs.session import session
-from spark_jobs.standing import find, standing
-from userbert.backfill import fill, plan
+from spark_jobs.lake.lake import Lake
+from spark_jobs.registry.commands import Registry
+from spark_jobs.registry.model_status import find, standing
+from spark_jobs.spark.session import session
+from userbert.commands.backfill import fill, plan
 
 EACH = 0.1  # seconds from one read to the next
 AFTER_SWITCH = 1.0  # seconds that the reader is given to see it

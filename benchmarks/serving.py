@@ -32,9 +32,9 @@ import pyarrow as pa
 
 from benchmarks import neighbours
 from contracts.errors import MissingTable
-from contracts.places import Places
+from contracts.limits import EMBEDDING_WIDTH
+from contracts.paths import Places
 from contracts.provenance import code_version
-from contracts.rules import EMBEDDING_WIDTH
 from contracts.tables import PUBLISHED_EMBEDDINGS
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ law, about ten of them a title; one title for every twelve views, by Zipf's law 
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.rules import MAX_TITLE_WORDS, MAX_VIEWS
-from model.corpus import Corpus
-from model.ragged import Ragged, offsets_of
+from contracts.limits import MAX_TITLE_WORDS, MAX_VIEWS
+from model.data.corpus import Corpus
+from model.data.ragged import Ragged, offsets_of
 
 NUM_WORDS = 100_000
 VIEWS_A_USER = 63_178_293 / 500_000

@@ -6,7 +6,7 @@ and a Feast definition can all read this module at no cost.
 
 from dataclasses import dataclass
 
-from contracts.rules import EMBEDDING_WIDTH, MAX_TITLE_WORDS, MAX_VIEWS
+from contracts.limits import EMBEDDING_WIDTH, MAX_TITLE_WORDS, MAX_VIEWS
 
 
 @dataclass(frozen=True)

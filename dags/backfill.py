@@ -10,7 +10,7 @@ from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOpe
 from airflow.sdk import DAG, Asset, Param
 
 from contracts.tables import USER_EMBEDDINGS, USER_SEQUENCES
-from userbert.dag_defaults import TASK_DEFAULTS
+from userbert.scheduling.dag_defaults import TASK_DEFAULTS
 
 DAYS = ["--from", "{{ params.from_as_of }}", "--to", "{{ params.to_as_of }}"]
 MODEL = ["--model", "{{ params.model_id or '' }}"]

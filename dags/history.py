@@ -8,7 +8,7 @@ from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOpe
 from airflow.sdk import DAG, Asset, Param
 
 from contracts.tables import BROWSING_LOGS, SESSIONS, TITLES
-from userbert.dag_defaults import TASK_DEFAULTS
+from userbert.scheduling.dag_defaults import TASK_DEFAULTS
 
 with DAG(
     dag_id="history",

@@ -8,7 +8,7 @@ models name stay readable. To see what it would do: `userbert maintenance --dry-
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.sdk import DAG, CronTriggerTimetable
 
-from userbert.dag_defaults import TASK_DEFAULTS, scheduled_from
+from userbert.scheduling.dag_defaults import TASK_DEFAULTS, scheduled_from
 
 with DAG(
     dag_id="maintenance",

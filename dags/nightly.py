@@ -23,7 +23,7 @@ from contracts.tables import (
     USER_EMBEDDINGS,
     USER_SEQUENCES,
 )
-from userbert.dag_defaults import TASK_DEFAULTS, scheduled_from
+from userbert.scheduling.dag_defaults import TASK_DEFAULTS, scheduled_from
 
 AS_OF = "{{ dag_run.partition_key }}"
 DAY_BEFORE = "{{ macros.ds_add(dag_run.partition_key, -1) }}"

@@ -13,8 +13,8 @@ from airflow.sdk import DAG, Asset, CronPartitionTimetable, Param
 
 from contracts.commands import ROOT, USERBERT
 from contracts.tables import MODELS, PUBLISHED_EMBEDDINGS, SEQUENCE_PAIRS, USER_EMBEDDINGS
-from userbert.dag_defaults import TASK_DEFAULTS, scheduled_from
-from userbert.training_place import TrainingPlace
+from userbert.launchers.settings import TrainingPlace
+from userbert.scheduling.dag_defaults import TASK_DEFAULTS, scheduled_from
 
 AS_OF = "{{ params.as_of or dag_run.partition_key }}"
 MODEL_ID = "{{ ti.xcom_pull(task_ids='pretrain') }}"

@@ -9,15 +9,15 @@ from datetime import UTC, datetime
 from pyspark.sql import DataFrame
 
 from contracts.errors import BadInput, GateFailed
-from contracts.places import Places
+from contracts.paths import Places
 from contracts.provenance import code_version
 from contracts.tables import Table
-from expectations import docs
-from expectations.judgement import failed_measures, import_early, judge
+from expectations import data_docs
+from expectations.failure_message import failure
+from expectations.gx_validation import failed_measures, import_early, judge
 from expectations.measures import offenders, take
 from expectations.results import Found, Result, save
 from expectations.suites import COLUMNS_THAT_DIFFER, DUPLICATE_KEYS, Expected, declared, expected
-from expectations.wording import failure
 
 NAMED = 3  # broken expectations whose rows are looked up; each costs a query
 
@@ -129,7 +129,7 @@ class Gate:
         """Judge, and leave the result and its page. Great Expectations has the last word."""
         verdict = judge(self.table, self.run, wanted, taken)
         failed = failed_measures(verdict)
-        page = docs.page_path(self.places.gates, self.table.name, self.run)
+        page = data_docs.page_path(self.places.gates, self.table.name, self.run)
         found = [_found(e, taken[e.measure], e.measure in failed, rows) for e in told_first(wanted)]
         result = Result(
             table=self.table.name,
@@ -144,7 +144,7 @@ class Gate:
             expectations=found,
         )
         save(self.places.gates, result)
-        docs.write_pages(self.places.gates, self.table, wanted, verdict, result)
+        data_docs.write_pages(self.places.gates, self.table, wanted, verdict, result)
         return result
 
 

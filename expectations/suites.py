@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from contracts import tables
-from contracts.rules import EMBEDDING_WIDTH
+from contracts.limits import EMBEDDING_WIDTH
 from contracts.tables import Table
 
 Told = Mapping[str, float]  # what the job measured of its whole run, by name

@@ -24,10 +24,10 @@ from rich.console import Console
 from rich.table import Table
 
 from contracts.errors import BadInput
-from contracts.places import Places
+from contracts.paths import Places
 from contracts.provenance import code_version
 from model.config import PRESETS, PretrainConfig, add_flags, from_flags
-from model.corpus import TrainingInput
+from model.data.corpus import TrainingInput
 
 WAYS: dict[str, dict[str, Any]] = {
     "untrained": {"steps": 0},
@@ -92,8 +92,8 @@ def compared(
 ) -> Comparison:
     """Train and measure each way with each seed."""
     from model.checkpoint import read_manifest
-    from model.pretraining import pretrain
-    from model.processes import Processes
+    from model.training.distributed import Processes
+    from model.training.pretrain import pretrain
 
     found: dict[str, Found] = {}
     for way in ways:
@@ -176,8 +176,8 @@ def main(
     threads: int,
     **flags: object,
 ) -> None:
-    from model.arrays import input_of
-    from model.memory import keep_freed_memory
+    from model.data.build_corpus import input_of
+    from model.training.memory import keep_freed_memory
 
     if seeds < 1:
         raise BadInput(f"--seeds is {seeds}; it must be 1 or more")

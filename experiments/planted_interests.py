@@ -22,7 +22,7 @@ from rich.table import Table
 
 from analyst.lake import OpenLake, open_lake
 from contracts.errors import BadInput, MissingTable
-from contracts.places import Places
+from contracts.paths import Places
 from contracts.tables import TITLES, USER_EMBEDDINGS, USER_SEQUENCES
 
 Floats = npt.NDArray[np.float32]
@@ -157,8 +157,8 @@ def vectors_made_here(lake: OpenLake, folder: Path, as_of: date) -> Vectors:
     For models that no day is embedded under, such as untrained ones: nothing is written.
     """
     from model.checkpoint import load_model
-    from model.embedding import embed_users
-    from model.fingerprints import rows_of
+    from model.data.row_hashes import rows_of
+    from model.inference.embed_users import embed_users
 
     lake.need(USER_SEQUENCES, TITLES)
     newest = lake.connection.execute(

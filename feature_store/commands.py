@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from contracts.errors import BadInput
-from contracts.places import Places
+from contracts.paths import Places
 
 if TYPE_CHECKING:  # Feast takes five seconds to import; `--help` must not
     from feature_store.store import Store
@@ -87,8 +87,8 @@ def _materialize(store: "Store", flags: argparse.Namespace) -> str:
 
 
 def _check(store: "Store", flags: argparse.Namespace) -> str:
-    from feature_store.freshness import check
-    from feature_store.points import check_points
+    from feature_store.historical_check import check_points
+    from feature_store.online_check import check
     from feature_store.published import Published
 
     published = Published.open(store.places)

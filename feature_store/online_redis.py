@@ -15,7 +15,7 @@ from feast.repo_config import RepoConfig
 from google.protobuf.timestamp_pb2 import Timestamp  # type: ignore[import-untyped]
 
 from feature_store.definitions import ENTITY
-from feature_store.online import ONE_FEATURE, OnlineRows, entity_key
+from feature_store.online_sqlite import ONE_FEATURE, OnlineRows, entity_key
 
 AT_ONCE = 1_000  # users a round trip
 

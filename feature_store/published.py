@@ -9,7 +9,7 @@ import pandas as pd
 from duckdb_extensions import import_extension
 
 from contracts.errors import MissingTable
-from contracts.places import Places
+from contracts.paths import Places
 from contracts.tables import PUBLISHED_EMBEDDINGS
 
 

@@ -22,9 +22,9 @@ from feast import FeatureService, FeatureStore, FeatureView
 from feast.errors import FeatureServiceNotFoundException
 
 from contracts.errors import BadInput, MissingTable
-from contracts.places import Places
+from contracts.paths import Places
 from feature_store.definitions import ENTITY, SERVICE, services, user, view, view_name
-from feature_store.online import OnlineRows, SqliteRows
+from feature_store.online_sqlite import OnlineRows, SqliteRows
 from feature_store.published import Published
 
 SETTINGS = "feature_store.yaml"

@@ -25,8 +25,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from contracts.errors import BadInput
-from contracts.places import Places
-from landing.files import day_folder, whole_file, write_settings
+from contracts.paths import Places
+from landing.landing_writer import day_folder, whole_file, write_settings
 from landing.progress import progress, show
 from landing.texts import Texts, characters, joined
 

@@ -28,8 +28,8 @@ from typing import IO
 from rich.progress import Progress
 
 from contracts.errors import BadInput
-from contracts.places import Places
-from landing.files import day_folder, write_settings
+from contracts.paths import Places
+from landing.landing_writer import day_folder, write_settings
 from landing.progress import progress, show
 
 COLUMNS = {"user_id": "user", "event_time": "time", "title": "title", "host": "category"}

@@ -22,8 +22,8 @@ from torch import Tensor
 from contracts.errors import BadInput, MissingTable
 from contracts.provenance import code_version
 from model.config import PretrainConfig
-from model.user_model import UserModel
-from model.vocabulary import Vocabulary
+from model.data.vocabulary import Vocabulary
+from model.layers.user_model import UserModel
 
 MANIFEST = "manifest.json"
 VOCABULARY = "vocabulary.json"

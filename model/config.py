@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, get_args, get_origin
 
 from contracts.errors import BadInput
-from contracts.rules import EMBEDDING_WIDTH, MAX_TITLE_WORDS, MAX_VIEWS
+from contracts.limits import EMBEDDING_WIDTH, MAX_TITLE_WORDS, MAX_VIEWS
 
 BehaviorEncoderName = Literal["id", "cnn", "transformer"]
 ContextEncoderName = Literal["self_attention", "gru", "lstm", "cnn"]
@@ -107,12 +107,16 @@ class PretrainConfig:
     behavior_pool: int = 1000  # behaviors drawn anew each step (the paper's m)
     sequence_pool: int = 100  # crops drawn each refresh (the paper's u)
     refresh_interval: int = 50  # steps that a sequence pool serves
-    ranking_dtype: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: model/negatives.py
+    ranking_dtype: Literal["auto", "float32", "bfloat16"] = (
+        "auto"  # auto: model/objective/negatives.py
+    )
     K: int = 4  # negative behaviors a target
     P: int = 4  # negative sequences a target
     next_behaviors: int = 2  # of the task nbp (PTUM's K)
     mask_rate: float = 0.1  # share of a sequence's behaviors hidden; at least one
-    first_weights: Literal["plain", "centered"] = "plain"  # centered: model/first_weights.py
+    first_weights: Literal["plain", "centered"] = (
+        "plain"  # centered: model/training/initialization.py
+    )
     reduction: Literal["mean", "sum"] = "mean"  # equations 1 and 2 are sums
     learning_rate: float = 1e-5  # Table 4
     batch_size: int = 32  # pairs a step, over all processes and micro-batches

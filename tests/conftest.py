@@ -31,7 +31,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def spark():
-    from spark_jobs.session import session
+    from spark_jobs.spark.session import session
 
     with session("tests") as running:
         yield running
@@ -39,13 +39,13 @@ def spark():
 
 @pytest.fixture
 def places(tmp_path):
-    from contracts.places import Places
+    from contracts.paths import Places
 
     return Places(tmp_path)
 
 
 @pytest.fixture
 def lake(spark, places):
-    from spark_jobs.lake import Lake
+    from spark_jobs.lake.lake import Lake
 
     return Lake(spark, places.lake)

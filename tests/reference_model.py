@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from model.config import ModelConfig
-from model.corpus import Corpus
-from model.user_model import UserModel
+from model.data.corpus import Corpus
+from model.layers.user_model import UserModel
 
 Titles = Sequence[Any]  # a list of titles for each sequence
 

@@ -7,10 +7,10 @@ from small_corpus import interests
 from small_lake import write
 
 from model.config import PRESETS
-from model.pretraining import pretrain
-from model.processes import Processes
-from spark_jobs.models import from_folder
-from spark_jobs.standing import change, crowned
+from model.training.distributed import Processes
+from model.training.pretrain import pretrain
+from spark_jobs.registry.commands import from_folder
+from spark_jobs.registry.model_status import change, crowned
 
 FIRST = date(2020, 2, 1)
 DAYS = [FIRST + timedelta(days=n) for n in range(3)]

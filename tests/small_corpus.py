@@ -5,7 +5,7 @@ from datetime import date, datetime, timedelta
 import numpy as np
 from small_lake import write
 
-from model.arrays import training_input
+from model.data.build_corpus import training_input
 
 DAY = date(2020, 1, 31)
 INTERESTS = 4

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 from deltalake import write_deltalake
 
-from contracts.rules import EMBEDDING_WIDTH
+from contracts.limits import EMBEDDING_WIDTH
 from contracts.tables import TABLES
 
 TYPES = {

@@ -6,8 +6,8 @@ import torch
 
 from model import checkpoint
 from model.config import ModelConfig, PretrainConfig
-from model.user_model import UserModel
-from model.vocabulary import Vocabulary
+from model.data.vocabulary import Vocabulary
+from model.layers.user_model import UserModel
 
 DAY = date(2026, 1, 6)
 WORDS = Vocabulary(("red", "shoes", "green", "tea"))

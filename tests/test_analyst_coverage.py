@@ -6,7 +6,7 @@ from small_lake import embedding, publish, views, write
 
 from analyst import open_lake
 from analyst.coverage import coverage
-from contracts.rules import MAX_VIEWS_A_DAY
+from contracts.limits import MAX_VIEWS_A_DAY
 from userbert.cli import main
 
 SUNDAY, MONDAY, TUESDAY = date(2026, 1, 4), date(2026, 1, 5), date(2026, 1, 6)

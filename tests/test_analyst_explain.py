@@ -11,9 +11,9 @@ from analyst import open_lake
 from analyst.explain import explain, load, read_sequence, weigh
 from contracts.errors import MissingTable
 from model import checkpoint
-from model.embedding import user_vectors
-from model.packed import Layout
-from model.ragged import Ragged
+from model.data.ragged import Ragged
+from model.inference.embed_users import user_vectors
+from model.layers.packed_sequences import Layout
 from userbert.cli import main
 
 

@@ -6,13 +6,13 @@ from datetime import date, datetime, timedelta
 
 import pytest
 
-from contracts.landing import LandingSettings
-from contracts.places import Places
+from contracts.landing_settings import LandingSettings
+from contracts.paths import Places
 from contracts.tables import BROWSING_LOGS, SESSIONS, TITLES, USER_SEQUENCES
-from spark_jobs import sessions, titles, user_sequences
-from spark_jobs.browsing_logs import Landed, ingest
-from spark_jobs.lake import Lake
-from spark_jobs.landing_lines import landing_parts
+from spark_jobs.ingest.landing_lines import landing_parts
+from spark_jobs.lake.lake import Lake
+from spark_jobs.tables import sessions, titles, user_sequences
+from spark_jobs.tables.browsing_logs import Landed, ingest
 
 FIRST = date(2017, 1, 1)
 DAYS = [FIRST + timedelta(days=n) for n in range(2)]

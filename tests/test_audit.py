@@ -7,7 +7,7 @@ from small_lake import embedding, vector, views, write
 
 from analyst import open_lake
 from analyst.audit import audit
-from contracts.places import Places
+from contracts.paths import Places
 from userbert.cli import main
 
 MONDAY, TUESDAY = date(2026, 1, 5), date(2026, 1, 6)

@@ -11,18 +11,18 @@ from small_backfill import DAYS, FIRST, active, session, two_models, write_sessi
 from small_lake import write
 
 from analyst.lake import open_lake
-from analyst.side_by_side import compare
+from analyst.model_comparison import compare
 from contracts.errors import BadInput
-from contracts.places import Places
+from contracts.paths import Places
 from contracts.tables import SESSIONS, USER_EMBEDDINGS, USER_SEQUENCES
-from spark_jobs import user_embeddings, user_sequences
-from spark_jobs.backfill import days_between, published_days, run, survey
-from spark_jobs.day_claims import Claims
-from spark_jobs.lake import Lake
-from spark_jobs.models import Registry
-from spark_jobs.pace import Timing, pace_of
-from spark_jobs.standing import find, standing
-from userbert.backfill import arg_parser, fill, plan, plan_words, the_days
+from spark_jobs.backfill.day_locks import Claims
+from spark_jobs.backfill.days import days_between, published_days, run, survey
+from spark_jobs.backfill.time_estimate import Timing, pace_of
+from spark_jobs.lake.lake import Lake
+from spark_jobs.registry.commands import Registry
+from spark_jobs.registry.model_status import find, standing
+from spark_jobs.tables import user_embeddings, user_sequences
+from userbert.commands.backfill import arg_parser, fill, plan, plan_words, the_days
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.backfill_trials import backfill, halves, killed, rows

@@ -8,10 +8,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from contracts.errors import BadInput, GateFailed
-from contracts.landing import LandingSettings
+from contracts.landing_settings import LandingSettings
 from contracts.tables import BROWSING_LOGS, REJECTED_LOGS
-from spark_jobs import landing_lines
-from spark_jobs.browsing_logs import (
+from spark_jobs.ingest import landing_lines
+from spark_jobs.ingest.event_time import check_time_format
+from spark_jobs.ingest.landing_frame import LINES, landing_frame, with_raw
+from spark_jobs.tables.browsing_logs import (
     Landed,
     days_of,
     duplicates,
@@ -19,8 +21,6 @@ from spark_jobs.browsing_logs import (
     main,
     rejected,
 )
-from spark_jobs.event_time import check_time_format
-from spark_jobs.landing_frame import LINES, landing_frame, with_raw
 
 DAY = date(2017, 1, 1)
 NEXT = date(2017, 1, 2)
@@ -335,7 +335,7 @@ def test_a_lines_own_id_tells_duplicates(land, judged):
 def test_times_are_read_as_the_settings_say(spark, zone, form, text, utc):
     from pyspark.sql import functions as F
 
-    from spark_jobs.event_time import event_time
+    from spark_jobs.ingest.event_time import event_time
 
     settings = LandingSettings(format="jsonl", columns=OURS, time_zone=zone, time_format=form)
     frame = spark.createDataFrame([(landing_lines.as_text(text),)], "text string")

@@ -16,8 +16,8 @@ from model.checkpoint import (
     write,
 )
 from model.config import PRESETS
-from model.user_model import UserModel
-from model.vocabulary import Vocabulary
+from model.data.vocabulary import Vocabulary
+from model.layers.user_model import UserModel
 
 VOCABULARY = Vocabulary(("red", "shoes"))
 CONFIG = PRESETS["tiny"]

@@ -1,8 +1,8 @@
 import os
 import subprocess
 
-from spark_jobs import class_archive
-from spark_jobs.jars import spark_home
+from spark_jobs.spark import class_archive
+from spark_jobs.spark.delta_jars import spark_home
 
 SUBMIT = spark_home() / "bin" / "spark-submit"
 

@@ -14,12 +14,20 @@ import pytest
 from deltalake import DeltaTable
 
 from contracts.errors import BadInput
-from contracts.places import Places
+from contracts.paths import Places
 from contracts.tables import BROWSING_LOGS, SEQUENCE_PAIRS, SESSIONS, TITLES, USER_SEQUENCES
-from spark_jobs.event_log import facts, logs, newest_applications
-from userbert.airflow import free_port
+from spark_jobs.spark.event_log import facts, logs, newest_applications
 from userbert.cli import main
-from userbert.cluster import PACKAGES, Cluster, how_to_reach, package, settings, start, stop
+from userbert.local.airflow import free_port
+from userbert.local.spark_cluster import (
+    PACKAGES,
+    Cluster,
+    how_to_reach,
+    package,
+    settings,
+    start,
+    stop,
+)
 
 ROOT = Path(__file__).parents[1]
 DAYS = ("2017-01-01", "2017-01-02")
@@ -199,7 +207,7 @@ def test_the_zip_holds_every_package_and_is_the_same_each_time(tmp_path):
     first, again = (package(tmp_path / f"{n}.zip").read_bytes() for n in (1, 2))
     assert first == again
     names = zipfile.ZipFile(tmp_path / "1.zip").namelist()
-    assert {"contracts/tables.py", "spark_jobs/sessions.py", "userbert/cli.py"} <= set(names)
+    assert {"contracts/tables.py", "spark_jobs/tables/sessions.py", "userbert/cli.py"} <= set(names)
     assert not [name for name in names if "__pycache__" in name]
 
 

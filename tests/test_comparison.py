@@ -1,11 +1,11 @@
 import pytest
 from small_corpus import DAY, interests
 
-from contracts.places import Places
+from contracts.paths import Places
 from model.checkpoint import read_manifest
-from model.comparison import measured_as
-from model.pretraining import arg_parser, pretrain
-from model.processes import Processes
+from model.training.comparison import measured_as
+from model.training.distributed import Processes
+from model.training.pretrain import arg_parser, pretrain
 
 ASKED = ("masked_accuracy", "matching_accuracy", "validation_loss", "effective_rank")
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from contracts.errors import BadInput
-from contracts.landing import read_settings
+from contracts.landing_settings import read_settings
 from landing.completejourney import (
     arg_parser,
     as_lines,

@@ -7,12 +7,12 @@ from deltalake import DeltaTable
 from small_lake import write
 
 from contracts.errors import BadInput, MissingTable
-from contracts.places import Places
-from model import arrays, source
-from model.arrays import training_input
-from model.corpus import is_held_out
-from model.fingerprints import bytes_of, fingerprints
-from model.vocabulary import Vocabulary
+from contracts.paths import Places
+from model.data import build_corpus, delta_source
+from model.data.build_corpus import training_input
+from model.data.corpus import is_held_out
+from model.data.row_hashes import bytes_of, fingerprints
+from model.data.vocabulary import Vocabulary
 
 DAY = date(2020, 1, 31)
 START = datetime(2020, 1, 1, tzinfo=UTC)
@@ -172,7 +172,7 @@ def test_rows_in_another_order_and_other_files_make_the_same_arrays(tmp_path, mo
     write_titles(first)
     write_pairs(first, rows)
     one = make(first)
-    monkeypatch.setattr(source, "BATCH_ROWS", 7)
+    monkeypatch.setattr(delta_source, "BATCH_ROWS", 7)
     for title, words in reversed(TITLES.items()):
         write_titles(second, {title: words})
     for i in range(0, 90, 13):
@@ -185,13 +185,13 @@ def test_rows_in_another_order_and_other_files_make_the_same_arrays(tmp_path, mo
 def test_arrays_are_made_once_and_never_half(places, monkeypatch):
     write_titles(places)
     write_pairs(places, [pair("u", 0, [70], [12])])
-    monkeypatch.setattr(arrays, "_write_words", lambda *_: 1 / 0)
+    monkeypatch.setattr(build_corpus, "_write_words", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         make(places)
     assert list(places.arrays.iterdir()) == []
     monkeypatch.undo()
     content = make(places).content
-    monkeypatch.setattr(arrays, "_build", lambda *_: 1 / 0)
+    monkeypatch.setattr(build_corpus, "_build", lambda *_: 1 / 0)
     assert make(places).content == content
 
 

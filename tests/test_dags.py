@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from userbert.airflow import DAGS
+from userbert.local.airflow import DAGS
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = ROOT / "tests" / "golden" / "dags.json"
@@ -87,7 +87,7 @@ def test_every_command_of_a_dag_is_one_that_a_person_can_run(dag_bag):
 def test_a_refusal_is_not_tried_again_and_a_crash_is():
     from airflow.sdk.definitions.retry_policy import RetryAction
 
-    from userbert.retries import UnlessRefused
+    from userbert.scheduling.retries import UnlessRefused
 
     def action(message):
         return UnlessRefused().evaluate(RuntimeError(message), 1, 3).action

@@ -8,10 +8,10 @@ import torch
 from contracts.errors import BadInput
 from model.checkpoint import Manifest, TrainedModel
 from model.config import BASE_MODELS, PRESETS, ModelConfig
-from model.embedding import embed, embed_users, title_vectors, user_vectors
-from model.ragged import Ragged
-from model.user_model import UserModel
-from model.vocabulary import Vocabulary
+from model.data.ragged import Ragged
+from model.data.vocabulary import Vocabulary
+from model.inference.embed_users import embed, embed_users, title_vectors, user_vectors
+from model.layers.user_model import UserModel
 
 SMALL = {"width": 16, "word_width": 12, "query_width": 8, "heads": 2}
 VOCABULARY = Vocabulary(tuple(f"w{i}" for i in range(20)))

@@ -8,7 +8,6 @@ import pytest
 import torch
 from reference_model import PlainUserModel, plain_names
 
-from model.aggregators import AttentivePooling, AveragePooling, LastPooling, MaxPooling
 from model.config import (
     BASE_MODELS,
     AggregatorName,
@@ -16,10 +15,11 @@ from model.config import (
     ContextEncoderName,
     ModelConfig,
 )
-from model.context import by_time, fill_bins
-from model.dropout import Dropout
-from model.packed import Layout, rows_at, sum_of_rows
-from model.user_model import UserModel
+from model.layers.aggregators import AttentivePooling, AveragePooling, LastPooling, MaxPooling
+from model.layers.context import by_time, fill_bins
+from model.layers.dropout import Dropout
+from model.layers.packed_sequences import Layout, rows_at, sum_of_rows
+from model.layers.user_model import UserModel
 
 TINY = {"width": 8, "word_width": 6, "query_width": 5, "heads": 2, "dropout": 0.0, "max_views": 12}
 CPU = torch.device("cpu")

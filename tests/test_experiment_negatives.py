@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from small_corpus import interests
 
-from contracts.places import Places
+from contracts.paths import Places
 from experiments.negatives import (
     MEASURES,
     QUICK,

@@ -16,7 +16,7 @@ ZERO = date(2017, 6, 25)
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory):
     """One store for the module: Feast takes five seconds to import."""
-    from contracts.places import Places
+    from contracts.paths import Places
     from feature_store.store import Store
 
     return Store(Places(tmp_path_factory.mktemp("features")))
@@ -63,7 +63,7 @@ def test_a_point_in_time_join_gives_the_newest_vector_of_then_for_1000_times(sto
 
 
 def test_the_check_passes_and_says_how_fresh_it_is(store):
-    from feature_store.freshness import check
+    from feature_store.online_check import check
     from feature_store.published import Published
 
     told = check(store, Published.open(store.places), date(2017, 6, 28))
@@ -71,7 +71,7 @@ def test_the_check_passes_and_says_how_fresh_it_is(store):
 
 
 def test_a_day_that_is_not_materialized_makes_the_check_fail_with_what_mends_it(store):
-    from feature_store.freshness import check
+    from feature_store.online_check import check
 
     days = {26: ["u1", "u2"], 27: ["u1"], 28: ["u3"], 29: ["u1"]}
     published = publish(store, "m1", days)
@@ -83,7 +83,7 @@ def test_a_day_that_is_not_materialized_makes_the_check_fail_with_what_mends_it(
 
 
 def test_days_that_were_filled_in_behind_are_served_too(store):
-    from feature_store.freshness import check
+    from feature_store.online_check import check
 
     days = {25: ["u4"], 26: ["u1", "u2"], 27: ["u1"], 28: ["u3"], 29: ["u1"]}
     published = publish(store, "m1", days)
@@ -94,7 +94,7 @@ def test_days_that_were_filled_in_behind_are_served_too(store):
 
 
 def test_an_old_day_again_puts_no_old_vector_over_a_new_one(store):
-    from feature_store.freshness import check
+    from feature_store.online_check import check
     from feature_store.published import Published
 
     published = Published.open(store.places)
@@ -103,7 +103,7 @@ def test_an_old_day_again_puts_no_old_vector_over_a_new_one(store):
 
 
 def test_a_user_who_is_gone_from_the_table_is_gone_online_to_the_last_byte(store):
-    from feature_store.freshness import check
+    from feature_store.online_check import check
 
     published = publish(store, "m1", {26: ["u1"], 28: ["u3"], 29: ["u1"]})
     gone, file = store.online.key("u2"), store.online.path
@@ -121,7 +121,7 @@ def test_a_day_that_is_not_published_is_refused(store):
 
 
 def test_a_new_champion_is_served_whole_or_not_at_all(store):
-    from feature_store.freshness import check
+    from feature_store.online_check import check
 
     published = publish(store, "m-2", {28: ["u1", "u3"]})
     store.apply(published)

@@ -55,7 +55,7 @@ def settings(redis_address):
 
 
 def opened(tmp_path_factory, text=None):
-    from contracts.places import Places
+    from contracts.paths import Places
     from feature_store.store import Store
 
     places = Places(tmp_path_factory.mktemp("features"))
@@ -81,7 +81,7 @@ def way_out(spark, redis, tmp_path_factory):
 
 
 def test_spark_and_redis_serve_what_the_table_holds(way_out):
-    from feature_store.freshness import check
+    from feature_store.online_check import check
 
     store, published = way_out
     assert (store.offline, store.feast.config.online_store.type) == ("spark", "redis")
@@ -94,7 +94,7 @@ def test_spark_and_redis_serve_what_the_table_holds(way_out):
 
 
 def test_at_10000_points_both_offline_stores_equal_a_plain_query(embedded, way_out):
-    from feature_store.points import check_points
+    from feature_store.historical_check import check_points
 
     told = [check_points(*each, POINTS) for each in (embedded, way_out)]
     assert "history (duckdb): 10,000 of 10,000 points equal a plain query" in told[0]
@@ -104,14 +104,14 @@ def test_at_10000_points_both_offline_stores_equal_a_plain_query(embedded, way_o
 
 def test_points_that_differ_are_told(embedded, monkeypatch):
     from contracts.errors import GateFailed
-    from feature_store import points
+    from feature_store import historical_check
 
     store, published = embedded
-    asked = points.drawn(published, 30)
+    asked = historical_check.drawn(published, 30)
     later = published.newest_before(asked.assign(event_timestamp=asked["event_timestamp"].max()))
     monkeypatch.setattr(type(published), "newest_before", lambda self, rows: later)
     with pytest.raises(GateFailed, match=r"\(duckdb\) are not .* as of 30 points: \d+ differ"):
-        points.check_points(store, published, 30)
+        historical_check.check_points(store, published, 30)
 
 
 def test_in_redis_too_who_is_gone_is_gone_from_memory_and_disk(way_out, redis):
@@ -130,7 +130,7 @@ def test_in_redis_too_who_is_gone_is_gone_from_memory_and_disk(way_out, redis):
 
 
 def test_in_redis_too_a_new_champion_is_served_whole_or_not_at_all(way_out):
-    from feature_store.freshness import check
+    from feature_store.online_check import check
 
     store, _ = way_out
     published = publish(store, "m-2", {28: ["u1", "u3"]})

@@ -6,10 +6,10 @@ import torch
 from small_corpus import interests
 
 from model.config import BASE_MODELS
-from model.embedding import title_vectors
-from model.encoding import words_of
-from model.first_weights import POSITION_SPREAD, center
-from model.user_model import UserModel
+from model.inference.embed_users import title_vectors
+from model.layers.user_model import UserModel
+from model.objective.encoding import words_of
+from model.training.initialization import POSITION_SPREAD, center
 
 
 @pytest.fixture

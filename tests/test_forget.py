@@ -8,7 +8,7 @@ from deltalake import DeltaTable
 from small_lake import embedding, filler, views, write
 
 from contracts.errors import BadInput
-from contracts.places import Places
+from contracts.paths import Places
 from contracts.tables import (
     BROWSING_LOGS,
     MODELS,
@@ -20,11 +20,12 @@ from contracts.tables import (
     USER_EMBEDDINGS,
     USER_SEQUENCES,
 )
-from spark_jobs import browsing_logs, erasure, forgotten_users
-from spark_jobs.lake import Lake
-from userbert import forget
-from userbert.forget import Forgetting, proof
-from userbert.traces import Users, scan
+from erasure import commands, delta_tables
+from erasure.commands import Forgetting, proof
+from erasure.scan import Users, scan
+from spark_jobs.ingest import suppression_list
+from spark_jobs.lake.lake import Lake
+from spark_jobs.tables import browsing_logs
 
 DAY = date(2017, 6, 29)
 NEXT = DAY + timedelta(days=1)
@@ -163,21 +164,21 @@ def forgotten(lake, places):
     fill(lake, places)
     leave_traces(places)
     serve_online(places)
-    tables = (*erasure.ORDER, MODELS)
+    tables = (*delta_tables.ORDER, MODELS)
     before = {table.name: [r for r in rows(lake, table) if of_others(r)] for table in tables}
     users = Users(GONE, ("user_id", "visitor"))
     assert len(proof(places, users)) > 20
     work = Forgetting(lake, places, users)
     work.note()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(erasure, "forget_log", _killed_at_the_second(erasure.forget_log))
+        patch.setattr(delta_tables, "forget_log", _killed_at_the_second(delta_tables.forget_log))
         with pytest.raises(Killed):
             work.tables()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("USERBERT_DATA", str(places.root))
         told = io.StringIO()
         patch.setattr("sys.stdout", told)
-        code = forget.main([GONE[0]], _file(places, GONE[1]), yes=True, check=False)
+        code = commands.main([GONE[0]], _file(places, GONE[1]), yes=True, check=False)
     return before, code, told.getvalue()
 
 
@@ -221,11 +222,11 @@ def test_the_others_rows_are_as_they_were_in_every_table(lake, forgotten):
 
 
 def _by_name(names):
-    return {table.name: table for table in (*erasure.ORDER, MODELS) if table.name in names}
+    return {table.name: table for table in (*delta_tables.ORDER, MODELS) if table.name in names}
 
 
 def test_no_older_version_can_be_read(spark, lake, forgotten):
-    for table in erasure.ORDER:
+    for table in delta_tables.ORDER:
         with pytest.raises(Exception, match=r"(?i)version|reconstruct|recreate"):
             spark.read.format("delta").option("versionAsOf", 1).load(lake.path(table)).count()
 
@@ -266,7 +267,7 @@ def test_the_models_that_had_learned_from_them_are_named_after_a_kill_too(forgot
 def test_the_list_tells_nobody_who_is_on_it_but_whoever_asks_with_the_key(places, forgotten):
     key = places.root / "forgotten" / "key"
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
-    listed = forgotten_users.read(places)
+    listed = suppression_list.read(places)
     assert all(user in listed for user in GONE)
     assert not any(user in listed for user in STAY)
     text = (places.root / "forgotten" / "users.jsonl").read_text()
@@ -292,6 +293,6 @@ def test_a_later_ingest_keeps_nothing_of_them(lake, places, forgotten, monkeypat
 def test_nobody_is_forgotten_by_mistake(places, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
     with pytest.raises(BadInput, match="pass --yes"):
-        forget.confirm(1, yes=False)
+        commands.confirm(1, yes=False)
     with pytest.raises(BadInput, match="say who"):
-        forget.asked([" "], None)
+        commands.asked([" "], None)

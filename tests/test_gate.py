@@ -163,7 +163,7 @@ def test_a_rerun_replaces_its_result_and_a_run_name_makes_no_folder(sequences, p
 
 
 def test_the_report_fails_when_a_newest_result_did(sequences, places, monkeypatch, capsys):
-    from expectations.report import main
+    from expectations.commands import main
 
     monkeypatch.setenv("USERBERT_DATA", str(places.root))
     gate(sequences("ann"), places).release()

@@ -12,10 +12,10 @@ import pytest
 from spoiled_landing import rename_column, send_half_to_the_future
 
 from contracts.errors import BadInput
-from contracts.landing import read_settings
-from landing import words
-from landing.generate import Settings, generate
-from landing.titles import TOPIC_NAMES, Catalogue, encoded, topic_of
+from contracts.landing_settings import read_settings
+from landing.synthetic import words
+from landing.synthetic.generate import Settings, generate
+from landing.synthetic.titles import TOPIC_NAMES, Catalogue, encoded, topic_of
 
 SMALL = {
     "users": 300,

@@ -5,9 +5,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from contracts.landing import LandingSettings
-from spark_jobs import forgotten_users
-from spark_jobs.landing_erasure import erase_lines
+from contracts.landing_settings import LandingSettings
+from erasure.landing_files import erase_lines
+from spark_jobs.ingest import suppression_list
 
 COLUMNS = {"user_id": "visitor", "event_time": "at", "title": "page"}
 
@@ -26,9 +26,9 @@ def land(places):
 @pytest.fixture
 def erase(places):
     def run(form):
-        forgotten_users.add(places, ["u0000123", "7"], [])
+        suppression_list.add(places, ["u0000123", "7"], [])
         settings = LandingSettings(format=form, columns=COLUMNS)
-        return erase_lines(places.landing, settings, forgotten_users.read(places))
+        return erase_lines(places.landing, settings, suppression_list.read(places))
 
     return run
 

@@ -5,9 +5,9 @@ import json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contracts.landing import LandingSettings
-from spark_jobs.landing_json import read_at_once
-from spark_jobs.landing_lines import from_json
+from contracts.landing_settings import LandingSettings
+from spark_jobs.ingest.json_at_once import read_at_once
+from spark_jobs.ingest.landing_lines import from_json
 
 NAMES = ["u", "t", "p"]
 SETTINGS = LandingSettings(

@@ -1,7 +1,7 @@
 import pytest
 
 from contracts.errors import BadInput
-from contracts.landing import LandingSettings, read_settings
+from contracts.landing_settings import LandingSettings, read_settings
 
 WHOLE = """
 format = "csv"

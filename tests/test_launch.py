@@ -13,10 +13,10 @@ import pytest
 from small_corpus import DAY, interests
 
 from contracts.errors import BadInput
-from contracts.places import Places
+from contracts.paths import Places
 from model.checkpoint import read_manifest
-from userbert import launch, spark_training
-from userbert.training_place import PodSettings, TrainingPlace
+from userbert.launchers import launch, spark
+from userbert.launchers.settings import PodSettings, TrainingPlace
 
 GOLDEN = Path(__file__).parent / "golden" / "training_job.yaml"
 FLAGS = ["--as-of", str(DAY), "--preset", "tiny", "--steps", "3"]
@@ -50,7 +50,7 @@ def launched(capsys, *words):
 def test_the_default_is_this_machine_and_one_process_needs_no_torchrun(capsys):
     assert launched(capsys, "--render") == f"userbert pretrain {' '.join(FLAGS)}"
     assert launched(capsys, "--processes", "2", "--render") == (
-        f"torchrun --standalone --nproc-per-node=2 -m model.pretraining {' '.join(FLAGS)}"
+        f"torchrun --standalone --nproc-per-node=2 -m model.training.pretrain {' '.join(FLAGS)}"
     )
 
 
@@ -63,7 +63,7 @@ def test_the_rendered_job_is_as_recorded(tmp_path, capsys):
 
 
 def test_one_pod_of_one_process_keeps_the_exit_codes_of_pretrain():
-    from userbert.pod import name_of, rendered
+    from userbert.launchers.kubernetes import name_of, rendered
 
     place = TrainingPlace(launcher="kubernetes", kubernetes=PodSettings(image="i"))
     spec = rendered(place, FLAGS)
@@ -112,9 +112,9 @@ def test_spark_tasks_train_as_one_process_does(spark, tmp_path):
     places = Places(tmp_path)
     interests(places)
     flags = [*FLAGS, "--device", "cpu", "--dropout", "0"]
-    name = spark_training.run(spark, 2, flags, places)
+    name = spark.run(spark, 2, flags, places)
     two = read_manifest(places.models / name)
-    told, exit_code = spark_training.trained(
+    told, exit_code = spark.trained(
         [*flags, "--out", str(tmp_path / "one"), "--threads", "1"],
         {"USERBERT_DATA": str(places.root), "USERBERT_LAKE": places.lake},
     )
@@ -131,10 +131,10 @@ def test_spark_tasks_train_as_one_process_does(spark, tmp_path):
 @pytest.mark.usefixtures("_own_environment")
 def test_what_a_task_of_spark_refuses_keeps_its_message_and_exit_code(tmp_path):
     where = {"USERBERT_DATA": str(tmp_path), "USERBERT_LAKE": str(tmp_path / "lake")}
-    told, exit_code = spark_training.trained(FLAGS, where)
+    told, exit_code = spark.trained(FLAGS, where)
     assert exit_code == 4
     assert "the lake has no sequence_pairs" in told
-    assert spark_training.trained(["--preset", "huge"], {})[1] == 2
+    assert spark.trained(["--preset", "huge"], {})[1] == 2
 
 
 # A stand-in for kubectl and the cluster behind it, kept in files; no cluster was at hand.

@@ -12,10 +12,10 @@ from pyspark.sql import functions as F
 from contracts.errors import BadInput
 from contracts.tables import BROWSING_LOGS, REJECTED_LOGS, TITLES, USER_EMBEDDINGS
 from expectations.gate import Passed
-from spark_jobs.lake import Lake
-from spark_jobs.maintenance import tend
-from spark_jobs.retention import Pin, age_days, keep_days, pins
-from spark_jobs.table_properties import FILES, KEEP_DAYS, properties, statistics_columns
+from spark_jobs.lake.lake import Lake
+from spark_jobs.lake.maintenance import tend
+from spark_jobs.lake.retention import Pin, age_days, keep_days, pins
+from spark_jobs.lake.table_properties import FILES, KEEP_DAYS, properties, statistics_columns
 
 NOW = datetime(2017, 6, 30, 12, tzinfo=UTC)
 DAY = 86_400

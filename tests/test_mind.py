@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from contracts.errors import BadInput
-from contracts.landing import read_settings
+from contracts.landing_settings import read_settings
 from landing.mind import arg_parser, convert, main
 
 NEWS = """\

@@ -7,8 +7,7 @@ import pytest
 from contracts.errors import BadInput, GateFailed, MissingTable
 from contracts.tables import PUBLISHED_EMBEDDINGS, USER_EMBEDDINGS
 from expectations.gate import check
-from spark_jobs.judging import faults
-from spark_jobs.models import (
+from spark_jobs.registry.commands import (
     Registry,
     arg_parser,
     comparison,
@@ -16,8 +15,7 @@ from spark_jobs.models import (
     listing,
     registered,
 )
-from spark_jobs.published_embeddings import spaces
-from spark_jobs.standing import (
+from spark_jobs.registry.model_status import (
     Model,
     before_champion,
     champion_of,
@@ -28,6 +26,8 @@ from spark_jobs.standing import (
     set_aside,
     standing,
 )
+from spark_jobs.registry.promotion_criteria import faults
+from spark_jobs.tables.published_embeddings import spaces
 
 MONDAY = date(2017, 6, 26)
 GOOD = {"masked_accuracy": 0.5, "masked_chance": 0.2, "masked_behaviors": 1000.0}
@@ -108,7 +108,7 @@ def test_a_training_is_registered_once_with_what_its_manifest_tells(tmp_path):
 
     from model.checkpoint import WEIGHTS, Manifest, write
     from model.config import PRESETS
-    from model.vocabulary import Vocabulary
+    from model.data.vocabulary import Vocabulary
 
     vocabulary = Vocabulary(("news",))
     told = Manifest(
@@ -194,7 +194,7 @@ def test_an_unknown_model_is_named_with_those_that_are_known():
 def test_the_list_the_card_and_the_comparison_tell_the_measures():
     from rich.console import Console
 
-    from spark_jobs.model_card import card
+    from spark_jobs.registry.model_card import card
 
     one, other = model("m1"), model("m2", effective_rank=12.5)
     console = Console(width=200, record=True, file=io.StringIO())

@@ -11,9 +11,10 @@ from reference_model import PlainEncoder, PlainUserModel
 from tiny_corpus import corpus_of, random_corpus
 from torch.nn import functional as F
 
-from model.batches import BatchOrder
 from model.config import ModelConfig, PretrainConfig
-from model.negatives import (
+from model.data.batches import BatchOrder
+from model.layers.user_model import UserModel
+from model.objective.negatives import (
     BehaviorNegatives,
     SequenceNegatives,
     SequencePool,
@@ -21,11 +22,10 @@ from model.negatives import (
     best,
     in_order,
 )
-from model.objective import Objective
-from model.tasks import NONE
-from model.trace import written_to
-from model.trace_check import findings
-from model.user_model import UserModel
+from model.objective.negatives_trace import written_to
+from model.objective.objective import Objective
+from model.objective.tasks import NONE
+from model.objective.trace_check import findings
 
 TINY = ModelConfig(
     behavior_encoder="cnn", width=8, word_width=6, query_width=5, heads=2, dropout=0.5, max_words=8

@@ -11,11 +11,11 @@ from datetime import date, timedelta
 import pytest
 from spoiled_landing import rename_column, send_half_to_the_future
 
-from contracts.landing import read_settings
-from contracts.places import Places
+from contracts.landing_settings import read_settings
+from contracts.paths import Places
 from contracts.tables import BROWSING_LOGS, PUBLISHED_EMBEDDINGS, REJECTED_LOGS, USER_EMBEDDINGS
 from userbert.cli import main
-from userbert.summary import gather, open_table
+from userbert.commands.summary import gather, open_table
 
 USERBERT = [sys.executable, "-m", "userbert.cli"]
 FIRST = date(2017, 1, 1)

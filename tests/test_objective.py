@@ -19,11 +19,11 @@ from reference_model import (
 from tiny_corpus import corpus_of, random_corpus
 
 from contracts.errors import BadInput
-from model.batches import BatchOrder
 from model.config import BASE_MODELS, PRESETS, ModelConfig, PretrainConfig
-from model.objective import Objective
-from model.tasks import HIDDEN, PLANS
-from model.user_model import UserModel
+from model.data.batches import BatchOrder
+from model.layers.user_model import UserModel
+from model.objective.objective import Objective
+from model.objective.tasks import HIDDEN, PLANS
 
 SMALL = {
     "width": 8,

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from deltalake import DeltaTable
 
-from contracts.places import Places
-from spark_jobs.event_log import newest_applications
+from contracts.paths import Places
+from spark_jobs.spark.event_log import newest_applications
 
 README = Path(__file__).parents[1] / "README.md"
 BIN = Path(sys.prefix) / "bin"

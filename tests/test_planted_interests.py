@@ -20,7 +20,7 @@ from experiments.planted_interests import (
     stored_vectors,
     vectors_named,
 )
-from landing.generate import Settings, generate
+from landing.synthetic.generate import Settings, generate
 
 # Anna and Ben ride bikes, Cleo and Dan bake; Dan also rides a little.
 INTERESTS = {

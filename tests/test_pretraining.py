@@ -15,14 +15,14 @@ import torch
 from small_corpus import DAY, interests
 
 from contracts.errors import BadInput
-from contracts.places import Places
+from contracts.paths import Places
 from model.checkpoint import BrokenCheckpoint, load_model, read_manifest, read_tensors
 from model.config import PRESETS, from_flags
-from model.pretraining import Stopped, _save, arg_parser, main, model_id, pretrain
-from model.processes import Processes
-from model.run_log import RunLog
-from model.trace_check import RULES, check_file
-from model.training import Training
+from model.objective.trace_check import RULES, check_file
+from model.training.distributed import Processes
+from model.training.pretrain import Stopped, _save, arg_parser, main, model_id, pretrain
+from model.training.run_log import RunLog
+from model.training.trainer import Training
 from userbert.cli import main as command_line
 
 ROOT = Path(__file__).parents[1]
@@ -189,7 +189,7 @@ def test_a_training_ranks_its_pools_as_it_began_also_on_another_kind_of_machine(
     given, unbroken, tmp_path, monkeypatch
 ):
     """`auto` is settled once, by the machine that begins, and the manifest says what it came to."""
-    machine = "model.negatives.multiplies_bfloat16"
+    machine = "model.objective.negatives.multiplies_bfloat16"
     monkeypatch.setattr(machine, lambda: True)
     assert killed_after(5, given, config(), tmp_path, None) == -signal.SIGKILL
     monkeypatch.setattr(machine, lambda: False)

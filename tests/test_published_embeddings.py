@@ -7,8 +7,15 @@ from pyspark.sql import DataFrame
 from contracts.errors import MissingTable
 from contracts.tables import PUBLISHED_EMBEDDINGS, USER_EMBEDDINGS
 from expectations.gate import check
-from spark_jobs.published_embeddings import as_of, latest, one_day, publish, published, spaces
-from spark_jobs.standing import Model, change, crowned
+from spark_jobs.registry.model_status import Model, change, crowned
+from spark_jobs.tables.published_embeddings import (
+    as_of,
+    latest,
+    one_day,
+    publish,
+    published,
+    spaces,
+)
 
 MONDAY, TUESDAY = date(2017, 6, 26), date(2017, 6, 27)
 NOON = datetime(2017, 6, 25, 12, tzinfo=UTC)

@@ -7,11 +7,11 @@ import pyarrow as pa
 import pytest
 from pyspark.sql import functions as F
 
-from contracts.rules import MAX_VIEWS
+from contracts.limits import MAX_VIEWS
 from contracts.tables import SEQUENCE_PAIRS, SESSIONS
 from expectations.gate import Passed
-from spark_jobs.sequence_pairs import run_starts, to_pairs, trimmed, update
-from spark_jobs.session_views import Views
+from spark_jobs.tables.sequence_pairs import run_starts, to_pairs, trimmed, update
+from spark_jobs.transforms.session_views import Views
 
 AS_OF = date(2017, 7, 1)
 SINCE = AS_OF - timedelta(days=181)

@@ -6,7 +6,7 @@ from pyspark.testing import assertDataFrameEqual
 
 from contracts.tables import BROWSING_LOGS, SESSIONS
 from expectations.gate import Passed
-from spark_jobs.sessions import _cut_all, changed_days, runs_of_days, to_sessions, update
+from spark_jobs.tables.sessions import _cut_all, changed_days, runs_of_days, to_sessions, update
 
 DAY = date(2017, 1, 1)
 
@@ -138,7 +138,7 @@ def test_a_machines_views_are_not_held(monkeypatch):
     """Two days of 100,000 views: what is held does not grow with them, and all are left out."""
     import pyarrow as pa
 
-    monkeypatch.setattr("spark_jobs.user_streams.HELD", 5_000)
+    monkeypatch.setattr("spark_jobs.transforms.user_batches.HELD", 5_000)
     most = []
 
     def watched():

@@ -11,7 +11,7 @@ from small_lake import embedding, publish, views, write
 
 from analyst import open_lake
 from analyst.spark_views import register
-from contracts.places import Places
+from contracts.paths import Places
 
 PAGE = (Path(__file__).parents[1] / "docs" / "sql-cookbook.md").read_text()
 RECIPE = re.compile(r"^\*\*(.+?)\*\*(.*?)(?=^\*\*|^## |\Z)", re.DOTALL | re.MULTILINE)

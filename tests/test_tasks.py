@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from model.config import PretrainConfig
-from model.draws import keys
-from model.ragged import Ragged, owners_of
-from model.tasks import (
+from model.data.keyed_random import keys
+from model.data.ragged import Ragged, owners_of
+from model.objective.contrast_views import crop, mask, reorder, two_views
+from model.objective.tasks import (
     HIDDEN,
     Batch,
     contrast,
@@ -20,7 +21,6 @@ from model.tasks import (
     num_masked,
     num_targets,
 )
-from model.views import crop, mask, reorder, two_views
 
 CONFIG = PretrainConfig()
 

@@ -6,8 +6,8 @@ from pyspark.sql import functions as F
 from contracts.errors import MissingTable
 from contracts.tables import BROWSING_LOGS, TITLES
 from expectations.gate import Passed
-from spark_jobs.title_text import normalized, title_id
-from spark_jobs.titles import new_titles, update, with_words
+from spark_jobs.tables.titles import new_titles, update, with_words
+from spark_jobs.transforms.title_text import normalized, title_id
 
 DAY = date(2017, 1, 1)
 

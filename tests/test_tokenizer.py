@@ -6,8 +6,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from nltk.tokenize import word_tokenize
 
-from spark_jobs import tokenizer
-from spark_jobs.tokenizer import Tokenizer
+from spark_jobs.transforms import tokenizer
+from spark_jobs.transforms.tokenizer import Tokenizer
 
 tokens = Tokenizer()
 

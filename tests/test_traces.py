@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from userbert.traces import Users, is_plain, redact, scan
+from erasure.scan import Users, is_plain, redact, scan
 
 GONE = Users(("u0000123", "7"), ("user_id", "visitor"))
 

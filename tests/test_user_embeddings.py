@@ -10,21 +10,21 @@ from small_corpus import DAY, interests
 from small_lake import views, write
 
 from contracts.errors import BadInput, MissingTable
-from contracts.places import Places
+from contracts.paths import Places
 from contracts.tables import SEQUENCE_PAIRS, USER_EMBEDDINGS
 from expectations.gate import check
-from model.arrays import training_input
 from model.checkpoint import load_model
 from model.config import PRESETS
-from model.embedding import embed_users
-from model.pretraining import pretrain
-from model.processes import Processes
-from model.ragged import Ragged
-from spark_jobs import user_embeddings
-from spark_jobs.lake import Lake
-from spark_jobs.models import from_folder
-from spark_jobs.standing import change
-from spark_jobs.user_embeddings import update
+from model.data.build_corpus import training_input
+from model.data.ragged import Ragged
+from model.inference.embed_users import embed_users
+from model.training.distributed import Processes
+from model.training.pretrain import pretrain
+from spark_jobs.lake.lake import Lake
+from spark_jobs.registry.commands import from_folder
+from spark_jobs.registry.model_status import change
+from spark_jobs.tables import user_embeddings
+from spark_jobs.tables.user_embeddings import update
 
 NEXT_DAY = DAY + timedelta(days=1)
 TITLE_IDS = [100 * interest + nth for interest in range(4) for nth in range(12)]

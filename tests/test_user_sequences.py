@@ -5,7 +5,7 @@ from pyspark.sql import functions as F
 
 from contracts.tables import SESSIONS, USER_SEQUENCES
 from expectations.gate import Passed
-from spark_jobs.user_sequences import to_sequences, update
+from spark_jobs.tables.user_sequences import to_sequences, update
 
 AS_OF = date(2017, 1, 10)
 

@@ -4,7 +4,7 @@ import pyarrow as pa
 import pytest
 
 from contracts.errors import BadInput
-from model.vocabulary import PADDING, UNKNOWN, Vocabulary, WordCounts
+from model.data.vocabulary import PADDING, UNKNOWN, Vocabulary, WordCounts
 
 
 def counts_of(*batches):

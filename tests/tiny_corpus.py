@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from model.corpus import Corpus
-from model.ragged import Ragged
+from model.data.corpus import Corpus
+from model.data.ragged import Ragged
 
 
 def corpus_of(words, people, behaviors=None):

@@ -22,8 +22,12 @@ class Command:
 
 
 COMMANDS = {
-    "run": Command("userbert.run", "the main job on real logs, from nothing to served embeddings"),
-    "summary": Command("userbert.summary", "what the lake, the gates and the models hold now"),
+    "run": Command(
+        "userbert.commands.run", "the main job on real logs, from nothing to served embeddings"
+    ),
+    "summary": Command(
+        "userbert.commands.summary", "what the lake, the gates and the models hold now"
+    ),
     "sql": Command("analyst.sql", "a SELECT over the lake's tables, by DuckDB"),
     "audit": Command("analyst.audit", "the rules of the lake, looked at over whole tables"),
     "neighbors": Command("analyst.neighbors", "the users nearest to one, and what they viewed"),
@@ -32,33 +36,55 @@ COMMANDS = {
     "coverage": Command("analyst.coverage", "who has no vector as of a day, and why"),
     "explain": Command("analyst.explain", "the views that weigh most in a user's vector"),
     "export": Command("analyst.export", "the vectors of a day as Parquet, CSV or NumPy"),
-    "airflow": Command("userbert.airflow", "Airflow with this project's DAGs and its UI"),
-    "cluster": Command("userbert.cluster", "a standalone Spark cluster on this machine"),
-    "jobs": Command("spark_jobs.event_log", "what Spark did for each job: rows, bytes, memory"),
-    "history-server": Command("userbert.history_server", "Spark's history server over the jobs"),
+    "airflow": Command("userbert.local.airflow", "Airflow with this project's DAGs and its UI"),
+    "cluster": Command(
+        "userbert.local.spark_cluster", "a standalone Spark cluster on this machine"
+    ),
+    "jobs": Command(
+        "spark_jobs.spark.event_log", "what Spark did for each job: rows, bytes, memory"
+    ),
+    "history-server": Command(
+        "userbert.local.history_server", "Spark's history server over the jobs"
+    ),
     "logs demo": Command("landing.completejourney", "real purchase logs as landing files"),
     "logs mind": Command("landing.mind", "a MIND data set as landing files"),
-    "logs generate": Command("landing.generate", "browsing logs of any size, interests planted"),
-    "browsing-logs": Command("spark_jobs.browsing_logs", "ingest landing days; refuse bad lines"),
-    "titles": Command("spark_jobs.titles", "normalize and tokenize the new titles"),
-    "sessions": Command("spark_jobs.sessions", "cut the new views into sessions"),
+    "logs generate": Command(
+        "landing.synthetic.generate", "browsing logs of any size, interests planted"
+    ),
+    "browsing-logs": Command(
+        "spark_jobs.tables.browsing_logs", "ingest landing days; refuse bad lines"
+    ),
+    "titles": Command("spark_jobs.tables.titles", "normalize and tokenize the new titles"),
+    "sessions": Command("spark_jobs.tables.sessions", "cut the new views into sessions"),
     "user-sequences": Command(
-        "spark_jobs.user_sequences", "active users' newest views as of a day"
+        "spark_jobs.tables.user_sequences", "active users' newest views as of a day"
     ),
-    "sequence-pairs": Command("spark_jobs.sequence_pairs", "pre-training pairs as of a day"),
-    "pretrain": Command("model.pretraining", "pre-train a user model on the pairs of a day"),
-    "launch": Command("userbert.launch", "pretrain where this place trains: here, pod, Spark"),
-    "trace check": Command("model.trace_check", "do recorded negatives keep the paper's rules?"),
-    "models": Command("spark_jobs.models", "register, judge, promote, roll back, list, show"),
-    "user-embeddings": Command("spark_jobs.user_embeddings", "embed the active users of a day"),
+    "sequence-pairs": Command("spark_jobs.tables.sequence_pairs", "pre-training pairs as of a day"),
+    "pretrain": Command("model.training.pretrain", "pre-train a user model on the pairs of a day"),
+    "launch": Command(
+        "userbert.launchers.launch", "pretrain where this place trains: here, pod, Spark"
+    ),
+    "trace check": Command(
+        "model.objective.trace_check", "do recorded negatives keep the paper's rules?"
+    ),
+    "models": Command(
+        "spark_jobs.registry.commands", "register, judge, promote, roll back, list, show"
+    ),
+    "user-embeddings": Command(
+        "spark_jobs.tables.user_embeddings", "embed the active users of a day"
+    ),
     "published-embeddings": Command(
-        "spark_jobs.published_embeddings", "publish the champion's vectors of a day"
+        "spark_jobs.tables.published_embeddings", "publish the champion's vectors of a day"
     ),
-    "backfill": Command("userbert.backfill", "past days under a model: plan, run, compare, status"),
-    "forget": Command("userbert.forget", "users out of every table, version, file, log and cache"),
-    "maintenance": Command("spark_jobs.maintenance", "compact files, remove what nobody needs"),
+    "backfill": Command(
+        "userbert.commands.backfill", "past days under a model: plan, run, compare, status"
+    ),
+    "forget": Command("erasure.commands", "users out of every table, version, file, log and cache"),
+    "maintenance": Command(
+        "spark_jobs.lake.maintenance", "compact files, remove what nobody needs"
+    ),
     "features": Command("feature_store.commands", "apply, materialize, check, get (Feast)"),
-    "gates": Command("expectations.report", "newest result of each gate; build the Data Docs"),
+    "gates": Command("expectations.commands", "newest result of each gate; build the Data Docs"),
     "evaluate negatives": Command(
         "experiments.negatives", "random, medium, hardest, PTUM and CP over several seeds"
     ),

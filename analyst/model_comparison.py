@@ -1,0 +1,155 @@
+"""Two models over the same days, each asked in its own space: no vector meets one of the other."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import numpy as np
+from rich.table import Table as Grid
+
+from analyst.drift import moves
+from analyst.lake import OpenLake, open_lake
+from analyst.neighbors import kept
+from analyst.output import grid, tell
+from analyst.vectors import Vectors
+from contracts.errors import BadInput, MissingTable
+from contracts.paths import Places
+from contracts.tables import USER_EMBEDDINGS
+
+ASKED = 200  # users a day whose neighbors are compared
+K = 10
+NOTHING = np.empty((0, 0), np.float32)
+
+
+@dataclass(frozen=True)
+class Side:
+    """One model on one day."""
+
+    users: int  # with a vector as of the day itself
+    norm_median: float
+    norm_least: float
+    norm_most: float
+    moved: float | None  # mean cosine distance of its users' vectors from the compared day before
+
+
+@dataclass(frozen=True)
+class SameDay:
+    as_of: date
+    new: Side
+    old: Side
+    in_both: int
+    only_new: int
+    only_old: int
+    neighbors_kept: float | None  # share of a user's K nearest that both models agree on
+
+
+@dataclass(frozen=True)
+class Comparison:
+    new_model: str
+    old_model: str
+    k: int
+    by_chance: float | None  # neighbors_kept of two models that have nothing in common, last day
+    days: list[SameDay]
+
+
+def compare(
+    lake: OpenLake, new: str, old: str, days: Sequence[date], k: int = K, users: int = ASKED
+) -> Comparison:
+    """Set `new` beside `old` on each of `days` that either has vectors of."""
+    if new == old:
+        raise BadInput(f"{new} was to be compared with itself: name another one by --with")
+    lake.need(USER_EMBEDDINGS)
+    found = list(_days(lake, new, old, days, k, users))
+    if not found:
+        raise MissingTable(
+            f"neither {new} nor {old} has vectors from {days[0]} to {days[-1]}: "
+            f"`userbert backfill run --model {new}` makes them"
+        )
+    shared = found[-1].in_both
+    chance = min(1.0, k / (shared - 1)) if shared > 1 else None
+    return Comparison(new, old, k, chance, found)
+
+
+def _days(
+    lake: OpenLake, new: str, old: str, days: Sequence[date], k: int, users: int
+) -> Iterator[SameDay]:
+    before: dict[str, Vectors] = {}
+    for day in sorted(days):
+        now = {model: vectors_of_day(lake, model, day) for model in (new, old)}
+        if not any(len(vectors) for vectors in now.values()):
+            continue
+        yield _same_day(day, now[new], now[old], before, k, users)
+        before |= {model: vectors for model, vectors in now.items() if len(vectors)}
+
+
+def vectors_of_day(lake: OpenLake, model: str, day: date) -> Vectors:
+    """The rows of this very day; none is a valid answer."""
+    rows = lake.connection.execute(
+        """SELECT user_id, embedding FROM user_embeddings
+        WHERE model_id = $model AND as_of = $day ORDER BY user_id""",
+        {"model": model, "day": day},
+    ).to_arrow_table()
+    vectors: Any = rows["embedding"].combine_chunks()  # its type stubs know no lists
+    flat = vectors.flatten().to_numpy(zero_copy_only=False)
+    matrix = flat.astype(np.float32, copy=False).reshape(len(rows), -1) if len(rows) else NOTHING
+    user_ids = np.asarray(rows["user_id"].to_pylist(), np.str_)
+    return Vectors(model, day, user_ids, np.full(len(rows), day, "datetime64[D]"), matrix)
+
+
+def _same_day(
+    day: date, new: Vectors, old: Vectors, before: dict[str, Vectors], k: int, users: int
+) -> SameDay:
+    both = len(np.intersect1d(new.user_ids, old.user_ids, assume_unique=True))
+    return SameDay(
+        day,
+        _side(new, before.get(new.model_id)),
+        _side(old, before.get(old.model_id)),
+        both,
+        len(new) - both,
+        len(old) - both,
+        kept(new, old, k, users) if both > 1 else None,
+    )
+
+
+def _side(vectors: Vectors, before: Vectors | None) -> Side:
+    if not len(vectors):
+        return Side(0, 0.0, 0.0, 0.0, None)
+    low, middle, high = np.quantile(vectors.norms, (0, 0.5, 1)).tolist()
+    moved = moves(1 - before.cosine(vectors)) if before is not None else None
+    return Side(len(vectors), middle, low, high, moved.mean if moved else None)
+
+
+def told(found: Comparison) -> Grid:
+    rows = (
+        (
+            str(day.as_of),
+            day.new.users,
+            day.old.users,
+            day.in_both,
+            day.neighbors_kept,
+            *(
+                f"{s.norm_median:.2f} ({s.norm_least:.2f} to {s.norm_most:.2f})"
+                for s in _sides(day)
+            ),
+            *(side.moved for side in _sides(day)),
+        )
+        for day in found.days
+    )
+    norms, moved = ("#norms: new", "#old"), ("#moved: new", "#old")
+    return grid(rows, "as of", "#users: new", "#old", "#in both", "#kept", *norms, *moved)
+
+
+def _sides(day: SameDay) -> tuple[Side, Side]:
+    return day.new, day.old
+
+
+def show(places: Places, new: str, old: str, days: Sequence[date], k: int, as_json: bool) -> None:
+    found = compare(open_lake(places), new, old, days, k)
+    chance = "" if found.by_chance is None else f" (by chance: {found.by_chance:.4f})"
+    words = (
+        f"new: {new}\nold: {old}",
+        f"kept: share of a user's {k} nearest that both models name{chance}; "
+        "moved: mean cosine distance from the day before, within each model's own space",
+    )
+    tell(found, as_json, words[0], told(found), words[1])

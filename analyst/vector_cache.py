@@ -1,0 +1,207 @@
+"""Each user's newest vector as memory-mapped arrays, kept until the table changes.
+
+A table has its vectors by day, as Parquet; a search wants one matrix. The copy lies in
+places.root/neighbours, one folder a (table, version, model, as_of), and may be deleted at any time.
+"""
+
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import duckdb
+import numpy as np
+
+from analyst.vectors import Vectors, lengths
+from contracts.errors import BadInput, MissingTable
+from contracts.paths import Places
+from contracts.tables import Table
+
+KEPT = 6  # snapshots; 500,000 vectors take half a gigabyte each
+BATCH_ROWS = 8192
+FACTS = "snapshot.json"  # written last
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    vectors: Vectors
+    table: str
+    version: int  # of the table
+    folder: Path
+    built: bool  # by this call; else it was there
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a snapshot is of. `model_id` None: the champion; `as_of` None: the newest day."""
+
+    table: Table
+    version: int
+    model_id: str | None
+    as_of: date | None
+
+    @property
+    def folder_name(self) -> str:
+        model = quote(self.model_id or "champion", safe="")
+        return f"{self.table.name},{self.version},{model},{self.as_of or 'newest'}"
+
+    @property
+    def condition(self) -> str:
+        """SQL; its parameters are `parameters`."""
+        model = "model_id = $model" if self.model_id else "true"
+        return f"{model} AND as_of <= $day"
+
+    @property
+    def parameters(self) -> dict[str, object]:
+        model = {"model": self.model_id} if self.model_id else {}
+        return {"day": self.as_of or date.max, **model}
+
+
+def home(places: Places) -> Path:
+    return places.root / "neighbours"
+
+
+def snapshot(
+    connection: duckdb.DuckDBPyConnection,
+    places: Places,
+    table: Table,
+    version: int,
+    model_id: str | None = None,
+    as_of: date | None = None,
+) -> Snapshot:
+    """Open the snapshot, or make it. `connection` has `table` as a view of `version`."""
+    wanted = Wanted(table, version, model_id, as_of)
+    folder = home(places) / wanted.folder_name
+    built = not (folder / FACTS).exists()
+    if built:
+        build(connection, wanted, folder)
+        remove_stale(home(places), wanted)
+    try:
+        os.utime(folder)
+        return Snapshot(load(folder), table.name, version, folder, built)
+    except FileNotFoundError:  # another process has removed it as stale in between
+        build(connection, wanted, folder)
+        return Snapshot(load(folder), table.name, version, folder, True)
+
+
+def load(folder: Path) -> Vectors:
+    """Map the arrays; nothing of the matrix is read before it is used."""
+    facts = json.loads((folder / FACTS).read_text())
+
+    def array(name: str) -> Any:
+        return np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False).view(np.ndarray)
+
+    vectors = Vectors(
+        facts["model_id"],
+        date.fromisoformat(facts["as_of"]),
+        array("user_ids"),
+        array("days"),
+        array("matrix"),
+    )
+    vectors.__dict__["norms"] = array("norms")
+    return vectors
+
+
+def build(connection: duckdb.DuckDBPyConnection, wanted: Wanted, folder: Path) -> None:
+    """Make `folder` whole, or not at all. Memory is a batch and the user_ids, not the matrix."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    building = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder.parent))
+    try:
+        model_id, as_of = _write_users(connection, wanted, building)
+        _write_matrix(connection, wanted, building)
+        facts = {"model_id": model_id, "as_of": str(wanted.as_of or as_of)}
+        (building / FACTS).write_text(json.dumps(facts) + "\n")
+        building.chmod(0o755)
+        if not (folder / FACTS).exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            building.rename(folder)
+    except OSError:
+        if not (folder / FACTS).exists():  # else another process was quicker
+            raise
+    finally:
+        connection.execute("DROP TABLE IF EXISTS newest")
+        shutil.rmtree(building, ignore_errors=True)
+
+
+def _write_users(
+    connection: duckdb.DuckDBPyConnection, wanted: Wanted, building: Path
+) -> tuple[str, date]:
+    """Which row is each user's newest, in the temporary table `newest`; tell model and last day."""
+    connection.execute(
+        f"""CREATE OR REPLACE TEMP TABLE newest AS
+        SELECT row_number() OVER (ORDER BY user_id) - 1 AS row, *
+        FROM (
+            SELECT user_id, max(as_of) AS as_of, arg_max(model_id, as_of) AS of_model
+            FROM {wanted.table.name} WHERE {wanted.condition} GROUP BY user_id
+        )""",
+        wanted.parameters,
+    )
+    found = connection.execute(
+        "SELECT array_agg(DISTINCT of_model ORDER BY of_model), max(as_of) FROM newest"
+    ).fetchone()
+    assert found is not None
+    models, as_of = found
+    if not models:
+        raise _nothing(connection, wanted)
+    if len(models) > 1:
+        raise BadInput(f"{wanted.table.name} has vectors of two models, {' and '.join(models)}")
+    newest = connection.execute("SELECT user_id, as_of FROM newest ORDER BY row").fetchnumpy()
+    np.save(building / "user_ids.npy", np.asarray(newest["user_id"], np.str_))
+    np.save(building / "days.npy", np.asarray(newest["as_of"], "datetime64[D]"))
+    return models[0], as_of
+
+
+def _write_matrix(connection: duckdb.DuckDBPyConnection, wanted: Wanted, building: Path) -> None:
+    num_rows, num_written = len(np.load(building / "days.npy")), 0
+    matrix = norms = np.empty((0, 0), np.float32)
+    batches = connection.execute(
+        f"""SELECT row, embedding FROM {wanted.table.name} AS all_days
+        JOIN newest USING (user_id, as_of) WHERE {wanted.condition}""",
+        wanted.parameters,
+    ).fetch_record_batch(BATCH_ROWS)
+    for batch in batches:
+        embeddings: Any = batch["embedding"]  # its type stubs know no lists
+        part = embeddings.flatten().to_numpy().reshape(len(batch), -1)
+        if not num_written:
+            shapes = {"matrix": (num_rows, part.shape[1]), "norms": (num_rows,)}
+            matrix, norms = (
+                np.lib.format.open_memmap(
+                    building / f"{name}.npy", mode="w+", dtype=np.float32, shape=shape
+                )
+                for name, shape in shapes.items()
+            )
+        rows = batch["row"].to_numpy()
+        matrix[rows], norms[rows] = part, lengths(part)
+        num_written += len(rows)
+    if num_written != num_rows:
+        raise BadInput(
+            f"{wanted.table.name} has {num_written:,} rows where its key allows {num_rows:,}"
+        )
+
+
+def _nothing(connection: duckdb.DuckDBPyConnection, wanted: Wanted) -> MissingTable:
+    there = connection.execute(
+        f"""SELECT model_id, min(as_of), max(as_of) FROM {wanted.table.name}
+        GROUP BY model_id ORDER BY model_id"""
+    ).fetchall()
+    days = ", ".join(f"{model} from {first} to {last}" for model, first, last in there)
+    return MissingTable(
+        f"{wanted.table.name} has no vector of {wanted.model_id or 'the champion'} as of "
+        f"{wanted.as_of or 'any day'}; it has {days or 'none at all'}. `userbert backfill plan` "
+        "shows what it takes to fill days"
+    )
+
+
+def remove_stale(where: Path, newest: Wanted) -> None:
+    """Remove snapshots of the table's earlier versions, and all but those used last."""
+    there = sorted(where.glob(f"*/{FACTS}"), key=lambda path: -path.parent.stat().st_mtime)
+    for place, path in enumerate(there):
+        table, version, *_ = path.parent.name.split(",")
+        stale = table == newest.table.name and int(version) < newest.version
+        if stale or place >= KEPT:
+            shutil.rmtree(path.parent, ignore_errors=True)

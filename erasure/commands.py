@@ -1,0 +1,299 @@
+"""Users, forgotten: out of every table and version, file, log, cache and store, with a proof.
+
+userbert forget USER... [--file IDS.txt] [--yes]
+userbert forget USER... --check                    the proof alone: changes nothing
+
+It removes their rows from all tables, their older versions and their logs; their lines from the
+landing files; training arrays, neighbor caches and Spark event logs that may hold them; their rows
+of the online store; their names from gate results and task logs. Later ingests refuse their lines,
+and keep nothing of them. At the end every file below the data root is looked through. The models
+that had learned from the users are listed: a model cannot unlearn, so train another one.
+
+Pause the DAGs first: nothing else may use the lake meanwhile, and older versions of the tables can
+be read no more. Safe to run again; what a kill leaves undone is done then. The ids appear in no
+file, but in this command's own line: --file keeps them out of the shell's history as well.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from contracts.errors import BadInput, UserbertError
+from contracts.landing_settings import LandingSettings, read_settings
+from contracts.paths import Places
+from erasure.scan import PACKED, Finding, Special, Users, redact, scan
+
+if TYPE_CHECKING:
+    from spark_jobs.ingest.landing_lines import Part
+    from spark_jobs.lake.lake import Lake
+
+NAMED = 20  # findings that are shown
+MIB = 1 << 20
+
+
+class StillThere(UserbertError):
+    """A file names a user after all."""
+
+
+@dataclass(frozen=True)
+class Forgetting:
+    """The deeds of one call. Each may be repeated."""
+
+    lake: Lake
+    places: Places
+    users: Users
+
+    def note(self) -> list[str]:
+        """Put them on the list first, with the models that saw them, while that can be told."""
+        from spark_jobs.ingest import suppression_list
+
+        known = suppression_list.models_of(self.places, self.users.ids)
+        models = sorted(known | set(models_that_saw(self.lake, self.users.ids)))
+        suppression_list.add(self.places, self.users.ids, models)
+        return models
+
+    def landing_files(self) -> str:
+        from erasure.landing_files import erase_lines
+        from spark_jobs.ingest import suppression_list
+
+        forgotten, settings = suppression_list.read(self.places), landing_settings(self.places)
+        if settings is None or forgotten is None:
+            return "there are none"
+        return "{:,} lines out of {:,} files".format(
+            *erase_lines(self.places.landing, settings, forgotten)
+        )
+
+    def tables(self) -> str:
+        from erasure.delta_tables import erase_users
+        from spark_jobs.ingest import suppression_list
+
+        forgotten = suppression_list.read(self.places)
+        assert forgotten is not None
+        settings = landing_settings(self.places)
+        names = names_a_user(settings, self.users)
+        done = erase_users(self.lake, self.users.ids, names)
+        changed = [one.table for one in done if not one.others_untouched]
+        if changed:
+            raise StillThere(
+                f"other users' rows of {', '.join(changed)} are not what they were: did another "
+                "job write meanwhile? Run this again while none does, and compare the tables"
+            )
+        rows = ", ".join(f"{one.rows:,} of {one.table}" for one in done if one.rows)
+        others = sum(one.others_after.rows for one in done)
+        return f"{rows or 'no rows'}; the checksums of the {others:,} other rows are as before"
+
+    def caches(self) -> str:
+        from analyst.vector_cache import home
+
+        folders = (self.places.arrays, home(self.places))
+        there = [folder for folder in folders if folder.exists()]
+        for folder in there:
+            shutil.rmtree(folder)
+        return f"removed {', '.join(f.name for f in there) or 'nothing'}: made again when needed"
+
+    def online_store(self) -> str:
+        if not (self.places.feature_store / "feature_store.yaml").exists():
+            return "there is none"
+        from feature_store.store import Store
+
+        store = Store(self.places)
+        views = [str(view.name) for view in store.feast.list_feature_views()]
+        rows = sum(store.online.forget(view, self.users.ids) for view in views)
+        store.online.rewrite()
+        return f"{rows:,} rows"
+
+    def logs(self) -> str:
+        """Names in gate results, Data Docs and task logs are blotted out; event logs go whole."""
+        logs = self.places.event_logs
+        gone = {
+            logs / found.path.relative_to(logs).parts[0] for found in scan([logs], self.users)[0]
+        }
+        for log in gone:
+            shutil.rmtree(log) if log.is_dir() else log.unlink(missing_ok=True)
+        blotted = sum(redact(path, self.users) for path in texts(self.places))
+        return f"{blotted:,} files redacted, {len(gone):,} Spark event logs removed"
+
+    def steps(self) -> Iterator[tuple[str, Callable[[], str]]]:
+        yield "landing files", self.landing_files
+        yield "tables", self.tables
+        yield "caches", self.caches
+        yield "online store", self.online_store
+        yield "logs", self.logs
+
+
+def texts(places: Places) -> Iterator[Path]:
+    """The files of logs and reports, whose text may be changed; event logs are packed."""
+    kept = {places.landing, places.models, places.event_logs, Path(places.lake), places.arrays}
+    kept |= {places.root / "forgotten", places.feature_store}
+    for path in sorted(places.root.rglob("*")):
+        ours = path.suffix not in (*PACKED, ".parquet", ".npy") and kept.isdisjoint(path.parents)
+        if ours and path.is_file() and not path.is_symlink():
+            yield path
+
+
+def names_a_user(settings: LandingSettings | None, users: Users) -> Callable[[str], bool]:
+    """Whether a refused line is of one of `users`, or names one that cannot be mistaken."""
+    from spark_jobs.ingest.landing_lines import user_of
+
+    wanted, words = frozenset(users.ids), any_word(users.ids)
+    plain = any_word(users.plain)
+
+    def names(raw: str) -> bool:
+        user = user_of(raw, settings) if settings else None
+        return plain(raw) or (words(raw) if user is None else user.strip() in wanted)
+
+    return names
+
+
+def any_word(ids: Sequence[str]) -> Callable[[str], bool]:
+    """Whether a text has one of `ids` between other than word characters."""
+    pattern = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, ids))})(?!\w)")
+    return lambda text: bool(ids) and pattern.search(text) is not None
+
+
+def in_landing_files(places: Places, users: Users) -> Special:
+    """Landing files are looked through line by line, as an ingest reads them.
+
+    Another user's page may name the user in its title: that is told, and is no trace.
+    """
+    from spark_jobs.ingest.landing_lines import lines_of, parts_of_all_days, user_in
+
+    settings = landing_settings(places)
+    if settings is None:
+        return lambda path: None
+    parts: dict[Path, list[Part]] = {}
+    for part in parts_of_all_days(places.landing, settings):
+        parts.setdefault(part.path, []).append(part)
+    wanted, words, plain = frozenset(users.ids), any_word(users.ids), any_word(users.plain)
+
+    def look(path: Path) -> list[Finding] | None:
+        ours = parts.get(path, [])
+        found = {}
+        for place, raw, (flaws, values) in (
+            line for part in ours for line in lines_of(part, settings)
+        ):
+            if words(raw) if flaws else (user_in(values) or "").strip() in wanted:
+                found[False] = Finding(path, f"line {place}")
+            elif plain(raw):
+                found[True] = Finding(path, f"line {place}", page=True)
+        return list(found.values()) if ours else None
+
+    return look
+
+
+def landing_settings(places: Places) -> LandingSettings | None:
+    path = places.landing / "settings.toml"
+    return read_settings(path) if path.exists() else None
+
+
+def models_that_saw(lake: Lake, users: Sequence[str]) -> Iterator[str]:
+    """The models whose pairs had one of `users`; where those pairs are gone, who may have had."""
+    from datetime import timedelta
+
+    from pyspark.sql import functions as F
+
+    from contracts.limits import PRETRAINING_DAYS
+    from contracts.tables import SEQUENCE_PAIRS, SESSIONS
+    from spark_jobs.registry.model_status import standing
+
+    ours = F.trim("user_id").isin(list(users))
+    for model in standing(lake).values():
+        end = model.trained_before
+        pairs = lake.read_or_empty(SEQUENCE_PAIRS).where(F.col("as_of") == F.lit(end))
+        start = end - timedelta(days=PRETRAINING_DAYS)
+        inside = F.col("session_date").between(F.lit(start), F.lit(end - timedelta(days=1)))
+        seen = lake.read_or_empty(SESSIONS).where(inside) if pairs.isEmpty() else pairs
+        if not seen.where(ours).isEmpty():
+            yield model.model_id
+
+
+def proof(places: Places, users: Users) -> list[Finding]:
+    """Look through every file, and say what was looked for and found."""
+    roots = [places.root]
+    if "://" in places.lake:
+        _print(f"not looked through: {places.lake}, an object store; its tables were rewritten")
+    elif not Path(places.lake).is_relative_to(places.root):
+        roots.append(Path(places.lake))
+    began = time.monotonic()
+    found, files, size = scan(roots, users, in_landing_files(places, users))
+    traces = [each for each in found if not each.page]
+    _print(
+        f"proof: {files:,} files, {size / MIB:,.1f} MiB, looked through in "
+        f"{time.monotonic() - began:.1f} s; {len(traces)} name a user"
+    )
+    for line in users.looked_for():
+        _print(f"  looked for {line}")
+    for each in traces[:NAMED]:
+        _print(f"  {each}")
+    for each in [each for each in found if each.page][:NAMED]:
+        _print(f"  not a trace: a page's text in {each}")
+    return traces
+
+
+def asked(words: Sequence[str], file: Path | None) -> tuple[str, ...]:
+    """The ids, each once, in the order they were given."""
+    lines = file.read_text(encoding="utf-8").splitlines() if file else []
+    ids = tuple(dict.fromkeys(word.strip() for word in [*words, *lines] if word.strip()))
+    if not ids:
+        raise BadInput("say who: userbert forget USER..., or --file with an id a line")
+    return ids
+
+
+def confirm(count: int, yes: bool) -> None:
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise BadInput("nobody is there to confirm it: pass --yes")
+    question = f"forget {count} users for good, and all older versions of the tables? [y/N] "
+    if input(question).strip().lower() not in ("y", "yes"):
+        raise BadInput("nothing was changed")
+
+
+def arg_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("users", metavar="USER", nargs="*", help="user_id, as the tables have it")
+    add("--file", type=Path, help="more ids, one a line")
+    add("--yes", action="store_true", help="do not ask")
+    add("--check", action="store_true", help="only look for them; exit code 1 if they are found")
+    return parser
+
+
+def main(users: list[str], file: Path | None, yes: bool, check: bool) -> int:
+    places, ids = Places.from_environment(), asked(users, file)
+    settings = landing_settings(places)
+    columns = dict.fromkeys(["user_id", *([settings.columns["user_id"]] if settings else [])])
+    wanted = Users(ids, tuple(columns))
+    if not check:
+        confirm(len(ids), yes)
+        forget(places, wanted)
+    return 1 if proof(places, wanted) else 0
+
+
+def forget(places: Places, users: Users) -> None:
+    from spark_jobs.lake.lake import Lake
+    from spark_jobs.spark.session import session
+
+    # This application's own event log would hold the ids.
+    work = Forgetting(Lake(session("forget", logged=False), places.lake), places, users)
+    models = work.note()
+    for name, step in work.steps():
+        began = time.monotonic()
+        did = step()
+        _print(f"{name}: {did} ({time.monotonic() - began:.1f} s)")
+    _print(f"models that had learned from them: {', '.join(models) or 'none'}")
+
+
+def _print(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()

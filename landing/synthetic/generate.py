@@ -1,0 +1,207 @@
+"""Browsing logs of any size, with the interests behind them.
+
+userbert logs generate --users 2000 --days 30 --seed 7
+
+writes landing files, a folder a day, and the planted truth beside the landing folder. The same
+users and seed give the same bytes, and a day's bytes do not depend on how many days follow it.
+"""
+
+import argparse
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from datetime import date, timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from contracts.errors import BadInput
+from contracts.paths import Places
+from landing.landing_writer import day_folder, whole_file, write_settings
+from landing.progress import progress, show
+from landing.synthetic import planted
+from landing.synthetic.browsing import Users, World, day_number
+from landing.synthetic.lines import BROKEN, COLUMNS, Lines, compose, write_json_lines, write_parquet
+from landing.synthetic.titles import Catalogue, Ints
+
+FORMATS = ("jsonl", "parquet")
+WRITERS: dict[str, Callable[[Lines, Catalogue, Path], None]] = {
+    "jsonl": write_json_lines,
+    "parquet": write_parquet,
+}
+# Parquet has no bad JSON, and a time that cannot be read is a null there.
+KINDS = {"jsonl": BROKEN, "parquet": BROKEN[1:]}
+MERGE_AT = 4_000_000  # title codes that are held before doubles among them are dropped
+FEWEST_USERS_WITH_BOTS = 1_000  # among fewer, a bot would outweigh them all
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What is generated. Shares are of views."""
+
+    users: int
+    days: int
+    seed: int
+    from_day: date = date(2017, 1, 1)  # the first landing day, UTC
+    format: str = "jsonl"
+    late: float = 0.01  # sessions that land a day after they happened
+    doubled: float = 0.003  # lines that stand twice in their file
+    broken: float = 0.001  # lines that must be refused, in addition to the views
+    bots: int | None = (
+        None  # without a number: 1, and 1 for each 2,500 users, at most 10; none below 1,000 users
+    )
+
+    def __post_init__(self) -> None:
+        shares = {name: getattr(self, name) for name in ("late", "doubled", "broken")}
+        wrong = [f"{name} is {n}" for name, n in shares.items() if not 0 <= n <= 0.5]
+        wrong += [f"{n} is {getattr(self, n)}" for n in ("users", "days") if getattr(self, n) < 1]
+        wrong += [
+            f"{n} is {getattr(self, n)}" for n in ("seed", "num_bots") if getattr(self, n) < 0
+        ]
+        if self.format not in FORMATS:
+            wrong.append(f"format is {self.format}")
+        if wrong:
+            raise BadInput(
+                f"{', '.join(wrong)}: users and days start at 1, seed and bots at 0, "
+                f"shares lie between 0 and 0.5, and format is one of {', '.join(FORMATS)}"
+            )
+
+    @property
+    def num_bots(self) -> int:
+        if self.bots is not None:
+            return self.bots
+        return 0 if self.users < FEWEST_USERS_WITH_BOTS else min(10, 1 + self.users // 2_500)
+
+    @property
+    def world(self) -> World:
+        return World(self.seed, self.users, self.num_bots, self.late)
+
+    @property
+    def every_day(self) -> list[date]:
+        return [self.from_day + timedelta(days=n) for n in range(self.days)]
+
+
+@dataclass(frozen=True)
+class Generator:
+    """Writes what `settings` ask for below `root`. Its users' habits take 40 bytes a user."""
+
+    settings: Settings
+    root: Path
+
+    @cached_property
+    def blocks(self) -> list[Users]:
+        world = self.settings.world
+        return [world.users(block) for block in range(world.num_blocks)]
+
+    def write_day(self, place: tuple[date, int]) -> tuple[date, dict[str, int], Ints]:
+        """Write a block's file of a day; returns the day, its counts and its distinct titles."""
+        (day, block), settings = place, self.settings
+        lines = compose(
+            settings.world,
+            self.blocks[block],
+            block=block,
+            day=day_number(day),
+            first_day=day_number(settings.from_day),
+            doubled=settings.doubled,
+            broken=settings.broken,
+            kinds=KINDS[settings.format],
+        )
+        name = f"views-{block:04}.{settings.format}"
+        with whole_file(day_folder(self.root / "landing", day) / name) as hidden:
+            WRITERS[settings.format](lines, Catalogue(settings.seed), hidden)
+        return day, lines.counts, np.unique(lines.views.title)
+
+    def write_days(self, workers: int) -> Iterator[tuple[date, dict[str, int], Ints]]:
+        """Every day and block, in order, `workers` at a time; which do not change the bytes."""
+        blocks = range(self.settings.world.num_blocks)
+        places = [(day, block) for day in self.settings.every_day for block in blocks]
+        pool = ThreadPoolExecutor(workers)
+        try:
+            yield from pool.map(self.write_day, places)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def generate(settings: Settings, root: Path, workers: int = 2) -> dict[str, object]:
+    """Write landing files and the planted truth below `root`; returns planted/summary.json.
+
+    A folder with generated logs of other settings, or with other logs, raises `BadInput`.
+    """
+    told = asdict(settings) | {"from_day": settings.from_day.isoformat(), "bots": settings.num_bots}
+    planted.claim(root / "planted", told)
+    write_settings(
+        root / "landing", about="generated browsing logs", format=settings.format, columns=COLUMNS
+    )
+    generator = Generator(settings, root)
+    days = [day_number(day) for day in settings.every_day]
+    num_interests = planted.write_interests(
+        root / "planted/interests.parquet",
+        settings.world,
+        iter(generator.blocks),
+        days[0],
+        days[-1],
+    )
+    by_day, codes = _write_all(generator, workers)
+    num_titles = planted.write_titles(
+        root / "planted/titles.parquet", codes, Catalogue(settings.seed)
+    )
+    summary = planted.summary(
+        told, settings.world, by_day, titles=num_titles, interests=num_interests
+    )
+    planted.write_json(root / "planted/summary.json", summary)
+    return summary
+
+
+def _write_all(generator: Generator, workers: int) -> tuple[dict[date, list[dict[str, int]]], Ints]:
+    """Write every day; returns the counts of each and all distinct titles, in order."""
+    by_day: dict[date, list[dict[str, int]]] = {}
+    seen: list[Ints] = []
+    num_files = generator.settings.days * generator.settings.world.num_blocks
+    with progress() as bar:
+        task = bar.add_task("landing files", total=num_files)
+        for day, counts, codes in generator.write_days(workers):
+            by_day.setdefault(day, []).append(counts)
+            seen.append(codes)
+            if sum(map(len, seen[1:])) > MERGE_AT:
+                seen = [np.unique(np.concatenate(seen))]
+            bar.advance(task)
+    return by_day, np.unique(np.concatenate(seen))
+
+
+def arg_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--users", type=int, required=True, help="users, without the bots")
+    add("--days", type=int, required=True, help="landing days")
+    add("--seed", type=int, required=True, help="the same seed gives the same bytes")
+    add("--from", dest="from_day", type=date.fromisoformat, default=Settings.from_day,
+        metavar="DAY", help="the first landing day, UTC (default: %(default)s)")  # fmt: skip
+    add(
+        "--out",
+        type=Path,
+        help="root to write landing/ and planted/ below (default: the data root)",
+    )
+    add("--format", choices=FORMATS, default="jsonl", help="of the files (default: %(default)s)")
+    add("--late", type=float, default=Settings.late,
+        help="share of the sessions that land a day late (default: %(default)s)")  # fmt: skip
+    add("--doubled", type=float, default=Settings.doubled,
+        help="lines that stand twice, as a share of the views (default: %(default)s)")  # fmt: skip
+    add("--broken", type=float, default=Settings.broken,
+        help="lines to be refused, as a share of the views (default: %(default)s)")  # fmt: skip
+    add("--bots", type=int, help="bots (default: 1 and 1 for each 2,500 users, at most 10)")
+    add("--workers", type=int, default=2, help="files written side by side (default: 2)")
+    return parser
+
+
+def main(*, out: Path | None, workers: int, **asked: Any) -> None:
+    root = out or Places.from_environment().root
+    settings = Settings(**asked)
+    summary = generate(settings, root, workers)
+    facts: dict[str, object] = {"landing files": root / "landing", "truth": root / "planted"}
+    counts = {name.replace("_", " "): n for name, n in summary.items() if isinstance(n, int)}
+    days = settings.every_day
+    show("Generated browsing logs", facts | counts, root, days[0], days[-1])

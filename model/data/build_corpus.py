@@ -1,0 +1,328 @@
+"""Delta tables to a corpus on disk: streamed twice, so that only what is of the size of the
+number of pairs and of distinct titles is ever in memory (about 60 bytes each).
+
+First pass: each pair's user, lengths and fingerprints, and which titles there are. From these
+follows the place of every sequence. Second pass: views and words go to their places.
+"""
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import DTypeLike, NDArray
+
+from contracts.errors import BadInput, MissingTable
+from contracts.paths import Places
+from contracts.tables import SEQUENCE_PAIRS, TITLES
+from model.config import PretrainConfig
+from model.data.corpus import (
+    HELD_OUT_PER_MILLE,
+    Corpus,
+    TrainingInput,
+    files_of,
+    is_held_out,
+    load,
+)
+from model.data.row_hashes import bytes_of, fingerprints, rows_of
+from model.data.ragged import Ragged, offsets_of, places_of
+from model.data.delta_source import Source
+from model.data.vocabulary import Arrow, Vocabulary, WordCounts
+
+FORMAT = 1  # of the arrays; another one is another folder
+
+
+def input_of(
+    config: PretrainConfig,
+    places: Places,
+    as_of: date,
+    versions: Mapping[str, int] | None = None,
+    earlier: Vocabulary | None = None,
+) -> TrainingInput:
+    """`training_input` as a training of these settings reads it."""
+    return training_input(
+        places.lake,
+        as_of,
+        places.arrays,
+        max_words=config.model.max_words,
+        max_views=config.model.max_views,
+        min_count=config.min_count,
+        versions=versions,
+        earlier=earlier,
+    )
+
+
+def training_input(
+    lake: str,
+    as_of: date,
+    arrays: Path,
+    *,
+    max_words: int,
+    max_views: int,
+    min_count: int = 1,
+    versions: Mapping[str, int] | None = None,
+    earlier: Vocabulary | None = None,
+) -> TrainingInput:
+    """The corpus of `sequence_pairs`' partition `as_of`, made unless it lies in `arrays` already.
+
+    `versions` pins tables to Delta versions; without it, the newest. The vocabulary is of the
+    pairs' titles alone, and grows `earlier`'s.
+    """
+    versions = versions or {}
+    pairs = Source.open(lake, SEQUENCE_PAIRS, versions.get(SEQUENCE_PAIRS.name), as_of=as_of)
+    titles = Source.open(lake, TITLES, versions.get(TITLES.name))
+    told: dict[str, object] = {
+        "as_of": as_of.isoformat(),
+        "inputs": {s.table.name: s.delta.version() for s in (pairs, titles)},
+        "tables": [str(s.delta.metadata().id) for s in (pairs, titles)],
+        "max_words": max_words,
+        "max_views": max_views,
+        "min_count": min_count,
+        "earlier": earlier.sha256 if earlier else None,
+        "held_out_per_mille": HELD_OUT_PER_MILLE,
+        "format": FORMAT,
+    }
+    key = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+    folder = arrays / f"{as_of}-{key}"
+    if not folder.exists():
+        arrays.mkdir(parents=True, exist_ok=True)
+        building = Path(tempfile.mkdtemp(prefix=".building-", dir=arrays))
+        try:
+            told |= _build(pairs, titles, building, max_words, max_views, min_count, earlier)
+            told["content"] = _content(building)
+            (building / "corpus.json").write_text(json.dumps(told, indent=1, sort_keys=True))
+            _rename(building, folder)
+        finally:
+            shutil.rmtree(building, ignore_errors=True)
+    return load(folder)
+
+
+def newest_versions(lake: str) -> dict[str, int]:
+    """The tables that training reads, at their newest Delta versions."""
+    sources = (Source.open(lake, table, None) for table in (SEQUENCE_PAIRS, TITLES))
+    return {source.table.name: source.delta.version() for source in sources}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where each pair's sequences lie. Rows of `pairs` are in the order of the corpus."""
+
+    rank: NDArray[np.int64]  # (N,) by the order of reading: the pair's row
+    pairs: NDArray[np.int32]  # (N, 2) rows of sequences
+    a_is_new: NDArray[np.bool_]  # (N,) by row: A is not the B of the pair before, stored once
+    offsets: NDArray[np.int64]  # (S + 1,)
+    sequence_users: NDArray[np.int32]  # (S,)
+    training_pairs: int
+    training_views: int
+
+
+def _build(
+    pairs: Source,
+    titles: Source,
+    folder: Path,
+    max_words: int,
+    max_views: int,
+    min_count: int,
+    earlier: Vocabulary | None,
+) -> dict[str, object]:
+    survey, title_ids = _survey(pairs, max_views)
+    layout = _layout(survey)
+    np.save(folder / "title_ids.npy", title_ids)
+    np.save(folder / "pairs.npy", layout.pairs)
+    np.save(folder / "sequence_users.npy", layout.sequence_users)
+    np.save(folder / "sequences.offsets.npy", layout.offsets)
+    _write_sequences(pairs, layout, title_ids, max_views, folder)
+    lengths, counts = _count_words(titles, title_ids, max_words)
+    vocabulary = Vocabulary.of(counts, min_count, earlier)
+    vocabulary.save(folder / "vocabulary.json")
+    _write_words(titles, title_ids, lengths, vocabulary, max_words, folder)
+    return {"training_pairs": layout.training_pairs, "training_views": layout.training_views}
+
+
+def _tails(rows: Ragged, limit: int) -> Ragged:
+    """The newest `limit` of each row; the rows themselves where none is longer."""
+    whole = rows.lengths()
+    lengths = np.minimum(whole, limit)
+    if lengths.sum() == len(rows.values):
+        return rows
+    return rows.crop(np.arange(len(rows)), whole - lengths, lengths)
+
+
+def _places(starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """start, start + 1, ... of each row, one row after the other."""
+    return np.repeat(starts, lengths) + places_of(lengths)
+
+
+def _survey(
+    pairs: Source, max_views: int
+) -> tuple[dict[str, NDArray[np.generic]], NDArray[np.int64]]:
+    """By pair in the order of reading: user, pair_id, and each side's length and fingerprint.
+
+    Also the titles that there are, ascending.
+    """
+    parts: dict[str, list[NDArray[np.generic]]] = {}
+    title_ids = np.empty(0, np.int64)
+    columns = ("a_title_ids", "a_event_times", "b_title_ids", "b_event_times")
+    for batch in pairs.batches("user_id", "pair_id", *columns):
+        found: dict[str, NDArray[np.generic]] = {
+            "user": fingerprints(bytes_of(batch["user_id"])),
+            "pair_id": batch["pair_id"].to_numpy(),
+        }
+        for side in "ab":
+            seen, times = _side(batch, side, max_views)
+            found[f"{side}_length"] = seen.lengths()
+            found[f"{side}_print"] = fingerprints(seen) ^ (fingerprints(times) << np.uint64(1))
+            title_ids = np.union1d(title_ids, seen.values)
+        for name, values in found.items():
+            parts.setdefault(name, []).append(values)
+    if not parts:
+        raise MissingTable(
+            f"sequence_pairs has no rows for {pairs.where} in version {pairs.delta.version()}: "
+            "run `userbert sequence-pairs --as-of DAY` first"
+        )
+    return {name: np.concatenate(values) for name, values in parts.items()}, title_ids
+
+
+def _side(batch: pa.RecordBatch, side: str, max_views: int) -> tuple[Ragged, Ragged]:
+    titles, times = (rows_of(batch[f"{side}_{name}"]) for name in ("title_ids", "event_times"))
+    return _tails(titles, max_views), _tails(times, max_views)
+
+
+def _layout(survey: Mapping[str, NDArray[np.generic]]) -> Layout:
+    """Training users first, then by user and pair_id; a B that is the next pair's A is one row."""
+    held_out = is_held_out(survey["user"].astype(np.uint64))
+    order = np.lexsort((survey["pair_id"], survey["user"], held_out))
+    by_row = {name: values[order] for name, values in survey.items()}
+    same_user = np.zeros(len(order), bool)
+    same_user[1:] = by_row["user"][1:] == by_row["user"][:-1]
+    a_is_new = np.ones(len(order), bool)
+    a_is_new[1:] = ~(same_user[1:] & (by_row["a_print"][1:] == by_row["b_print"][:-1]))
+    b_row = np.cumsum(a_is_new + 1) - 1  # (N,) each pair adds B, and A where that is new
+    rows = np.stack([b_row - 1, b_row], axis=1)
+    lengths = np.zeros(b_row[-1] + 1, np.int64)
+    users = np.zeros(b_row[-1] + 1, np.int32)
+    for side, name in enumerate(("a_length", "b_length")):
+        lengths[rows[:, side]] = by_row[name]
+        users[rows[:, side]] = np.cumsum(~same_user) - 1
+    offsets = offsets_of(lengths)
+    training = int((~held_out).sum())
+    return Layout(
+        rank=np.argsort(order),
+        pairs=rows.astype(np.int32),
+        a_is_new=a_is_new,
+        offsets=offsets,
+        sequence_users=users,
+        training_pairs=training,
+        training_views=int(offsets[rows[training - 1, 1] + 1]) if training else 0,
+    )
+
+
+def _write_sequences(
+    pairs: Source, layout: Layout, title_ids: NDArray[np.int64], max_views: int, folder: Path
+) -> None:
+    num_views = int(layout.offsets[-1])
+    titles = _create(folder / "sequences.values.npy", num_views, np.int32)
+    times = _create(folder / "times.npy", num_views, np.int64)
+    done = 0
+    for batch in pairs.batches("a_title_ids", "a_event_times", "b_title_ids", "b_event_times"):
+        rows = layout.rank[done : done + len(batch)]
+        done += len(batch)
+        for column, side in enumerate("ab"):
+            seen, when = _side(batch, side, max_views)
+            if column == 0:
+                chosen = np.flatnonzero(layout.a_is_new[rows])
+                rows_of_side, seen, when = rows[chosen], seen.take(chosen), when.take(chosen)
+            else:
+                rows_of_side = rows
+            starts = layout.offsets[layout.pairs[rows_of_side, column]]
+            places = _places(starts, seen.lengths())
+            titles[places] = np.searchsorted(title_ids, seen.values)
+            times[places] = when.values
+    titles.flush()
+    times.flush()
+
+
+def _titles_of(
+    titles: Source, title_ids: NDArray[np.int64], max_words: int
+) -> Iterator[tuple[NDArray[np.int64], Arrow]]:
+    """Rows of `title_ids` and their words, cut at `max_words`; other titles are left out."""
+    for batch in titles.batches("title_id", "words"):
+        found = batch["title_id"].to_numpy()
+        rows = np.searchsorted(title_ids, found)
+        known = title_ids[np.minimum(rows, len(title_ids) - 1)] == found
+        words = batch["words"].filter(pa.array(known))
+        yield rows[known], pc.list_slice(words, 0, max_words)
+
+
+def _count_words(
+    titles: Source, title_ids: NDArray[np.int64], max_words: int
+) -> tuple[NDArray[np.int64], WordCounts]:
+    """By title, how many words it has; and each word's count over the titles."""
+    lengths = np.zeros(len(title_ids), np.int64)
+    counts = WordCounts()
+    for rows, words in _titles_of(titles, title_ids, max_words):
+        lengths[rows] = words.value_lengths().to_numpy()
+        counts.add(words.flatten())
+    missing = title_ids[lengths == 0]
+    if len(missing):
+        raise BadInput(
+            f"titles, version {titles.delta.version()}, lacks {len(missing)} of the "
+            f"{len(title_ids)} titles of the pairs, for example {missing[:3].tolist()}: "
+            "run `userbert titles` for the days that the pairs are of"
+        )
+    return lengths, counts
+
+
+def _write_words(
+    titles: Source,
+    title_ids: NDArray[np.int64],
+    lengths: NDArray[np.int64],
+    vocabulary: Vocabulary,
+    max_words: int,
+    folder: Path,
+) -> None:
+    offsets = offsets_of(lengths)
+    np.save(folder / "title_words.offsets.npy", offsets)
+    values = _create(folder / "title_words.values.npy", int(offsets[-1]), np.int32)
+    prints = np.zeros(len(title_ids), np.uint64)
+    for rows, words in _titles_of(titles, title_ids, max_words):
+        ids = Ragged(
+            vocabulary.ids(words.flatten()),
+            offsets_of(lengths[rows]),
+        )
+        values[_places(offsets[rows], lengths[rows])] = ids.values
+        prints[rows] = fingerprints(ids)
+    values.flush()
+    _, identity = np.unique(prints, return_inverse=True)
+    np.save(folder / "title_identity.npy", identity.astype(np.int32))
+
+
+def _create(path: Path, length: int, dtype: DTypeLike) -> Any:
+    """A new array in a file, to be written in any order."""
+    return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=(length,))
+
+
+def _content(folder: Path) -> str:
+    """sha256 over the arrays and the vocabulary, in the order of their names."""
+    names = [n for name in Corpus.__dataclass_fields__ for n in files_of(name)]
+    total = hashlib.sha256()
+    for name in sorted({*names, "vocabulary.json"} - {"behaviors.npy"}):
+        with (folder / name).open("rb") as file:
+            total.update(hashlib.file_digest(file, "sha256").digest())
+    return total.hexdigest()
+
+
+def _rename(building: Path, folder: Path) -> None:
+    try:
+        building.replace(folder)
+    except OSError:
+        if not (folder / "corpus.json").exists():
+            raise  # not because another process made the same arrays first

@@ -1,0 +1,87 @@
+"""Behavior aggregators: the states of a sequence to one vector (section 3.1)."""
+
+import torch
+from torch import Tensor, nn
+
+from model.config import ModelConfig
+from model.layers.packed_sequences import Layout, rows_at
+
+
+class Aggregator(nn.Module):
+    """What every aggregator can tell besides a vector."""
+
+    def weights(self, states: Tensor, layout: Layout) -> Tensor:
+        """(R,) how much of its sequence's vector each state makes up; each sequence's sum is 1."""
+        raise NotImplementedError
+
+
+class AttentivePooling(Aggregator):
+    """Weigh the states by how they answer a learned query (Yang et al. 2016).
+
+    Shapes: R rows in N sequences, D width.
+        states   (R, D) float, packed
+        returns  (N, D) float
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.key = nn.Linear(config.width, config.query_width)
+        self.query = nn.Linear(config.query_width, 1, bias=False)
+
+    def forward(self, states: Tensor, layout: Layout) -> Tensor:
+        return layout.sum(states, self.weights(states, layout))
+
+    def weights(self, states: Tensor, layout: Layout) -> Tensor:
+        scores = self.query(torch.tanh_(self.key(states))).squeeze(-1)
+        return layout.softmax(scores)
+
+
+class MaxPooling(Aggregator):
+    """The largest value of each dimension. Shapes as `AttentivePooling`."""
+
+    def forward(self, states: Tensor, layout: Layout) -> Tensor:
+        ended = states.new_full((1, states.shape[1]), float("-inf"))
+        padded = rows_at(torch.cat([states, ended]), layout.padded.flatten())
+        largest: Tensor = padded.view(*layout.padded.shape, -1).max(dim=1).values
+        return largest
+
+    def weights(self, states: Tensor, layout: Layout) -> Tensor:
+        """The share of the dimensions that are the state's; states that tie share them."""
+        lengths = layout.ends - layout.starts + 1
+        largest = self(states, layout).repeat_interleave(lengths, dim=0)
+        is_largest = (states == largest).to(states.dtype)
+        ties = layout.sum(is_largest, torch.ones_like(is_largest[:, 0]))
+        shares: Tensor = is_largest / ties.repeat_interleave(lengths, dim=0)
+        return shares.mean(dim=1)
+
+
+class AveragePooling(Aggregator):
+    """The mean over the sequence. Shapes as `AttentivePooling`."""
+
+    def forward(self, states: Tensor, layout: Layout) -> Tensor:
+        return layout.sum(states, self.weights(states, layout))
+
+    def weights(self, states: Tensor, layout: Layout) -> Tensor:
+        lengths = layout.ends - layout.starts + 1
+        return (1 / lengths.to(states.dtype)).repeat_interleave(lengths)
+
+
+class LastPooling(Aggregator):
+    """The newest state (Hidasi et al. 2016). Shapes as `AttentivePooling`."""
+
+    def forward(self, states: Tensor, layout: Layout) -> Tensor:
+        return rows_at(states, layout.ends)
+
+    def weights(self, states: Tensor, layout: Layout) -> Tensor:
+        return torch.zeros_like(states[:, 0]).index_fill(0, layout.ends, 1.0)
+
+
+def aggregator(config: ModelConfig) -> Aggregator:
+    if config.aggregator == "attentive":
+        return AttentivePooling(config)
+    others: dict[str, type[Aggregator]] = {
+        "max": MaxPooling,
+        "average": AveragePooling,
+        "last": LastPooling,
+    }
+    return others[config.aggregator]()

@@ -1,0 +1,94 @@
+"""Behavior encoders: a title to its vector (section 3.1). Position is added by the user model.
+
+All take N titles as packed words and give (N, D). A title's words never see another title's.
+The first linear map of `cnn` and `transformer` has no more than a word as its input, so it is
+computed once a distinct word of the call: titles of a step repeat their words about four times.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from model.config import ModelConfig
+from model.layers.aggregators import AttentivePooling
+from model.layers.context import Window, attend
+from model.layers.packed_sequences import Layout, rows_at
+
+PADDING = 0  # word id that stands for no word; its embedding is zero and stays so
+
+
+class TitleTable(nn.Module):
+    """A vector a title (Sun et al. 2019); the "words" of a title are its row + 1, alone.
+
+    0 is any title that the table does not have.
+    """
+
+    def __init__(self, config: ModelConfig, num_titles: int) -> None:
+        super().__init__()
+        self.titles = nn.Embedding(num_titles + 1, config.width)
+        nn.init.normal_(self.titles.weight, std=config.width**-0.5)
+
+    def forward(self, words: Tensor, layout: Layout) -> Tensor:
+        return rows_at(self.titles.weight, words)
+
+
+class TitleCNN(nn.Module):
+    """Convolution over words, ReLU, attentive pooling (Kim 2014; Wu et al. 2019a).
+
+    Shapes: N titles, R words in all, U distinct words, E word width, w window, D width.
+        words    (R,) int64 word ids, packed; row PADDING of their table is zero
+        returns  (N, D) float
+    """
+
+    def __init__(self, config: ModelConfig, num_words: int) -> None:
+        super().__init__()
+        self.words = word_table(config, num_words)
+        self.window = Window(config.word_width, config.width, config.window)
+        self.pooling = AttentivePooling(config)
+
+    def forward(self, words: Tensor, layout: Layout) -> Tensor:
+        distinct, index = with_padding(words)
+        states = torch.relu_(self.window(self.words(distinct), index, layout))  # (R, D)
+        pooled: Tensor = self.pooling(states, layout)
+        return pooled
+
+
+class TitleTransformer(nn.Module):
+    """Multi-head self-attention over words, attentive pooling (Wu et al. 2019c).
+
+    Shapes as `TitleCNN`.
+    """
+
+    def __init__(self, config: ModelConfig, num_words: int) -> None:
+        super().__init__()
+        self.words = word_table(config, num_words)
+        self.heads = config.heads
+        self.projection = nn.Linear(config.word_width, 3 * config.width)
+        self.pooling = AttentivePooling(config)
+
+    def forward(self, words: Tensor, layout: Layout) -> Tensor:
+        distinct, index = torch.unique(words, return_inverse=True)
+        projected = self.projection(self.words(distinct))  # (U, 3 D)
+        pooled: Tensor = self.pooling(attend(projected, index, layout, self.heads), layout)
+        return pooled
+
+
+def word_table(config: ModelConfig, num_words: int) -> nn.Embedding:
+    table = nn.Embedding(num_words, config.word_width, padding_idx=PADDING)
+    nn.init.normal_(table.weight, std=config.word_width**-0.5)
+    with torch.no_grad():
+        table.weight[PADDING].zero_()
+    return table
+
+
+def with_padding(words: Tensor) -> tuple[Tensor, Tensor]:
+    """The distinct words, padding first, and where each word is among them."""
+    padding = words.new_full((1,), PADDING)
+    distinct, index = torch.unique(torch.cat([padding, words]), return_inverse=True)
+    return distinct, index[1:]
+
+
+def behavior_encoder(config: ModelConfig, num_words: int, num_titles: int) -> nn.Module:
+    if config.behavior_encoder == "id":
+        return TitleTable(config, num_titles)
+    encoder = {"cnn": TitleCNN, "transformer": TitleTransformer}[config.behavior_encoder]
+    return encoder(config, num_words)

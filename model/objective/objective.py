@@ -1,0 +1,212 @@
+"""The pre-training loss of a step: the tasks of section 3.2 with the negatives of 3.3, summed.
+
+Each distinct title of a step is encoded once, for A, B, the negatives and the candidates, and all
+sequences go through the user encoder in one call.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from model.config import PretrainConfig
+from model.data.batches import BatchOrder
+from model.data.corpus import Corpus
+from model.data.keyed_random import torch_seeded
+from model.data.ragged import Ragged
+from model.layers.user_model import UserModel
+from model.objective.encoding import TitleVectors, encode
+from model.objective.negatives import BehaviorNegatives, Chosen, SequenceNegatives
+from model.objective.tasks import NONE, PLANS, Batch, Outcome, Plan, Titles, num_targets
+
+Trace = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What a call of `Objective.loss` found.
+
+    loss    to be differentiated; the losses of all shares of a step, over micro-batches and
+            processes, add up to the step's
+    parts   what each task adds to that loss; these add up over shares too
+    correct the share of a task's targets whose right candidate scores highest
+    counts  of the share: targets of each task, logits without a candidate, titles, words
+    sampling_seconds  spent on choosing negatives
+    """
+
+    loss: Tensor
+    parts: dict[str, float]
+    correct: dict[str, float]
+    counts: dict[str, int]
+    sampling_seconds: float
+
+
+class Objective:
+    """The loss of any step of a run, from its step number and pairs alone.
+
+        objective = Objective(model, corpus, config, BatchOrder(training_pairs, 32, seed=0))
+        for step in range(config.steps):
+            result = objective.loss(step, objective.batches.share(step))
+            result.loss.backward()
+
+    All that is random comes from (seed, purpose, step, pair), so the state to be saved is no more
+    than which sequences were chosen at the last refresh.
+    """
+
+    def __init__(
+        self,
+        model: UserModel,
+        corpus: Corpus,
+        config: PretrainConfig,
+        batches: BatchOrder,
+        trace: Trace | None = None,
+    ) -> None:
+        self.model, self.corpus, self.config, self.batches = model, corpus, config, batches
+        self.trace = trace
+        self.behaviors = BehaviorNegatives(model, corpus, config)
+        self.sequences = SequenceNegatives(model, corpus, config, batches)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return self.sequences.state_dict()
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        self.sequences.load_state_dict(state)
+
+    def loss(self, step: int, pairs: NDArray[np.integer]) -> StepResult:
+        """The loss of these pairs, which are all of a step's or a share of them."""
+        started = time.perf_counter()
+        batch = self._batch(step, np.asarray(pairs, np.int64))
+        plans = {task: PLANS[task](batch, self.config) for task in self.config.tasks}
+        wrong = self._wrong_behaviors(step, plans)
+        sampled = time.perf_counter()
+        with torch_seeded(self.model.device, self.config.seed, "dropout", step, int(pairs[0])):
+            encoded = _Encoded(self.model, self.corpus, plans, wrong)
+        outcomes = {task: plan.outcome(encoded, wrong[task]) for task, plan in plans.items()}
+        return self._result(step, outcomes, encoded, sampled - started)
+
+    def _batch(self, step: int, pairs: NDArray[np.int64]) -> Batch:
+        """The pairs with their negative sequences, those of a refresh if one is due."""
+        early, late = self.corpus.pairs[pairs].T
+        wrong, others = np.empty((len(pairs), 0), np.int64), Ragged.of([])
+        if "bsm" in self.config.tasks:
+            refreshed = self.sequences.refresh_if_due(step)
+            chosen = self.sequences.of(pairs)
+            self._trace_sequences(step, refreshed, pairs, chosen)
+            used = np.unique(chosen.index[chosen.index != NONE])
+            others = self.sequences.pool.take(used).titles(self.corpus)
+            wrong = np.where(chosen.index == NONE, NONE, np.searchsorted(used, chosen.index))
+        take = self.corpus.sequences.take
+        return Batch(step, pairs, take(early), take(late), wrong, others)
+
+    def _wrong_behaviors(self, step: int, plans: dict[str, Plan]) -> dict[str, Titles]:
+        """The negative titles of each task's targets, (n, K) or NONE, all from one pool."""
+        targets = np.concatenate([plan.targets for plan in plans.values()])
+        order = np.concatenate([plan.keys for plan in plans.values()])
+        if not len(targets):
+            return {task: np.empty((0, self.config.K), np.int64) for task in plans}
+        pool, chosen = self.behaviors.choose(step, targets, order)
+        self._trace_behaviors(step, pool, targets, chosen)
+        titles = np.where(chosen.index == NONE, NONE, pool[chosen.index])
+        ends = np.cumsum([len(plan.targets) for plan in plans.values()])[:-1]
+        return dict(zip(plans, np.split(titles, ends), strict=True))
+
+    def _result(
+        self, step: int, outcomes: dict[str, Outcome], encoded: "_Encoded", seconds: float
+    ) -> StepResult:
+        whole = self._num_targets(step)
+        losses = {task: each.losses.sum() / whole[task] for task, each in outcomes.items()}
+        counts = {task: len(each.losses) for task, each in outcomes.items()}
+        counts |= {f"{task}_missing": each.missing for task, each in outcomes.items()}
+        return StepResult(
+            loss=torch.stack(list(losses.values())).sum(),
+            parts={task: loss.item() for task, loss in losses.items()},
+            correct={task: each.correct.mean().item() for task, each in outcomes.items()},
+            counts=counts | {"titles": encoded.num_titles, "behaviors": encoded.num_behaviors},
+            sampling_seconds=seconds,
+        )
+
+    def _num_targets(self, step: int) -> dict[str, int]:
+        """What each task's mean is over: its targets in the whole step, not in this share."""
+        if self.config.reduction == "sum":
+            return dict.fromkeys(self.config.tasks, 1)
+        lengths = self.corpus.sequences.offsets
+        early, late = self.corpus.pairs[self.batches.whole(step)].T.astype(np.int64)
+        early, late = (lengths[rows + 1] - lengths[rows] for rows in (early, late))
+        return {task: num_targets(task, early, late, self.config) for task in self.config.tasks}
+
+    def _trace_sequences(
+        self, step: int, refreshed: bool, pairs: NDArray[np.int64], chosen: Chosen
+    ) -> None:
+        if self.trace is None:
+            return
+        pool = self.sequences.pool
+        if refreshed:
+            crops = np.column_stack([pool.rows, pool.starts, pool.lengths]).tolist()
+            self.trace({"event": "sequence pool", "step": step, "crops": crops})
+        self.trace(
+            {
+                "event": "sequences",
+                "step": step,
+                "model_step": self.sequences.step,
+                "pairs": pairs.tolist(),
+                "chosen": chosen.index.tolist(),
+                "score": _finite(chosen.score),
+            }
+        )
+
+    def _trace_behaviors(self, step: int, pool: Titles, targets: Titles, chosen: Chosen) -> None:
+        if self.trace is not None:
+            self.trace(
+                {
+                    "event": "behaviors",
+                    "step": step,
+                    "model_step": step,
+                    "pool": pool.tolist(),
+                    "targets": targets.tolist(),
+                    "chosen": chosen.index.tolist(),
+                    "score": _finite(chosen.score),
+                }
+            )
+
+
+class _Encoded:
+    """Every title of the plans once, and every sequence, with gradient."""
+
+    def __init__(
+        self, model: UserModel, corpus: Corpus, plans: dict[str, Plan], wrong: dict[str, Titles]
+    ) -> None:
+        named = {name: rows for plan in plans.values() for name, rows in plan.sequences.items()}
+        wanted = [rows.values for rows in named.values()]
+        wanted += [plan.targets for plan in plans.values()]
+        wanted += [titles.ravel() for titles in wrong.values()]
+        titles = np.unique(np.concatenate(wanted).astype(np.int64))
+        titles = titles[titles >= 0]
+        self._titles = TitleVectors(titles, encode(model, corpus, titles), model.mask)
+        joined = Ragged.join(list(named.values()))
+        self.num_titles, self.num_behaviors = len(titles), len(joined.values)
+        states, users = model.encode_users(
+            self._titles.at(joined.values), torch.from_numpy(joined.lengths())
+        )
+        rows = [len(each.values) for each in named.values()]
+        self._states = dict(zip(named, torch.split(states, rows), strict=True))
+        sizes = [len(each) for each in named.values()]
+        self._users = dict(zip(named, torch.split(users, sizes), strict=True))
+
+    def titles(self, titles: Titles) -> Tensor:
+        return self._titles.at(titles)
+
+    def states(self, name: str) -> Tensor:
+        return self._states[name]
+
+    def users(self, name: str) -> Tensor:
+        return self._users[name]
+
+
+def _finite(scores: NDArray[np.float64]) -> list[list[float | None]]:
+    """As JSON has it: no infinity."""
+    return [[value if np.isfinite(value) else None for value in row] for row in scores.tolist()]

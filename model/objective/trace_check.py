@@ -1,0 +1,252 @@
+"""Hold a record of negatives against the rules of section 3.3; no model is needed.
+
+userbert pretrain --as-of 2017-06-30 --preset small --trace data/trace
+userbert trace check data/trace/rank-0.jsonl
+
+Says of each rule how often it was looked at and how often it was broken, with the first cases.
+Exit code 3 where one was broken.
+"""
+
+import argparse
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from contracts.errors import BadInput, GateFailed
+from contracts.paths import Places
+from model.checkpoint import VOCABULARY
+from model.config import PretrainConfig
+from model.data.build_corpus import input_of
+from model.data.corpus import Corpus
+from model.data.ragged import Ragged, owners_of
+from model.data.vocabulary import Vocabulary
+from model.objective.encoding import identity_of
+from model.objective.negatives import SequencePool, allowed_sequences
+from model.objective.negatives_trace import Event, read
+from model.objective.tasks import NONE
+
+RULES = {
+    "other title": "a chosen behavior is not identical to its target, as the encoder sees both",
+    "other user": "a chosen sequence is not of its target's user",
+    "apart in time": "a chosen sequence does not overlap A in time; equal times do",
+    "in the pool": "what is chosen is a place in the pool",
+    "distinct": "no target has a negative twice",
+    "enough": "a target has all its negatives, or all candidates that are allowed",
+    "best first": "negatives are in the order of their scores; a cosine is in [-1, 1]",
+    "fresh pool": "behaviors are chosen by the model of the step, from a pool drawn for it",
+    "pool size": "a pool is no larger than the setting, and of views that are trained on",
+    "refresh": "a sequence pool is drawn every refresh_interval steps, and serves those alone",
+    "model of refresh": "sequences are ranked by the model of the pool's step",
+    "every step": "steps follow one another from 0, and none is left out",
+}
+SHOWN = 3  # cases a rule
+HAIR = 1e-6  # that a cosine in single precision may lie outside [-1, 1]
+
+
+@dataclass
+class Findings:
+    """What was looked at and what was broken, by rule; cases in words."""
+
+    looked: Counter[str] = field(default_factory=Counter)
+    broken: Counter[str] = field(default_factory=Counter)
+    cases: list[str] = field(default_factory=list)
+
+    def tell(
+        self, rule: str, step: int, fine: NDArray[np.bool_] | np.bool_ | bool, who: str = ""
+    ) -> None:
+        """One look at `rule` for each of `fine`, a target each where it is an array."""
+        fine = np.atleast_1d(np.asarray(fine))
+        self.looked[rule] += len(fine)
+        for target in np.flatnonzero(~fine)[:SHOWN]:
+            if self.broken[rule] < SHOWN:
+                place = f", {who} {target}" if who else ""
+                self.cases.append(f"step {step}{place}: {rule}")
+            self.broken[rule] += 1
+        self.broken[rule] += max(0, int((~fine).sum()) - SHOWN)
+
+
+class Check:
+    """Goes through the events of one process in order."""
+
+    def __init__(
+        self, corpus: Corpus, config: PretrainConfig, training_pairs: NDArray[np.integer]
+    ) -> None:
+        self.corpus, self.config = corpus, config
+        self.identity = identity_of(corpus, config.model)
+        self.sequences = np.unique(corpus.pairs[training_pairs])
+        self.is_behavior = np.zeros(len(corpus.title_ids), bool)
+        self.is_behavior[corpus.behaviors] = True
+        self.found = Findings()
+        self.step, self.behaviors_pool = -1, (-1, np.empty(0, np.int64))
+        self.pool_step, self.pool = -1, SequencePool.whole(corpus, np.empty(0, np.int64))
+
+    def look(self, event: Event) -> None:
+        kinds: dict[str, Callable[[Event], None]] = {
+            "sequence pool": self._sequence_pool,
+            "sequences": self._sequences,
+            "behaviors": self._behaviors,
+        }
+        if event.get("event") not in kinds:
+            raise BadInput(f"the record has an event {event.get('event')!r}")
+        if event["step"] != self.step:
+            self.found.tell("every step", event["step"], event["step"] == self.step + 1)
+            self.step = event["step"]
+        kinds[event["event"]](event)
+
+    def _sequence_pool(self, event: Event) -> None:
+        step, config = event["step"], self.config
+        crops = np.array(event["crops"], np.int64).reshape(-1, 3)
+        self.pool_step, self.pool = step, SequencePool(*crops.T)
+        rows, starts, lengths = crops.T
+        whole = self.corpus.sequences.lengths()[rows]
+        fits = (starts >= 0) & (lengths >= 1) & (starts + lengths <= whole)
+        fits &= np.isin(rows, self.sequences)
+        most = len(self.sequences) if config.negatives == "hardest" else config.sequence_pool
+        self.found.tell("pool size", step, fits, "crop")
+        self.found.tell("pool size", step, len(rows) <= most)
+        self.found.tell("refresh", step, step % config.refresh_interval == 0)
+
+    def _sequences(self, event: Event) -> None:
+        step, chosen = event["step"], np.array(event["chosen"], np.int64)
+        due = step - step % self.config.refresh_interval
+        self.found.tell("refresh", step, self.pool_step == due)
+        self.found.tell("model of refresh", step, event["model_step"] == self.pool_step)
+        early = SequencePool.whole(self.corpus, self.corpus.pairs[event["pairs"], 0])
+        users = self.corpus.sequence_users
+        stranger = users[early.rows][:, None] != users[self.pool.rows]
+        self._each(step, "other user", chosen, stranger)
+        self._each(step, "apart in time", chosen, self._apart(early))
+        self._choice(step, chosen, event, allowed_sequences(self.corpus, early, self.pool))
+
+    def _apart(self, early: SequencePool) -> NDArray[np.bool_]:
+        """(n, m), from every view of a candidate: it shares no code with what chose."""
+        if not len(self.pool):
+            return np.ones((len(early), 0), bool)
+        first = self.corpus.sequences.offsets[early.rows]
+        begins, ends = self.corpus.times[first], self.corpus.times[first + early.lengths - 1]
+        views = Ragged(self.corpus.times, self.corpus.sequences.offsets).crop(
+            self.pool.rows, self.pool.starts, self.pool.lengths
+        )
+        within = (views.values >= begins[:, None]) & (views.values <= ends[:, None])
+        owners = owners_of(self.pool.lengths)
+        starts = np.flatnonzero(np.diff(owners, prepend=-1))
+        inside = np.logical_or.reduceat(within, starts, axis=1)
+        around = (views.values[starts] < begins[:, None]) & (
+            views.values[views.offsets[1:] - 1] > ends[:, None]
+        )
+        apart: NDArray[np.bool_] = ~(inside | around)
+        return apart
+
+    def _behaviors(self, event: Event) -> None:
+        step, chosen = event["step"], np.array(event["chosen"], np.int64)
+        pool, targets = (np.array(event[name], np.int64) for name in ("pool", "targets"))
+        self._fresh(step, pool, event["model_step"])
+        other = self.identity[targets][:, None] != self.identity[pool]
+        self._each(step, "other title", chosen, other)
+        self._choice(step, chosen, event, other)
+
+    def _fresh(self, step: int, pool: NDArray[np.int64], model_step: int) -> None:
+        """Another pool than the step's before, unless it is everything there is."""
+        config, (before, earlier) = self.config, self.behaviors_pool
+        everything = len(np.unique(self.identity[self.is_behavior]))
+        is_all = len(pool) == everything
+        same = np.array_equal(pool, earlier)
+        self.found.tell("fresh pool", step, is_all or same == (before == step))
+        self.found.tell("fresh pool", step, model_step == step)
+        most = everything if config.negatives == "hardest" else config.behavior_pool
+        self.found.tell("pool size", step, len(pool) <= max(most, is_all * everything))
+        self.found.tell("pool size", step, bool(self.is_behavior[pool].all()))
+        self.behaviors_pool = (step, pool)
+
+    def _each(
+        self, step: int, rule: str, chosen: NDArray[np.int64], allowed: NDArray[np.bool_]
+    ) -> None:
+        """`rule` for each target: all that it has is allowed."""
+        last = allowed.shape[1] - 1
+        self.found.tell("in the pool", step, ((chosen >= NONE) & (chosen <= last)).all(1), "target")
+        real = np.where(chosen == NONE, last + 1, chosen.clip(0, last))
+        fine = np.take_along_axis(np.pad(allowed, ((0, 0), (0, 1)), constant_values=True), real, 1)
+        self.found.tell(rule, step, fine.all(1), "target")
+
+    def _choice(
+        self, step: int, chosen: NDArray[np.int64], event: Event, allowed: NDArray[np.bool_]
+    ) -> None:
+        score = np.array([[np.nan if s is None else s for s in row] for row in event["score"]])
+        real = np.sort(np.where(chosen == NONE, -1 - np.arange(chosen.shape[1]), chosen), 1)
+        self.found.tell("distinct", step, (np.diff(real, axis=1) != 0).all(1), "target")
+        enough = (chosen != NONE).sum(1) == np.minimum(chosen.shape[1], allowed.sum(1))
+        self.found.tell("enough", step, enough, "target")
+        ordered = ~(np.diff(score, axis=1) > 0).any(1)
+        if self.config.negatives != "random":
+            ordered &= ~(np.abs(score) > 1 + HAIR).any(1)
+        self.found.tell("best first", step, ordered, "target")
+
+
+def findings(
+    events: Iterable[Event],
+    corpus: Corpus,
+    config: PretrainConfig,
+    training_pairs: NDArray[np.integer] | None = None,
+) -> Findings:
+    """What `events`, from a run's first on, tell of each rule. All pairs are trained on by
+    default."""
+    rows = np.arange(len(corpus.pairs)) if training_pairs is None else training_pairs
+    check = Check(corpus, config, rows)
+    for event in events:
+        check.look(event)
+    return check.found
+
+
+def check_file(path: Path, places: Places) -> tuple[Event, Findings]:
+    """The run that a record is of, and what it tells, on the arrays of its Delta versions."""
+    run, events = read(path)
+    config = PretrainConfig.from_json(run["settings"])
+    grown = run["grown_from"]
+    given = input_of(
+        config,
+        places,
+        date.fromisoformat(run["as_of"]),
+        run["inputs"],
+        Vocabulary.load(Path(grown) / VOCABULARY) if grown else None,
+    )
+    if given.content != run["content"]:
+        raise BadInput(
+            f"{path} is of other arrays ({run['content'][:12]}) than the tables of its Delta "
+            f"versions give here ({given.content[:12]}): check it where it was trained"
+        )
+    return run, findings(events, given.corpus, config, given.training_pairs)
+
+
+def as_table(run: Event, found: Findings) -> Table:
+    table = Table("rule", "looks", "broken", title=run["model_id"], title_justify="left")
+    for rule, meaning in RULES.items():
+        if found.looked[rule]:
+            table.add_row(meaning, f"{found.looked[rule]:,}", f"{found.broken[rule]:,}")
+    return table
+
+
+def arg_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="of pretrain --trace")
+    return parser
+
+
+def main(files: list[Path]) -> None:
+    places, console, broken = Places.from_environment(), Console(), 0
+    for path in files:
+        run, found = check_file(path, places)
+        console.print(as_table(run, found))
+        for case in found.cases:
+            console.print(case)
+        broken += found.broken.total()
+    if broken:
+        raise GateFailed(f"{broken:,} looks found a rule broken")

@@ -1,0 +1,383 @@
+"""Pre-train a user model on the pairs of a day (paper, section 3.2), on one process or many.
+
+userbert pretrain --as-of 2017-06-30 --preset small
+torchrun --nproc-per-node=2 -m model.training.pretrain --as-of 2017-06-30 --preset small
+
+A model's id follows from its settings and from what it learned from, so the same command again
+goes on from the newest checkpoint, or, where the model is finished, does nothing but name it. The
+last line of output is the model's id.
+"""
+
+import argparse
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, replace
+from datetime import date
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from contracts.errors import BadInput, UserbertError
+from contracts.paths import Places
+from model.checkpoint import TITLES, VOCABULARY, WEIGHTS, Manifest, read_manifest, write
+from model.config import BASE_MODELS, PretrainConfig, add_flags, from_flags
+from model.data.build_corpus import input_of, newest_versions
+from model.data.corpus import TrainingInput
+from model.data.vocabulary import Vocabulary
+from model.objective.negatives import with_ranking_dtype
+from model.objective.negatives_trace import Event, recorded
+from model.training.distributed import Processes, joined
+from model.training.evaluation import Questions, measure, questions
+from model.training.memory import keep_freed_memory
+from model.training.run_log import LOG, RunLog
+from model.training.trainer import Training, has_title_table
+
+KEPT_CHECKPOINTS = 2  # the newest, and one in case the disk is at fault
+
+
+class Stopped(UserbertError):
+    """A training was told to stop, and has written a checkpoint to go on from."""
+
+    exit_code = 128 + signal.SIGTERM
+
+
+def model_id(config: PretrainConfig, given: TrainingInput) -> str:
+    """Names a model: what its settings are, which day it was trained for, on which input.
+
+    The same settings on the same content are the same model, whatever the Delta versions were.
+    """
+    told = f"{sorted(config.to_json().items())}{given.content}{given.as_of}"
+    return f"{_base_name(config)}-{given.as_of}-{sha256(told.encode()).hexdigest()[:10]}"
+
+
+def _base_name(config: PretrainConfig) -> str:
+    parts = (config.model.behavior_encoder, config.model.context_encoder, config.model.aggregator)
+    for name, base in BASE_MODELS.items():
+        if parts == (base.behavior_encoder, base.context_encoder, base.aggregator):
+            return name
+    return "-".join(parts).replace("_", "")
+
+
+def pretrain(
+    given: TrainingInput,
+    config: PretrainConfig,
+    out: Path,
+    processes: Processes,
+    *,
+    resume: bool = True,
+    threads: int = 0,
+    show: bool = False,
+    trace: Path | None = None,
+    grown_from: Path | None = None,
+) -> Path:
+    """Train a model, or finish its training, and return its folder below `out`.
+
+    Unfinished, it lies in `MODEL_ID.training`: checkpoints, log and curves. `threads` of 0 shares
+    this machine's processors among its processes. With `trace` each process leaves a record of its
+    negatives there; `grown_from` is where such a record's reader finds the earlier vocabulary.
+    """
+    name = model_id(config, given)
+    folder, working = out / name, out / f"{name}.training"
+    if folder.exists():
+        read_manifest(folder)
+        shutil.rmtree(working, ignore_errors=True)
+        return folder
+    _must_divide(config, processes)
+    torch.set_num_threads(threads or _threads(processes))
+    checkpoint = newest_checkpoint(working) if resume else None
+    config = _as_begun(config, checkpoint, processes)
+    training = Training(given, config, processes, torch.get_num_threads())
+    if checkpoint:
+        training.restore(checkpoint, _manifest(name, training))
+        torch.set_num_threads(training.progress.threads)
+    processes.wait()  # every process has read before the first one writes
+    if processes.is_first and not checkpoint:
+        shutil.rmtree(working, ignore_errors=True)
+    run = _traced_run(name, training, grown_from)
+    with _recorded(training, trace, run):
+        _run(training, name, working, show)
+    if processes.is_first:
+        _finish(training, name, folder, working)
+    processes.wait()
+    return folder
+
+
+def _as_begun(
+    config: PretrainConfig, checkpoint: Path | None, processes: Processes
+) -> PretrainConfig:
+    """The settings with what `auto` stands for: as the training began, wherever it goes on."""
+    if checkpoint and config.ranking_dtype == "auto":
+        return replace(config, ranking_dtype=read_manifest(checkpoint).config.ranking_dtype)
+    here = with_ranking_dtype(config, processes.device)
+    half = processes.agreed({"half": here.ranking_dtype == "bfloat16"})["half"]
+    return replace(config, ranking_dtype="bfloat16" if half else "float32")
+
+
+def _must_divide(config: PretrainConfig, processes: Processes) -> None:
+    parts = processes.world * config.accumulation
+    if config.batch_size % parts:
+        raise BadInput(
+            f"batch_size {config.batch_size} does not divide by {processes.world} processes x "
+            f"{config.accumulation} micro-batches: make it a multiple of {parts}"
+        )
+
+
+def _threads(processes: Processes) -> int:
+    return max(1, len(os.sched_getaffinity(0)) // processes.local_world)
+
+
+def newest_checkpoint(working: Path) -> Path | None:
+    """The checkpoint of the latest step; a half-written one has another name."""
+    return max(working.glob("step-*"), default=None)
+
+
+def _run(training: Training, name: str, working: Path, show: bool) -> None:
+    """Update until it is over; then the measures are those of the weights that are kept."""
+    config, progress, processes = training.config, training.progress, training.processes
+    asked = questions(
+        training.given.corpus,
+        training.given.held_out_pairs,
+        config.validation_pairs,
+        config.model,
+    )
+    with _log(training, working, show) as log, told_to_stop() as must_stop:
+        while not training.is_over:
+            told = training.update() | processes.add_up({"stop": must_stop()})
+            stop = told.pop("stop") > 0
+            if log:
+                log.step(progress.step, told)
+            if _is_due(config.validation_interval, progress.step):
+                _look(training, asked, log)
+            if stop or _is_due(config.checkpoint_interval, progress.step):
+                _save(training, name, working, log)
+            if stop and not training.is_over:
+                processes.wait()  # the first one has written
+                raise Stopped(
+                    f"stopped after step {progress.step} of {config.steps}; "
+                    "the same command goes on from there"
+                )
+        if not (progress.newest_measures and _is_due(config.validation_interval, progress.step)):
+            _look(training, asked, log)
+
+
+@contextmanager
+def _log(training: Training, working: Path, show: bool) -> Iterator[RunLog | None]:
+    """The log, which the first process keeps for all."""
+    if not training.processes.is_first:
+        yield None
+        return
+    done = training.progress
+    with RunLog(working, done.step, training.config.steps, done.log_size, show=show) as log:
+        yield log
+
+
+def _traced_run(name: str, training: Training, grown_from: Path | None) -> Event:
+    """The first line of a record: what its reader needs to find the same arrays."""
+    given, processes = training.given, training.processes
+    return {
+        "event": "run",
+        "model_id": name,
+        "as_of": given.as_of.isoformat(),
+        "settings": training.config.to_json(),
+        "inputs": given.inputs,
+        "content": given.content,
+        "grown_from": str(grown_from) if grown_from else None,
+        "process": f"{processes.rank} of {processes.world}",
+    }
+
+
+@contextmanager
+def _recorded(training: Training, trace: Path | None, run: Event) -> Iterator[None]:
+    path = trace / f"rank-{training.processes.rank}.jsonl" if trace else None
+    with recorded(path, run, training.progress.step) if path else nullcontext() as write:
+        training.objective.trace = write
+        yield
+
+
+def _is_due(interval: int, step: int) -> bool:
+    return interval > 0 and step % interval == 0
+
+
+def _look(training: Training, asked: Questions, log: RunLog | None) -> None:
+    measures = measure(training.model, asked)
+    training.looked(measures)
+    if log:
+        log.look(training.progress.step, measures)
+
+
+def _save(training: Training, name: str, working: Path, log: RunLog | None) -> None:
+    tensors = training.tensors()
+    if not log:
+        return
+    training.progress.log_size = log.size
+    folder = working / f"step-{training.progress.step:09d}"
+    write(folder, _manifest(name, training), training.given.vocabulary, tensors)
+    for old in sorted(working.glob("step-*"))[:-KEPT_CHECKPOINTS]:
+        shutil.rmtree(old)
+
+
+def _manifest(name: str, training: Training) -> Manifest:
+    given, progress = training.given, training.progress
+    return Manifest(
+        model_id=name,
+        trained_before=given.as_of,
+        settings=training.config.to_json(),
+        inputs=given.inputs,
+        content=given.content,
+        num_words=len(given.vocabulary),
+        num_titles=len(given.corpus.title_ids) if has_title_table(training.config) else 0,
+        measures=progress.newest_measures or {},
+        vocabulary_hash=given.vocabulary.sha256,
+        progress=asdict(progress),
+    )
+
+
+def _finish(training: Training, name: str, folder: Path, working: Path) -> None:
+    """The model in one rename: the best look's weights where `patience` waits for one."""
+    given, progress = training.given, training.progress
+    keeps_best = bool(training.best)
+    weights = training.best if keeps_best else training.model.state_dict()
+    measures = (progress.best_measures if keeps_best else progress.newest_measures) or {}
+    told = replace(
+        _manifest(name, training),
+        measures=measures
+        | {"steps": float(progress.best_step if keeps_best else progress.step)}
+        | {f"learned_from_{what}": float(count) for what, count in given.facts.items()},
+        progress={},
+    )
+    tensors = {WEIGHTS: weights}
+    if has_title_table(training.config):
+        title_ids = torch.from_numpy(np.array(given.corpus.title_ids))
+        tensors[TITLES] = {"title_ids": title_ids}
+    write(folder, told, given.vocabulary, tensors, copies={LOG: working / LOG})
+    shutil.move(working / "tensorboard", folder / "tensorboard")
+    shutil.rmtree(working, ignore_errors=True)
+
+
+@contextmanager
+def told_to_stop() -> Iterator[Callable[[], bool]]:
+    """Whether SIGTERM came: asked after each step, so that no step is lost or left half done."""
+    came: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: came.append(number))
+    try:
+        yield lambda: bool(came)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def arg_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    add = parser.add_argument
+    add("--as-of", required=True, type=date.fromisoformat, help="UTC day of the sequence_pairs")
+    add("--out", type=Path, help="folder of models (default: models in USERBERT_DATA)")
+    add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: %(default)s")
+    add("--threads", type=int, default=0, help="of each process; 0: all, shared evenly")
+    add(
+        "--resume",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="go on from the newest checkpoint of the same model, if there is one (default)",
+    )
+    add("--versions", type=_versions, default={}, metavar="TABLE=N,...", help="Delta versions")
+    add("--grow-from", metavar="MODEL_ID", help="keep the word ids of this earlier model")
+    add(
+        "--trace",
+        type=Path,
+        metavar="FOLDER",
+        help="record every choice of negatives there, for `userbert trace check`",
+    )
+    add_flags(parser)
+    return parser
+
+
+def _versions(text: str) -> dict[str, int]:
+    return {
+        name: int(number) for name, _, number in (part.partition("=") for part in text.split(","))
+    }
+
+
+def train(
+    as_of: date,
+    out: Path | None,
+    device: str,
+    threads: int,
+    resume: bool,
+    versions: dict[str, int],
+    grow_from: str | None,
+    trace: Path | None,
+    **flags: object,
+) -> Path:
+    """What the command does, in every process of a training; the folder of the model."""
+    keep_freed_memory()
+    places = Places.from_environment()
+    config = from_flags(argparse.Namespace(**flags))
+    out = out or places.models
+    grown_from = out / grow_from if grow_from else None
+    earlier = Vocabulary.load(grown_from / VOCABULARY) if grown_from else None
+    with joined(device) as processes:
+        given = _read(places, as_of, config, processes, versions, earlier)
+        known = (out / model_id(config, given)).exists()
+        folder = pretrain(
+            given,
+            config,
+            out,
+            processes,
+            resume=resume,
+            threads=threads,
+            show=processes.is_first,
+            trace=trace,
+            grown_from=grown_from,
+        )
+    if processes.is_first:
+        _tell(folder, known)
+    return folder
+
+
+def main(as_of: date, **flags: Any) -> None:
+    train(as_of, **flags)
+
+
+def _read(
+    places: Places,
+    as_of: date,
+    config: PretrainConfig,
+    processes: Processes,
+    versions: dict[str, int],
+    earlier: Vocabulary | None,
+) -> TrainingInput:
+    """The same Delta versions in every process; one process of each machine makes the arrays."""
+    pinned = processes.agreed(newest_versions(places.lake) | versions)
+
+    def read() -> TrainingInput:
+        return input_of(config, places, as_of, pinned, earlier)
+
+    if processes.is_first_here:
+        read()
+    processes.wait()
+    return read()
+
+
+def _tell(folder: Path, known: bool) -> None:
+    manifest = read_manifest(folder)
+    measures = {name: round(value, 4) for name, value in manifest.measures.items()}
+    lines = [
+        f"{folder}: " + ("was finished before; nothing to do" if known else "finished"),
+        *(f"  {name}: {value:,g}" for name, value in measures.items()),
+        manifest.model_id,
+    ]
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    try:
+        main(**vars(arg_parser().parse_args()))
+    except UserbertError as error:
+        sys.stderr.write(f"pretrain: {error}\n")
+        sys.exit(error.exit_code)

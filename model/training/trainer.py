@@ -1,0 +1,188 @@
+"""One model being trained: the update, and all that a resumed training must find as it was."""
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from model.checkpoint import WEIGHTS, Manifest, load_weights, must_fit, read_manifest, read_tensors
+from model.config import PretrainConfig
+from model.data.batches import BatchOrder
+from model.data.corpus import TrainingInput
+from model.layers.user_model import UserModel
+from model.objective.objective import Objective, StepResult
+from model.training.distributed import Processes
+from model.training.evaluation import Measures
+from model.training.initialization import center
+
+OPTIMIZER = "optimizer.safetensors"
+OBJECTIVE = "objective.safetensors"
+BEST = "best.safetensors"
+
+
+@dataclass
+class Progress:
+    """How far a training has come; numbers only, so that it fits the manifest."""
+
+    step: int = 0  # updates done
+    log_size: int = 0  # bytes of log.jsonl that belong to them
+    threads: int = 0  # of torch; another number may round otherwise
+    best_step: int = 0  # of the best look so far
+    bad_looks: int = 0  # looks since then
+    best_measures: Measures | None = None
+    newest_measures: Measures | None = None
+
+
+class Training:
+    """The model, its optimizer, its negatives and how far they have come.
+
+    All randomness is a function of the seed and the step (`model/data/keyed_random.py`), so these,
+    and the negatives that a refresh has chosen, are all that a checkpoint must hold.
+    """
+
+    def __init__(
+        self, given: TrainingInput, config: PretrainConfig, processes: Processes, threads: int
+    ) -> None:
+        self.given = given
+        self.config = config
+        self.processes = processes
+        self.progress = Progress(threads=threads)
+        num_titles = len(given.corpus.title_ids) if has_title_table(config) else 0
+        torch.manual_seed(config.seed)  # of the first weights, the same in every process
+        model = UserModel(config.model, len(given.vocabulary), num_titles)
+        self.model = model.to(processes.device)
+        if config.first_weights == "centered":
+            center(self.model, given.corpus)
+        batches = BatchOrder(
+            given.training_pairs, config.batch_size, config.seed, processes.rank, processes.world
+        )
+        self.objective = Objective(self.model, given.corpus, config, batches)
+        self.optimizer = torch.optim.Adam(
+            self.model.parameters(), lr=config.learning_rate, fused=True
+        )
+        self.best: dict[str, Tensor] = {}  # weights of the best look
+        if config.compile:
+            for name in ("encode_titles", "encode_users"):
+                setattr(self.model, name, torch.compile(getattr(self.model, name), dynamic=True))
+
+    def update(self) -> dict[str, float]:
+        """One step over the whole batch, of which this process takes its share.
+
+        A share's loss is what it adds to the mean over the whole batch's targets, so losses and
+        gradients of all shares just add up. Returns losses and counts over all processes.
+        """
+        step, rate = self.progress.step, self._rate()
+        self.optimizer.zero_grad(set_to_none=True)
+        told: Counter[str] = Counter()
+        for pairs in self._micro_batches(step):
+            told.update(self._backward(step, pairs))
+        self.processes.add_up_gradients(self.model)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        if self.config.max_norm:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_norm)
+        self.optimizer.step()
+        self.progress.step += 1
+        return self.processes.add_up(told) | {"learning_rate": rate}
+
+    def _micro_batches(self, step: int) -> list[NDArray[np.int64]]:
+        share, count = self.objective.batches.share(step), self.config.accumulation
+        return [share[nth::count] for nth in range(count)]
+
+    def _backward(self, step: int, pairs: NDArray[np.int64]) -> dict[str, float]:
+        """Add the gradients of some pairs; returns what they add to the step's losses."""
+        device, half = self.processes.device, self.config.dtype == "bfloat16"
+        with torch.autocast(device.type, torch.bfloat16, enabled=half):
+            result = self.objective.loss(step, pairs)
+        result.loss.backward()  # type: ignore[no-untyped-call]
+        return {"loss": sum(result.parts.values()), **result.parts, **_counts(result)}
+
+    def _rate(self) -> float:
+        """The learning rate of this step: up over `warmup_steps`, down over `cooldown_steps`."""
+        config, step = self.config, self.progress.step
+        risen = (step + 1) / max(1, config.warmup_steps)
+        left = (config.steps - step) / max(1, config.cooldown_steps)
+        return config.learning_rate * min(1.0, risen, left)
+
+    def looked(self, measures: Measures) -> None:
+        """Take note of a look at the held-out users, and of the weights where it is the best."""
+        progress = self.progress
+        progress.newest_measures = measures
+        least = (progress.best_measures or {}).get("validation_loss", math.inf)
+        if measures["validation_loss"] < least:
+            progress.best_measures, progress.best_step = measures, progress.step
+            progress.bad_looks = 0
+            if self.config.patience:
+                self.best = {k: v.clone() for k, v in self.model.state_dict().items()}
+        else:
+            progress.bad_looks += 1
+
+    @property
+    def is_over(self) -> bool:
+        config, progress = self.config, self.progress
+        stopped_early = config.patience and progress.bad_looks >= config.patience
+        return progress.step >= config.steps or bool(stopped_early)
+
+    def tensors(self) -> dict[str, dict[str, Tensor]]:
+        """What a checkpoint holds, by file name; every process must ask."""
+        state = self.optimizer.state_dict()["state"]
+        held = {
+            WEIGHTS: self.model.state_dict(),
+            OPTIMIZER: {f"{i}.{k}": v for i, each in state.items() for k, v in each.items()},
+            OBJECTIVE: _merged(self.processes.gathered(self.objective.state_dict())),
+            BEST: self.best,
+        }
+        return {name: tensors for name, tensors in held.items() if tensors}
+
+    def restore(self, folder: Path, expected: Manifest) -> None:
+        """Go on from a checkpoint of this very training, or refuse, saying what does not fit."""
+        found = read_manifest(folder)
+        must_fit(folder, found, expected)
+        load_weights(self.model, read_tensors(folder, WEIGHTS), folder)
+        if OPTIMIZER in found.files:
+            self._restore_optimizer(read_tensors(folder, OPTIMIZER))
+        if OBJECTIVE in found.files:
+            self.objective.load_state_dict(read_tensors(folder, OBJECTIVE))
+        if BEST in found.files:
+            self.best = read_tensors(folder, BEST)
+        self.progress = Progress(**found.progress)
+
+    def _restore_optimizer(self, held: Mapping[str, Tensor]) -> None:
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, value in held.items():
+            nth, key = name.split(".", 1)
+            state.setdefault(int(nth), {})[key] = value
+        groups: Any = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _merged(states: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The negatives that each process chose for its own pairs, as one process would hold them."""
+    if len(states) == 1:
+        return states[0]
+    pairs = torch.cat([state["pairs"] for state in states]).numpy()
+    _, first = np.unique(pairs, return_index=True)
+    joined = {
+        name: torch.cat([state[name] for state in states])[torch.from_numpy(first)]
+        for name in ("pairs", "chosen", "score")
+    }
+    return states[0] | joined
+
+
+def _counts(result: StepResult) -> dict[str, float]:
+    """What adds up over shares: targets of each task, those found, missing logits, titles."""
+    found = {f"{task}_found": share * result.counts[task] for task, share in result.correct.items()}
+    targets = {f"{task}_targets": float(result.counts[task]) for task in result.correct}
+    others = {name: n for name, n in result.counts.items() if name not in result.correct}
+    return found | targets | others
+
+
+def has_title_table(config: PretrainConfig) -> bool:
+    return config.model.behavior_encoder == "id"

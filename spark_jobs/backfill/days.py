@@ -1,0 +1,213 @@
+"""Vectors of past days under a named model: what is there, and the writing of what is not.
+
+A day is finished when user_sequences and user_embeddings hold, for each user who was active just
+before it, what the nightly jobs would write now; those same jobs do the writing. So a backfill may
+be killed at any moment, run again, or run several times side by side: finished days are left alone.
+"""
+
+import time as clock
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from functools import reduce
+
+from delta.exceptions import DeltaConcurrentModificationException
+from delta.tables import DeltaTable
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from contracts.errors import BadInput
+from contracts.paths import Places
+from contracts.tables import (
+    PUBLISHED_EMBEDDINGS,
+    SESSIONS,
+    USER_EMBEDDINGS,
+    USER_SEQUENCES,
+    Table,
+)
+from spark_jobs.backfill.day_locks import Claims
+from spark_jobs.lake.lake import Commit, Lake
+from spark_jobs.tables import user_embeddings, user_sequences
+from spark_jobs.tables.user_sequences import sequences_of
+
+DAYS_AT_ONCE = 31  # whose sequences one Spark job computes again
+EMPTY_BYTES_A_ROW = 1_200.0  # 256 floats, and 20 views' ids and times, take about that
+ATTEMPTS = 5  # at a day that other writers keep overtaking
+FACTS = ("as_of", "user_id", "content", "sequence_hash", "last_view_time")
+
+
+@dataclass(frozen=True)
+class Day:
+    """What one day holds under one model, beside what it should hold."""
+
+    as_of: date
+    users: int  # with a view on the day before: the rows that each of the two tables should have
+    sequences: int  # rows that user_sequences has
+    sequences_differ: int  # users whose sequence is missing, another one, or of nobody active
+    vectors: int  # rows that user_embeddings has under the model
+    vectors_differ: int  # users whose vector is missing, of another sequence, or of nobody active
+
+    @property
+    def finished(self) -> bool:
+        """Nothing to write. A day on which nobody was active has nothing to write either."""
+        return not self.users or not (self.sequences_differ or self.vectors_differ)
+
+    @property
+    def jobs(self) -> int:
+        """How many of the two tables are to be written."""
+        return bool(self.sequences_to_write) + bool(self.vectors_to_write)
+
+    @property
+    def sequences_to_write(self) -> int:
+        return 0 if self.finished or not self.sequences_differ else self.users
+
+    @property
+    def vectors_to_write(self) -> int:
+        return 0 if self.finished or not self.vectors_differ else self.users
+
+
+@dataclass(frozen=True)
+class Filled:
+    """A day that a backfill is through with. No commits: somebody else had finished it."""
+
+    day: Day
+    commits: tuple[Commit, ...]
+    seconds: float
+
+
+def days_between(first: date, last: date) -> list[date]:
+    if last < first:
+        raise BadInput(f"--to {last} is before --from {first}: swap them")
+    return [first + timedelta(days=n) for n in range((last - first).days + 1)]
+
+
+def published_days(lake: Lake) -> list[date]:
+    """The days that readers have now, oldest first."""
+    rows = lake.read_or_empty(PUBLISHED_EMBEDDINGS).select("as_of").distinct().collect()
+    return sorted(row["as_of"] for row in rows)
+
+
+def held(lake: Lake, table: Table) -> dict[tuple[str, date], int]:
+    """How many vectors there are of each (model_id, as_of)."""
+    counts = lake.read_or_empty(table).groupBy("model_id", "as_of").count().collect()
+    return {(row["model_id"], row["as_of"]): row["count"] for row in counts}
+
+
+def bytes_a_row(lake: Lake, table: Table) -> float:
+    """Of the table's files now; a guess for an empty one."""
+    if not lake.exists(table) or not (rows := lake.read(table).count()):
+        return EMPTY_BYTES_A_ROW
+    detail = DeltaTable.forPath(lake.spark, lake.path(table)).detail()
+    return float(detail.select("sizeInBytes").collect()[0][0]) / rows
+
+
+def survey(lake: Lake, model_id: str, days: Sequence[date]) -> list[Day]:
+    """What is there of each day, in the order of `days`; reads, and writes nothing."""
+    parts = (days[i : i + DAYS_AT_ONCE] for i in range(0, len(days), DAYS_AT_ONCE))
+    found = {day.as_of: day for part in parts for day in _survey(lake, model_id, part)}
+    return [found.get(day, Day(day, 0, 0, 0, 0, 0)) for day in days]
+
+
+def _survey(lake: Lake, model_id: str, days: Sequence[date]) -> Iterator[Day]:
+    due = sequences_of(lake.read(SESSIONS), days)
+    of_days = F.col("as_of").isin(list(days))
+    sequences = lake.read_or_empty(USER_SEQUENCES).where(of_days)
+    vectors = lake.read_or_empty(USER_EMBEDDINGS).where(of_days & (F.col("model_id") == model_id))
+    for row in compared(due, sequences, vectors).collect():
+        yield Day(**row.asDict())
+
+
+def compared(due: DataFrame, sequences: DataFrame, vectors: DataFrame) -> DataFrame:
+    """A row of `Day`'s columns for each as_of that any of the three frames has.
+
+    `due` and `sequences` have user_sequences' columns, `vectors` user_embeddings'.
+    """
+    content = F.xxhash64("title_ids", "event_times")
+    each = [
+        frame.withColumn("content", told).select(*FACTS, F.lit(source).alias("source"))
+        for source, frame, told in (
+            ("due", due, content),
+            ("sequence", sequences, content),
+            ("vector", vectors, F.lit(None).cast("bigint")),
+        )
+    ]
+    users = reduce(DataFrame.unionByName, each).groupBy("as_of", "user_id")
+    told = users.agg(*(_of(source) for source in ("due", "sequence", "vector")))
+    same_sequence = F.col("due.content").eqNullSafe(F.col("sequence.content"))
+    same_vector = F.lit(True)
+    for name in ("sequence_hash", "last_view_time"):
+        same_vector &= F.col(f"due.{name}").eqNullSafe(F.col(f"vector.{name}"))
+    return told.groupBy("as_of").agg(
+        _number(F.col("due").isNotNull(), "users"),
+        _number(F.col("sequence").isNotNull(), "sequences"),
+        _number(~same_sequence, "sequences_differ"),
+        _number(F.col("vector").isNotNull(), "vectors"),
+        _number(~same_vector, "vectors_differ"),
+    )
+
+
+def _of(source: str) -> Column:
+    facts = F.struct("content", "sequence_hash", "last_view_time")
+    return F.max(F.when(F.col("source") == source, facts)).alias(source)
+
+
+def _number(holds: Column, name: str) -> Column:
+    return F.count_if(holds).alias(name)
+
+
+def write(lake: Lake, places: Places, model_id: str, day: Day) -> tuple[Commit, ...]:
+    """What the night of `day` would have written, by the nightly jobs; not what is there."""
+    commits = []
+    if day.sequences_to_write:
+        commits.append(user_sequences.update(_fresh(lake), places, day.as_of))
+    if day.vectors_to_write:
+        commits.append(user_embeddings.update(_fresh(lake), places, day.as_of, model_id))
+    return tuple(commits)
+
+
+def _fresh(lake: Lake) -> Lake:
+    """One that has read nothing, so that a commit names what its own job read."""
+    return Lake(lake.spark, lake.root)
+
+
+def run(
+    lake: Lake,
+    places: Places,
+    model_id: str,
+    days: Sequence[date],
+    expect: Callable[[int], object] = lambda unfinished: None,
+) -> Iterator[Filled]:
+    """Fill each of `days` that is not finished; gives each as it is done with.
+
+    A day that another backfill is writing is left for the end, and looked at again then.
+    `expect` is told how many days there will be.
+    """
+    claims = Claims(places.root / "backfill")
+    surveyed = clock.time()
+    waiting = [day for day in survey(lake, model_id, days) if not day.finished]
+    expect(len(waiting))
+    for wait in (False, True):
+        left = []
+        for day in waiting:
+            with claims.claim(day.as_of, wait) as claim:
+                if not claim:
+                    left.append(day)
+                    continue
+                current = day if claim.untouched_since(surveyed) else None
+                yield _fill(lake, places, model_id, day.as_of, current)
+                claim.touch()
+        waiting = left
+
+
+def _fill(lake: Lake, places: Places, model_id: str, as_of: date, day: Day | None) -> Filled:
+    """Write one day, `day` being what was found of it, if that may still hold."""
+    began = clock.monotonic()
+    for attempt in range(ATTEMPTS):
+        day = day or survey(lake, model_id, [as_of])[0]
+        try:
+            return Filled(day, write(lake, places, model_id, day), clock.monotonic() - began)
+        except DeltaConcurrentModificationException:
+            if attempt == ATTEMPTS - 1:
+                raise
+            day = None
+    raise AssertionError

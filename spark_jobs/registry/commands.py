@@ -1,0 +1,273 @@
+"""Trained models and their standing: who may serve, who serves, who served.
+
+userbert models register MODEL_ID            from its folder below USERBERT_DATA/models
+userbert models judge MODEL_ID [--register] [--promote]   fit to be the champion? refused if not
+userbert models promote MODEL_ID             readers see its vectors from one commit on
+userbert models rollback                     back to the champion before
+userbert models retire|refuse MODEL_ID --reason TEXT
+userbert models list | show MODEL_ID | compare MODEL_ID MODEL_ID
+
+The table `models` is the truth of who the champion is, and published_embeddings follows it. A
+promotion first sees the new vectors through their gate, then writes `models`, then
+published_embeddings. Killed in between, readers stay on the old model, whole; the same command
+again, or the next night, finishes it.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table as Grid
+
+from contracts.errors import BadInput, GateFailed
+from contracts.paths import Places
+from spark_jobs.lake.lake import Lake
+from spark_jobs.registry.model_card import card
+from spark_jobs.registry.model_status import (
+    Model,
+    Standing,
+    before_champion,
+    champion_of,
+    change,
+    crowned,
+    find,
+    rolled_back,
+    set_aside,
+    standing,
+)
+from spark_jobs.registry.promotion_criteria import faults, in_words
+from spark_jobs.spark.session import session
+from spark_jobs.tables.published_embeddings import spaces, switch
+
+
+def from_folder(folder: Path) -> Model:
+    """A finished training as a candidate, after every file's checksum was compared."""
+    from model.checkpoint import read_manifest  # torch takes two seconds to import
+
+    told, now = read_manifest(folder), datetime.now(UTC)
+    return Model(
+        model_id=told.model_id,
+        created_at=now,
+        status="candidate",
+        status_changed_at=now,
+        status_reason="registered",
+        path=str(folder),
+        trained_before=told.trained_before,
+        settings=json.dumps(told.settings, sort_keys=True),
+        inputs=json.dumps(told.inputs, sort_keys=True),
+        measures=json.dumps(told.measures, sort_keys=True),
+        vocabulary_hash=told.vocabulary_hash,
+        code_version=told.code_version,
+    )
+
+
+def registered(models: Standing, new: Model) -> Standing:
+    """With `new`, unless it is there: an id is of settings and content, so it is the same model."""
+    return models if new.model_id in models else {**models, new.model_id: new}
+
+
+@dataclass(frozen=True)
+class Registry:
+    """The commands' deeds on one lake. Each may be repeated; a second rollback goes one further."""
+
+    lake: Lake
+    places: Places
+
+    def register(self, folder: Path) -> Model:
+        new = from_folder(folder)
+        self._change(f"register {new.model_id}", lambda models: registered(models, new))
+        return standing(self.lake)[new.model_id]
+
+    def judge(self, model_id: str) -> str:
+        """Why it is fit; `GateFailed` when it is not, and its status says so for good."""
+        models = standing(self.lake)
+        model, champion = find(models, model_id), champion_of(models)
+        if champion == model:
+            return model.status_reason
+        if model.status == "refused":
+            raise GateFailed(f"{model_id} is refused: {model.status_reason}")
+        new = json.loads(model.measures)
+        old = self._measures_beside(model, champion) if champion else None
+        if found := faults(new, old):
+            self._set(model_id, "refused", "; ".join(found))
+            raise GateFailed(f"{model_id} is refused: {'; '.join(found)}; the champion stays")
+        fit = f"fit: {in_words(new, old, champion.model_id if champion else '')}"
+        self._change(f"judge {model_id}", lambda now: _with_reason(now, model_id, fit))
+        return fit
+
+    def _measures_beside(self, model: Model, champion: Model) -> dict[str, float]:
+        """The champion's, on the same held-out users: measured again unless they were the same."""
+        if (model.inputs, model.trained_before) == (champion.inputs, champion.trained_before):
+            return dict(json.loads(champion.measures))
+        from model.training.comparison import measured_as  # torch takes two seconds to import
+
+        folders = Path(model.path), Path(champion.path)
+        return measured_as(*folders, self.places.lake, self.places.arrays)
+
+    def promote(self, model_id: str, reason: str, allow_missing_days: bool = False) -> None:
+        crowned(standing(self.lake), model_id, reason)  # refuses before anything is computed
+        self._switch(model_id, lambda models: crowned(models, model_id, reason), allow_missing_days)
+
+    def rollback(self, allow_missing_days: bool = False) -> str:
+        """The champion from now on. One that was killed half-way is finished, not gone beyond."""
+        models = standing(self.lake)
+        champion = champion_of(models)
+        if champion and spaces(self.lake) - {champion.model_id}:
+            self._switch(champion.model_id, lambda now: now, allow_missing_days)
+            return champion.model_id
+        champion, before = before_champion(models)
+        from_id, to_id = champion.model_id, before.model_id
+        self._switch(to_id, lambda now: rolled_back(now, from_id, to_id), allow_missing_days)
+        return to_id
+
+    def set_aside(self, model_id: str, status: str, reason: str) -> None:
+        set_aside(standing(self.lake), model_id, status, reason)
+        self._set(model_id, status, reason)
+
+    def _set(self, model_id: str, status: str, reason: str) -> None:
+        self._change(f"{status} {model_id}", lambda now: set_aside(now, model_id, status, reason))
+
+    def _switch(self, model_id: str, changed: Callable[[Standing], Standing], gaps: bool) -> None:
+        crown = f"champion {model_id}"
+        switch(self.lake, self.places, model_id, lambda: self._change(crown, changed), gaps)
+
+    def _change(self, run: str, changed: Callable[[Standing], Standing]) -> None:
+        change(self.lake, self.places, run, changed)
+
+
+def _with_reason(models: Standing, model_id: str, reason: str) -> Standing:
+    model = find(models, model_id)
+    return {**models, model_id: model.now(model.status, reason)}
+
+
+def listing(models: Standing) -> Grid:
+    grid = Grid("model_id", "status", "since (UTC)", "trained before", "measures", "why")
+    for m in models.values():
+        told = json.loads(m.measures)
+        names = ("masked_accuracy", "matching_accuracy", "effective_rank")
+        values = ", ".join(f"{told[name]:.3g}" for name in names if name in told)
+        since = f"{m.status_changed_at:%Y-%m-%d %H:%M}"
+        grid.add_row(m.model_id, m.status, since, str(m.trained_before), values, m.status_reason)
+    return grid
+
+
+def comparison(one: Model, other: Model) -> Grid:
+    """All measures side by side, and the settings that differ."""
+    grid = Grid("", one.model_id, other.model_id)
+    same_users = (one.inputs, one.trained_before) == (other.inputs, other.trained_before)
+    grid.caption = None if same_users else "of other days: `judge` measures on the same users"
+    grid.add_row("status", one.status, other.status)
+    grid.add_row("trained before", str(one.trained_before), str(other.trained_before))
+    ours, theirs = json.loads(one.measures), json.loads(other.measures)
+    for name in sorted(ours | theirs):
+        grid.add_row(name, *(f"{m[name]:.4g}" if name in m else "-" for m in (ours, theirs)))
+    mine, yours = json.loads(one.settings), json.loads(other.settings)
+    for name in sorted(mine | yours):
+        if mine.get(name) != yours.get(name):
+            grid.add_row(name, str(mine.get(name)), str(yours.get(name)))
+    return grid
+
+
+def arg_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    actions = parser.add_subparsers(dest="action", required=True)
+    actions.add_parser("list", help="all models, the oldest first")
+    by_name = {
+        name: actions.add_parser(name, help=does)
+        for name, does in (
+            ("register", "take a finished training as a candidate"),
+            ("show", "its card, in Markdown"),
+            ("judge", "fit to be the champion? exit code 3, and refused, if not"),
+            ("promote", "make it the champion, and its vectors the published ones"),
+            ("retire", "no longer to be promoted by a rollback"),
+            ("refuse", "never to be promoted"),
+        )
+    }
+    for each in by_name.values():
+        each.add_argument("model_id", metavar="MODEL_ID")
+    by_name["judge"].add_argument("--register", action="store_true", help="it first, if need be")
+    by_name["judge"].add_argument("--promote", action="store_true", help="if it is fit")
+    for name in ("retire", "refuse"):
+        by_name[name].add_argument("--reason", required=True, help="kept beside the status")
+    by_name["promote"].add_argument("--reason", default="promoted by hand", help="%(default)r")
+    rollback = actions.add_parser("rollback", help="back to the champion before")
+    for each in (rollback, by_name["promote"]):
+        each.add_argument(
+            "--allow-missing-days",
+            action="store_true",
+            help="readers lose the days that the model has no vectors of",
+        )
+    compare = actions.add_parser("compare", help="measures and settings side by side")
+    compare.add_argument("model_ids", metavar="MODEL_ID", nargs=2)
+    return parser
+
+
+def main(action: str, **flags: object) -> None:
+    places = Places.from_environment()
+    registry = Registry(Lake(session(f"models {action}"), places.lake), places)
+    told = ACTIONS[action](registry, argparse.Namespace(**flags))
+    if isinstance(told, Grid):
+        Console(width=200).print(told)
+    else:
+        sys.stdout.write(f"{told}\n")
+
+
+def _register(registry: Registry, flags: argparse.Namespace) -> str:
+    model = registry.register(registry.places.models / flags.model_id)
+    return f"{model.model_id} is {model.status}: {model.status_reason}"
+
+
+def _judge(registry: Registry, flags: argparse.Namespace) -> str:
+    if flags.register:
+        registry.register(registry.places.models / flags.model_id)
+    fit = registry.judge(flags.model_id)
+    if flags.promote:
+        registry.promote(flags.model_id, fit)
+    return f"{flags.model_id} is {fit}" + (" and the champion now" if flags.promote else "")
+
+
+def _promote(registry: Registry, flags: argparse.Namespace) -> str:
+    registry.promote(flags.model_id, flags.reason, flags.allow_missing_days)
+    return f"{flags.model_id} is the champion"
+
+
+def _rollback(registry: Registry, flags: argparse.Namespace) -> str:
+    return f"{registry.rollback(flags.allow_missing_days)} is the champion again"
+
+
+def _retire(registry: Registry, flags: argparse.Namespace) -> str:
+    registry.set_aside(flags.model_id, "retired", flags.reason)
+    return f"{flags.model_id} is retired"
+
+
+def _refuse(registry: Registry, flags: argparse.Namespace) -> str:
+    registry.set_aside(flags.model_id, "refused", flags.reason)
+    return f"{flags.model_id} is refused"
+
+
+def _compare(registry: Registry, flags: argparse.Namespace) -> Grid:
+    models = standing(registry.lake)
+    one, other = flags.model_ids
+    if one == other:
+        raise BadInput(f"{one} is the same model as {other}: name two")
+    return comparison(find(models, one), find(models, other))
+
+
+ACTIONS: dict[str, Callable[[Registry, argparse.Namespace], str | Grid]] = {
+    "register": _register,
+    "judge": _judge,
+    "promote": _promote,
+    "rollback": _rollback,
+    "retire": _retire,
+    "refuse": _refuse,
+    "list": lambda registry, flags: listing(standing(registry.lake)),
+    "show": lambda registry, flags: card(find(standing(registry.lake), flags.model_id)),
+    "compare": _compare,
+}

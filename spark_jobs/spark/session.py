@@ -1,0 +1,66 @@
+"""The Spark session of a job.
+
+What differs by place (master, jars, memory) is in conf/spark-defaults.conf, or in the one below
+SPARK_CONF_DIR, or comes from the spark-submit that started this process. Set here are what the
+results depend on and, unless the place says otherwise, where the event logs go.
+"""
+
+import os
+import sys
+
+from pyspark import SparkConf, SparkContext
+from pyspark.sql import SparkSession
+
+from contracts.paths import Places
+from contracts.provenance import run_name
+from spark_jobs.spark import class_archive, event_log
+from spark_jobs.spark.class_archive import CONF
+
+# Columns of which hardly a value comes twice in a file: a dictionary of them is built in vain.
+DISTINCT = (
+    "log_id",
+    "session_id",
+    "event_time",
+    "start_time",
+    "end_time",
+    "event_times.list.element",
+)
+# How the lake's Parquet files are written. Spark's own choice for a time, INT96, takes 12 bytes and
+# has no bounds, and sessions, with their arrays of it, took 1.7 times as long to scan.
+FILES = {
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+    **{f"parquet.enable.dictionary#{column}": "false" for column in DISTINCT},
+}
+
+
+def session(job: str, logged: bool = True) -> SparkSession:
+    """The session of `job`: the one that runs, or a new one.
+
+    All times are UTC. The executors run the interpreter of the driver, unless told otherwise.
+    Without `logged`, Spark leaves no event log: plans hold the values that a query names.
+    """
+    os.environ.setdefault("SPARK_CONF_DIR", str(CONF))
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    with class_archive.in_environment():
+        SparkContext._ensure_initialized()  # starts the JVM, which reads the place's settings
+    builder = (
+        SparkSession.builder.appName(job)
+        .config("spark.sql.session.timeZone", "UTC")
+        .config("spark.sql.ansi.enabled", True)
+        .config(event_log.RUN, run_name())
+    )
+    for key, value in FILES.items():
+        builder = builder.config(key, value)
+    if SparkContext._active_spark_context is None:
+        settings = event_log_settings() if logged else {"spark.eventLog.enabled": "false"}
+        for key, value in settings.items():
+            builder = builder.config(key, value)
+    return builder.getOrCreate()
+
+
+def event_log_settings() -> dict[str, str]:
+    """Those that the place's own settings leave open."""
+    given = SparkConf()
+    if given.contains("spark.eventLog.enabled"):
+        return {}
+    return event_log.settings(Places.from_environment().event_logs)

@@ -1,0 +1,255 @@
+"""browsing_logs to sessions: runs of one user's views with no gap of more than 30 minutes.
+
+The table is a function of browsing_logs alone, so it does not matter in which order, how late or
+in how many files views came. The first run cuts everything. A later one looks at what changed in
+browsing_logs since, and cuts anew what that can touch: each changed UTC day of a user, and the
+sessions within 30 minutes of it, which may have begun on another day.
+
+A user's UTC day of more than MAX_VIEWS_A_DAY views is a machine's. Its views stay in
+browsing_logs and are in no session; each commit's measures count those among the views that it
+cut as views_set_aside.
+"""
+
+import argparse
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from functools import partial
+
+import numpy as np
+import pyarrow as pa
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from contracts.limits import MAX_VIEWS_A_DAY, SESSION_GAP
+from contracts.paths import Places
+from contracts.tables import BROWSING_LOGS, SESSIONS
+from expectations.gate import check
+from spark_jobs.lake.lake import Commit, Lake
+from spark_jobs.spark.job_run import job
+from spark_jobs.transforms.user_batches import (
+    DAY,
+    TIME,
+    by_user,
+    differs,
+    micros,
+    numbered_users,
+    whole_users,
+)
+
+GAP = SESSION_GAP // timedelta(microseconds=1)
+CUT = (
+    "user_id string, start_time timestamp, end_time timestamp, "
+    "title_ids array<bigint>, event_times array<timestamp>"
+)
+INTERVAL = f"interval {SESSION_GAP // timedelta(minutes=1)} minutes"
+
+
+def to_sessions(views: DataFrame, max_views_a_day: int = MAX_VIEWS_A_DAY) -> DataFrame:
+    """Cut each user's `views` (user_id, event_time, log_id, title_id) into sessions.
+
+    Views go by event_time, then by log_id. One shuffle, on the user.
+    """
+    return (
+        by_user(views, "event_time", "log_id", "title_id")
+        .mapInArrow(partial(_cut_all, limit=max_views_a_day), CUT)
+        .withColumn("session_date", F.to_date("start_time"))
+        .withColumn("session_id", F.xxhash64("user_id", "start_time"))
+        .withColumn("num_views", F.size("title_ids"))
+        .select(SESSIONS.names)
+    )
+
+
+def _cut_all(batches: Iterator[pa.RecordBatch], limit: int) -> Iterator[pa.RecordBatch]:
+    for users in whole_users(batches, partial(_few_a_day, limit=limit)):
+        yield _cut(users, limit)
+
+
+def _few_a_day(views: pa.RecordBatch, limit: int) -> pa.RecordBatch:
+    """At most `limit` + 1 views of each user's UTC day: enough to tell that it is a machine's.
+
+    So a bot's millions of views pass without filling memory.
+    """
+    _, who = numbered_users(views)
+    day = micros(views.column(2)) // DAY
+    order = np.lexsort((day, who))
+    starts = np.flatnonzero(differs(who[order]) | differs(day[order]))
+    place = np.arange(len(order)) - np.repeat(starts, np.diff(np.append(starts, len(order))))
+    return views.take(np.sort(order[place <= limit]))
+
+
+def _cut(views: pa.RecordBatch, limit: int) -> pa.RecordBatch:
+    """Whole users' views to their sessions, without the days of more than `limit` views."""
+    users, who = numbered_users(views)
+    times = micros(views.column(2))
+    order = np.lexsort((views.column(3).to_numpy(), times, who))
+    who, times = who[order], times[order]
+    days = np.flatnonzero(differs(who) | differs(times // DAY))
+    views_of_day = np.diff(np.append(days, len(order)))
+    if views_of_day.max() > limit:
+        few = np.repeat(views_of_day <= limit, views_of_day)
+        order, who, times = order[few], who[few], times[few]
+    first = differs(who)
+    first[1:] |= np.diff(times) > GAP
+    starts = np.flatnonzero(first)
+    ends = np.append(starts, len(times))[1:]
+    at = pa.array(times).cast(TIME)
+    bounds = pa.array(np.append(starts, len(times)), pa.int32())
+    columns = [
+        users.take(who[starts]),
+        at.take(starts),
+        at.take(ends - 1),
+        pa.ListArray.from_arrays(bounds, pa.array(views.column(4).to_numpy()[order])),
+        pa.ListArray.from_arrays(bounds, at),
+    ]
+    return pa.RecordBatch.from_arrays(columns, [column.split()[0] for column in CUT.split(", ")])
+
+
+def changed_days(changes: DataFrame) -> DataFrame:
+    """(user_id, event_date) of the users' days whose views are not what they were.
+
+    A view that was removed and came back the same, as when a day is ingested again, is no change.
+    """
+    net = F.sum(F.when(F.col("added"), 1).otherwise(-1))
+    return (
+        changes.groupBy("event_date", "user_id", "event_time", "log_id", "title_id")
+        .agg(net.alias("net"))
+        .where("net <> 0")
+        .select("user_id", "event_date")
+        .distinct()
+    )
+
+
+def touched_sessions(sessions: DataFrame, changed: DataFrame) -> DataFrame:
+    """The sessions of a changed user that come within 30 minutes of the changed day."""
+    near = (
+        (F.col("sessions.user_id") == F.col("changed.user_id"))
+        & (F.expr(f"start_time - {INTERVAL}") < F.date_add("event_date", 1).cast("timestamp"))
+        & (F.expr(f"end_time + {INTERVAL}") >= F.col("event_date").cast("timestamp"))
+    )
+    return sessions.alias("sessions").join(changed.alias("changed"), near, "left_semi")
+
+
+def views_to_cut(views: DataFrame, changed: DataFrame, touched: DataFrame) -> DataFrame:
+    """The views of the changed days, whole, and of the touched sessions, each view once.
+
+    No other view of the same user is within 30 minutes of one of them, or it would be in a
+    session that is touched; so they can be cut without the rest.
+    """
+    day, next_day = F.col("event_date"), F.date_add("event_date", 1)
+    days = changed.select(
+        F.col("user_id").alias("who"),
+        day.cast("timestamp").alias("low"),
+        (next_day.cast("timestamp") - F.expr("interval 1 microsecond")).alias("high"),
+    )
+    spans = days.unionByName(
+        touched.select(
+            F.col("user_id").alias("who"),
+            F.col("start_time").alias("low"),
+            F.col("end_time").alias("high"),
+        )
+    )
+    inside = (F.col("user_id") == F.col("who")) & F.expr("event_time between low and high")
+    return views.join(spans, inside, "left_semi")
+
+
+def near_days(days: Sequence[date]) -> Column:
+    """Which sessions can touch `days` at all; Delta skips files by the bounds of their times."""
+    near = F.lit(False)
+    for first, last in runs_of_days(days):
+        after = F.col("end_time") >= F.lit(first).cast("timestamp") - F.expr(INTERVAL)
+        before = F.col("start_time") < F.date_add(F.lit(last), 1).cast("timestamp") + F.expr(
+            INTERVAL
+        )
+        near = near | (after & before)
+    return near
+
+
+def runs_of_days(days: Sequence[date]) -> list[tuple[date, date]]:
+    """First and last of each run of days that follow one another."""
+    runs: list[tuple[date, date]] = []
+    for day in sorted(set(days)):
+        if runs and day - runs[-1][1] == timedelta(days=1):
+            runs[-1] = (runs[-1][0], day)
+        else:
+            runs.append((day, day))
+    return runs
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Sessions that replace those for which `where` holds, and how many views are in none."""
+
+    sessions: DataFrame
+    where: str
+    num_views_set_aside: Callable[[DataFrame], int]  # of the sessions, once they are computed
+
+
+def cut_all(views: DataFrame) -> Cut:
+    return Cut(to_sessions(views), "true", lambda sessions: views.count() - num_views(sessions))
+
+
+def cut_anew(lake: Lake, views: DataFrame, changes: DataFrame) -> Cut | None:
+    """All sessions of the partitions that `changes` can touch.
+
+    None where nothing changed. The sessions that are not touched are kept as they are: a MERGE
+    would read and write the same files, one or a few a day, and check the new rows alone.
+    """
+    changed = changed_days(changes).persist()
+    days = _dates(changed, F.col("event_date"))
+    if not days:
+        return None
+    sessions = lake.read(SESSIONS)
+    touched = touched_sessions(sessions.where(near_days(days)), changed).persist()
+    spanned = F.explode(F.sequence("session_date", F.to_date("end_time")))
+    days = sorted({*days, *_dates(touched, spanned)})
+    here = views_to_cut(views.where(F.col("event_date").isin(days)), changed, touched)
+    new = to_sessions(here).persist()
+    kept = sessions.where(F.col("session_date").isin(days))
+    kept = kept.join(touched.select(*SESSIONS.key), [*SESSIONS.key], "left_anti")
+    where = f"session_date in ({', '.join(repr(str(day)) for day in days)})"
+    every = kept.select(SESSIONS.names).unionByName(new)
+    return Cut(every, where, lambda _: here.count() - num_views(new))
+
+
+def _dates(frame: DataFrame, column: Column) -> list[date]:
+    return [row[0] for row in frame.select(column.alias("day")).distinct().collect()]
+
+
+def update(lake: Lake, places: Places) -> Commit | None:
+    """Bring the table to what browsing_logs says, in one commit with how far it got.
+
+    None where nothing came. Safe to repeat, and beside another run.
+    """
+    views = lake.read(BROWSING_LOGS)
+    version = lake.read_versions[BROWSING_LOGS.name]
+    since = lake.watermark(SESSIONS, BROWSING_LOGS)
+    if version == since:
+        return None
+    changes = lake.changes(BROWSING_LOGS, since)
+    cut = cut_all(views) if changes is None else cut_anew(lake, views, changes)
+    watermark = {BROWSING_LOGS.name: version}
+    if cut is None:
+        return lake.mark(SESSIONS, watermark=watermark)
+    frame = cut.sessions.hint("rebalance", "session_date")
+    passed = check(frame, SESSIONS, places=places, run=f"browsing_logs-{version}")
+    aside = cut.num_views_set_aside(passed.frame)
+    passed = replace(passed, measures={**passed.measures, "views_set_aside": aside})
+    return lake.replace(passed, cut.where, watermark=watermark)
+
+
+def num_views(sessions: DataFrame) -> int:
+    total = sessions.agg(F.sum("num_views")).first()
+    return int(total[0] or 0) if total else 0
+
+
+def arg_parser() -> argparse.ArgumentParser:
+    return argparse.ArgumentParser(description=__doc__)
+
+
+def main() -> None:
+    places = Places.from_environment()
+    with job("sessions") as (spark, tell):
+        lake = Lake(spark, places.lake)
+        commit = lake.settle(SESSIONS, lambda: update(lake, places))
+        tell(commit, **(lake.measures(SESSIONS) if commit else {}))

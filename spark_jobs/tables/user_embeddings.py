@@ -1,0 +1,191 @@
+"""user_sequences to user_embeddings: a vector of each user of a day, under one model.
+
+The model and the day's titles go to each executor once, as files that its Python workers map; a
+task encodes the distinct titles of its users, then the users, by the code that training encodes
+with. Partitions are set by the number of users alone, and sorted, so that a batch holds the same
+users on every run, and a rerun writes the same bytes.
+"""
+
+import argparse
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import date
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+from pyspark import SparkFiles
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from contracts.errors import BadInput, MissingTable
+from contracts.limits import EMBEDDING_WIDTH
+from contracts.paths import Places
+from contracts.tables import TITLES, USER_EMBEDDINGS, USER_SEQUENCES
+from expectations.gate import check
+from spark_jobs.lake.lake import Commit, Lake
+from spark_jobs.registry.champion import champion
+from spark_jobs.registry.model_status import find, standing
+from spark_jobs.spark.job_run import job
+
+if TYPE_CHECKING:  # torch takes two seconds to import, and only the workers need it
+    from model.checkpoint import TrainedModel
+
+# A task's users: enough to share their titles, few enough to keep two cores busy on the demo.
+USERS_A_PARTITION = 1024
+MODEL, WORDS = "model", "titles.arrow"  # names in the folder that is shipped
+VECTORS = (
+    "user_id string, embedding array<float>, norm double, num_views int, "
+    "last_view_time timestamp, sequence_hash bigint"
+)
+Batches = Iterator[pa.RecordBatch]
+
+
+def to_embeddings(
+    sequences: DataFrame, num_users: int, shipped: str, model_id: str, as_of: date
+) -> DataFrame:
+    """A row of user_embeddings for each row of user_sequences."""
+    partitions = -(-num_users // USERS_A_PARTITION)
+    return (
+        sequences.select("user_id", "title_ids", "last_view_time", "sequence_hash")
+        .repartition(partitions, "user_id")
+        .sortWithinPartitions("user_id")
+        .mapInArrow(embedded_by(shipped), VECTORS)
+        .withColumn("model_id", F.lit(model_id))
+        .withColumn("as_of", F.lit(as_of))
+        .select(USER_EMBEDDINGS.names)
+    )
+
+
+def embedded_by(shipped: str) -> Callable[[Batches], Batches]:
+    """What a task does with its partition, whole: batches of Spark's size must not matter."""
+
+    def embedded(batches: Batches) -> Batches:
+        users = pa.Table.from_batches(kept) if (kept := list(batches)) else None
+        if users:
+            yield vectors_of(users.combine_chunks(), Path(SparkFiles.get(shipped)))
+
+    return embedded
+
+
+def vectors_of(users: pa.Table, shipped: Path) -> pa.RecordBatch:
+    """(user_id, title_ids, last_view_time, sequence_hash) to rows of VECTORS."""
+    from model.data.row_hashes import rows_of
+    from model.inference.embed_users import embed_users
+
+    sequences = rows_of(users["title_ids"].chunk(0))
+    titles = titles_at(shipped)
+    title_ids = titles["title_id"].to_numpy()
+    vectors = embed_users(model_at(shipped), sequences, title_ids, titles["words"])
+    norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
+    offsets = pa.array(np.arange(len(vectors) + 1, dtype=np.int32) * vectors.shape[1])
+    columns = {
+        "user_id": users["user_id"].chunk(0),
+        "embedding": pa.ListArray.from_arrays(offsets, pa.array(vectors.ravel())),
+        "norm": pa.array(norms),
+        "num_views": pa.array(sequences.lengths().astype(np.int32)),
+        "last_view_time": users["last_view_time"].chunk(0),
+        "sequence_hash": users["sequence_hash"].chunk(0),
+    }
+    return pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
+
+
+@lru_cache(maxsize=1)  # a backfill ships a folder a day to the same workers
+def model_at(shipped: Path) -> "TrainedModel":
+    """Loaded once a Python worker, every checksum compared. One core a task."""
+    from model.training.memory import keep_freed_memory
+
+    keep_freed_memory()
+    import torch
+
+    from model.checkpoint import load_model
+
+    torch.set_num_threads(1)
+    return load_model(shipped / MODEL)
+
+
+@lru_cache(maxsize=1)
+def titles_at(shipped: Path) -> pa.Table:
+    """(title_id, words) by title_id; mapped, so that an executor's workers share the memory."""
+    return pa.ipc.open_file(pa.memory_map(str(shipped / WORDS))).read_all()
+
+
+def titles_of(sequences: DataFrame, titles: DataFrame) -> pa.Table:
+    """(title_id, words) of the titles that were viewed, by title_id."""
+    viewed = sequences.select(F.explode("title_ids").alias("title_id")).distinct()
+    known = titles.join(viewed, "title_id").select("title_id", "words").toArrow()
+    return known.sort_by("title_id").combine_chunks()
+
+
+@contextmanager
+def shipping(spark: SparkSession, model: Path, titles: pa.Table) -> Iterator[str]:
+    """Send the model and the titles to every executor; gives the name to find them by there."""
+    folder = Path(tempfile.mkdtemp(prefix="userbert-"))
+    try:
+        names = ["manifest.json", *json.loads((model / "manifest.json").read_text())["files"]]
+        (folder / MODEL).mkdir()
+        for name in names:
+            shutil.copyfile(model / name, folder / MODEL / name)
+        with (
+            pa.OSFile(str(folder / WORDS), "wb") as file,
+            pa.ipc.new_file(file, titles.schema) as w,
+        ):
+            w.write_table(titles)
+        spark.sparkContext.addFile(str(folder), recursive=True)
+        yield folder.name
+    finally:
+        shutil.rmtree(folder)
+
+
+def must_be_servable(model: Path) -> None:
+    """Refuse a folder that is no model, or one of another width than the table's vectors."""
+    if not (model / "manifest.json").exists():
+        raise MissingTable(
+            f"{model} holds no model: take the folder there from where it was trained, or train "
+            "and register another one"
+        )
+    width = json.loads((model / "manifest.json").read_text())["settings"]["model"]["width"]
+    if width != EMBEDDING_WIDTH:
+        raise BadInput(
+            f"{model.name} makes vectors of width {width}, and user_embeddings holds "
+            f"{EMBEDDING_WIDTH} floats a user: pre-train with --width {EMBEDDING_WIDTH}"
+        )
+
+
+def update(lake: Lake, places: Places, as_of: date, model_id: str) -> Commit:
+    """Replace the rows of `model_id` and `as_of`."""
+    model = Path(find(standing(lake), model_id).path)
+    must_be_servable(model)
+    sequences = lake.read(USER_SEQUENCES).where(F.col("as_of") == F.lit(as_of))
+    if not (num_users := sequences.count()):
+        raise MissingTable(
+            f"user_sequences has no rows of {as_of}: `userbert user-sequences --as-of {as_of}` "
+            "makes them, where a user had a view on the day before"
+        )
+    titles = titles_of(sequences, lake.read(TITLES))
+    with shipping(lake.spark, model, titles) as shipped:
+        vectors = to_embeddings(sequences, num_users, shipped, model_id, as_of)
+        passed = check(vectors, USER_EMBEDDINGS, places=places, run=f"{as_of}_{model_id}")
+        rows = f"model_id = '{model_id}' and as_of = '{as_of}'"
+        return lake.replace(passed, rows, model=model_id)
+
+
+def arg_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    add = parser.add_argument
+    help_ = "UTC day, YYYY-MM-DD: views from before its first instant count"
+    add("--as-of", required=True, type=date.fromisoformat, help=help_)
+    add("--model", metavar="MODEL_ID", help="a registered model (default: the champion)")
+    return parser
+
+
+def main(as_of: date, model: str | None) -> None:
+    places = Places.from_environment()
+    with job("user_embeddings") as (spark, tell):
+        lake = Lake(spark, places.lake)
+        tell(update(lake, places, as_of, model or champion(lake)))

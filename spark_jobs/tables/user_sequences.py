@@ -1,0 +1,93 @@
+"""sessions to user_sequences: the newest views before a day of each user who was active just then.
+
+Active is who has a view of a session on the day before `as_of`. Views from `as_of` on are cut off,
+in the middle of a session too. The day's partition is replaced, so a rerun is harmless.
+
+The rows of a day are what was known when they were written: a view that lands later changes the
+days that are written after it came, and an earlier one when that is run again.
+"""
+
+import argparse
+from collections.abc import Iterator, Sequence
+from datetime import date, timedelta
+from functools import partial
+
+import numpy as np
+import pyarrow as pa
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from contracts.limits import MAX_VIEWS
+from contracts.paths import Places
+from contracts.tables import SESSIONS, USER_SEQUENCES
+from expectations.gate import check
+from spark_jobs.lake.lake import Commit, Lake
+from spark_jobs.spark.job_run import job
+from spark_jobs.transforms.session_views import OF_SESSION, midnight, touching, views_of
+from spark_jobs.transforms.user_batches import DAY, Ints, by_user, micros, slices, whole_users
+
+NEWEST = "as_of date, user_id string, title_ids array<bigint>, event_times array<timestamp>"
+
+
+def to_sequences(sessions: DataFrame, as_of: date) -> DataFrame:
+    """Each active user's newest views from before `as_of`, at most MAX_VIEWS, oldest first.
+
+    Views of one instant stay in their session's order, which goes by log_id. One shuffle, on the
+    user, and of the active ones alone: they are told to every task.
+    """
+    active = touching(sessions, as_of - timedelta(days=1), as_of).select("user_id").distinct()
+    return sequences_of(sessions.join(F.broadcast(active), "user_id", "left_semi"), [as_of])
+
+
+def sequences_of(sessions: DataFrame, days: Sequence[date]) -> DataFrame:
+    """What `to_sequences` gives for each of `days`, by one shuffle for all of them."""
+    begun = sessions.where(F.col("session_date") < F.lit(max(days)))
+    return (
+        by_user(begun, *OF_SESSION)
+        .mapInArrow(partial(_newest, days=days), NEWEST)
+        .withColumn("num_views", F.size("title_ids"))
+        .withColumn("last_view_time", F.element_at("event_times", -1))
+        .withColumn("sequence_hash", F.xxhash64("title_ids"))
+        .select(USER_SEQUENCES.names)
+    )
+
+
+def _newest(batches: Iterator[pa.RecordBatch], days: Sequence[date]) -> Iterator[pa.RecordBatch]:
+    for sessions in whole_users(batches):
+        views = views_of(sessions)
+        times = micros(views.times)
+        for as_of in days:
+            earlier = np.concatenate(([0], np.cumsum(times < midnight(as_of))))
+            high = views.user_starts + earlier[views.user_ends] - earlier[views.user_starts]
+            newest = times[np.maximum(high - 1, 0)]
+            here = (high > views.user_starts) & (newest >= midnight(as_of) - DAY)
+            active: Ints = np.flatnonzero(here)
+            low = np.maximum(views.user_starts, high - MAX_VIEWS)[active]
+            columns = [
+                pa.array([as_of] * len(active), pa.date32()),
+                views.users.take(active),
+                slices(views.title_ids, low, high[active]),
+                slices(views.times, low, high[active]),
+            ]
+            names = ["as_of", "user_id", "title_ids", "event_times"]
+            yield pa.RecordBatch.from_arrays(columns, names)
+
+
+def update(lake: Lake, places: Places, as_of: date) -> Commit:
+    """Replace the partition of `as_of`."""
+    sequences = to_sequences(lake.read(SESSIONS), as_of)
+    passed = check(sequences, USER_SEQUENCES, places=places, run=str(as_of))
+    return lake.replace(passed, f"as_of = '{as_of}'")
+
+
+def arg_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__)
+    help_ = "UTC day, YYYY-MM-DD: views from before its first instant count"
+    parser.add_argument("--as-of", required=True, type=date.fromisoformat, help=help_)
+    return parser
+
+
+def main(as_of: date) -> None:
+    places = Places.from_environment()
+    with job("user_sequences") as (spark, tell):
+        tell(update(Lake(spark, places.lake), places, as_of))

@@ -1,0 +1,307 @@
+"""Past days under a named model: what it takes, the doing of it, and new beside old.
+
+userbert backfill plan --from 2017-06-01 --to 2017-06-30 --model MODEL_ID     writes nothing
+userbert backfill run --from 2017-06-01 --to 2017-06-30 --model MODEL_ID
+userbert backfill run --published --model MODEL_ID       all days that readers have now
+userbert backfill compare --from 2017-06-01 --to 2017-06-30 --model MODEL_ID [--with MODEL_ID]
+userbert backfill status
+
+Readers stay on the champion: `userbert models promote MODEL_ID` switches them in one commit, and
+`userbert models rollback` switches them back. A run may be killed and run again, or run in several
+processes at once: finished days are left alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json as jsonlib
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table as Grid
+
+from contracts.errors import BadInput
+from contracts.paths import Places
+
+if TYPE_CHECKING:  # Spark takes seconds to start, and `--help` needs none
+    from spark_jobs.backfill.days import Day, Filled
+    from spark_jobs.lake.lake import Lake
+    from spark_jobs.registry.model_status import Model
+
+MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run would do now, and how long it would take this machine."""
+
+    model_id: str
+    days: list[Day]
+    busy: list[date]  # another backfill is writing them
+    before_training_ended: list[date]
+    trained_before: date
+    rows: int  # of both tables, exactly
+    bytes: int  # about
+    seconds: float  # about, of one process
+    told_by: str  # where the estimate is from
+
+    @property
+    def unfinished(self) -> list[Day]:
+        return [day for day in self.days if not day.finished]
+
+
+def plan(lake: Lake, places: Places, model: Model, days: Sequence[date]) -> Plan:
+    """Look at `days`; no table, file or log is written."""
+    from spark_jobs.backfill.day_locks import Claims
+    from spark_jobs.backfill.days import survey
+
+    found = survey(lake, model.model_id, days)
+    claims = Claims(places.root / "backfill")
+    todo = [day for day in found if not day.finished]
+    seconds, told_by = _time(lake, places, model, todo)
+    return Plan(
+        model_id=model.model_id,
+        days=found,
+        busy=[day for day in days if claims.is_taken(day)],
+        before_training_ended=[day for day in days if day < model.trained_before],
+        trained_before=model.trained_before,
+        rows=sum(day.sequences_to_write + day.vectors_to_write for day in todo),
+        bytes=_bytes(lake, todo),
+        seconds=seconds,
+        told_by=told_by,
+    )
+
+
+def _time(lake: Lake, places: Places, model: Model, todo: Sequence[Day]) -> tuple[float, str]:
+    from spark_jobs.backfill.time_estimate import noted, pace_of, rehearse
+
+    if not todo:
+        return 0.0, "nothing to write"
+    largest = max(todo, key=lambda day: day.users)
+    pace = pace_of(noted(places), model.model_id) or rehearse(lake, Path(model.path), largest.as_of)
+    return pace.seconds([(day.jobs, day.vectors_to_write) for day in todo]), pace.told_by
+
+
+def _bytes(lake: Lake, todo: Sequence[Day]) -> int:
+    from contracts.tables import USER_EMBEDDINGS, USER_SEQUENCES
+    from spark_jobs.backfill.days import bytes_a_row
+
+    return round(
+        sum(day.vectors_to_write for day in todo) * bytes_a_row(lake, USER_EMBEDDINGS)
+        + sum(day.sequences_to_write for day in todo) * bytes_a_row(lake, USER_SEQUENCES)
+    )
+
+
+def plan_grid(made: Plan) -> Grid:
+    grid = Grid("as of", "users", "sequences", "vectors", "to write", "")
+    for day in made.days:
+        grid.add_row(
+            str(day.as_of),
+            f"{day.users:,}",
+            _held(day.sequences, day.sequences_differ),
+            _held(day.vectors, day.vectors_differ),
+            f"{day.sequences_to_write + day.vectors_to_write:,}",
+            _remark(day, made),
+        )
+    return grid
+
+
+def _held(there: int, differ: int) -> str:
+    return f"{there:,}" + (f" ({differ:,} differ)" if there and differ else "")
+
+
+def _remark(day: Day, made: Plan) -> str:
+    remarks = ["being written by another run"] if day.as_of in made.busy else []
+    if not day.users:
+        remarks.append("nobody had a view on the day before")
+        if day.vectors:
+            remarks.append(f"{day.vectors:,} vectors of nobody active are left there")
+    elif day.finished:
+        remarks.append("finished")
+    return "; ".join(remarks)
+
+
+def plan_words(made: Plan) -> Iterator[str]:
+    todo = made.unfinished
+    yield (
+        f"{len(todo)} of {len(made.days)} days to write: {made.rows:,} rows, about "
+        f"{made.bytes / MIB:,.1f} MiB and {_span(made.seconds)} by one process ({made.told_by})"
+    )
+    if early := made.before_training_ended:
+        yield (
+            f"{len(early)} days, {early[0]} to {early[-1]}, are before {made.trained_before}, to "
+            f"where {made.model_id} was trained: their vectors use no later view, but the training "
+            "had seen views from after them. Serve them; do not judge the model by them"
+        )
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} minutes"
+
+
+def fill(lake: Lake, places: Places, model: Model, days: Sequence[date]) -> list[Filled]:
+    """Run, with a bar for people and a line a day for logs."""
+    from spark_jobs.backfill.days import run
+    from spark_jobs.backfill.time_estimate import Timing, note
+
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
+    console = Console(stderr=True)
+    done = []
+    with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
+        task = bar.add_task("looking at what is there", total=None)
+        for filled in run(lake, places, model.model_id, days, lambda n: bar.update(task, total=n)):
+            bar.update(task, advance=1, description=f"as of {filled.day.as_of}")
+            bar.console.print(_line(filled))
+            done.append(filled)
+            if jobs := len(filled.commits):
+                as_of, rows = str(filled.day.as_of), filled.day.vectors_to_write
+                took = round(filled.seconds, 2)
+                note(places, Timing(model.model_id, as_of, rows, took, jobs))
+    return done
+
+
+def _line(filled: Filled) -> str:
+    wrote = ", ".join(f"{commit.rows:,} {commit.table}" for commit in filled.commits)
+    return f"{filled.day.as_of}: {wrote or 'finished by another run'} in {filled.seconds:.1f} s"
+
+
+def status_grid(lake: Lake, places: Places) -> Grid:
+    """How many vectors of which days each model has, and which are served."""
+    from contracts.tables import PUBLISHED_EMBEDDINGS, USER_EMBEDDINGS
+    from spark_jobs.backfill.day_locks import Claims
+    from spark_jobs.backfill.days import held
+
+    claims = Claims(places.root / "backfill")
+    vectors = held(lake, USER_EMBEDDINGS)
+    served = held(lake, PUBLISHED_EMBEDDINGS)
+    models = sorted({model for model, _ in vectors})
+    grid = Grid("as of", *models, "")
+    for day in sorted({day for _, day in vectors}):
+        counts = [
+            f"{vectors.get((model, day), 0):,}" + (" served" if (model, day) in served else "")
+            for model in models
+        ]
+        grid.add_row(str(day), *counts, "being written" if claims.is_taken(day) else "")
+    return grid
+
+
+def arg_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    actions = parser.add_subparsers(dest="action", required=True)
+    about = {
+        "plan": "what is there, what would be written, how long it takes; writes nothing",
+        "run": "write the days that are not finished",
+        "compare": "the model's days beside another one's, each in its own space",
+        "status": "which model has vectors of which days",
+    }
+    by_name = {name: actions.add_parser(name, help=does) for name, does in about.items()}
+    for name in ("plan", "run", "compare"):
+        add = by_name[name].add_argument
+        add("--from", dest="first", type=_day, metavar="DAY", help="first as_of day, YYYY-MM-DD")
+        add("--to", dest="last", type=_day, metavar="DAY", help="last as_of day, YYYY-MM-DD")
+        add("--published", action="store_true", help="all days that readers have now, instead")
+        add("--model", type=_or_none, metavar="MODEL_ID", help="default: the champion")
+    for name in ("plan", "compare"):
+        by_name[name].add_argument("--json", action="store_true", help="for programs")
+    add = by_name["compare"].add_argument
+    add("--with", dest="beside", type=_or_none, metavar="MODEL_ID", help="default: the champion")
+    add("-k", type=int, default=10, help="neighbors a user (default 10)")
+    return parser
+
+
+def _day(text: str) -> date:
+    return date.fromisoformat(text)
+
+
+def _or_none(text: str) -> str | None:
+    """A form's empty field is no model."""
+    return text or None
+
+
+def main(action: str, **flags: object) -> None:
+    from spark_jobs.lake.lake import Lake
+    from spark_jobs.spark.session import session
+
+    places = Places.from_environment()
+    lake = Lake(session(f"backfill {action}"), places.lake)
+    ACTIONS[action](lake, places, argparse.Namespace(**flags))
+
+
+def _plan(lake: Lake, places: Places, flags: argparse.Namespace) -> None:
+    made = plan(lake, places, the_model(lake, flags.model), the_days(lake, flags))
+    if flags.json:
+        _print(jsonlib.dumps(asdict(made), indent=2, default=str))
+        return
+    Console().print(f"under {made.model_id}", plan_grid(made), soft_wrap=True)
+    for line in plan_words(made):
+        _print(line)
+
+
+def _run(lake: Lake, places: Places, flags: argparse.Namespace) -> None:
+    days = the_days(lake, flags)
+    if not days:
+        _print("nothing is published yet: no day to fill")
+        return
+    model = the_model(lake, flags.model)
+    done = fill(lake, places, model, days)
+    rows = sum(commit.rows for each in done for commit in each.commits)
+    _print(f"{model.model_id}: {len(done)} of {len(days)} days written, {rows:,} rows")
+
+
+def _compare(lake: Lake, places: Places, flags: argparse.Namespace) -> None:
+    from analyst.model_comparison import show
+    from spark_jobs.registry.champion import champion_or_none
+
+    days = the_days(lake, flags)
+    model = the_model(lake, flags.model).model_id
+    beside = flags.beside or champion_or_none(lake)
+    if beside is None or (beside == model and not flags.beside):
+        _print(f"{model} has no champion beside it to be compared with: name one by --with")
+    elif days:
+        show(places, model, beside, days, flags.k, flags.json)
+
+
+def _status(lake: Lake, places: Places, flags: argparse.Namespace) -> None:
+    Console().print(status_grid(lake, places))
+
+
+def the_days(lake: Lake, flags: argparse.Namespace) -> list[date]:
+    """What --from and --to, or --published, name."""
+    from spark_jobs.backfill.days import days_between, published_days
+
+    if flags.published and not (flags.first or flags.last):
+        return published_days(lake)
+    if flags.published or not (flags.first and flags.last):
+        raise BadInput("say which days: --from DAY --to DAY, or --published without them")
+    return days_between(flags.first, flags.last)
+
+
+def the_model(lake: Lake, model_id: str | None) -> Model:
+    """Registered and fit to embed with, or an error that says what to do."""
+    from spark_jobs.registry.champion import champion
+    from spark_jobs.registry.model_status import find, standing
+    from spark_jobs.tables.user_embeddings import must_be_servable
+
+    model = find(standing(lake), model_id or champion(lake))
+    must_be_servable(Path(model.path))
+    return model
+
+
+def _print(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+
+
+ACTIONS: dict[str, Callable[[Lake, Places, argparse.Namespace], None]] = {
+    "plan": _plan,
+    "run": _run,
+    "compare": _compare,
+    "status": _status,
+}

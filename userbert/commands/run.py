@@ -1,0 +1,182 @@
+"""The main job, from nothing to user embeddings that a downstream model can read.
+
+Real logs become landing files; Airflow runs the history, pre-trains a model and runs the nights of
+the last days; then a summary. What an earlier run finished is skipped.
+
+userbert run                (make run)
+"""
+
+import argparse
+import json
+import time
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from contracts.errors import BadInput
+from contracts.paths import Places
+from userbert.commands import summary
+from userbert.local.airflow import Airflow, AirflowFailed, standalone
+
+SIGN = {"success": "[green]done[/]", "running": "[yellow]runs[/]", "failed": "[red]failed[/]"}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which days go in by the history, and which by nights of their own."""
+
+    first_day: date  # landing days, both ends included
+    last_day: date
+    nights: int
+
+    def __post_init__(self) -> None:
+        if not 0 < self.nights <= (self.last_day - self.first_day).days:
+            raise BadInput(
+                f"{self.nights} nights do not fit into {self.first_day} to {self.last_day} "
+                "with a day of history before them: ask for fewer, or for more days"
+            )
+
+    @property
+    def last_history_day(self) -> date:
+        return self.last_day - timedelta(days=self.nights)
+
+    @property
+    def trained_before(self) -> date:
+        """The model sees nothing of the nights that it will embed."""
+        return self.last_history_day + timedelta(days=1)
+
+    @property
+    def as_ofs(self) -> list[date]:
+        return [self.last_day + timedelta(days=1 - n) for n in reversed(range(self.nights))]
+
+
+def follow(airflow: Airflow, dag: str, run: str, console: Console) -> None:
+    """Show each task as it starts and ends, until the run ends; raise if it failed."""
+    shown: dict[str, str] = {}
+    began = time.monotonic()
+    with console.status(f"{dag}: queued") as status:
+        while True:
+            state = airflow.run(dag, run)["state"]
+            tasks = airflow.tasks(dag, run)
+            for task in sorted(tasks, key=lambda task: task["end_date"] or "9"):
+                _show(task, shown, console)
+            active = [task["task_id"] for task in tasks if task["state"] == "running"]
+            status.update(f"{dag}: {', '.join(active) or state} ({time.monotonic() - began:.0f} s)")
+            if state in ("success", "failed"):
+                break
+            time.sleep(2)
+    if state == "failed":
+        raise AirflowFailed(_failure(dag, run, tasks))
+
+
+def _show(task: dict[str, Any], shown: dict[str, str], console: Console) -> None:
+    name, state = task["task_id"], task["state"]
+    if state in ("success", "failed", "up_for_retry") and shown.get(name) != state:
+        console.print(f"  {SIGN.get(state, state)} {name} in {task['duration'] or 0:.0f} s")
+    shown[name] = state
+
+
+def _failure(dag: str, run: str, tasks: list[dict[str, Any]]) -> str:
+    """One line that a person can act on: the command's own words, found in the task's log."""
+    failed = next(task for task in tasks if task["state"] == "failed")
+    log = (
+        Places.from_environment().airflow / "logs" / f"dag_id={dag}" / f"run_id={run}"
+        / f"task_id={failed['task_id']}" / f"attempt={failed['try_number']}.log"
+    )  # fmt: skip
+    return f"{dag} failed at {failed['task_id']}: {last_words(log)} (log: {log})"
+
+
+def last_words(log: Path) -> str:
+    """The last thing that `userbert` itself said in a task's log, or its last line."""
+    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+    events = [str(json.loads(line).get("event", "")) if line[:1] == "{" else line for line in lines]
+    own = [event for event in events if event.startswith("userbert ") and ": " in event]
+    return (own or events or ["it left no log"])[-1]
+
+
+def finished(airflow: Airflow, dag: str) -> list[dict[str, Any]]:
+    found = airflow.call("GET", f"/api/v2/dags/{dag}/dagRuns?state=success&limit=1000")
+    return list(found["dag_runs"])
+
+
+def run_once(airflow: Airflow, dag: str, conf: dict[str, str], console: Console) -> None:
+    """Trigger `dag` with `conf` and follow it, unless a run with that conf has succeeded."""
+    console.print(f"[bold]{dag}[/] {', '.join(f'{k} {v}' for k, v in conf.items())}")
+    if any(run["conf"] == conf for run in finished(airflow, dag)):
+        console.print("  done before")
+        return
+    follow(airflow, dag, airflow.trigger(dag, conf), console)
+
+
+def run_nights(airflow: Airflow, plan: Plan, console: Console) -> None:
+    """The nights that have not succeeded yet, oldest first."""
+    done = {run["partition_key"] for run in finished(airflow, "nightly")}
+    todo = [day for day in map(str, plan.as_ofs) if day not in done]
+    if not todo:
+        console.print(f"[bold]nightly[/] as of {', '.join(map(str, plan.as_ofs))}\n  done before")
+        return
+    runs = airflow.backfill("nightly", todo[0], todo[-1])
+    for as_of in todo:
+        console.print(f"[bold]nightly[/] as of {as_of}")
+        follow(airflow, "nightly", runs[as_of], console)
+
+
+def make_landing_files(places: Places, plan: Plan, console: Console) -> None:
+    """The demo's real logs, unless the last day's folder is there already."""
+    from landing import completejourney
+
+    console.print(f"[bold]landing files[/] of {plan.first_day} to {plan.last_day}")
+    if (places.landing / str(plan.last_day)).exists():
+        console.print("  there already")
+        return
+    completejourney.main(from_day=plan.first_day, to_day=plan.last_day)
+
+
+def check_landing_files(places: Places, plan: Plan) -> None:
+    """What an unattended run would stumble over an hour later is said at once."""
+    wanted = [places.landing / "settings.toml", places.landing / str(plan.last_day)]
+    if missing := [str(path) for path in wanted if not path.exists()]:
+        raise BadInput(
+            f"there is no {' and no '.join(missing)}: put your log files into a folder a day "
+            "below landing, and say in settings.toml how to read them (README, Bring your own logs)"
+        )
+
+
+def arg_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    day = date.fromisoformat
+    parser.add_argument(
+        "--source",
+        choices=("demo", "landing"),
+        default="demo",
+        help="demo writes the real purchase logs first; landing takes the files that are there",
+    )
+    parser.add_argument("--first-day", type=day, default=date(2017, 1, 1), help="landing day")
+    parser.add_argument("--last-day", type=day, default=date(2017, 6, 30), help="landing day")
+    parser.add_argument("--nights", type=int, default=2, help="last days that are run as nights")
+    parser.add_argument("--preset", default="small", help="of the pre-training")
+    parser.add_argument("--port", type=int, default=8080, help="of Airflow, if it is free")
+    return parser
+
+
+def main(source: str, first_day: date, last_day: date, nights: int, preset: str, port: int) -> None:
+    places, console = Places.from_environment(), Console()
+    plan = Plan(first_day, last_day, nights)
+    began = time.monotonic()
+    if source == "demo":
+        make_landing_files(places, plan, console)
+    check_landing_files(places, plan)
+    console.print("[bold]Airflow[/] starts (SQLite, local executor)")
+    with standalone(places, port) as airflow:
+        history = {"from_day": str(plan.first_day), "to_day": str(plan.last_history_day)}
+        run_once(airflow, "history", history, console)
+        pretraining = {"as_of": str(plan.trained_before), "preset": preset}
+        run_once(airflow, "pretraining", pretraining, console)
+        run_nights(airflow, plan, console)
+    summary.main(as_of=None, json=False)
+    console.print(f"all of it took {(time.monotonic() - began) / 60:.1f} minutes")

@@ -1,0 +1,51 @@
+"""Pre-training as tasks of the Spark cluster, one process each, by pyspark's TorchDistributor.
+
+Executors need what a training needs: this project and torch installed, and the folder at
+USERBERT_DATA at the same path. Spark gives them the addresses of each other.
+"""
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from contracts.errors import UserbertError
+from contracts.paths import Places
+from userbert.launchers.settings import TrainingFailed
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+def run(spark: "SparkSession", processes: int, flags: Sequence[str], places: Places) -> str:
+    """Train on the cluster of this session; the model's id.
+
+    A task has as many threads as `spark.task.cpus` gives it cores, unless --threads says otherwise;
+    and a GPU where the settings give tasks some.
+    """
+    from pyspark.ml.torch.distributor import TorchDistributor
+
+    threads = str(spark.conf.get("spark.task.cpus", "1"))
+    gpus = float(spark.conf.get("spark.task.resource.gpu.amount", "0") or 0)
+    distributor = TorchDistributor(num_processes=processes, local_mode=False, use_gpu=gpus > 0)
+    where = {"USERBERT_DATA": str(places.root), "USERBERT_LAKE": places.lake}
+    done: Any = distributor.run(trained, ["--threads", threads, *flags], where)
+    told, exit_code = done
+    if exit_code:
+        raise TrainingFailed(told, exit_code)
+    return str(told)
+
+
+def trained(flags: Sequence[str], where: dict[str, str]) -> tuple[str, int]:
+    """What each task runs: the model's id and 0, or what is wrong and its exit code.
+
+    A refusal is returned: the distributor would make any exception its own, without exit code.
+    """
+    os.environ.update(where)
+    from model.training.pretrain import arg_parser, train
+
+    try:
+        return train(**vars(arg_parser().parse_args(flags))).name, 0
+    except UserbertError as error:
+        return str(error), error.exit_code
+    except SystemExit as stop:
+        return f"pretrain takes no such flags: {' '.join(flags)}", int(str(stop.code))

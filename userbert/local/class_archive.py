@@ -1,0 +1,73 @@
+"""Make the archive of Spark's classes: spark_jobs/spark/class_archive.py says what it is for.
+
+    python -m userbert.local.class_archive
+
+A small night's jobs run in one JVM, which leaves what it loaded as it ends (JEP 350).
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from datetime import timedelta
+from pathlib import Path
+
+from contracts.paths import Places
+from spark_jobs.spark.class_archive import ARCHIVE, CONF, OPTIONS, options
+
+SUBMIT = "--master local[2] --conf spark.ui.showConsoleProgress=false pyspark-shell"
+JOBS = "from userbert.class_archive import run_jobs; run_jobs()"
+
+
+def make(target: Path) -> None:
+    """Run the jobs in a process of its own, whose JVM writes the archive as it ends."""
+    with tempfile.TemporaryDirectory() as scratch:
+        made = target.with_name(f".{target.name}-{os.getpid()}")
+        ours = {
+            "USERBERT_DATA": scratch,
+            "SPARK_CONF_DIR": str(CONF),
+            "PYSPARK_SUBMIT_ARGS": SUBMIT,
+            OPTIONS: options(f"-XX:ArchiveClassesAtExit={made}"),
+        }
+        others = {k: v for k, v in os.environ.items() if not k.startswith(("USERBERT_", "SPARK_"))}
+        words = [sys.executable, "-c", JOBS]
+        done = subprocess.run(words, env=others | ours, capture_output=True, text=True)
+        if done.returncode or not made.exists():
+            made.unlink(missing_ok=True)
+            raise SystemExit(
+                f"{done.stderr}\nno archive of Spark's classes was made, so each start of it takes "
+                "5 s longer: `python -m userbert.local.class_archive` tries again"
+            )
+        made.rename(target)
+
+
+def run_jobs() -> None:
+    """A night of a small lake, and the end of its JVM."""
+    from pyspark import SparkContext
+
+    from landing.synthetic.generate import Settings, generate
+    from spark_jobs.tables import browsing_logs, sessions, titles, user_sequences
+
+    night = Settings(users=50, days=1, seed=0)
+    generate(night, Places.from_environment().root, workers=1)
+    browsing_logs.main(night.from_day, night.from_day, allow_missing_days=False)
+    titles.main()
+    sessions.main()
+    user_sequences.main(night.from_day + timedelta(days=1))
+    gateway = SparkContext._gateway
+    assert gateway is not None
+    gateway.proc.stdin.close()  # which the JVM waits for
+    gateway.proc.wait()
+
+
+def arg_parser() -> argparse.ArgumentParser:
+    return argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+
+
+if __name__ == "__main__":
+    arg_parser().parse_args()
+    make(ARCHIVE)
+    print(f"made {ARCHIVE.name}, {ARCHIVE.stat().st_size >> 20} MiB")  # noqa: T201

@@ -1,0 +1,51 @@
+"""Spark's history server over this installation's event logs, until Ctrl-C.
+
+userbert history-server [--port 18080]
+
+It shows each job's stages, plans and settings; the job's Airflow task is the setting
+spark.userbert.run. The same facts as a table: userbert jobs.
+"""
+
+import argparse
+import os
+
+from contracts.errors import MissingTable
+from contracts.paths import Places
+from spark_jobs.spark.delta_jars import spark_home
+from userbert.local.spark_cluster import LOOPBACK
+
+HISTORY_SERVER = "org.apache.spark.deploy.history.HistoryServer"
+
+
+def environment(places: Places, port: int) -> dict[str, str]:
+    """What Spark's daemon takes its settings from. It listens on the loopback interface."""
+    options = {
+        "spark.history.fs.logDirectory": places.event_logs.as_uri(),
+        "spark.history.ui.port": str(port),
+        "spark.history.fs.update.interval": "10s",
+    }
+    told = " ".join(f"-D{key}={value}" for key, value in options.items())
+    return {
+        **os.environ,
+        "SPARK_HOME": str(spark_home()),
+        "SPARK_LOCAL_IP": LOOPBACK,
+        "SPARK_DAEMON_MEMORY": "512m",
+        "SPARK_HISTORY_OPTS": f"{told} {os.environ.get('SPARK_HISTORY_OPTS', '')}".strip(),
+    }
+
+
+def arg_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--port", type=int, default=18080, help="of its pages")
+    return parser
+
+
+def main(port: int) -> None:
+    places = Places.from_environment()
+    if not places.event_logs.exists():
+        raise MissingTable(f"no job has left an event log below {places.event_logs}: run one first")
+    print(f"Spark's history server: http://{LOOPBACK}:{port}   (Ctrl-C stops it)", flush=True)  # noqa: T201
+    spark_class = str(spark_home() / "bin" / "spark-class")
+    os.execve(spark_class, [spark_class, HISTORY_SERVER], environment(places, port))

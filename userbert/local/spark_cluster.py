@@ -1,0 +1,269 @@
+"""A standalone Spark cluster on this machine's loopback interface, out of the installed pyspark.
+
+userbert cluster start      a master and two workers; prints how commands and Airflow reach them
+userbert cluster status     which of them live
+userbert cluster stop
+userbert cluster package    this project's packages as one zip, for executors without a checkout
+
+What a command needs of a cluster is in one folder of settings, which `SPARK_CONF_DIR` names: no
+code and no flag differs. Pids, logs, settings and the zip lie below data/cluster (docs/cluster.md).
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from contracts.commands import ROOT
+from contracts.errors import BadInput, UserbertError
+from contracts.paths import Places
+from spark_jobs.spark.delta_jars import spark_home
+
+LOOPBACK = "127.0.0.1"
+DEFAULTS = ROOT / "conf" / "spark-defaults.conf"
+PACKAGES = (
+    "analyst",
+    "contracts",
+    "erasure",
+    "expectations",
+    "experiments",
+    "feature_store",
+    "landing",
+    "model",
+    "spark_jobs",
+    "userbert",
+)
+DAEMON = "org.apache.spark.deploy"  # in the command line of each
+START_LIMIT = 60  # seconds; two idle cores take 6
+STOP_LIMIT = 10  # seconds between SIGTERM and SIGKILL
+DAEMON_MEMORY = "256m"  # of the master and of each worker; executors have their own
+
+
+class ClusterFailed(UserbertError):
+    """The cluster did not start."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What lies below one folder: NAME.pid and NAME.log of each process, conf, work, the zip."""
+
+    folder: Path
+
+    @property
+    def conf(self) -> Path:
+        return self.folder / "conf"
+
+    @property
+    def zip(self) -> Path:
+        return self.folder / "userbert.zip"
+
+    @property
+    def address(self) -> str:
+        """The master's, spark://HOST:PORT, of a cluster that was started."""
+        return settings(self.conf / "spark-defaults.conf")["spark.master"]
+
+    def pids(self) -> dict[str, int]:
+        """Processes that live, by name, workers first: the order to stop them in."""
+        found = {
+            path.stem: int(path.read_text())
+            for path in sorted(self.folder.glob("*.pid"), reverse=True)
+        }
+        return {name: pid for name, pid in found.items() if is_ours(pid)}
+
+    def launch(self, name: str, *words: str) -> None:
+        """Start one of Spark's daemons, which outlives this process."""
+        environment = {
+            **os.environ,
+            "SPARK_HOME": str(spark_home()),
+            "SPARK_CONF_DIR": str(self.conf),
+            "SPARK_LOCAL_IP": LOOPBACK,
+            "SPARK_DAEMON_MEMORY": DAEMON_MEMORY,
+        }
+        with (self.folder / f"{name}.log").open("wb") as log:
+            process = subprocess.Popen(
+                [str(spark_home() / "bin" / "spark-class"), *words],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        (self.folder / f"{name}.pid").write_text(str(process.pid))
+
+
+def is_ours(pid: int) -> bool:
+    """Whether `pid` is one of Spark's daemons, and not a later process of the same number.
+
+    A process has no command line for the instant in which it becomes Java: ask more than once.
+    """
+    for _ in range(3):
+        state, _, command = process(pid).partition(" ")
+        if not state or state.startswith("Z") or DAEMON in command:
+            return DAEMON in command
+        time.sleep(0.1)
+    return False
+
+
+def process(pid: int) -> str:
+    """Its state and command line; nothing when there is none."""
+    ask = ["ps", "-ww", "-p", str(pid), "-o", "stat=", "-o", "command="]
+    return subprocess.run(ask, capture_output=True, text=True, check=False).stdout.strip()
+
+
+def settings(path: Path) -> dict[str, str]:
+    """What a spark-defaults.conf says; of a key that is said twice the last, as Spark takes it."""
+    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    said = (line.partition(" ") for line in lines if line and not line.startswith("#"))
+    return {key: value.strip() for key, _, value in said}
+
+
+def package(target: Path) -> Path:
+    """The project's packages as a zip, the same bytes for the same files."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    fresh = target.with_suffix(f".{os.getpid()}.tmp")
+    with zipfile.ZipFile(fresh, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in package_files():
+            entry = zipfile.ZipInfo(str(path.relative_to(ROOT)))  # dated 1980, whoever packs
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(entry, path.read_bytes())
+    return fresh.replace(target)
+
+
+def package_files() -> Iterator[Path]:
+    for name in PACKAGES:
+        for path in sorted((ROOT / name).rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                yield path
+
+
+def start(cluster: Cluster, *, workers: int, cores: int, memory: str, port: int, ui: int) -> None:
+    """Start master and workers, and return when all workers have registered."""
+    if living := cluster.pids():
+        raise BadInput(
+            f"a cluster runs already: {', '.join(living)} ({cluster.folder}); "
+            "`userbert cluster stop` ends it"
+        )
+    master = f"spark://{LOOPBACK}:{port}"
+    shutil.rmtree(cluster.folder, ignore_errors=True)
+    write_conf(cluster, master, memory)
+    at = ("--host", LOOPBACK)
+    ports = ("--port", str(port), "--webui-port", str(ui))
+    cluster.launch("master", f"{DAEMON}.master.Master", *at, *ports)
+    _await(cluster, ui, workers=0)
+    for number in range(1, workers + 1):
+        size = ("--cores", str(cores), "--memory", memory, "--webui-port", "0")
+        work = ("--work-dir", str(cluster.folder / f"work-{number}"))
+        cluster.launch(f"worker-{number}", f"{DAEMON}.worker.Worker", *at, *size, *work, master)
+    _await(cluster, ui, workers)
+
+
+def write_conf(cluster: Cluster, master: str, memory: str) -> None:
+    """The settings of this installation, and after them what a standalone cluster adds."""
+    cluster.conf.mkdir(parents=True)
+    added = {
+        "spark.master": master,
+        "spark.submit.pyFiles": package(cluster.zip),
+        "spark.executor.memory": memory,
+        "spark.executor.extraJavaOptions": settings(DEFAULTS)["spark.driver.extraJavaOptions"],
+        "spark.driver.host": LOOPBACK,
+        "spark.driver.bindAddress": LOOPBACK,
+    }
+    lines = "\n".join(f"{key:<60} {value}" for key, value in added.items())
+    text = DEFAULTS.read_text(encoding="utf-8")
+    (cluster.conf / "spark-defaults.conf").write_text(f"{text}# This cluster.\n{lines}\n")
+
+
+def _await(cluster: Cluster, ui: int, workers: int) -> None:
+    """Until the master answers and knows `workers` workers, or something is plainly wrong."""
+    for _ in range(START_LIMIT * 2):
+        if alive_workers(ui) >= workers:
+            return
+        if "master" not in cluster.pids():
+            break
+        time.sleep(0.5)
+    logs = "; ".join(str(path) for path in sorted(cluster.folder.glob("*.log")))
+    stop(cluster)
+    raise ClusterFailed(f"Spark's master and {workers} workers did not come up; read {logs}")
+
+
+def alive_workers(ui: int) -> int:
+    """What the master says of its workers; -1 while it does not answer."""
+    try:
+        with urllib.request.urlopen(f"http://{LOOPBACK}:{ui}/json/", timeout=5) as answer:
+            return int(json.load(answer)["aliveworkers"])
+    except OSError:
+        return -1
+
+
+def stop(cluster: Cluster) -> list[str]:
+    """End what lives, workers (and with them their executors) before the master; the names."""
+    names = []
+    for name, pid in cluster.pids().items():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+            for _ in range(STOP_LIMIT * 10):
+                if not is_ours(pid):
+                    break
+                time.sleep(0.1)
+            else:
+                os.kill(pid, signal.SIGKILL)
+        names.append(name)
+    for path in cluster.folder.glob("*.pid"):
+        path.unlink()
+    return names
+
+
+def how_to_reach(cluster: Cluster) -> str:
+    """Two exports: one for commands and spark-submit, one for Airflow's connection."""
+    host, _, port = cluster.address.rpartition(":")
+    connection = json.dumps({"conn_type": "spark", "host": host, "port": int(port)})
+    return (
+        f"export SPARK_CONF_DIR={cluster.conf}\nexport AIRFLOW_CONN_SPARK_DEFAULT='{connection}'\n"
+    )
+
+
+def arg_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("action", choices=("start", "status", "stop", "package"))
+    add("--workers", type=int, default=2)
+    add("--cores", type=int, default=1, help="of each worker")
+    add("--memory", default="1g", help="of each worker, all of it for one executor")
+    add("--port", type=int, default=7077, help="of the master, if it is free")
+    add("--ui-port", type=int, default=8090, help="of the master's page, if it is free")
+    add("--to", type=Path, help="where `package` writes; data/cluster/userbert.zip without it")
+    return parser
+
+
+def main(
+    action: str, workers: int, cores: int, memory: str, port: int, ui_port: int, to: Path | None
+) -> None:
+    cluster = Cluster(Places.from_environment().root / "cluster")
+    say = sys.stdout.write
+    if action == "start":
+        from userbert.local.airflow import free_port
+
+        port, ui = free_port(port), free_port(ui_port)
+        start(cluster, workers=workers, cores=cores, memory=memory, port=port, ui=ui)
+        say(f"# {cluster.address}, its page http://{LOOPBACK}:{ui}, its logs {cluster.folder}\n")
+        say(f"# Commands and Airflow's tasks run there with:\n{how_to_reach(cluster)}")
+    elif action == "stop":
+        say(f"stopped: {', '.join(stop(cluster)) or 'nothing ran'}\n")
+    elif action == "package":
+        say(f"{package(to or cluster.zip)}\n")
+    else:
+        living = cluster.pids()
+        say("".join(f"{name}: pid {pid}\n" for name, pid in living.items()) or "nothing runs\n")
+        say(how_to_reach(cluster) if living else "")
