@@ -1,6 +1,6 @@
 """The analyst's door: `from analyst import open_lake; lake = open_lake()`."""
 
-from analyst.lake import OpenLake, open_lake
-from analyst.vectors import TwoSpaces, Vectors
+from analyst.lake_access.open_lake import OpenLake, open_lake
+from analyst.vectors.model_space import TwoSpaces, Vectors
 
 __all__ = ["OpenLake", "TwoSpaces", "Vectors", "open_lake"]

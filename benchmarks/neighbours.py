@@ -116,7 +116,7 @@ def ours_cold(root: Path, users: int, number: int) -> tuple[float, Answer]:
 
 def ours(root: Path, users: int, number: int) -> tuple[float, Answer]:
     from analyst import open_lake
-    from analyst.search import nearest
+    from analyst.vectors.search import nearest
 
     began = time.perf_counter()
     if "vectors" not in KEPT:
@@ -159,7 +159,7 @@ def numpy(root: Path, users: int, number: int) -> tuple[float, Answer]:
 
 
 def spark(root: Path, users: int, number: int) -> tuple[float, Answer]:
-    from analyst.spark_views import register
+    from analyst.lake_access.spark_views import register
     from spark_jobs.spark.session import session
 
     if "spark" not in KEPT:

@@ -91,7 +91,7 @@ class Forgetting:
         return f"{rows or 'no rows'}; the checksums of the {others:,} other rows are as before"
 
     def caches(self) -> str:
-        from analyst.vector_cache import home
+        from analyst.vectors.vector_cache import home
 
         folders = (self.places.arrays, home(self.places))
         there = [folder for folder in folders if folder.exists()]

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.table import Table
 
-from analyst.lake import OpenLake, open_lake
+from analyst.lake_access.open_lake import OpenLake, open_lake
 from contracts.errors import BadInput, MissingTable
 from contracts.paths import Places
 from contracts.tables import TITLES, USER_EMBEDDINGS, USER_SEQUENCES

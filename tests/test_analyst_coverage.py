@@ -5,7 +5,7 @@ import pytest
 from small_lake import embedding, publish, views, write
 
 from analyst import open_lake
-from analyst.coverage import coverage
+from analyst.questions.coverage import coverage
 from contracts.limits import MAX_VIEWS_A_DAY
 from userbert.cli import main
 

@@ -7,7 +7,7 @@ import pytest
 from small_lake import embedding, publish, write
 
 from analyst import Vectors, open_lake
-from analyst.drift import drift, energy, population_drift
+from analyst.questions.drift import drift, energy, population_drift
 from contracts.errors import BadInput
 from userbert.cli import main
 

@@ -8,7 +8,7 @@ from small_lake import embedding, publish, views, write
 from small_model import DAY, TITLES, save
 
 from analyst import open_lake
-from analyst.explain import explain, load, read_sequence, weigh
+from analyst.questions.explain import explain, load, read_sequence, weigh
 from contracts.errors import MissingTable
 from model import checkpoint
 from model.data.ragged import Ragged

@@ -6,10 +6,10 @@ import pytest
 from small_lake import embedding, publish, views, write
 
 from analyst import Vectors, open_lake
-from analyst.cohort import cohort
-from analyst.neighbors import kept, neighbors
-from analyst.search import nearest
-from analyst.vectors import BLOCK_ROWS
+from analyst.questions.cohort import cohort
+from analyst.questions.neighbors import kept, neighbors
+from analyst.vectors.model_space import BLOCK_ROWS
+from analyst.vectors.search import nearest
 from contracts.errors import BadInput, MissingTable
 from userbert.cli import main
 

@@ -6,7 +6,7 @@ import pytest
 from small_lake import embedding, vector, views, write
 
 from analyst import open_lake
-from analyst.audit import audit
+from analyst.questions.audit import audit
 from contracts.paths import Places
 from userbert.cli import main
 

@@ -10,8 +10,8 @@ from pyspark.testing import assertDataFrameEqual
 from small_backfill import DAYS, FIRST, active, session, two_models, write_sessions
 from small_lake import write
 
-from analyst.lake import open_lake
-from analyst.model_comparison import compare
+from analyst.lake_access.open_lake import open_lake
+from analyst.questions.model_comparison import compare
 from contracts.errors import BadInput
 from contracts.paths import Places
 from contracts.tables import SESSIONS, USER_EMBEDDINGS, USER_SEQUENCES

@@ -10,7 +10,7 @@ import pytest
 from small_lake import embedding, publish, views, write
 
 from analyst import open_lake
-from analyst.spark_views import register
+from analyst.lake_access.spark_views import register
 from contracts.paths import Places
 
 PAGE = (Path(__file__).parents[1] / "docs" / "sql-cookbook.md").read_text()

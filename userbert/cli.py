@@ -28,14 +28,20 @@ COMMANDS = {
     "summary": Command(
         "userbert.commands.summary", "what the lake, the gates and the models hold now"
     ),
-    "sql": Command("analyst.sql", "a SELECT over the lake's tables, by DuckDB"),
-    "audit": Command("analyst.audit", "the rules of the lake, looked at over whole tables"),
-    "neighbors": Command("analyst.neighbors", "the users nearest to one, and what they viewed"),
-    "cohort": Command("analyst.cohort", "what some users have in common, and who is near them"),
-    "drift": Command("analyst.drift", "how far users moved from one day to another"),
-    "coverage": Command("analyst.coverage", "who has no vector as of a day, and why"),
-    "explain": Command("analyst.explain", "the views that weigh most in a user's vector"),
-    "export": Command("analyst.export", "the vectors of a day as Parquet, CSV or NumPy"),
+    "sql": Command("analyst.questions.sql", "a SELECT over the lake's tables, by DuckDB"),
+    "audit": Command(
+        "analyst.questions.audit", "the rules of the lake, looked at over whole tables"
+    ),
+    "neighbors": Command(
+        "analyst.questions.neighbors", "the users nearest to one, and what they viewed"
+    ),
+    "cohort": Command(
+        "analyst.questions.cohort", "what some users have in common, and who is near them"
+    ),
+    "drift": Command("analyst.questions.drift", "how far users moved from one day to another"),
+    "coverage": Command("analyst.questions.coverage", "who has no vector as of a day, and why"),
+    "explain": Command("analyst.questions.explain", "the views that weigh most in a user's vector"),
+    "export": Command("analyst.questions.export", "the vectors of a day as Parquet, CSV or NumPy"),
     "airflow": Command("userbert.local.airflow", "Airflow with this project's DAGs and its UI"),
     "cluster": Command(
         "userbert.local.spark_cluster", "a standalone Spark cluster on this machine"

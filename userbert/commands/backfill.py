@@ -257,7 +257,7 @@ def _run(lake: Lake, places: Places, flags: argparse.Namespace) -> None:
 
 
 def _compare(lake: Lake, places: Places, flags: argparse.Namespace) -> None:
-    from analyst.model_comparison import show
+    from analyst.questions.model_comparison import show
     from spark_jobs.registry.champion import champion_or_none
 
     days = the_days(lake, flags)

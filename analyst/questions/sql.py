@@ -14,7 +14,7 @@ import duckdb
 from rich.console import Console
 from rich.table import Table as Grid
 
-from analyst.lake import open_lake
+from analyst.lake_access.open_lake import open_lake
 from contracts.errors import BadInput
 
 

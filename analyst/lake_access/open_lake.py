@@ -12,9 +12,9 @@ from typing import Any
 import duckdb
 from duckdb_extensions import import_extension
 
-from analyst.vector_cache import Snapshot, snapshot
-from analyst.vectors import Vectors
-from analyst.views import AS_OF, LATEST, VECTOR_FUNCTIONS
+from analyst.lake_access.views import AS_OF, LATEST, VECTOR_FUNCTIONS
+from analyst.vectors.model_space import Vectors
+from analyst.vectors.vector_cache import Snapshot, snapshot
 from contracts.errors import MissingTable
 from contracts.paths import Places
 from contracts.tables import PUBLISHED_EMBEDDINGS, TABLES, USER_EMBEDDINGS, Table

@@ -15,9 +15,9 @@ from typing import Any
 import pyarrow as pa
 from rich.table import Table as Grid
 
-from analyst.lake import OpenLake, open_lake
+from analyst.lake_access.open_lake import OpenLake, open_lake
 from analyst.landing_counts import lines_by_day
-from analyst.output import grid, tell
+from analyst.output.answers import grid, tell
 from contracts.limits import EMBEDDING_WIDTH, MAX_VIEWS, MAX_VIEWS_A_DAY
 from contracts.tables import (
     BROWSING_LOGS,

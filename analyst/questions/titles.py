@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from analyst.lake import OpenLake
-from analyst.vectors import Vectors
+from analyst.lake_access.open_lake import OpenLake
+from analyst.vectors.model_space import Vectors
 from contracts.tables import TITLES, USER_SEQUENCES
 
 RECENT = 3

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from analyst.lake import OpenLake, open_lake
-from analyst.neighbors import Neighbor, told
-from analyst.output import add_flags, grid, tell
-from analyst.search import nearest
-from analyst.titles import Mark, marks, recent_titles
-from analyst.vectors import Vectors, parts
+from analyst.lake_access.open_lake import OpenLake, open_lake
+from analyst.output.answers import add_flags, grid, tell
+from analyst.questions.neighbors import Neighbor, told
+from analyst.questions.titles import Mark, marks, recent_titles
+from analyst.vectors.model_space import Vectors, parts
+from analyst.vectors.search import nearest
 from contracts.errors import BadInput
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from analyst.vectors import Vectors
+from analyst.vectors.model_space import Vectors
 from contracts.errors import BadInput
 
 SIZE, MARGIN = 420, 50  # of a panel, in pixels

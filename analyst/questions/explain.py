@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analyst.lake import OpenLake, open_lake
-from analyst.output import add_flags, grid, tell
+from analyst.lake_access.open_lake import OpenLake, open_lake
+from analyst.output.answers import add_flags, grid, tell
 from contracts.errors import BadInput, MissingTable
 from contracts.tables import MODELS, TITLES, USER_SEQUENCES
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analyst.vectors import Matrix, Vectors, lengths, parts
+from analyst.vectors.model_space import Matrix, Vectors, lengths, parts
 
 # 128 MB: few large products. In blocks of 32,768 rows the search took three times as long on a busy
 # machine, where each product waits for its slowest thread.

@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from analyst.lake import existing
-from analyst.views import AS_OF, LATEST
+from analyst.lake_access.open_lake import existing
+from analyst.lake_access.views import AS_OF, LATEST
 from contracts.paths import Places
 from contracts.tables import PUBLISHED_EMBEDDINGS, TABLES, USER_EMBEDDINGS
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def register(spark: "SparkSession", places: Places | None = None) -> None:
-    """Make a temporary view of each table that exists, and those of `analyst/views.py`."""
+    """Make a temporary view of each table that exists, and the views of `views.py`."""
     places = places or Places.from_environment()
     there = [table for table in TABLES if existing(places.lake, table)]
     for table in there:

@@ -11,11 +11,11 @@ from datetime import date
 
 import numpy as np
 
-from analyst.lake import OpenLake, open_lake
-from analyst.output import add_flags, grid, tell
-from analyst.search import Nearest, nearest
-from analyst.titles import recent_titles
-from analyst.vectors import Vectors
+from analyst.lake_access.open_lake import OpenLake, open_lake
+from analyst.output.answers import add_flags, grid, tell
+from analyst.questions.titles import recent_titles
+from analyst.vectors.model_space import Vectors
+from analyst.vectors.search import Nearest, nearest
 from contracts.errors import BadInput
 
 

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table as Grid
 
-from analyst.lake import OpenLake, open_lake
-from analyst.output import add_flags, grid, tell
-from analyst.plot import draw
-from analyst.vectors import Vectors
+from analyst.lake_access.open_lake import OpenLake, open_lake
+from analyst.output.answers import add_flags, grid, tell
+from analyst.output.plot import draw
+from analyst.vectors.model_space import Vectors
 from contracts.errors import BadInput
 
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9, 0.99)

@@ -17,7 +17,7 @@ from urllib.parse import quote
 import duckdb
 import numpy as np
 
-from analyst.vectors import Vectors, lengths
+from analyst.vectors.model_space import Vectors, lengths
 from contracts.errors import BadInput, MissingTable
 from contracts.paths import Places
 from contracts.tables import Table

@@ -11,8 +11,8 @@ from datetime import date
 
 from rich.table import Table as Grid
 
-from analyst.lake import OpenLake, open_lake
-from analyst.output import add_flags, grid, tell
+from analyst.lake_access.open_lake import OpenLake, open_lake
+from analyst.output.answers import add_flags, grid, tell
 from contracts.errors import BadInput, MissingTable
 from contracts.landing_settings import read_settings
 from contracts.limits import MAX_VIEWS_A_DAY

@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from analyst.lake import open_lake
-from analyst.vectors import Vectors, parts
+from analyst.lake_access.open_lake import open_lake
+from analyst.vectors.model_space import Vectors, parts
 from contracts.errors import BadInput
 from contracts.provenance import code_version
 

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from rich.table import Table as Grid
 
-from analyst.drift import moves
-from analyst.lake import OpenLake, open_lake
-from analyst.neighbors import kept
-from analyst.output import grid, tell
-from analyst.vectors import Vectors
+from analyst.lake_access.open_lake import OpenLake, open_lake
+from analyst.output.answers import grid, tell
+from analyst.questions.drift import moves
+from analyst.questions.neighbors import kept
+from analyst.vectors.model_space import Vectors
 from contracts.errors import BadInput, MissingTable
 from contracts.paths import Places
 from contracts.tables import USER_EMBEDDINGS
