@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING
 from contracts.errors import BadInput, UserbertError
 from contracts.landing_settings import LandingSettings, read_settings
 from contracts.paths import Places
+from contracts.user_lists import USER_COLUMN, named_users
 from erasure.scan import PACKED, Finding, Special, Users, redact, scan
 
 if TYPE_CHECKING:
@@ -194,6 +195,12 @@ def landing_settings(places: Places) -> LandingSettings | None:
     return read_settings(path) if path.exists() else None
 
 
+def user_columns(settings: LandingSettings | None) -> tuple[str, ...]:
+    """What the user column is called: here, and in the landing files."""
+    theirs = [settings.columns["user_id"]] if settings else []
+    return tuple(dict.fromkeys([USER_COLUMN, *theirs]))
+
+
 def models_that_saw(lake: Lake, users: Sequence[str]) -> Iterator[str]:
     """The models whose pairs had one of `users`; where those pairs are gone, who may have had."""
     from datetime import timedelta
@@ -238,15 +245,6 @@ def proof(places: Places, users: Users) -> list[Finding]:
     return traces
 
 
-def asked(words: Sequence[str], file: Path | None) -> tuple[str, ...]:
-    """The ids, each once, in the order they were given."""
-    lines = file.read_text(encoding="utf-8").splitlines() if file else []
-    ids = tuple(dict.fromkeys(word.strip() for word in [*words, *lines] if word.strip()))
-    if not ids:
-        raise BadInput("say who: userbert forget USER..., or --file with an id a line")
-    return ids
-
-
 def confirm(count: int, yes: bool) -> None:
     if yes:
         return
@@ -263,19 +261,21 @@ def arg_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("users", metavar="USER", nargs="*", help="user_id, as the tables have it")
-    add("--file", type=Path, help="more ids, one a line")
+    add("--file", type=Path, help="more ids: one a line, or the column user_id of a CSV")
     add("--yes", action="store_true", help="do not ask")
     add("--check", action="store_true", help="only look for them; exit code 1 if they are found")
     return parser
 
 
 def main(users: list[str], file: Path | None, yes: bool, check: bool) -> int:
-    places, ids = Places.from_environment(), asked(users, file)
-    settings = landing_settings(places)
-    columns = dict.fromkeys(["user_id", *([settings.columns["user_id"]] if settings else [])])
-    wanted = Users(ids, tuple(columns))
+    places = Places.from_environment()
+    columns = user_columns(landing_settings(places))
+    named = named_users(users, file, columns)
+    if named.num_comments:
+        _print(f"{file}: {named.num_comments} comment lines that begin with # name nobody")
+    wanted = Users(named.ids, columns, named.spellings)
     if not check:
-        confirm(len(ids), yes)
+        confirm(len(named.ids), yes)
         forget(places, wanted)
     return 1 if proof(places, wanted) else 0
 

@@ -26,6 +26,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from contracts.user_lists import trim_user_id
+
 PAGES = ("title", "words", "host")  # columns and fields that say what was viewed, not by whom
 REDACTED = b"(forgotten)"
 SQLITE = b"SQLite format 3\0"
@@ -49,22 +51,31 @@ class Finding:
 
 @dataclass(frozen=True)
 class Users:
-    """Who is looked for. `columns` are the names that the user column has in files."""
+    """Who is looked for. `columns` are the names that the user column has in files.
+
+    `spellings` are more texts by which files may name them: the ids as they were given.
+    """
 
     ids: tuple[str, ...]
     columns: tuple[str, ...] = ("user_id",)
+    spellings: tuple[str, ...] = ()
+
+    @cached_property
+    def texts(self) -> tuple[str, ...]:
+        """All that is looked for, each text once."""
+        return tuple(dict.fromkeys([*self.ids, *self.spellings]))
 
     @cached_property
     def plain(self) -> tuple[str, ...]:
-        """The ids that cannot be taken for anything else."""
-        return tuple(user for user in self.ids if is_plain(user))
+        """The texts that cannot be taken for anything else."""
+        return tuple(text for text in self.texts if is_plain(trim_user_id(text)))
 
     @cached_property
     def as_value(self) -> re.Pattern[bytes]:
         names = rb"|".join(re.escape(name.encode()) for name in self.columns)
         quotes = rb"(?:\\*[\"']|&quot;|&#34;|&#x27;|&#39;)?"
         beside = rb"(?:" + names + rb")" + quotes + rb"\s*(?:[:=]|&#61;)\s*" + quotes
-        return re.compile(rb"(" + beside + rb")(?:" + _either(self.ids) + rb")(?![\w])")
+        return re.compile(rb"(" + beside + rb")(?:" + _either(self.texts) + rb")(?![\w])")
 
     @cached_property
     def as_word(self) -> re.Pattern[bytes] | None:
@@ -83,7 +94,7 @@ class Users:
     @cached_property
     def online_keys(self) -> tuple[bytes, ...]:
         """How Feast's serialized entity keys end: the length, and the value."""
-        return tuple(struct.pack("<I", len(user.encode())) + user.encode() for user in self.ids)
+        return tuple(struct.pack("<I", len(user.encode())) + user.encode() for user in self.texts)
 
     def in_text(self, text: bytes) -> bool:
         """Whether `text` names one of them in either way."""

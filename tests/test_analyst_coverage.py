@@ -88,9 +88,11 @@ def test_another_model_is_another_question(places):
     assert [user.vector_day for user in found.asked] == [None, TUESDAY]
 
 
-def test_users_are_asked_by_name(places, monkeypatch, capsys):
+def test_users_are_asked_by_name_and_by_a_list(places, monkeypatch, capsys):
     monkeypatch.setenv("USERBERT_DATA", str(places.root))
-    assert main(["coverage", "--as-of", "2026-01-06", "--json", "--users", "robot", "nobody"]) == 0
+    (places.root / "ids.csv").write_text("n,user_id\n1,robot\n")
+    named = ["--users", "nobody", "--file", str(places.root / "ids.csv")]
+    assert main(["coverage", "--as-of", "2026-01-06", "--json", *named]) == 0
     robot, nobody = json.loads(capsys.readouterr().out)["asked"]
     assert (robot["views_before"], robot["last_view_day"]) == (MAX_VIEWS_A_DAY + 1, None)
     assert nobody["reason"] == "no line names this user"

@@ -126,7 +126,7 @@ def test_a_long_vector_does_not_rule_the_centroid(places):
 
 def test_a_cohort_may_come_from_a_file(places, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("USERBERT_DATA", str(places.root))
-    (tmp_path / "users.txt").write_text("near\n\n twin \n")
+    (tmp_path / "users.txt").write_text("\ufeffnear\n\n# like him\n twin \n")
     assert main(["cohort", "--file", str(tmp_path / "users.txt"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["users"] == 2
     assert main(["cohort"]) == 2

@@ -1,3 +1,4 @@
+import codecs
 import io
 import json
 import stat
@@ -185,7 +186,7 @@ def forgotten(lake, places):
 def _file(places, user):
     """A list beside the data, as a person would have it."""
     path = places.root.with_name("ids.txt")
-    path.write_text(f"{user}\n\n")
+    path.write_bytes(codecs.BOM_UTF8 + f"{user}\r\n\r\n# by mail\r\n".encode())
     return path
 
 
@@ -294,5 +295,8 @@ def test_nobody_is_forgotten_by_mistake(places, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
     with pytest.raises(BadInput, match="pass --yes"):
         commands.confirm(1, yes=False)
-    with pytest.raises(BadInput, match="say who"):
-        commands.asked([" "], None)
+    monkeypatch.setenv("USERBERT_DATA", str(places.root))
+    with pytest.raises(BadInput, match="no user is named"):
+        commands.main([" "], None, yes=True, check=False)
+    with pytest.raises(BadInput, match=r"none.txt cannot be read: No such file"):
+        commands.main([], places.root / "none.txt", yes=True, check=False)

@@ -19,6 +19,7 @@ from analyst.questions.titles import Mark, marks, recent_titles
 from analyst.vectors.model_space import Vectors, parts
 from analyst.vectors.search import nearest
 from contracts.errors import BadInput
+from contracts.user_lists import named_users
 
 
 @dataclass(frozen=True)
@@ -86,28 +87,17 @@ def arg_parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("users", nargs="*", metavar="USER", help="user_ids")
-    parser.add_argument("--file", type=Path, help="a file of user_ids, one a line")
+    parser.add_argument(
+        "--file", type=Path, help="a list of user_ids: one a line, or the column user_id of a CSV"
+    )
     parser.add_argument("-k", type=int, default=10, help="how many users and titles (default: 10)")
     return add_flags(parser)
-
-
-def users_of(users: list[str], file: Path | None) -> list[str]:
-    """Those named and those in `file`."""
-    if file is not None:
-        try:
-            lines = file.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise BadInput(f"--file {file} cannot be read: {error}") from error
-        users = [*users, *(line.strip() for line in lines if line.strip())]
-    if not users:
-        raise BadInput("no user is named: give user_ids, or --file with one a line")
-    return users
 
 
 def main(
     users: list[str], file: Path | None, k: int, as_of: date | None, model: str | None, json: bool
 ) -> None:
-    found = cohort(open_lake(), users_of(users, file), k, model, as_of)
+    found = cohort(open_lake(), list(named_users(users, file).ids), k, model, as_of)
     title = (
         f"{found.users:,} users of {found.model_id} as of {found.as_of}: mean cosine to their "
         f"centroid {found.tightness:.3f}, of everybody else {found.others:.3f}\n"

@@ -1,6 +1,6 @@
 """Who has a vector as of a day, who has none, and why.
 
-userbert coverage --as-of 2017-06-28 [--users 12 1467] [--json]
+userbert coverage --as-of 2017-06-28 [--users 12 1467] [--file users.txt] [--json]
 
 A user is whoever is in browsing_logs, and whoever is named by a refused line.
 """
@@ -8,6 +8,7 @@ A user is whoever is in browsing_logs, and whoever is named by a refused line.
 import argparse
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 
 from rich.table import Table as Grid
 
@@ -24,6 +25,7 @@ from contracts.tables import (
     USER_EMBEDDINGS,
     USER_SEQUENCES,
 )
+from contracts.user_lists import named_users
 
 EXAMPLES = 3
 # (name, whether it has a vector, condition over FACTS, what to do), in the order of their trial.
@@ -257,11 +259,17 @@ def arg_parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--users", nargs="+", metavar="USER", help="what holds of these users")
+    parser.add_argument(
+        "--file", type=Path, help="more users: one user_id a line, or the column user_id of a CSV"
+    )
     return add_flags(parser)
 
 
-def main(users: list[str] | None, as_of: date | None, model: str | None, json: bool) -> None:
-    found = coverage(open_lake(), as_of, model, users)
+def main(
+    users: list[str] | None, file: Path | None, as_of: date | None, model: str | None, json: bool
+) -> None:
+    named = list(named_users(users or [], file).ids) if users or file else None
+    found = coverage(open_lake(), as_of, model, named)
     title = (
         f"{found.with_vector:,} of {found.users:,} users have a vector of {found.model_id} "
         f"as of {found.as_of}"
