@@ -4,7 +4,10 @@ from datetime import timedelta
 
 MAX_TITLE_WORDS = 30  # words of a title that are kept (paper, A.2)
 MAX_VIEWS = 100  # views of a sequence (paper, A.2: "at most 100 behaviors of each user")
-SESSION_GAP = timedelta(minutes=30)  # a longer silence ends a session; exactly 30 minutes does not
+# A silence that is longer than this ends a session; one that is exactly as long does not. Jobs,
+# gates, audit, generated logs and table descriptions all derive theirs from this line.
+SESSION_GAP_MINUTES = 30
+SESSION_GAP = timedelta(minutes=SESSION_GAP_MINUTES)
 EMBEDDING_WIDTH = 256  # floats of a user's vector (paper, Table 4: hidden dimension)
 PRETRAINING_DAYS = 181  # the paper's six months of logs (2017-01-01 to 2017-06-30 are 181 days)
 # More views than this of one user in one UTC day are a machine's, and are set aside: a page every

@@ -6,7 +6,7 @@ and a Feast definition can all read this module at no cost.
 
 from dataclasses import dataclass
 
-from contracts.limits import EMBEDDING_WIDTH, MAX_TITLE_WORDS, MAX_VIEWS
+from contracts.limits import EMBEDDING_WIDTH, MAX_TITLE_WORDS, MAX_VIEWS, SESSION_GAP_MINUTES
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,8 @@ TITLES = Table(
 
 SESSIONS = Table(
     name="sessions",
-    doc="A run of one user's views with no gap over 30 minutes; it may pass midnight.",
+    doc=f"A run of one user's views with no gap over {SESSION_GAP_MINUTES} minutes; it may pass "
+    "midnight.",
     key=("session_date", "user_id", "session_id"),
     partition_by=("session_date",),
     columns=(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from contracts import tables
-from contracts.limits import EMBEDDING_WIDTH
+from contracts.limits import EMBEDDING_WIDTH, SESSION_GAP_MINUTES
 from contracts.tables import Table
 
 Told = Mapping[str, float]  # what the job measured of its whole run, by name
@@ -183,10 +183,10 @@ BY_HAND: Mapping[str, list[Expected]] = {
         _rows(1),
         _oldest_first("event_times"),
         Expected(
-            "gaps_over_30_minutes",
-            "no gap in a session is over 30 minutes",
+            f"gaps_over_{SESSION_GAP_MINUTES}_minutes",
+            f"no gap in a session is over {SESSION_GAP_MINUTES} minutes",
             most=0,
-            breaks=f"exists({GAP}, gap -> gap > interval '30' minute)",
+            breaks=f"exists({GAP}, gap -> gap > interval '{SESSION_GAP_MINUTES}' minute)",
         ),
         Expected(
             "ends_not_at_its_views",

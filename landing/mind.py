@@ -6,9 +6,9 @@ Each folder holds news.tsv and behaviors.tsv. A clicked impression becomes a vie
 impression's time, which is taken as UTC (MIND names no zone). A user's history has an order and no
 times: it is placed before the user's first impression, `--spacing` hours apart (default 6), the
 newest one spacing before it, so that its order is kept and no history view shares a session with
-another (any spacing over 30 minutes does that). These times are ours, not MIND's; `--no-history`
-leaves the histories out. A user's history is read once, from the first impression; ids that only
-later impressions tell are counted as `history changed`.
+another (any spacing over the session gap of contracts/limits.py does that). These times are ours,
+not MIND's; `--no-history` leaves the histories out. A user's history is read once, from the first
+impression; ids that only later impressions tell are counted as `history changed`.
 
 Nothing is lost on the way: a click on unknown news lands without a title, and a line of
 behaviors.tsv that cannot be read lands whole, under the name `broken`, in the folder of the day

@@ -202,3 +202,14 @@ def test_only_the_days_that_new_views_touch_are_written(lake, places, views, spa
     assert cut(lake.read(SESSIONS)) == [("u", [1]), ("u", [2, 4]), ("v", [3])]
     assert commit.rows == 1  # the session of midnight, now longer; no other is on these days
     assert lake.read(SESSIONS).where("session_date = '2017-01-06'").inputFiles() == before
+
+
+def test_a_gap_that_changed_since_the_last_run_cuts_all_sessions_anew(
+    lake, places, views, monkeypatch
+):
+    land(lake, views(("u", "10:00", 1), ("u", "+1 10:00", 2)), date(2017, 1, 9))
+    update(lake, places)
+    assert update(lake, places) is None
+    monkeypatch.setattr("spark_jobs.tables.sessions.SESSION_GAP_MINUTES", 20)
+    assert update(lake, places).rows == 2
+    assert lake.metadata(SESSIONS)["session_gap_minutes"] == 20

@@ -18,7 +18,7 @@ from rich.table import Table as Grid
 from analyst.lake_access.open_lake import OpenLake, open_lake
 from analyst.landing_counts import lines_by_day
 from analyst.output.answers import grid, tell
-from contracts.limits import EMBEDDING_WIDTH, MAX_VIEWS, MAX_VIEWS_A_DAY
+from contracts.limits import EMBEDDING_WIDTH, MAX_VIEWS, MAX_VIEWS_A_DAY, SESSION_GAP_MINUTES
 from contracts.tables import (
     BROWSING_LOGS,
     MODELS,
@@ -102,16 +102,18 @@ RULES = (
         "EXCEPT SELECT as_of, user_id FROM user_sequences",
     ),
     Rule(
-        "at most 30 minutes from a view to the next",
+        f"at most {SESSION_GAP_MINUTES} minutes from a view to the next",
         (SESSIONS,),
         "SELECT session_date, user_id, session_id FROM sessions WHERE list_max(list_transform("
-        "range(1, num_views), i -> event_times[i + 1] - event_times[i])) > INTERVAL 30 MINUTE",
+        "range(1, num_views), i -> event_times[i + 1] - event_times[i])) "
+        f"> INTERVAL {SESSION_GAP_MINUTES} MINUTE",
     ),
     Rule(
-        "more than 30 minutes from a session to the user's next",
+        f"more than {SESSION_GAP_MINUTES} minutes from a session to the user's next",
         (SESSIONS,),
         "SELECT session_date, user_id, session_id FROM sessions QUALIFY start_time <= lag(end_time)"
-        " OVER (PARTITION BY user_id ORDER BY start_time) + INTERVAL 30 MINUTE",
+        " OVER (PARTITION BY user_id ORDER BY start_time) "
+        f"+ INTERVAL {SESSION_GAP_MINUTES} MINUTE",
     ),
     Rule(
         "each title that is in a sequence is in titles",

@@ -15,6 +15,7 @@ from enum import IntEnum
 import numpy as np
 import numpy.typing as npt
 
+from contracts.limits import SESSION_GAP
 from landing.synthetic.titles import NUM_TOPICS, PORTAL, Floats, Ints, encoded, mixed, uniform, zipf
 
 BLOCK = 1 << 18  # users that are drawn together; part of what a seed means
@@ -23,7 +24,8 @@ SHARE_OF_DRIFTING = 0.25  # of a user's interested views: the interest of the cu
 SESSIONS_A_DAY = 0.155  # of the mean user: 126 views in 181 days at 4.5 views a session
 ACTIVITY_SPREAD = 1.2  # sigma of the log of a user's activity: half the users have under 62 views
 MEAN_SESSION, LONGEST_SESSION = 4.5, 40  # views
-GAP_SECONDS, GAP_SPREAD, LONGEST_GAP_SECONDS = 35.0, 1.1, 1500.0  # under a session's 30 minutes
+GAP_SECONDS, GAP_SPREAD = 35.0, 1.1  # of the silences within a session: median, sigma of the log
+LONGEST_GAP_SECONDS = SESSION_GAP.total_seconds() * 5 / 6  # 1,500 s: well within a session
 DAY_MS = 86_400_000
 # Sessions that begin in each UTC hour: low at night, high in the morning, at noon, after dinner.
 HOURS = np.array([3, 2, 1, 1, 1, 2, 4, 7, 9, 8, 7, 7, 9, 8, 6, 6, 6, 7, 8, 10, 12, 12, 9, 6])

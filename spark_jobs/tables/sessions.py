@@ -1,9 +1,10 @@
-"""browsing_logs to sessions: runs of one user's views with no gap of more than 30 minutes.
+"""browsing_logs to sessions: runs of one user's views with no gap of more than SESSION_GAP_MINUTES.
 
 The table is a function of browsing_logs alone, so it does not matter in which order, how late or
 in how many files views came. The first run cuts everything. A later one looks at what changed in
 browsing_logs since, and cuts anew what that can touch: each changed UTC day of a user, and the
-sessions within 30 minutes of it, which may have begun on another day.
+sessions within the gap of it, which may have begun on another day. Where the gap itself has changed
+since the last run, everything is cut anew.
 
 A user's UTC day of more than MAX_VIEWS_A_DAY views is a machine's. Its views stay in
 browsing_logs and are in no session; each commit's measures count those among the views that it
@@ -21,7 +22,7 @@ import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from contracts.limits import MAX_VIEWS_A_DAY, SESSION_GAP
+from contracts.limits import MAX_VIEWS_A_DAY, SESSION_GAP, SESSION_GAP_MINUTES
 from contracts.paths import Places
 from contracts.tables import BROWSING_LOGS, SESSIONS
 from expectations.gate import check
@@ -38,11 +39,12 @@ from spark_jobs.transforms.user_batches import (
 )
 
 GAP = SESSION_GAP // timedelta(microseconds=1)
+UNRECORDED_GAP_MINUTES = 30  # of the sessions whose commits do not name the gap that cut them
 CUT = (
     "user_id string, start_time timestamp, end_time timestamp, "
     "title_ids array<bigint>, event_times array<timestamp>"
 )
-INTERVAL = f"interval {SESSION_GAP // timedelta(minutes=1)} minutes"
+INTERVAL = f"interval {SESSION_GAP_MINUTES} minutes"
 
 
 def to_sessions(views: DataFrame, max_views_a_day: int = MAX_VIEWS_A_DAY) -> DataFrame:
@@ -121,7 +123,7 @@ def changed_days(changes: DataFrame) -> DataFrame:
 
 
 def touched_sessions(sessions: DataFrame, changed: DataFrame) -> DataFrame:
-    """The sessions of a changed user that come within 30 minutes of the changed day."""
+    """The sessions of a changed user that come within the session gap of the changed day."""
     near = (
         (F.col("sessions.user_id") == F.col("changed.user_id"))
         & (F.expr(f"start_time - {INTERVAL}") < F.date_add("event_date", 1).cast("timestamp"))
@@ -133,7 +135,7 @@ def touched_sessions(sessions: DataFrame, changed: DataFrame) -> DataFrame:
 def views_to_cut(views: DataFrame, changed: DataFrame, touched: DataFrame) -> DataFrame:
     """The views of the changed days, whole, and of the touched sessions, each view once.
 
-    No other view of the same user is within 30 minutes of one of them, or it would be in a
+    No other view of the same user is within the session gap of one of them, or it would be in a
     session that is touched; so they can be cut without the rest.
     """
     day, next_day = F.col("event_date"), F.date_add("event_date", 1)
@@ -224,18 +226,27 @@ def update(lake: Lake, places: Places) -> Commit | None:
     views = lake.read(BROWSING_LOGS)
     version = lake.read_versions[BROWSING_LOGS.name]
     since = lake.watermark(SESSIONS, BROWSING_LOGS)
-    if version == since:
+    gap_is_the_same = recorded_gap_minutes(lake) == SESSION_GAP_MINUTES
+    if version == since and gap_is_the_same:
         return None
-    changes = lake.changes(BROWSING_LOGS, since)
+    changes = lake.changes(BROWSING_LOGS, since) if gap_is_the_same else None
     cut = cut_all(views) if changes is None else cut_anew(lake, views, changes)
-    watermark = {BROWSING_LOGS.name: version}
+    provenance = {
+        "watermark": {BROWSING_LOGS.name: version},
+        "session_gap_minutes": SESSION_GAP_MINUTES,
+    }
     if cut is None:
-        return lake.mark(SESSIONS, watermark=watermark)
+        return lake.mark(SESSIONS, **provenance)
     frame = cut.sessions.hint("rebalance", "session_date")
     passed = check(frame, SESSIONS, places=places, run=f"browsing_logs-{version}")
     aside = cut.num_views_set_aside(passed.frame)
     passed = replace(passed, measures={**passed.measures, "views_set_aside": aside})
-    return lake.replace(passed, cut.where, watermark=watermark)
+    return lake.replace(passed, cut.where, **provenance)
+
+
+def recorded_gap_minutes(lake: Lake) -> int:
+    """The session gap by which the table's sessions were cut."""
+    return int(lake.metadata(SESSIONS).get("session_gap_minutes", UNRECORDED_GAP_MINUTES))
 
 
 def num_views(sessions: DataFrame) -> int:

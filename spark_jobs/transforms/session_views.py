@@ -32,7 +32,7 @@ OF_SESSION = ("start_time", "title_ids", "event_times")
 def touching(sessions: DataFrame, since: date, before: date) -> DataFrame:
     """The whole sessions with a view from `since`'s first instant on and before `before`'s, UTC.
 
-    Views follow one another within 30 minutes, so who is here on both sides of a day is in it.
+    Views follow one another within the session gap, so who is here on both sides of a day is in it.
     """
     ends = F.col("end_time") >= F.lit(since).cast("timestamp")
     return sessions.where((F.col("session_date") < F.lit(before)) & ends)
