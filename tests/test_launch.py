@@ -15,7 +15,8 @@ from small_corpus import DAY, interests
 from contracts.errors import BadInput
 from contracts.paths import Places
 from model.checkpoint import read_manifest
-from userbert.launchers import launch, spark
+from userbert.launchers import launch
+from userbert.launchers import spark as spark_launcher
 from userbert.launchers.settings import PodSettings, TrainingPlace
 
 GOLDEN = Path(__file__).parent / "golden" / "training_job.yaml"
@@ -112,9 +113,9 @@ def test_spark_tasks_train_as_one_process_does(spark, tmp_path):
     places = Places(tmp_path)
     interests(places)
     flags = [*FLAGS, "--device", "cpu", "--dropout", "0"]
-    name = spark.run(spark, 2, flags, places)
+    name = spark_launcher.run(spark, 2, flags, places)
     two = read_manifest(places.models / name)
-    told, exit_code = spark.trained(
+    told, exit_code = spark_launcher.trained(
         [*flags, "--out", str(tmp_path / "one"), "--threads", "1"],
         {"USERBERT_DATA": str(places.root), "USERBERT_LAKE": places.lake},
     )
@@ -131,10 +132,10 @@ def test_spark_tasks_train_as_one_process_does(spark, tmp_path):
 @pytest.mark.usefixtures("_own_environment")
 def test_what_a_task_of_spark_refuses_keeps_its_message_and_exit_code(tmp_path):
     where = {"USERBERT_DATA": str(tmp_path), "USERBERT_LAKE": str(tmp_path / "lake")}
-    told, exit_code = spark.trained(FLAGS, where)
+    told, exit_code = spark_launcher.trained(FLAGS, where)
     assert exit_code == 4
     assert "the lake has no sequence_pairs" in told
-    assert spark.trained(["--preset", "huge"], {})[1] == 2
+    assert spark_launcher.trained(["--preset", "huge"], {})[1] == 2
 
 
 # A stand-in for kubectl and the cluster behind it, kept in files; no cluster was at hand.

@@ -73,7 +73,7 @@ TORCHRUN = """
 import model, torch
 torch.set_default_dtype(torch.float64)
 from test_pretraining import signal, signal_after
-from model.pretraining import arg_parser, main
+from model.training.pretrain import arg_parser, main
 signal_after(STEP, signal.SIGTERM)
 main(**vars(arg_parser().parse_args()))
 """
