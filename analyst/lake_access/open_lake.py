@@ -12,6 +12,7 @@ from typing import Any
 import duckdb
 from duckdb_extensions import import_extension
 
+from analyst.lake_access.sql_guard import quoted
 from analyst.lake_access.views import AS_OF, LATEST, VECTOR_FUNCTIONS
 from analyst.vectors.model_space import Vectors
 from analyst.vectors.vector_cache import Snapshot, snapshot
@@ -62,6 +63,18 @@ class OpenLake:
     def sql(self, query: str) -> duckdb.DuckDBPyRelation:
         return self.connection.sql(query)
 
+    def data_files(self) -> list[str]:
+        """The Parquet files of all tables, as they are at these versions."""
+        root = for_readers(self.places.lake)
+        return [
+            path
+            for name, version in self.versions.items()
+            for (path,) in self.connection.execute(
+                "SELECT data_file FROM "
+                f"delta_list_files({quoted(f'{root}/{name}')}, version={version})"
+            ).fetchall()
+        ]
+
     def embeddings(self, model_id: str | None = None, as_of: date | None = None) -> Vectors:
         """Each user's newest vector of `as_of` or earlier; of the champion unless told.
 
@@ -93,7 +106,7 @@ def open_lake(places: Places | None = None) -> OpenLake:
         table.name: newest_version(root, table) for table in TABLES if existing(root, table)
     }
     for name, version in versions.items():
-        scan = f"delta_scan('{_quoted(root)}/{name}', version={version})"
+        scan = f"delta_scan({quoted(f'{root}/{name}')}, version={version})"
         connection.execute(f"CREATE VIEW {name} AS SELECT * FROM {scan}")
     _add_views(connection, versions)
     return OpenLake(places, connection, versions)
@@ -137,7 +150,3 @@ def _delta() -> Any:
     from deltalake import DeltaTable
 
     return DeltaTable
-
-
-def _quoted(text: str) -> str:
-    return text.replace("'", "''")

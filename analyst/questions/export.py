@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 
 from analyst.lake_access.open_lake import open_lake
 from analyst.vectors.model_space import Vectors, parts
 from contracts.errors import BadInput
+from contracts.printing import print_parts
 from contracts.provenance import code_version
 
 
@@ -166,4 +166,4 @@ def main(as_of: date | None, model: str | None, format: str, fp16: bool, out: Pa
     )
     export(vectors, out, format, metadata)
     told = f"{out}: {len(vectors):,} vectors of {vectors.model_id} as of {vectors.as_of}"
-    Console().print(f"{told}, {out.stat().st_size / 1e6:,.1f} MB", highlight=False, soft_wrap=True)
+    print_parts(f"{told}, {out.stat().st_size / 1e6:,.1f} MB")

@@ -6,16 +6,21 @@ userbert sql "SELECT as_of, count(*) FROM published_embeddings GROUP BY as_of OR
 `user_embeddings_as_of(DATE '2017-06-28')` each user's newest of that day or an earlier one; a
 second argument names another model. Spark's vector functions (`vector_cosine_similarity`, ...) go
 by the same names. docs/sql-cookbook.md has queries to start from.
+
+A query is one SELECT and sees the lake's tables alone: it reads no other file and writes none.
 """
 
 import argparse
 
 import duckdb
-from rich.console import Console
-from rich.table import Table as Grid
 
-from analyst.lake_access.open_lake import open_lake
+from analyst.lake_access.open_lake import OpenLake, open_lake
+from analyst.lake_access.sql_guard import lock_to_tables, must_be_one_select
 from contracts.errors import BadInput
+from contracts.printing import grid, print_parts
+
+MAX_LIST_ITEMS = 8  # of a list that is shown whole
+FIRST_ITEMS = 3  # of a longer one
 
 
 def arg_parser() -> argparse.ArgumentParser:
@@ -29,24 +34,37 @@ def arg_parser() -> argparse.ArgumentParser:
 
 def main(query: str, csv: bool) -> None:
     lake = open_lake()
+    lock_to_tables(lake.connection, lake.data_files())
     try:
-        answer = lake.sql(query)
+        print_rows(select(lake, query), csv)
     except duckdb.Error as error:
-        tables = ", ".join(lake.views())
-        raise BadInput(f"DuckDB cannot run this: {error}\nthe tables are: {tables}") from error
-    if answer is None:
-        raise BadInput("this is no SELECT: the lake is read-only here")
+        raise BadInput(_explained(lake, error)) from error
+
+
+def select(lake: OpenLake, query: str) -> duckdb.DuckDBPyRelation:
+    must_be_one_select(lake.connection, query)
+    return lake.sql(query)
+
+
+def print_rows(rows: duckdb.DuckDBPyRelation, csv: bool) -> None:
     if csv:
-        print(answer.df().to_csv(index=False), end="")  # noqa: T201
-        return
-    grid = Grid(*answer.columns)
-    for row in answer.fetchall():
-        grid.add_row(*map(_short, row))
-    Console().print(grid)
+        print(rows.df().to_csv(index=False), end="")  # noqa: T201
+    else:
+        cells = [[_short(value) for value in row] for row in rows.fetchall()]
+        print_parts(grid(cells, *rows.columns))
+
+
+def _explained(lake: OpenLake, error: duckdb.Error) -> str:
+    return f"DuckDB cannot run this: {error}\nthe tables are: {', '.join(lake.views())}"
 
 
 def _short(value: object) -> str:
-    """A vector as its first three numbers."""
-    if isinstance(value, list) and len(value) > 8:
-        return f"[{', '.join(f'{item:.4g}' for item in value[:3])}, … {len(value)} in all]"
+    """A value as text, and of a vector its first three numbers."""
+    if isinstance(value, list) and len(value) > MAX_LIST_ITEMS:
+        first = ", ".join(_item(item) for item in value[:FIRST_ITEMS])
+        return f"[{first}, … {len(value)} in all]"
     return str(value)
+
+
+def _item(item: object) -> str:
+    return f"{item:.4g}" if isinstance(item, float) else str(item)
