@@ -23,10 +23,11 @@ from benchmarks.device import device
 from benchmarks.synthetic import NUM_WORDS, corpus
 from contracts.provenance import code_version
 from model.config import BASE_MODELS
+from model.data.encoder_input import corpus_input
 from model.data.ragged import Ragged
 from model.inference.embed_users import embed
+from model.layers.encoders import reads_words
 from model.layers.user_model import UserModel
-from model.objective.encoding import words_of
 from model.training.memory import keep_freed_memory
 from tests.reference_model import PlainUserModel
 
@@ -57,12 +58,13 @@ def compare(base_model: str, users: int, rounds: int, device: str) -> dict[str, 
     data = corpus()
     newest = data.sequences.take(data.pairs[:users, 1])
     used, places = np.unique(newest.values, return_inverse=True)
-    titles, sequences = words_of(data, used, config), Ragged(places, newest.offsets)
+    titles = corpus_input(data, used, reads_words=reads_words(config))
+    sequences = Ragged(places, newest.offsets)
     torch.manual_seed(0)
     model = UserModel(config, NUM_WORDS + 2, len(data.title_ids)).to(device).eval()
     reference = untyped(config, NUM_WORDS + 2, len(data.title_ids))
     reference.copy(model).to(device).eval()
-    words = padded(titles, config.max_words if config.behavior_encoder != "id" else 1, 0)
+    words = padded(titles, config.max_words if reads_words(config) else 1, 0)
     words = torch.cat([words, torch.zeros_like(words[:1])]).to(device)
     few = sequences.take(np.linspace(0, len(sequences) - 1, PLAIN_BATCH * 2).astype(int))
     few_padded = padded(few, config.max_views, -1).to(device)

@@ -24,11 +24,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.synthetic import corpus
 from contracts.provenance import code_version
-from model.config import ModelConfig
 from model.data.batches import BatchOrder
 from model.data.corpus import Corpus
+from model.data.encoder_input import corpus_input
 from model.data.ragged import Ragged
-from model.objective.encoding import words_of
 
 BATCH = 32
 Lists = list[list[int]]
@@ -78,7 +77,7 @@ def ours(data: Corpus, order: BatchOrder, steps: range) -> Iterator[tuple[Ragged
         rows = data.pairs[order.share(step)].ravel()
         sequences = data.sequences.take(rows)
         titles, places = np.unique(sequences.values, return_inverse=True)
-        yield Ragged(places, sequences.offsets), words_of(data, titles, ModelConfig())
+        yield Ragged(places, sequences.offsets), corpus_input(data, titles, reads_words=True)
 
 
 def mapped(data: Corpus, folder: Path) -> Corpus:

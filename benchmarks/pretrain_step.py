@@ -33,9 +33,10 @@ from contracts.provenance import code_version
 from model.config import BASE_MODELS, ModelConfig, PretrainConfig
 from model.data.batches import BatchOrder
 from model.data.corpus import Corpus
+from model.layers.encoders import reads_words
 from model.layers.user_model import UserModel
 from model.objective.objective import Objective
-from model.objective.tasks import masked_behaviors
+from model.objective.tasks.task import task_named
 from model.training.memory import keep_freed_memory
 from tests.reference_model import PlainUserModel, cross_entropies
 
@@ -54,7 +55,7 @@ class Plain:
         self.model.copy(model).to(model.device)
         batch = objective._batch(STEP, pairs)
         chosen = objective.sequences.of(pairs).index
-        hidden = masked_behaviors(batch, config).sequences["masked"]
+        hidden = task_named("mbp").plan(batch, config).sequences["masked"]
         width = model.config.max_views
         self.early = _pad(batch.early.values, batch.early.lengths(), width, -1)
         self.hidden = _pad(hidden.values < 0, hidden.lengths(), width, False)
@@ -71,7 +72,7 @@ class Plain:
             setattr(self, name, getattr(self, name).to(model.device))
 
     def titles(self, titles: Tensor) -> Tensor:
-        if self.model.config.behavior_encoder == "id":
+        if not reads_words(self.model.config):
             return self.model.encode_titles(titles[..., None].flatten(0, -2) + 1).view(
                 *titles.shape, -1
             )

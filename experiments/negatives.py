@@ -28,6 +28,7 @@ from contracts.paths import Places
 from contracts.provenance import code_version
 from model.config import PRESETS, PretrainConfig, add_flags, from_flags
 from model.data.corpus import TrainingInput
+from model.task_registry import METRICS
 
 WAYS: dict[str, dict[str, Any]] = {
     "untrained": {"steps": 0},
@@ -42,7 +43,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "cp": {name: getattr(PRESETS["cp"], name) for name in ("tasks", "negatives")},
 }
 AGAINST = "medium"
-MEASURES = ("matching_accuracy", "masked_accuracy", "effective_rank")
+MEASURES = (*(f"{metric}_accuracy" for metric in reversed(METRICS)), "effective_rank")
 # A narrow model, so that a training takes seconds on two cores; but `hardest` ranks every sequence
 # of the training users at each refresh, a second a step on 11,000 of them.
 QUICK = {
@@ -176,7 +177,7 @@ def main(
     threads: int,
     **flags: object,
 ) -> None:
-    from model.data.build_corpus import input_of
+    from model.data.build_corpus import training_input_for
     from model.training.memory import keep_freed_memory
 
     if seeds < 1:
@@ -184,7 +185,7 @@ def main(
     keep_freed_memory()
     places = Places.from_environment()
     config = from_flags(argparse.Namespace(**flags))
-    given = input_of(config, places, as_of)
+    given = training_input_for(config, places, as_of)
     folder = out or places.root / "experiments"
     told = compared(given, config, ways, range(seeds), folder, threads)
     Console().print(as_table(told, given))

@@ -157,7 +157,7 @@ def vectors_made_here(lake: OpenLake, folder: Path, as_of: date) -> Vectors:
     For models that no day is embedded under, such as untrained ones: nothing is written.
     """
     from model.checkpoint import load_model
-    from model.data.row_hashes import rows_of
+    from model.data.row_hashes import list_values
     from model.inference.embed_users import embed_users
 
     lake.need(USER_SEQUENCES, TITLES)
@@ -169,7 +169,7 @@ def vectors_made_here(lake: OpenLake, folder: Path, as_of: date) -> Vectors:
     titles = lake.sql("SELECT title_id, words FROM titles ORDER BY title_id").to_arrow_table()
     vectors = embed_users(
         load_model(folder),
-        rows_of(newest["title_ids"].combine_chunks()),
+        list_values(newest["title_ids"].combine_chunks()),
         titles["title_id"].to_numpy(),
         titles["words"].combine_chunks(),
     )

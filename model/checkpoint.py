@@ -25,10 +25,10 @@ from model.config import PretrainConfig
 from model.data.vocabulary import Vocabulary
 from model.layers.user_model import UserModel
 
-MANIFEST = "manifest.json"
-VOCABULARY = "vocabulary.json"
-WEIGHTS = "weights.safetensors"
-TITLES = "titles.safetensors"  # which titles an `id` encoder has rows for
+MANIFEST_FILE = "manifest.json"
+VOCABULARY_FILE = "vocabulary.json"
+WEIGHTS_FILE = "weights.safetensors"
+TITLES_FILE = "titles.safetensors"  # which titles an `id` encoder has rows for
 
 
 class BrokenCheckpoint(BadInput):
@@ -66,7 +66,7 @@ class Manifest:
         return cls(**told | {"trained_before": date.fromisoformat(told["trained_before"])})
 
 
-def write(
+def write_checkpoint(
     folder: Path,
     manifest: Manifest,
     vocabulary: Vocabulary,
@@ -80,14 +80,14 @@ def write(
     folder.parent.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder.parent))
     try:
-        vocabulary.save(building / VOCABULARY)
+        vocabulary.save(building / VOCABULARY_FILE)
         for name, held in tensors.items():
             save_file({k: v.detach().cpu().contiguous() for k, v in held.items()}, building / name)
         for name, source in (copies or {}).items():
             shutil.copyfile(source, building / name)
         sums = {path.name: _sha256(path) for path in sorted(building.iterdir())}
         whole = Manifest(**{**vars(manifest), "files": sums})
-        (building / MANIFEST).write_text(whole.to_json())
+        (building / MANIFEST_FILE).write_text(whole.to_json())
         for path in building.iterdir():
             _to_disk(path)
         building.chmod(0o755)
@@ -98,15 +98,15 @@ def write(
 
 def read_manifest(folder: Path) -> Manifest:
     """The manifest of `folder`, after a check of every file that it names."""
-    if not (folder / MANIFEST).exists():
+    if not (folder / MANIFEST_FILE).exists():
         raise MissingTable(
-            f"{folder} holds no model ({MANIFEST} is missing): "
+            f"{folder} holds no model ({MANIFEST_FILE} is missing): "
             "`userbert pretrain --as-of DAY` makes one, `userbert models list` tells of those there"
         )
     try:
-        manifest = Manifest.from_json((folder / MANIFEST).read_text())
+        manifest = Manifest.from_json((folder / MANIFEST_FILE).read_text())
     except (ValueError, TypeError, KeyError) as error:
-        raise BrokenCheckpoint(f"{folder / MANIFEST} cannot be read: {error}") from error
+        raise BrokenCheckpoint(f"{folder / MANIFEST_FILE} cannot be read: {error}") from error
     if wrong := [
         told for name, sha256 in manifest.files.items() if (told := _wrong(folder / name, sha256))
     ]:
@@ -132,7 +132,7 @@ def read_tensors(folder: Path, name: str) -> dict[str, Tensor]:
         raise BrokenCheckpoint(f"{folder / name} cannot be read: {error}") from error
 
 
-def must_fit(folder: Path, found: Manifest, expected: Manifest) -> None:
+def require_same_training(folder: Path, found: Manifest, expected: Manifest) -> None:
     """Refuse to go on from `found` where it is of another training, naming every difference."""
     ours, theirs = vars(expected), vars(found)
     names = ("model_id", "trained_before", "content", "vocabulary_hash", "num_words", "num_titles")
@@ -173,7 +173,7 @@ class TrainedModel:
 def load_model(folder: Path) -> TrainedModel:
     """The model of `folder`, after every check."""
     manifest = read_manifest(folder)
-    vocabulary = Vocabulary.load(folder / VOCABULARY)
+    vocabulary = Vocabulary.load(folder / VOCABULARY_FILE)
     wrong = [
         told
         for found, expected, told in (
@@ -185,9 +185,9 @@ def load_model(folder: Path) -> TrainedModel:
     if wrong:
         raise BrokenCheckpoint(f"{folder} does not fit together: {'; '.join(wrong)}")
     model = UserModel(manifest.config.model, manifest.num_words, manifest.num_titles)
-    load_weights(model, read_tensors(folder, WEIGHTS), folder)
-    has_titles = TITLES in manifest.files
-    title_ids = read_tensors(folder, TITLES)["title_ids"] if has_titles else Tensor().long()
+    load_weights(model, read_tensors(folder, WEIGHTS_FILE), folder)
+    has_titles = TITLES_FILE in manifest.files
+    title_ids = read_tensors(folder, TITLES_FILE)["title_ids"] if has_titles else Tensor().long()
     return TrainedModel(model.eval(), vocabulary, title_ids, manifest)
 
 
@@ -196,7 +196,7 @@ def load_weights(model: UserModel, weights: Mapping[str, Tensor], folder: Path) 
         model.load_state_dict(dict(weights))
     except RuntimeError as error:
         raise BrokenCheckpoint(
-            f"{folder / WEIGHTS} does not fit the settings in {MANIFEST}: {error}"
+            f"{folder / WEIGHTS_FILE} does not fit the settings in {MANIFEST_FILE}: {error}"
         ) from error
 
 

@@ -8,11 +8,11 @@ from typing import Any, Literal, get_args, get_origin
 
 from contracts.errors import BadInput
 from contracts.limits import EMBEDDING_WIDTH, MAX_TITLE_WORDS, MAX_VIEWS
+from model.task_registry import TASKS
 
 BehaviorEncoderName = Literal["id", "cnn", "transformer"]
 ContextEncoderName = Literal["self_attention", "gru", "lstm", "cnn"]
 AggregatorName = Literal["attentive", "max", "average", "last"]
-TASKS = ("mbp", "bsm", "nbp", "cp")
 
 
 def _refuse(*mistakes: str | bool | int) -> None:
@@ -103,6 +103,7 @@ class PretrainConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     tasks: tuple[str, ...] = ("mbp", "bsm")  # summed: mbp, bsm, nbp, cp
     masked_from: Literal["state", "user"] = "state"  # what predicts a masked behavior; PTUM: user
+    masked_sequences: Literal["a", "both"] = "a"  # of a pair: where behaviors are masked
     negatives: Literal["random", "medium", "hardest"] = "medium"
     behavior_pool: int = 1000  # behaviors drawn anew each step (the paper's m)
     sequence_pool: int = 100  # crops drawn each refresh (the paper's u)

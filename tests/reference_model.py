@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from model.config import ModelConfig
 from model.data.corpus import Corpus
+from model.layers.encoders import reads_words
 from model.layers.user_model import UserModel
 
 Titles = Sequence[Any]  # a list of titles for each sequence
@@ -80,7 +81,7 @@ class PlainUserModel(nn.Module):
         super().__init__()
         self.config = config
         width = config.width
-        if config.behavior_encoder == "id":
+        if not reads_words(config):
             self.titles = nn.Embedding(num_titles + 1, width)
         else:
             self.words = nn.Embedding(num_words, config.word_width, padding_idx=0)
@@ -105,7 +106,7 @@ class PlainUserModel(nn.Module):
     def encode_titles(self, words: Tensor) -> Tensor:
         """(n, 30) word ids, 0 after the end, to (n, D); for `id` (n, 1) rows + 1."""
         vectors: Tensor
-        if self.config.behavior_encoder == "id":
+        if not reads_words(self.config):
             vectors = self.titles(words[:, 0])
         else:
             real = words > 0
@@ -158,10 +159,10 @@ def plain_names(config: ModelConfig, tensors: Mapping[str, Tensor | None]) -> di
 def pad_words(corpus: Corpus, titles: Any, config: ModelConfig) -> Tensor:
     """(...,) titles to (..., 30) word ids; of no title (-1) all padding."""
     titles = torch.as_tensor(titles)
-    width = 1 if config.behavior_encoder == "id" else config.max_words
+    width = config.max_words if reads_words(config) else 1
     words = torch.zeros(titles.numel(), width, dtype=torch.int64)
     for row, title in enumerate(titles.flatten().tolist()):
-        if title >= 0 and config.behavior_encoder == "id":
+        if title >= 0 and not reads_words(config):
             words[row, 0] = title + 1
         elif title >= 0:
             own = torch.as_tensor(corpus.title_words[title].astype("int64"))

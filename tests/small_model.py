@@ -7,6 +7,7 @@ import torch
 from model import checkpoint
 from model.config import ModelConfig, PretrainConfig
 from model.data.vocabulary import Vocabulary
+from model.layers.encoders import reads_words
 from model.layers.user_model import UserModel
 
 DAY = date(2026, 1, 6)
@@ -19,7 +20,7 @@ def save(places, name, **choices):
     torch.manual_seed(0)
     settings = {"behavior_encoder": "cnn", "word_width": 8, "query_width": 8, "heads": 2}
     config = PretrainConfig(model=ModelConfig(**settings | choices))
-    has_titles = config.model.behavior_encoder == "id"
+    has_titles = not reads_words(config.model)
     model = UserModel(config.model, len(WORDS), len(TITLES) if has_titles else 0)
     with torch.no_grad():  # so that no attention is nearly even
         for parameter in model.parameters():
@@ -35,7 +36,7 @@ def save(places, name, **choices):
         measures={},
         vocabulary_hash=WORDS.sha256,
     )
-    tensors = {checkpoint.WEIGHTS: model.state_dict()}
+    tensors = {checkpoint.WEIGHTS_FILE: model.state_dict()}
     if has_titles:
-        tensors[checkpoint.TITLES] = {"title_ids": torch.tensor(sorted(TITLES))}
-    checkpoint.write(places.models / name, manifest, WORDS, tensors)
+        tensors[checkpoint.TITLES_FILE] = {"title_ids": torch.tensor(sorted(TITLES))}
+    checkpoint.write_checkpoint(places.models / name, manifest, WORDS, tensors)

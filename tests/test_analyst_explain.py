@@ -12,7 +12,7 @@ from analyst.questions.explain import explain, load, read_sequence, weigh
 from contracts.errors import MissingTable
 from model import checkpoint
 from model.data.ragged import Ragged
-from model.inference.embed_users import user_vectors
+from model.inference.vectors import to_numpy, user_vectors
 from model.layers.packed_sequences import Layout
 from userbert.cli import main
 
@@ -87,7 +87,7 @@ def test_the_weighted_sum_of_the_states_is_the_vector(places):
         weights = model.view_weights(rows, torch.tensor([2, 3]))
         again = Layout(torch.tensor([2, 3]), rows.device).sum(states, weights)
     torch.testing.assert_close(again, users)
-    alone = user_vectors(model, titles, Ragged.of([[0, 1], [2, 3, 4]]))
+    alone = to_numpy(user_vectors(model, titles, Ragged.of([[0, 1], [2, 3, 4]])))
     np.testing.assert_allclose(alone, users.numpy(), atol=1e-6)
 
 

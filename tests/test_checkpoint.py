@@ -10,10 +10,10 @@ from model.checkpoint import (
     BrokenCheckpoint,
     Manifest,
     load_model,
-    must_fit,
     read_manifest,
     read_tensors,
-    write,
+    require_same_training,
+    write_checkpoint,
 )
 from model.config import PRESETS
 from model.data.vocabulary import Vocabulary
@@ -48,7 +48,9 @@ def model():
 
 @pytest.fixture
 def folder(tmp_path, model):
-    write(tmp_path / "m", manifest(), VOCABULARY, {"weights.safetensors": model.state_dict()})
+    write_checkpoint(
+        tmp_path / "m", manifest(), VOCABULARY, {"weights.safetensors": model.state_dict()}
+    )
     return tmp_path / "m"
 
 
@@ -83,14 +85,14 @@ def test_a_file_that_is_gone_is_named(folder):
 
 def test_another_vocabulary_is_refused_even_if_its_sum_fits(tmp_path, model):
     weights = {"weights.safetensors": model.state_dict()}
-    write(tmp_path / "x", manifest(), Vocabulary(("blue", "shoes")), weights)
+    write_checkpoint(tmp_path / "x", manifest(), Vocabulary(("blue", "shoes")), weights)
     with pytest.raises(BrokenCheckpoint, match="the vocabulary is another one"):
         load_model(tmp_path / "x")
 
 
 def test_weights_of_another_shape_are_refused_by_name(tmp_path, model):
     weights = model.state_dict() | {"mask": torch.zeros(3)}
-    write(tmp_path / "x", manifest(), VOCABULARY, {"weights.safetensors": weights})
+    write_checkpoint(tmp_path / "x", manifest(), VOCABULARY, {"weights.safetensors": weights})
     with pytest.raises(BrokenCheckpoint, match=r"does not fit the settings[\s\S]*mask"):
         load_model(tmp_path / "x")
 
@@ -100,7 +102,7 @@ def test_every_setting_that_differs_is_named(folder):
     other["seed"], other["model"]["width"] = 7, 32
     expected = manifest(settings=other, content="d")
     with pytest.raises(BrokenCheckpoint) as refused:
-        must_fit(folder, read_manifest(folder), expected)
+        require_same_training(folder, read_manifest(folder), expected)
     told = str(refused.value)
     assert "content is c, not d" in told
     assert "seed is 0, not 7" in told
@@ -128,5 +130,5 @@ def test_a_folder_without_a_manifest_is_no_model(tmp_path):
 
 def test_a_write_that_fails_leaves_nothing(tmp_path):
     with pytest.raises(TypeError):
-        write(tmp_path / "m", manifest(measures={"x": object()}), VOCABULARY, {})
+        write_checkpoint(tmp_path / "m", manifest(measures={"x": object()}), VOCABULARY, {})
     assert list(tmp_path.iterdir()) == []

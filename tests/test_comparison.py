@@ -3,7 +3,7 @@ from small_corpus import DAY, interests
 
 from contracts.paths import Places
 from model.checkpoint import read_manifest
-from model.training.comparison import measured_as
+from model.training.comparison import measures_on_the_same_users
 from model.training.distributed import Processes
 from model.training.pretrain import arg_parser, pretrain
 
@@ -24,7 +24,7 @@ def test_a_model_asked_its_own_questions_gives_its_own_answers_and_another_model
     ours, theirs = trained(given, places, 0), trained(given, places, 1)
     own, other = (read_manifest(folder).measures for folder in (ours, theirs))
     for answering, told in ((ours, own), (theirs, other)):
-        again = measured_as(ours, answering, places.lake, places.arrays)
+        again = measures_on_the_same_users(ours, answering, places.lake, places.arrays)
         assert {name: again[name] for name in ASKED} == pytest.approx(
             {name: told[name] for name in ASKED}, rel=1e-5
         )

@@ -8,10 +8,12 @@ from small_lake import write
 
 from contracts.errors import BadInput, MissingTable
 from contracts.paths import Places
+from contracts.tables import SEQUENCE_PAIRS
 from model.data import build_corpus, delta_source
 from model.data.build_corpus import training_input
 from model.data.corpus import is_held_out
-from model.data.row_hashes import bytes_of, fingerprints
+from model.data.delta_source import Source
+from model.data.row_hashes import row_fingerprints, string_bytes
 from model.data.vocabulary import Vocabulary
 
 DAY = date(2020, 1, 31)
@@ -58,7 +60,7 @@ def make(places, **settings):
 def held_out_names(number):
     """The first users that are held out, and the first that are not."""
     names = [f"user{i}" for i in range(400)]
-    held_out = is_held_out(fingerprints(bytes_of(pa.array(names))))
+    held_out = is_held_out(row_fingerprints(string_bytes(pa.array(names))))
     return (
         [n for n, out in zip(names, held_out, strict=True) if out][:number],
         [n for n, out in zip(names, held_out, strict=True) if not out][:number],
@@ -133,7 +135,7 @@ def test_held_out_users_come_last_and_their_views_are_no_behaviors(places):
 
 
 def test_about_a_tenth_of_users_is_held_out():
-    users = fingerprints(bytes_of(pa.array([f"u{i}" for i in range(20_000)])))
+    users = row_fingerprints(string_bytes(pa.array([f"u{i}" for i in range(20_000)])))
     assert len(np.unique(users)) == 20_000
     assert 0.09 < is_held_out(users).mean() < 0.11
 
@@ -222,3 +224,14 @@ def test_what_is_missing_is_named_with_the_job_that_makes_it(places):
         make(places)
     with pytest.raises(MissingTable, match=r"no rows for .*2019-01-01"):
         training_input(places.lake, date(2019, 1, 1), places.arrays, max_words=30, max_views=100)
+
+
+def test_a_source_keeps_every_filter(places):
+    rows = [
+        pair("u", 0, [70], [12]) | {"b_end": datetime(2020, 1, day, tzinfo=UTC)} for day in (2, 3)
+    ]
+    rows += [pair("v", 0, [70], [12], as_of=date(2020, 2, 1)) | {"b_end": rows[0]["b_end"]}]
+    write_pairs(places, rows)
+    source = Source.open(places.lake, SEQUENCE_PAIRS, None, b_end=rows[0]["b_end"], as_of=DAY)
+    found = [row for batch in source.batches("user_id", "b_end") for row in batch.to_pylist()]
+    assert found == [{"user_id": "u", "b_end": rows[0]["b_end"]}]

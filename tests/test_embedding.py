@@ -10,7 +10,8 @@ from model.checkpoint import Manifest, TrainedModel
 from model.config import BASE_MODELS, PRESETS, ModelConfig
 from model.data.ragged import Ragged
 from model.data.vocabulary import Vocabulary
-from model.inference.embed_users import embed, embed_users, title_vectors, user_vectors
+from model.inference.embed_users import embed, embed_users
+from model.inference.vectors import title_vectors, to_numpy, user_vectors
 from model.layers.user_model import UserModel
 
 SMALL = {"width": 16, "word_width": 12, "query_width": 8, "heads": 2}
@@ -84,10 +85,10 @@ def test_dropout_is_off_and_the_mode_comes_back():
 
 def test_title_vectors_may_be_mapped_from_a_file(tmp_path):
     model, users = trained().model, random_users(20, 10, 2)
-    vectors = title_vectors(model, Ragged.of([[2], [3]]))
+    vectors = to_numpy(title_vectors(model, Ragged.of([[2], [3]])))
     np.save(tmp_path / "vectors.npy", vectors)
     mapped = np.load(tmp_path / "vectors.npy", mmap_mode="r")
-    assert np.array_equal(user_vectors(model, vectors, users), user_vectors(model, mapped, users))
+    assert torch.equal(user_vectors(model, vectors, users), user_vectors(model, mapped, users))
 
 
 def test_a_word_that_was_never_seen_is_the_unknown_word():

@@ -16,8 +16,9 @@ from model.config import (
     ModelConfig,
 )
 from model.layers.aggregators import AttentivePooling, AveragePooling, LastPooling, MaxPooling
-from model.layers.context import by_time, fill_bins
+from model.layers.context import fill_bins, recurrence_order
 from model.layers.dropout import Dropout
+from model.layers.encoders import reads_words
 from model.layers.packed_sequences import Layout, rows_at, sum_of_rows
 from model.layers.user_model import UserModel
 
@@ -57,7 +58,7 @@ USERS = [[0, 1], [2], [4, 3, 2, 1, 0, 0, 1, 2, 3, 4, 0, 2]]  # titles
 
 
 def packed_titles(model):
-    if model.config.behavior_encoder == "id":
+    if not model.reads_words:
         return torch.arange(1, 6), torch.ones(5, dtype=torch.int64)
     return torch.tensor([word for title in TITLES for word in title]), torch.tensor(
         [len(each) for each in TITLES]
@@ -73,7 +74,7 @@ def encode_packed(model):
 def encode_padded(plain):
     words = torch.zeros(6, 30, dtype=torch.int64)  # the last is no title
     for row, own in enumerate(TITLES):
-        own = [row + 1] if plain.config.behavior_encoder == "id" else own
+        own = [row + 1] if not reads_words(plain.config) else own
         words[row, : len(own)] = torch.tensor(own)
     index = torch.full((3, 12), 5)
     for row, own in enumerate(USERS):
@@ -210,7 +211,7 @@ def test_sums_of_rows_and_their_gradient():
 
 
 def test_the_order_of_a_recurrence_is_all_first_behaviors_then_all_second_ones():
-    order, running = by_time(layout(1, 3, 2).lengths)  # rows 0 | 1 2 3 | 4 5
+    order, running = recurrence_order(layout(1, 3, 2).lengths)  # rows 0 | 1 2 3 | 4 5
     assert order.tolist() == [1, 4, 0, 2, 5, 3]
     assert running.tolist() == [3, 2, 1]
 

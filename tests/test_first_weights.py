@@ -6,10 +6,10 @@ import torch
 from small_corpus import interests
 
 from model.config import BASE_MODELS
-from model.inference.embed_users import title_vectors
+from model.data.encoder_input import corpus_input
+from model.inference.vectors import title_vectors, to_numpy
 from model.layers.user_model import UserModel
-from model.objective.encoding import words_of
-from model.training.initialization import POSITION_SPREAD, center
+from model.training.initialization import POSITION_SPREAD, center_user_encoder
 
 
 @pytest.fixture
@@ -19,13 +19,15 @@ def centered(places):
     config = replace(BASE_MODELS["nrms"], width=32, word_width=16, query_width=8, heads=2)
     torch.manual_seed(0)
     model = UserModel(config, num_words=len(given.vocabulary))
-    center(model, corpus)
+    center_user_encoder(model, corpus)
     return model, corpus
 
 
 def test_the_mean_view_and_a_position_cancel(centered):
     model, corpus = centered
-    vectors = title_vectors(model, words_of(corpus, corpus.behaviors, model.config))
+    vectors = to_numpy(
+        title_vectors(model, corpus_input(corpus, corpus.behaviors, reads_words=True))
+    )
     rest = vectors.mean(0) + model.position.detach().numpy().mean(0)
     assert np.abs(rest).max() < 4 * POSITION_SPREAD / len(model.position) ** 0.5
 

@@ -50,15 +50,15 @@ def registry(lake, places):
 
 @pytest.fixture
 def known(lake, places):
-    def write(*models):
+    def write_checkpoint(*models):
         change(lake, places, "test", lambda now: {**now, **{m.model_id: m for m in models}})
 
-    return write
+    return write_checkpoint
 
 
 @pytest.fixture
 def embed(spark, lake, places):
-    def write(*models_and_days):
+    def write_checkpoint(*models_and_days):
         """One user's vector each."""
         noon = datetime(2017, 6, 25, 12, tzinfo=UTC)
         rows = [
@@ -71,7 +71,7 @@ def embed(spark, lake, places):
             passed = check(frame, USER_EMBEDDINGS, places=places, run="test")
             lake.replace(passed, f"model_id = '{model_id}'")
 
-    return write
+    return write_checkpoint
 
 
 def statuses(lake):
@@ -106,7 +106,7 @@ def test_a_model_is_judged_by_rank_by_chance_and_by_the_champion(new, champion, 
 def test_a_training_is_registered_once_with_what_its_manifest_tells(tmp_path):
     import torch
 
-    from model.checkpoint import WEIGHTS, Manifest, write
+    from model.checkpoint import WEIGHTS_FILE, Manifest, write_checkpoint
     from model.config import PRESETS
     from model.data.vocabulary import Vocabulary
 
@@ -122,12 +122,12 @@ def test_a_training_is_registered_once_with_what_its_manifest_tells(tmp_path):
         measures=GOOD,
         vocabulary_hash=vocabulary.sha256,
     )
-    write(tmp_path / "m1", told, vocabulary, {WEIGHTS: {"weight": torch.zeros(1)}})
+    write_checkpoint(tmp_path / "m1", told, vocabulary, {WEIGHTS_FILE: {"weight": torch.zeros(1)}})
     first = from_folder(tmp_path / "m1")
     assert (first.status, first.trained_before) == ("candidate", MONDAY)
     assert json.loads(first.inputs) == {"titles": 3}
     assert registered(named(first), from_folder(tmp_path / "m1")) == named(first)
-    (tmp_path / "m1" / WEIGHTS).write_bytes(b"other weights")
+    (tmp_path / "m1" / WEIGHTS_FILE).write_bytes(b"other weights")
     with pytest.raises(BadInput, match="sha256"):
         from_folder(tmp_path / "m1")
 

@@ -19,13 +19,13 @@ from model.objective.negatives import (
     SequenceNegatives,
     SequencePool,
     allowed_sequences,
-    best,
-    in_order,
+    random_order_scores,
+    top_candidates,
 )
-from model.objective.negatives_trace import written_to
+from model.objective.negatives_trace import event_writer
 from model.objective.objective import Objective
-from model.objective.tasks import NONE
-from model.objective.trace_check import findings
+from model.objective.tasks.task import NONE
+from model.objective.trace_check import check_events
 
 TINY = ModelConfig(
     behavior_encoder="cnn", width=8, word_width=6, query_width=5, heads=2, dropout=0.5, max_words=8
@@ -87,21 +87,21 @@ def zeros(num):
 def test_the_highest_scores_win_and_of_equal_ones_the_first():
     scores = torch.tensor([[1.0, 5, 5, 2, 5], [0, -1, -2, -3, float("-inf")]])
     for at_once in (1, 2, 5):  # in whatever pieces they are looked at
-        chosen = best(lambda part: scores[:, part], 5, 3, at_once)
+        chosen = top_candidates(lambda part: scores[:, part], 5, 3, at_once)
         assert chosen.index.tolist() == [[1, 2, 4], [0, 1, 2]]
         assert chosen.score.tolist() == [[5, 5, 5], [0, -1, -2]]
 
 
 def test_too_few_candidates_leave_places_empty():
     scores = torch.tensor([[float("-inf"), 3.0], [float("-inf"), float("-inf")]])
-    chosen = best(lambda part: scores[:, part], 2, 3, 10)
+    chosen = top_candidates(lambda part: scores[:, part], 2, 3, 10)
     assert chosen.index.tolist() == [[1, NONE, NONE], [NONE, NONE, NONE]]
     assert chosen.missing == 5
 
 
 def test_random_takes_the_pool_in_order_from_a_place_of_the_targets_own():
     order = np.array([0, 3, 7], np.uint64)
-    chosen = best(in_order(order, 5, torch.device("cpu")), 5, 2, 3)
+    chosen = top_candidates(random_order_scores(order, 5, torch.device("cpu")), 5, 2, 3)
     assert chosen.index.tolist() == [[0, 1], [3, 4], [2, 3]]
 
 
@@ -237,12 +237,12 @@ def test_no_chosen_sequence_is_of_the_same_user_or_overlaps_a_over_a_whole_run()
 
 def test_a_trace_is_lines_of_json_and_what_breaks_a_rule_in_it_is_found():
     corpus, file = random_corpus(), io.StringIO()
-    objective = objective_of(corpus, trace=written_to(file))
+    objective = objective_of(corpus, trace=event_writer(file))
     for step in range(6):
         objective.loss(step, objective.batches.share(step))
     events = [json.loads(line) for line in file.getvalue().splitlines()]
     assert [event["event"] for event in events].count("sequence pool") == 2
-    assert findings(events, corpus, CONFIG).broken.total() == 0
+    assert check_events(events, corpus, CONFIG).broken.total() == 0
     behaviors, sequences = of(events, "behaviors"), of(events, "sequences")
     behaviors[0]["pool"][behaviors[0]["chosen"][2][0]] = behaviors[0]["targets"][2]
     behaviors[0]["chosen"][3][1] = behaviors[0]["chosen"][3][0]
@@ -252,7 +252,7 @@ def test_a_trace_is_lines_of_json_and_what_breaks_a_rule_in_it_is_found():
     own = [corpus.pairs[sequences[1]["pairs"][0], 1], 0, 1]  # B itself
     of(events, "sequence pool")[0]["crops"][sequences[1]["chosen"][0][0]] = list(map(int, own))
     sequences[2]["model_step"] = 1
-    found = findings([e for e in events if e["step"] != 4], corpus, CONFIG)
+    found = check_events([e for e in events if e["step"] != 4], corpus, CONFIG)
     for case in (
         "step 0, target 2: other title",
         "step 0, target 3: distinct",
@@ -282,7 +282,7 @@ def test_no_rule_is_broken_where_half_of_all_views_are_at_equal_times(negatives)
     )
     config = replace(CONFIG, negatives=negatives, behavior_pool=15, sequence_pool=30)
     _, events = run(21, corpus, config)
-    found = findings(events, corpus, config)
+    found = check_events(events, corpus, config)
     assert found.broken.total() == 0, found.cases
     assert found.looked["apart in time"] == found.looked["other user"] == 21 * 6
     assert found.looked["refresh"] == 6 + 21
@@ -295,7 +295,7 @@ def test_the_trace_of_one_of_two_processes_with_micro_batches_keeps_the_rules_to
     for step in range(6):
         for micro in np.array_split(order.share(step), 2):
             objective.loss(step, micro)
-    found = findings(events, corpus, CONFIG)
+    found = check_events(events, corpus, CONFIG)
     assert found.broken.total() == 0, found.cases
     assert (found.looked["every step"], found.looked["apart in time"]) == (6, 6 * 4)
 

@@ -23,7 +23,7 @@ from model.config import BASE_MODELS, PRESETS, ModelConfig, PretrainConfig
 from model.data.batches import BatchOrder
 from model.layers.user_model import UserModel
 from model.objective.objective import Objective
-from model.objective.tasks import HIDDEN, PLANS
+from model.objective.tasks.task import HIDDEN, task_named
 
 SMALL = {
     "width": 8,
@@ -76,7 +76,9 @@ def plain_loss(objective, plain, pairs):
     encoder = PlainEncoder(plain, corpus)
     early, late = ([corpus.sequences[row] for row in corpus.pairs[pairs, side]] for side in (0, 1))
     traced = {event["event"]: event for event in objective.events}
-    plans = {task: PLANS[task](objective._batch(0, pairs), config) for task in config.tasks}
+    plans = {
+        task: task_named(task).plan(objective._batch(0, pairs), config) for task in config.tasks
+    }
     losses, done = [], 0
     for task, plan in plans.items():
         if task in ("mbp", "nbp"):

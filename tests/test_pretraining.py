@@ -18,9 +18,9 @@ from contracts.errors import BadInput
 from contracts.paths import Places
 from model.checkpoint import BrokenCheckpoint, load_model, read_manifest, read_tensors
 from model.config import PRESETS, from_flags
-from model.objective.trace_check import RULES, check_file
+from model.objective.trace_check import RULES, check_trace_file
 from model.training.distributed import Processes
-from model.training.pretrain import Stopped, _save, arg_parser, main, model_id, pretrain
+from model.training.pretrain import TrainingStopped, _save, arg_parser, main, model_id, pretrain
 from model.training.run_log import RunLog
 from model.training.trainer import Training
 from userbert.cli import main as command_line
@@ -139,7 +139,7 @@ def test_killed_at_three_steps_and_resumed_it_is_the_unbroken_training(given, un
 
 
 def test_the_trace_of_a_training_keeps_every_rule(places, unbroken):
-    run, found = check_file(trace_of(unbroken), places)
+    run, found = check_trace_file(trace_of(unbroken), places)
     assert (run["model_id"], run["process"]) == (unbroken.name, "0 of 1")
     assert found.cases == []
     assert found.broken.total() == 0
@@ -177,7 +177,9 @@ def test_sigterm_writes_a_checkpoint_after_the_step_under_way(
 ):
     monkeypatch.setattr(RunLog, "step", RunLog.step)  # put back what signal_after replaces
     signal_after(7, signal.SIGTERM)
-    with pytest.raises(Stopped, match="after step 8 of 12; the same command goes on") as stopped:
+    with pytest.raises(
+        TrainingStopped, match="after step 8 of 12; the same command goes on"
+    ) as stopped:
         pretrain(given, config(), tmp_path, Processes(), threads=1)
     assert stopped.value.exit_code == 128 + signal.SIGTERM
     newest = max(tmp_path.glob("*.training/step-*"))
@@ -189,7 +191,7 @@ def test_a_training_ranks_its_pools_as_it_began_also_on_another_kind_of_machine(
     given, unbroken, tmp_path, monkeypatch
 ):
     """`auto` is settled once, by the machine that begins, and the manifest says what it came to."""
-    machine = "model.objective.negatives.multiplies_bfloat16"
+    machine = "model.objective.negatives.has_fast_bfloat16"
     monkeypatch.setattr(machine, lambda: True)
     assert killed_after(5, given, config(), tmp_path, None) == -signal.SIGKILL
     monkeypatch.setattr(machine, lambda: False)

@@ -7,20 +7,11 @@ import pytest
 import torch
 
 from model.config import PretrainConfig
-from model.data.keyed_random import keys
+from model.data.keyed_random import keyed_bits
 from model.data.ragged import Ragged, owners_of
-from model.objective.contrast_views import crop, mask, reorder, two_views
-from model.objective.tasks import (
-    HIDDEN,
-    Batch,
-    contrast,
-    contrast_in_batch,
-    masked_behaviors,
-    masked_places,
-    next_behaviors,
-    num_masked,
-    num_targets,
-)
+from model.objective.tasks.contrasted_views import crop_view, mask_view, reorder_view, two_views
+from model.objective.tasks.masked_behaviors import masked_positions, num_masked
+from model.objective.tasks.task import HIDDEN, Batch, contrast, contrast_in_batch, task_named
 
 CONFIG = PretrainConfig()
 
@@ -59,8 +50,8 @@ def test_masked_places_are_distinct_and_of_the_sequence_itself():
     lengths = np.array([1, 2, 9, 10, 11, 100])
     sequences = Ragged.of([np.arange(length) for length in lengths])
     for step in range(20):
-        drawn = keys(0, "mask", step, np.arange(len(sequences.values)))
-        places = masked_places(sequences, num_masked(lengths, 0.1), drawn)
+        drawn = keyed_bits(0, "mask", step, np.arange(len(sequences.values)))
+        places = masked_positions(sequences, num_masked(lengths, 0.1), drawn)
         assert len(np.unique(places)) == len(places)
         assert np.bincount(owners_of(lengths)[places]).tolist() == [1, 1, 1, 1, 1, 10]
 
@@ -68,22 +59,22 @@ def test_masked_places_are_distinct_and_of_the_sequence_itself():
 def test_every_place_is_masked_as_often_as_the_others():
     sequences = Ragged.of([np.zeros(10)])
     places = [
-        masked_places(sequences, np.array([1]), keys(0, "mask", step, np.arange(10)))[0]
+        masked_positions(sequences, np.array([1]), keyed_bits(0, "mask", step, np.arange(10)))[0]
         for step in range(2000)
     ]
     assert np.bincount(places, minlength=10).min() > 140  # 200 each, give or take 4 deviations
 
 
 def test_what_is_masked_depends_on_step_and_pair_alone():
-    whole = masked_behaviors(batch_of([range(50), range(50, 90)], pairs=[7, 8]), CONFIG)
-    share = masked_behaviors(batch_of([range(50, 90)], pairs=[8]), CONFIG)
-    other = masked_behaviors(batch_of([range(50, 90)], pairs=[8], step=1), CONFIG)
+    whole = task_named("mbp").plan(batch_of([range(50), range(50, 90)], pairs=[7, 8]), CONFIG)
+    share = task_named("mbp").plan(batch_of([range(50, 90)], pairs=[8]), CONFIG)
+    other = task_named("mbp").plan(batch_of([range(50, 90)], pairs=[8], step=1), CONFIG)
     assert whole.targets[-4:].tolist() == share.targets.tolist()
     assert share.targets.tolist() != other.targets.tolist()
 
 
 def test_a_masked_behavior_is_hidden_and_no_other_is():
-    plan = masked_behaviors(batch_of([range(100)]), CONFIG)
+    plan = task_named("mbp").plan(batch_of([range(100)]), CONFIG)
     shown = plan.sequences["masked"].values
     assert (shown == HIDDEN).sum() == 10
     assert sorted([*plan.targets, *shown[shown != HIDDEN]]) == list(range(100))
@@ -119,7 +110,7 @@ def test_missing_candidates_leave_the_softmax_and_are_counted():
 
 def test_with_all_titles_equal_masked_accuracy_is_chance():
     """Positions are in the states alone, so they cannot give the answer away."""
-    plan = masked_behaviors(batch_of([range(100), range(100)]), CONFIG)
+    plan = task_named("mbp").plan(batch_of([range(100), range(100)]), CONFIG)
     titles = torch.randn(1, 8).expand(100, 8)
     encoded = Known(titles=titles, states=torch.randn(200, 8))
     wrong = np.arange(80).reshape(20, 4)
@@ -132,8 +123,8 @@ def test_a_masked_behavior_is_found_by_the_state_at_its_place_or_by_the_user():
     batch = batch_of([range(10), range(10, 20)])
     vectors = torch.eye(20)
     wrong = np.array([[9, 19], [0, 10]])
-    plan = masked_behaviors(batch, CONFIG)
-    plan_user = masked_behaviors(batch, PretrainConfig(masked_from="user"))
+    plan = task_named("mbp").plan(batch, CONFIG)
+    plan_user = task_named("mbp").plan(batch, PretrainConfig(masked_from="user"))
     hidden = plan.targets.tolist()
     states = torch.zeros(20, 20)
     states[hidden] = vectors[hidden] * 50  # only the states at the masked places know
@@ -144,7 +135,7 @@ def test_a_masked_behavior_is_found_by_the_state_at_its_place_or_by_the_user():
 
 
 def test_the_next_behaviors_are_the_first_of_b():
-    plan = next_behaviors(batch_of([[0], [1]], late=[[5, 6, 7], [8]]), CONFIG)
+    plan = task_named("nbp").plan(batch_of([[0], [1]], late=[[5, 6, 7], [8]]), CONFIG)
     assert plan.targets.tolist() == [5, 6, 8]
     users = torch.eye(9)[[5, 8]] * 50
     outcome = plan.outcome(Known(torch.eye(9), users=users), np.zeros((3, 4), np.int64))
@@ -162,12 +153,12 @@ def test_a_view_among_indistinguishable_ones_costs_the_log_of_the_others():
 
 def test_the_three_operations_on_a_sequence():
     draw, titles = np.random.default_rng(0), np.arange(10)
-    cropped = crop(titles.copy(), draw, HIDDEN)
+    cropped = crop_view(titles.copy(), draw)
     assert (np.diff(cropped) == 1).all()
     assert len(cropped) == 6
-    masked = mask(titles.copy(), draw, HIDDEN)
+    masked = mask_view(titles.copy(), draw)
     assert (masked == HIDDEN).sum() == 3
-    reordered = reorder(titles.copy(), draw, HIDDEN)
+    reordered = reorder_view(titles.copy(), draw)
     assert sorted(reordered) == list(range(10))
     moved = np.flatnonzero(reordered != titles)
     assert moved.max() - moved.min() < 6
@@ -175,7 +166,7 @@ def test_the_three_operations_on_a_sequence():
 
 def test_two_views_of_a_user_lie_side_by_side_and_differ_by_step():
     sequences = Ragged.of([range(10), range(10, 20)])
-    first, again, later = (two_views(sequences, np.array([3, 4]), s, 0, HIDDEN) for s in (0, 0, 1))
+    first, again, later = (two_views(sequences, np.array([3, 4]), s, 0) for s in (0, 0, 1))
     assert len(first) == 4
     assert set(first[0]) | set(first[1]) <= {HIDDEN, *range(10)}
     assert np.array_equal(first.values, again.values)
@@ -184,7 +175,9 @@ def test_two_views_of_a_user_lie_side_by_side_and_differ_by_step():
 
 def test_the_number_of_targets_is_known_from_the_lengths():
     early, late = np.array([1, 20]), np.array([1, 5])
-    counts = [num_targets(task, early, late, CONFIG) for task in ("mbp", "bsm", "nbp", "cp")]
+    counts = [
+        task_named(task).num_targets(early, late, CONFIG) for task in ("mbp", "bsm", "nbp", "cp")
+    ]
     assert counts == [3, 2, 3, 4]
 
 

@@ -142,17 +142,18 @@ def weigh(
     import torch
 
     from model.data.ragged import Ragged
-    from model.inference.embed_users import encoder_input, evaluating, title_vectors, user_vectors
+    from model.inference.embed_users import encoder_input
+    from model.inference.vectors import evaluating, title_vectors, to_numpy, user_vectors
 
     model, length = trained.model, len(sequence.titles)
     words: Any = pa.array(sequence.words, pa.list_(pa.string()))
     titles = title_vectors(model, encoder_input(trained, sequence.title_ids, words))
     with evaluating(model):
-        views = torch.from_numpy(titles).to(model.device)
-        weights = model.view_weights(views, torch.tensor([length])).double().cpu().numpy()
+        weights = model.view_weights(titles, torch.tensor([length])).double().cpu().numpy()
     every = np.arange(length)
     without = [np.delete(every, place) for place in every] if length > 1 else []
-    vectors = user_vectors(model, titles, Ragged.of([every, *without])).astype(np.float64)
+    rows = Ragged.of([every, *without])
+    vectors = to_numpy(user_vectors(model, titles, rows)).astype(np.float64)
     moves = 1 - cosine(vectors[1:], vectors[0]) if without else None
     return weights, moves, vectors[0]
 

@@ -6,7 +6,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from model.data.keyed_random import generator
+from model.data.keyed_random import keyed_generator
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,4 +43,4 @@ class BatchOrder:
 
 @lru_cache(maxsize=4)
 def _permutation(length: int, seed: int, epoch: int) -> NDArray[np.int64]:
-    return generator(seed, "batches", epoch).permutation(length)
+    return keyed_generator(seed, "batches", epoch).permutation(length)

@@ -28,19 +28,19 @@ from model.data.corpus import (
     HELD_OUT_PER_MILLE,
     Corpus,
     TrainingInput,
-    files_of,
+    array_files,
     is_held_out,
-    load,
+    load_training_input,
 )
-from model.data.row_hashes import bytes_of, fingerprints, rows_of
-from model.data.ragged import Ragged, offsets_of, places_of
+from model.data.row_hashes import string_bytes, row_fingerprints, list_values
+from model.data.ragged import Ragged, offsets_of, positions_of
 from model.data.delta_source import Source
 from model.data.vocabulary import Arrow, Vocabulary, WordCounts
 
 FORMAT = 1  # of the arrays; another one is another folder
 
 
-def input_of(
+def training_input_for(
     config: PretrainConfig,
     places: Places,
     as_of: date,
@@ -102,7 +102,7 @@ def training_input(
             _rename(building, folder)
         finally:
             shutil.rmtree(building, ignore_errors=True)
-    return load(folder)
+    return load_training_input(folder)
 
 
 def newest_versions(lake: str) -> dict[str, int]:
@@ -158,7 +158,7 @@ def _tails(rows: Ragged, limit: int) -> Ragged:
 
 def _places(starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
     """start, start + 1, ... of each row, one row after the other."""
-    return np.repeat(starts, lengths) + places_of(lengths)
+    return np.repeat(starts, lengths) + positions_of(lengths)
 
 
 def _survey(
@@ -173,13 +173,13 @@ def _survey(
     columns = ("a_title_ids", "a_event_times", "b_title_ids", "b_event_times")
     for batch in pairs.batches("user_id", "pair_id", *columns):
         found: dict[str, NDArray[np.generic]] = {
-            "user": fingerprints(bytes_of(batch["user_id"])),
+            "user": row_fingerprints(string_bytes(batch["user_id"])),
             "pair_id": batch["pair_id"].to_numpy(),
         }
         for side in "ab":
             seen, times = _side(batch, side, max_views)
             found[f"{side}_length"] = seen.lengths()
-            found[f"{side}_print"] = fingerprints(seen) ^ (fingerprints(times) << np.uint64(1))
+            found[f"{side}_print"] = row_fingerprints(seen) ^ (row_fingerprints(times) << np.uint64(1))
             title_ids = np.union1d(title_ids, seen.values)
         for name, values in found.items():
             parts.setdefault(name, []).append(values)
@@ -192,7 +192,7 @@ def _survey(
 
 
 def _side(batch: pa.RecordBatch, side: str, max_views: int) -> tuple[Ragged, Ragged]:
-    titles, times = (rows_of(batch[f"{side}_{name}"]) for name in ("title_ids", "event_times"))
+    titles, times = (list_values(batch[f"{side}_{name}"]) for name in ("title_ids", "event_times"))
     return _tails(titles, max_views), _tails(times, max_views)
 
 
@@ -299,7 +299,7 @@ def _write_words(
             offsets_of(lengths[rows]),
         )
         values[_places(offsets[rows], lengths[rows])] = ids.values
-        prints[rows] = fingerprints(ids)
+        prints[rows] = row_fingerprints(ids)
     values.flush()
     _, identity = np.unique(prints, return_inverse=True)
     np.save(folder / "title_identity.npy", identity.astype(np.int32))
@@ -312,7 +312,7 @@ def _create(path: Path, length: int, dtype: DTypeLike) -> Any:
 
 def _content(folder: Path) -> str:
     """sha256 over the arrays and the vocabulary, in the order of their names."""
-    names = [n for name in Corpus.__dataclass_fields__ for n in files_of(name)]
+    names = [n for name in Corpus.__dataclass_fields__ for n in array_files(name)]
     total = hashlib.sha256()
     for name in sorted({*names, "vocabulary.json"} - {"behaviors.npy"}):
         with (folder / name).open("rb") as file:

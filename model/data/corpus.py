@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.data.row_hashes import mixed
+from model.data.row_hashes import mix_bits
 from model.data.ragged import Ragged
 from model.data.vocabulary import Vocabulary
 
@@ -69,19 +69,19 @@ class TrainingInput:
 
 def is_held_out(users: NDArray[np.uint64]) -> NDArray[np.bool_]:
     """Which users, by the fingerprint of their user_id, are held out: a tenth, always the same."""
-    held_out: NDArray[np.bool_] = mixed(users ^ _SALT) % np.uint64(1000) < HELD_OUT_PER_MILLE
+    held_out: NDArray[np.bool_] = mix_bits(users ^ _SALT) % np.uint64(1000) < HELD_OUT_PER_MILLE
     return held_out
 
 
 _RAGGED = ("title_words", "sequences")
 
 
-def files_of(name: str) -> tuple[str, ...]:
+def array_files(name: str) -> tuple[str, ...]:
     """The files of one field of `Corpus`."""
     return (f"{name}.values.npy", f"{name}.offsets.npy") if name in _RAGGED else (f"{name}.npy",)
 
 
-def load(folder: Path) -> TrainingInput:
+def load_training_input(folder: Path) -> TrainingInput:
     """Map the arrays of `folder`; nothing is read before it is used."""
 
     def array(file: str) -> Any:
@@ -90,7 +90,7 @@ def load(folder: Path) -> TrainingInput:
     told = json.loads((folder / "corpus.json").read_text())
     stored = [field.name for field in fields(Corpus) if field.name != "behaviors"]
     columns: dict[str, Any] = {
-        name: Ragged(*map(array, files_of(name))) if name in _RAGGED else array(f"{name}.npy")
+        name: Ragged(*map(array, array_files(name))) if name in _RAGGED else array(f"{name}.npy")
         for name in stored
     }
     behaviors = columns["sequences"].values[: told["training_views"]]

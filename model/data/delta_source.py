@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
+from functools import reduce
+from operator import and_
 
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -23,16 +25,18 @@ class Source:
     where: ds.Expression | None = None
 
     @classmethod
-    def open(cls, lake: str, table: Table, version: int | None, **of: date) -> "Source":
+    def open(
+        cls, lake: str, table: Table, version: int | None, **equal_to: date
+    ) -> "Source":
+        """`table` at `version`, the newest where that is None; rows that equal every filter."""
         path = f"{lake}/{table.name}".replace("s3a://", "s3://", 1)
         if not DeltaTable.is_deltatable(path):
             raise MissingTable(
                 f"the lake has no {table.name} ({path}): run the job that writes it, "
                 f"`userbert {table.name.replace('_', '-')}`"
             )
-        where = None
-        for name, value in of.items():
-            where = ds.field(name) == pa.scalar(value)
+        filters = [ds.field(name) == pa.scalar(value) for name, value in equal_to.items()]
+        where = reduce(and_, filters) if filters else None
         return cls(table, DeltaTable(path, version=version), where)
 
     def batches(self, *columns: str) -> Iterator[pa.RecordBatch]:
@@ -43,6 +47,7 @@ class Source:
             yield from fragment.to_batches(
                 schema=dataset.schema,
                 columns=list(columns),
+                filter=self.where,  # a fragment is left out whole by its partition alone
                 batch_size=BATCH_ROWS,
                 batch_readahead=2,
             )

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from model.data.row_hashes import mixed
+from model.data.row_hashes import mix_bits
 
 
 def _seed_of(seed: int, purpose: str, *counters: int) -> int:
@@ -20,16 +20,16 @@ def _seed_of(seed: int, purpose: str, *counters: int) -> int:
     return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little")
 
 
-def generator(seed: int, purpose: str, *counters: int) -> np.random.Generator:
+def keyed_generator(seed: int, purpose: str, *counters: int) -> np.random.Generator:
     """A generator of its own for this purpose and these counters."""
     return np.random.Generator(np.random.Philox(key=_seed_of(seed, purpose, *counters)))
 
 
-def keys(seed: int, purpose: str, step: int, *columns: ArrayLike) -> NDArray[np.uint64]:
+def keyed_bits(seed: int, purpose: str, step: int, *columns: ArrayLike) -> NDArray[np.uint64]:
     """A random 64-bit number for each row of `columns` (integers, broadcast)."""
     key = np.array([_seed_of(seed, purpose, step)], np.uint64)
     for column in columns:
-        key = mixed(key ^ mixed(np.asarray(column).astype(np.uint64)))
+        key = mix_bits(key ^ mix_bits(np.asarray(column).astype(np.uint64)))
     return key
 
 

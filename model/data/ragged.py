@@ -66,7 +66,7 @@ def offsets_of(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
 
 
-def places_of(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+def positions_of(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
     """For each value its place in its row: lengths 2, 3 give 0 1 0 1 2."""
     starts = offsets_of(lengths)[:-1]
     return np.arange(int(lengths.sum())) - np.repeat(starts, lengths)

@@ -4,11 +4,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from model.data.ragged import Ragged, places_of
+from model.data.ragged import Ragged, positions_of
 from model.data.vocabulary import Arrow
 
 
-def mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def mix_bits(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """The finalizer of SplitMix64: a bijection of 64-bit numbers whose every bit looks random."""
     values = values + np.uint64(0x9E3779B97F4A7C15)
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -16,20 +16,20 @@ def mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return values ^ (values >> np.uint64(31))
 
 
-def fingerprints(rows: Ragged) -> NDArray[np.uint64]:
+def row_fingerprints(rows: Ragged) -> NDArray[np.uint64]:
     """One number a row, equal for equal rows; unequal rows agree with a chance of 2^-64.
 
     `values` are integers of any width. An empty row has a fingerprint too.
     """
     lengths = rows.lengths()
-    place = places_of(lengths).astype(np.uint64)
-    placed = mixed(rows.values.astype(np.uint64) ^ mixed(place))
+    place = positions_of(lengths).astype(np.uint64)
+    placed = mix_bits(rows.values.astype(np.uint64) ^ mix_bits(place))
     total = np.concatenate([np.zeros(1, np.uint64), np.cumsum(placed, dtype=np.uint64)])
     sums = total[rows.offsets[1:]] - total[rows.offsets[:-1]]
-    return mixed(sums ^ mixed(lengths.astype(np.uint64)))
+    return mix_bits(sums ^ mix_bits(lengths.astype(np.uint64)))
 
 
-def bytes_of(strings: Arrow) -> Ragged:
+def string_bytes(strings: Arrow) -> Ragged:
     """The UTF-8 bytes of each string."""
     strings = strings.cast(pa.large_binary())
     _, offsets_buffer, data = strings.buffers()
@@ -38,7 +38,7 @@ def bytes_of(strings: Arrow) -> Ragged:
     return Ragged(values, offsets - offsets[0])
 
 
-def rows_of(lists: Arrow) -> Ragged:
+def list_values(lists: Arrow) -> Ragged:
     """The numbers of each list; times become microseconds since 1970 UTC."""
     offsets = lists.offsets.to_numpy().astype(np.int64)
     values = lists.values.slice(int(offsets[0]), int(offsets[-1] - offsets[0]))

@@ -76,7 +76,7 @@ class LastPooling(Aggregator):
         return torch.zeros_like(states[:, 0]).index_fill(0, layout.ends, 1.0)
 
 
-def aggregator(config: ModelConfig) -> Aggregator:
+def build_aggregator(config: ModelConfig) -> Aggregator:
     if config.aggregator == "attentive":
         return AttentivePooling(config)
     others: dict[str, type[Aggregator]] = {

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence
 
 from model.config import ModelConfig
-from model.data.ragged import owners_of, places_of
+from model.data.ragged import owners_of, positions_of
 from model.layers.packed_sequences import Layout, outside_graphs, rows_at, sum_of_rows
 
 
@@ -30,7 +30,7 @@ class SelfAttention(nn.Module):
 
     def forward(self, behaviors: Tensor, layout: Layout) -> Tensor:
         index = torch.arange(len(behaviors), device=behaviors.device)
-        return attend(self.projection(behaviors), index, layout, self.heads)
+        return attend_within_sequences(self.projection(behaviors), index, layout, self.heads)
 
 
 class Recurrence(nn.Module):
@@ -42,7 +42,7 @@ class Recurrence(nn.Module):
         self.cell = kind(config.width, config.width)
 
     def forward(self, behaviors: Tensor, layout: Layout) -> Tensor:
-        order, back, running = _turns(layout)
+        order, back, running = _recurrence_layout(layout)
         states = self.cell(PackedSequence(rows_at(behaviors, order), running))[0].data
         return rows_at(states, back)
 
@@ -87,7 +87,7 @@ class Window(nn.Module):
         return sum_of_rows(taps, around * self.window + tap)
 
 
-def attend(table: Tensor, index: Tensor, layout: Layout, heads: int) -> Tensor:
+def attend_within_sequences(table: Tensor, index: Tensor, layout: Layout, heads: int) -> Tensor:
     """Each row's average over its sequence's values, by queries and keys.
 
     Several short sequences lie in one bin, and each sees itself alone: many tiny multiplications
@@ -96,7 +96,7 @@ def attend(table: Tensor, index: Tensor, layout: Layout, heads: int) -> Tensor:
 
     Shapes: table (U, 3 D) queries, keys, values side by side; index (R,) into it; returns (R, D).
     """
-    slots, shape, together = binned(layout)
+    slots, shape, together = _binned(layout)
     padded = index.new_zeros(shape[0] * shape[1]).scatter_(
         0, slots, index
     )  # empty: any row, unseen
@@ -107,7 +107,7 @@ def attend(table: Tensor, index: Tensor, layout: Layout, heads: int) -> Tensor:
 
 
 @outside_graphs
-def binned(layout: Layout) -> tuple[Tensor, tuple[int, int], Tensor]:
+def _binned(layout: Layout) -> tuple[Tensor, tuple[int, int], Tensor]:
     """The slot of each row (R,), the shape of all bins, and which slots see which (bins, 1, S, S).
 
     Empty slots see each other, so that no softmax is over nothing.
@@ -115,7 +115,7 @@ def binned(layout: Layout) -> tuple[Tensor, tuple[int, int], Tensor]:
     size = layout.longest
     bins, starts = fill_bins(layout.lengths, size)
     owners = owners_of(layout.lengths)
-    slots = (bins * size + starts)[owners] + places_of(layout.lengths)
+    slots = (bins * size + starts)[owners] + positions_of(layout.lengths)
     slot_owners = np.full((int(bins.max()) + 1, size), -1)
     slot_owners.ravel()[slots] = owners
     together = slot_owners[:, None, :, None] == slot_owners[:, None, None, :]
@@ -159,13 +159,13 @@ def _pattern(left: NDArray[np.int64], size: int) -> list[int]:
 
 
 @outside_graphs
-def _turns(layout: Layout) -> tuple[Tensor, Tensor, Tensor]:
+def _recurrence_layout(layout: Layout) -> tuple[Tensor, Tensor, Tensor]:
     """The order of a recurrence, the way back, and how many sequences run at each time."""
-    order, running = by_time(layout.lengths)
+    order, running = recurrence_order(layout.lengths)
     return layout.here(order), layout.here(np.argsort(order)), torch.from_numpy(running)
 
 
-def by_time(lengths: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def recurrence_order(lengths: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The rows in the order that a recurrence takes them, and how many sequences run at each time.
 
     All first behaviors come first, of the longest sequence before that of shorter ones.
@@ -178,7 +178,7 @@ def by_time(lengths: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.i
     return starts[nth] + places, running
 
 
-def context_encoder(config: ModelConfig) -> nn.Module:
+def build_context_encoder(config: ModelConfig) -> nn.Module:
     if config.context_encoder == "self_attention":
         return SelfAttention(config)
     return Convolution(config) if config.context_encoder == "cnn" else Recurrence(config)

@@ -5,25 +5,38 @@ The first linear map of `cnn` and `transformer` has no more than a word as its i
 computed once a distinct word of the call: titles of a step repeat their words about four times.
 """
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
 from model.config import ModelConfig
+from model.data.vocabulary import PADDING
 from model.layers.aggregators import AttentivePooling
-from model.layers.context import Window, attend
+from model.layers.context import Window, attend_within_sequences
 from model.layers.packed_sequences import Layout, rows_at
 
-PADDING = 0  # word id that stands for no word; its embedding is zero and stays so
+
+class BehaviorEncoder(nn.Module):
+    """Titles to vectors. A new encoder is a subclass here, its entry below and its name in
+    `BehaviorEncoderName`."""
+
+    reads_words: ClassVar[bool] = True  # else a title is one row of a table of known titles
+
+    def __init__(self, config: ModelConfig, num_words: int, num_titles: int) -> None:
+        super().__init__()
 
 
-class TitleTable(nn.Module):
+class TitleTable(BehaviorEncoder):
     """A vector a title (Sun et al. 2019); the "words" of a title are its row + 1, alone.
 
     0 is any title that the table does not have.
     """
 
-    def __init__(self, config: ModelConfig, num_titles: int) -> None:
-        super().__init__()
+    reads_words = False
+
+    def __init__(self, config: ModelConfig, num_words: int, num_titles: int) -> None:
+        super().__init__(config, num_words, num_titles)
         self.titles = nn.Embedding(num_titles + 1, config.width)
         nn.init.normal_(self.titles.weight, std=config.width**-0.5)
 
@@ -31,7 +44,7 @@ class TitleTable(nn.Module):
         return rows_at(self.titles.weight, words)
 
 
-class TitleCNN(nn.Module):
+class TitleCNN(BehaviorEncoder):
     """Convolution over words, ReLU, attentive pooling (Kim 2014; Wu et al. 2019a).
 
     Shapes: N titles, R words in all, U distinct words, E word width, w window, D width.
@@ -39,28 +52,28 @@ class TitleCNN(nn.Module):
         returns  (N, D) float
     """
 
-    def __init__(self, config: ModelConfig, num_words: int) -> None:
-        super().__init__()
-        self.words = word_table(config, num_words)
+    def __init__(self, config: ModelConfig, num_words: int, num_titles: int) -> None:
+        super().__init__(config, num_words, num_titles)
+        self.words = _word_table(config, num_words)
         self.window = Window(config.word_width, config.width, config.window)
         self.pooling = AttentivePooling(config)
 
     def forward(self, words: Tensor, layout: Layout) -> Tensor:
-        distinct, index = with_padding(words)
+        distinct, index = _with_padding(words)
         states = torch.relu_(self.window(self.words(distinct), index, layout))  # (R, D)
         pooled: Tensor = self.pooling(states, layout)
         return pooled
 
 
-class TitleTransformer(nn.Module):
+class TitleTransformer(BehaviorEncoder):
     """Multi-head self-attention over words, attentive pooling (Wu et al. 2019c).
 
     Shapes as `TitleCNN`.
     """
 
-    def __init__(self, config: ModelConfig, num_words: int) -> None:
-        super().__init__()
-        self.words = word_table(config, num_words)
+    def __init__(self, config: ModelConfig, num_words: int, num_titles: int) -> None:
+        super().__init__(config, num_words, num_titles)
+        self.words = _word_table(config, num_words)
         self.heads = config.heads
         self.projection = nn.Linear(config.word_width, 3 * config.width)
         self.pooling = AttentivePooling(config)
@@ -68,11 +81,13 @@ class TitleTransformer(nn.Module):
     def forward(self, words: Tensor, layout: Layout) -> Tensor:
         distinct, index = torch.unique(words, return_inverse=True)
         projected = self.projection(self.words(distinct))  # (U, 3 D)
-        pooled: Tensor = self.pooling(attend(projected, index, layout, self.heads), layout)
+        pooled: Tensor = self.pooling(
+            attend_within_sequences(projected, index, layout, self.heads), layout
+        )
         return pooled
 
 
-def word_table(config: ModelConfig, num_words: int) -> nn.Embedding:
+def _word_table(config: ModelConfig, num_words: int) -> nn.Embedding:
     table = nn.Embedding(num_words, config.word_width, padding_idx=PADDING)
     nn.init.normal_(table.weight, std=config.word_width**-0.5)
     with torch.no_grad():
@@ -80,15 +95,24 @@ def word_table(config: ModelConfig, num_words: int) -> nn.Embedding:
     return table
 
 
-def with_padding(words: Tensor) -> tuple[Tensor, Tensor]:
+def _with_padding(words: Tensor) -> tuple[Tensor, Tensor]:
     """The distinct words, padding first, and where each word is among them."""
     padding = words.new_full((1,), PADDING)
     distinct, index = torch.unique(torch.cat([padding, words]), return_inverse=True)
     return distinct, index[1:]
 
 
-def behavior_encoder(config: ModelConfig, num_words: int, num_titles: int) -> nn.Module:
-    if config.behavior_encoder == "id":
-        return TitleTable(config, num_titles)
-    encoder = {"cnn": TitleCNN, "transformer": TitleTransformer}[config.behavior_encoder]
-    return encoder(config, num_words)
+_ENCODERS: dict[str, type[BehaviorEncoder]] = {
+    "id": TitleTable,
+    "cnn": TitleCNN,
+    "transformer": TitleTransformer,
+}
+
+
+def build_behavior_encoder(config: ModelConfig, num_words: int, num_titles: int) -> BehaviorEncoder:
+    return _ENCODERS[config.behavior_encoder](config, num_words, num_titles)
+
+
+def reads_words(config: ModelConfig) -> bool:
+    """Whether the encoder that these settings name reads words."""
+    return _ENCODERS[config.behavior_encoder].reads_words

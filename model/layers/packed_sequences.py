@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from model.data.ragged import offsets_of, owners_of, places_of
+from model.data.ragged import offsets_of, owners_of, positions_of
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -53,7 +53,7 @@ class Layout:
 
     @cached_property
     def places(self) -> Tensor:
-        return self.here(places_of(self.lengths))
+        return self.here(positions_of(self.lengths))
 
     @cached_property
     def starts(self) -> Tensor:
@@ -77,7 +77,7 @@ class Layout:
     def _unpadded(self) -> Tensor:
         """(R,) where each row is in the flattened `padded`."""
         owners = owners_of(self.lengths)
-        return self.here(owners * self.longest + places_of(self.lengths))
+        return self.here(owners * self.longest + positions_of(self.lengths))
 
     @outside_graphs
     def neighbors(self, index: Tensor, window: int, nothing: int) -> Tensor:
@@ -86,7 +86,7 @@ class Layout:
         `nothing` where that is beyond the ends of the row's sequence.
         """
         lengths = np.repeat(self.lengths, self.lengths)
-        places = places_of(self.lengths)
+        places = positions_of(self.lengths)
         around = np.arange(window) - window // 2
         beside = places[:, None] + around
         inside = self.here((beside >= 0) & (beside < lengths[:, None]))

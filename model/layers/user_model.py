@@ -4,10 +4,10 @@ import torch
 from torch import Tensor, nn
 
 from model.config import ModelConfig
-from model.layers.aggregators import aggregator
-from model.layers.context import context_encoder
+from model.layers.aggregators import build_aggregator
+from model.layers.context import build_context_encoder
 from model.layers.dropout import Dropout
-from model.layers.encoders import behavior_encoder
+from model.layers.encoders import build_behavior_encoder
 from model.layers.packed_sequences import Layout, rows_at
 
 
@@ -24,14 +24,19 @@ class UserModel(nn.Module):
     def __init__(self, config: ModelConfig, num_words: int, num_titles: int = 0) -> None:
         super().__init__()
         self.config = config
-        self.behavior = behavior_encoder(config, num_words, num_titles)
+        self.behavior = build_behavior_encoder(config, num_words, num_titles)
         self.mask = nn.Parameter(torch.empty(config.width))  # stands where a behavior is hidden
         self.position = nn.Parameter(torch.empty(config.max_views, config.width))
-        self.context = context_encoder(config)
-        self.aggregator = aggregator(config)
+        self.context = build_context_encoder(config)
+        self.aggregator = build_aggregator(config)
         self.dropout = Dropout(config.dropout)
         for parameter in (self.mask, self.position):
             nn.init.normal_(parameter, std=config.width**-0.5)
+
+    @property
+    def reads_words(self) -> bool:
+        """Whether `encode_titles` takes word ids; else the rows of a title table."""
+        return self.behavior.reads_words
 
     @property
     def device(self) -> torch.device:

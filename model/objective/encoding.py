@@ -1,41 +1,21 @@
-"""Titles and sequences of a corpus to vectors, each distinct title once."""
+"""The vectors of a corpus's titles and sequences, as the objective looks them up and ranks them."""
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from torch import Tensor
 
-from model.config import ModelConfig
 from model.data.corpus import Corpus
+from model.data.encoder_input import corpus_input
 from model.data.ragged import Ragged
+from model.inference.vectors import title_vectors, user_vectors
 from model.layers.packed_sequences import rows_at
 from model.layers.user_model import UserModel
-from model.objective.tasks import HIDDEN, Titles
+from model.objective.tasks.task import HIDDEN, Titles
 
-TITLES_AT_ONCE = 8192  # without gradient: 80,000 words, 0.25 GB of queries, keys and values
-SEQUENCES_AT_ONCE = 512  # without gradient
-
-
-def words_of(corpus: Corpus, titles: ArrayLike, config: ModelConfig) -> Ragged:
-    """What the behavior encoder reads of these titles: their words, or the row + 1 for `id`."""
-    titles = np.asarray(titles, np.int64)
-    if config.behavior_encoder == "id":
-        return Ragged(titles + 1, np.arange(len(titles) + 1))
-    return corpus.title_words.take(titles)
-
-
-def identity_of(corpus: Corpus, config: ModelConfig) -> NDArray[np.integer]:
-    """(T,) equal for titles that the behavior encoder cannot tell apart."""
-    if config.behavior_encoder == "id":
-        return np.arange(len(corpus.title_ids))
-    return corpus.title_identity
-
-
-def encode(model: UserModel, corpus: Corpus, titles: Titles) -> Tensor:
-    """(n,) titles to (n, D), in one go."""
-    words = words_of(corpus, titles, model.config)
-    packed = torch.from_numpy(words.values.astype(np.int64))
-    return model.encode_titles(packed, torch.from_numpy(words.lengths()))
+# Ranking encodes without gradient, in pieces that bound the memory.
+RANKED_TITLES_PER_BATCH = 8192  # 80,000 words: 0.25 GB of queries, keys and values
+RANKED_SEQUENCES_PER_BATCH = 512
 
 
 class TitleVectors:
@@ -48,7 +28,7 @@ class TitleVectors:
 
     def __init__(self, titles: Titles, vectors: Tensor, mask: Tensor) -> None:
         self.titles = titles
-        self._table = torch.cat([vectors, mask[None].to(vectors.dtype)])
+        self._table = torch.cat([vectors, mask[None].to(vectors.dtype)])  # (U + 1, D)
 
     def at(self, titles: NDArray[np.integer]) -> Tensor:
         """(...,) titles, or HIDDEN for the mask, to (..., D)."""
@@ -58,24 +38,23 @@ class TitleVectors:
         return rows_at(self._table, rows.flatten()).view(*rows.shape, -1)
 
 
-@torch.no_grad()
-def title_vectors(model: UserModel, corpus: Corpus, titles: Titles) -> TitleVectors:
-    """Vectors to rank by: without gradient, in pieces that bound the memory."""
+def ranking_titles(model: UserModel, corpus: Corpus, titles: Titles) -> TitleVectors:
+    """The vectors of these titles to rank by."""
     distinct = np.unique(titles).astype(np.int64)
-    pieces = [
-        encode(model, corpus, distinct[start : start + TITLES_AT_ONCE])
-        for start in range(0, len(distinct), TITLES_AT_ONCE)
-    ]
-    return TitleVectors(distinct, torch.cat(pieces), model.mask)
+    words = corpus_input(corpus, distinct, reads_words=model.reads_words)
+    vectors = title_vectors(model, words, per_batch=RANKED_TITLES_PER_BATCH, sort_by_length=False)
+    return TitleVectors(distinct, vectors, model.mask)
 
 
-@torch.no_grad()
-def user_vectors(model: UserModel, corpus: Corpus, sequences: Ragged) -> Tensor:
-    """(N, D) to rank by: without gradient, in pieces that bound the memory."""
-    table = title_vectors(model, corpus, sequences.values)
-    pieces = []
-    for start in range(0, len(sequences), SEQUENCES_AT_ONCE):
-        piece = sequences.take(np.arange(start, min(start + SEQUENCES_AT_ONCE, len(sequences))))
-        lengths = torch.from_numpy(piece.lengths())
-        pieces.append(model.encode_users(table.at(piece.values), lengths)[1])
-    return torch.cat(pieces)
+def ranking_users(model: UserModel, corpus: Corpus, sequences: Ragged) -> Tensor:
+    """(N, D) vectors of these sequences of titles to rank by."""
+    distinct, places = np.unique(sequences.values, return_inverse=True)
+    words = corpus_input(corpus, distinct, reads_words=model.reads_words)
+    titles = title_vectors(model, words, per_batch=RANKED_TITLES_PER_BATCH, sort_by_length=False)
+    return user_vectors(
+        model,
+        titles,
+        Ragged(places, sequences.offsets),
+        per_batch=RANKED_SEQUENCES_PER_BATCH,
+        sort_by_length=False,
+    )

@@ -26,14 +26,16 @@ from torch.nn import functional as F
 from model.config import PretrainConfig
 from model.data.batches import BatchOrder
 from model.data.corpus import Corpus
-from model.data.keyed_random import generator, keys
+from model.data.encoder_input import title_identity
+from model.data.keyed_random import keyed_bits, keyed_generator
 from model.data.ragged import Ragged
+from model.inference.vectors import evaluating
 from model.layers.user_model import UserModel
-from model.objective.encoding import TitleVectors, identity_of, title_vectors, user_vectors
-from model.objective.tasks import NONE, Titles
+from model.objective.encoding import TitleVectors, ranking_titles, ranking_users
+from model.objective.tasks.task import NONE, Titles
 
-CANDIDATES_AT_ONCE = 16_384  # titles ranked at once
-SEQUENCES_AT_ONCE = 2048  # sequences ranked at once
+RANKED_TITLES_PER_BLOCK = 16_384  # whose scores are in memory together
+RANKED_SEQUENCES_PER_BLOCK = 2048  # whose scores are in memory together
 
 
 @dataclass(frozen=True)
@@ -56,15 +58,14 @@ class Chosen:
 Scores = Callable[[slice], Tensor]  # of some candidates, (n, c)
 
 
-def best(scores_of: Scores, num: int, count: int, at_once: int) -> Chosen:
+def top_candidates(scores_of: Scores, num_candidates: int, count: int, per_block: int) -> Chosen:
     """The `count` candidates of highest score for each target, equal scores by place in the pool.
 
-    `scores_of(slice)` gives the scores (n, c) of some of the `num` candidates, -inf for those that
-    are not allowed.
+    `scores_of(slice)` gives the scores (n, c) of some candidates, -inf for those not allowed.
     """
     score = index = None
-    for start in range(0, num, at_once):
-        part = scores_of(slice(start, min(start + at_once, num)))
+    for start in range(0, num_candidates, per_block):
+        part = scores_of(slice(start, min(start + per_block, num_candidates)))
         places = torch.arange(start, start + part.shape[1], device=part.device).expand_as(part)
         if score is not None and index is not None:
             part, places = torch.cat([score, part], 1), torch.cat([index, places], 1)
@@ -92,7 +93,7 @@ def _first_largest(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
     return torch.cat(values, 1), torch.cat(columns, 1)
 
 
-def cosine(targets: Tensor, candidates: Tensor) -> Tensor:
+def cosine_scores(targets: Tensor, candidates: Tensor) -> Tensor:
     """(n, D) and (m, D) to (n, m), in single precision or better."""
     wide = torch.promote_types(targets.dtype, torch.float32)
     a, b = (F.normalize(vectors.to(wide), dim=-1) for vectors in (targets, candidates))
@@ -100,7 +101,7 @@ def cosine(targets: Tensor, candidates: Tensor) -> Tensor:
         return a @ b.T
 
 
-def in_order(starts: NDArray[np.uint64], num: int, device: torch.device) -> Scores:
+def random_order_scores(starts: NDArray[np.uint64], num: int, device: torch.device) -> Scores:
     """Scores for `random`: the pool's order, from a place of its own for each target.
 
     Without that place, all targets of a step would have the same negatives.
@@ -126,29 +127,24 @@ def with_ranking_dtype(config: PretrainConfig, device: torch.device) -> Pretrain
     if device.type == "cuda":
         is_quick = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        is_quick = multiplies_bfloat16()
+        is_quick = has_fast_bfloat16()
     return replace(config, ranking_dtype="bfloat16" if is_quick else "float32")
 
 
-def multiplies_bfloat16() -> bool:
+def has_fast_bfloat16() -> bool:
     """Whether this CPU has AVX-512's dot products of bfloat16 (AMD since Zen 4) or AMX (Intel)."""
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 @contextmanager
-def ranking(model: UserModel, config: PretrainConfig) -> Iterator[None]:
+def ranking_mode(model: UserModel, config: PretrainConfig) -> Iterator[None]:
     """Without gradient and without dropout; the model's mode comes back."""
-    training = model.training
-    model.eval()
     half = with_ranking_dtype(config, model.device).ranking_dtype == "bfloat16"
-    try:
-        with (
-            torch.no_grad(),
-            torch.autocast(model.device.type, torch.bfloat16) if half else nullcontext(),
-        ):
-            yield
-    finally:
-        model.train(training)
+    with (
+        evaluating(model),
+        torch.autocast(model.device.type, torch.bfloat16) if half else nullcontext(),
+    ):
+        yield
 
 
 class BehaviorNegatives:
@@ -160,7 +156,7 @@ class BehaviorNegatives:
 
     def __init__(self, model: UserModel, corpus: Corpus, config: PretrainConfig) -> None:
         self.model, self.corpus, self.config = model, corpus, config
-        self.identity = identity_of(corpus, model.config)
+        self.identity = title_identity(corpus, reads_words=model.reads_words)
 
     @cached_property
     def everything(self) -> Titles:
@@ -171,7 +167,7 @@ class BehaviorNegatives:
         size = self.config.behavior_pool
         if self.config.negatives == "hardest" or size >= len(self.corpus.behaviors):
             return self.everything
-        draw = generator(self.config.seed, "behavior pool", step)
+        draw = keyed_generator(self.config.seed, "behavior pool", step)
         places = draw.choice(len(self.corpus.behaviors), size, replace=False)
         return self._distinct(self.corpus.behaviors[places])
 
@@ -186,26 +182,30 @@ class BehaviorNegatives:
         """The pool, and for each target K of it. `order` (n,): where `random` starts."""
         pool = self.pool(step)
         by_order, device = self.config.negatives == "random", self.model.device
-        score = in_order(order, len(pool), device) if by_order else self._by_cosine(targets, pool)
+        score = (
+            random_order_scores(order, len(pool), device)
+            if by_order
+            else self._by_cosine(targets, pool)
+        )
         identities = self.identity[targets][:, None]
 
         def scores(part: slice) -> Tensor:
             identical = torch.from_numpy(identities == self.identity[pool[part]])
             return score(part).masked_fill(identical.to(device), float("-inf"))
 
-        with ranking(self.model, self.config):
-            return pool, best(scores, len(pool), self.config.K, CANDIDATES_AT_ONCE)
+        with ranking_mode(self.model, self.config):
+            return pool, top_candidates(scores, len(pool), self.config.K, RANKED_TITLES_PER_BLOCK)
 
     def _by_cosine(self, targets: Titles, pool: Titles) -> Scores:
         @cache
         def first() -> TitleVectors:  # in one go with the targets: they share words
-            titles = np.concatenate([targets, pool[:CANDIDATES_AT_ONCE]])
-            return title_vectors(self.model, self.corpus, titles)
+            titles = np.concatenate([targets, pool[:RANKED_TITLES_PER_BLOCK]])
+            return ranking_titles(self.model, self.corpus, titles)
 
         def score(part: slice) -> Tensor:
             titles = pool[part]
-            found = first() if part.start == 0 else title_vectors(self.model, self.corpus, titles)
-            return cosine(first().at(targets), found.at(titles))
+            found = first() if part.start == 0 else ranking_titles(self.model, self.corpus, titles)
+            return cosine_scores(first().at(targets), found.at(titles))
 
         return score
 
@@ -285,7 +285,7 @@ class SequenceNegatives:
         """
         if self.config.negatives == "hardest" or self.config.sequence_pool >= len(self.rows):
             return SequencePool.whole(self.corpus, self.rows)
-        draw = generator(self.config.seed, "sequence pool", step)
+        draw = keyed_generator(self.config.seed, "sequence pool", step)
         rows = draw.choice(self.rows, self.config.sequence_pool, replace=False)
         pairs = draw.choice(self.batches.rows, len(rows))
         late = SequencePool.whole(self.corpus, self.corpus.pairs[pairs, 1]).lengths
@@ -313,34 +313,38 @@ class SequenceNegatives:
         self.pairs = np.unique(np.concatenate([self.batches.share(each) for each in coming]))
         self.pool = self.draw(step)
         early = SequencePool.whole(self.corpus, self.corpus.pairs[self.pairs, 0])
-        with ranking(self.model, self.config):
+        with ranking_mode(self.model, self.config):
             self.chosen = self._rank(early, step)
         self.step = step
 
     def _rank(self, early: SequencePool, step: int) -> Chosen:
-        order = keys(self.config.seed, "sequence order", step, self.pairs)
+        order = keyed_bits(self.config.seed, "sequence order", step, self.pairs)
         by_order, device = self.config.negatives == "random", self.model.device
-        score = in_order(order, len(self.pool), device) if by_order else self._by_cosine(early)
+        score = (
+            random_order_scores(order, len(self.pool), device)
+            if by_order
+            else self._by_cosine(early)
+        )
 
         def scores(part: slice) -> Tensor:
             allowed = allowed_sequences(self.corpus, early, self.pool.take(part))
             return score(part).masked_fill(torch.from_numpy(~allowed).to(device), float("-inf"))
 
-        return best(scores, len(self.pool), self.config.P, SEQUENCES_AT_ONCE)
+        return top_candidates(scores, len(self.pool), self.config.P, RANKED_SEQUENCES_PER_BLOCK)
 
     def _by_cosine(self, early: SequencePool) -> Scores:
         @cache
         def first() -> tuple[Tensor, Tensor]:  # in one go with the targets: they share titles
-            candidates = self.pool.take(slice(0, SEQUENCES_AT_ONCE)).titles(self.corpus)
+            candidates = self.pool.take(slice(0, RANKED_SEQUENCES_PER_BLOCK)).titles(self.corpus)
             both = Ragged.join([early.titles(self.corpus), candidates])
-            vectors = user_vectors(self.model, self.corpus, both)
+            vectors = ranking_users(self.model, self.corpus, both)
             return vectors[: len(early)], vectors[len(early) :]
 
         def score(part: slice) -> Tensor:
             if part.start == 0:
-                return cosine(*first())
+                return cosine_scores(*first())
             candidates = self.pool.take(part).titles(self.corpus)
-            return cosine(first()[0], user_vectors(self.model, self.corpus, candidates))
+            return cosine_scores(first()[0], ranking_users(self.model, self.corpus, candidates))
 
         return score
 

@@ -18,20 +18,20 @@ from typing import IO, Any
 
 from contracts.errors import BadInput
 
-Event = dict[str, Any]
+TraceEvent = dict[str, Any]
 
 
-def written_to(file: IO[str]) -> Callable[[Event], None]:
+def event_writer(file: IO[str]) -> Callable[[TraceEvent], None]:
     """What an objective calls with each event."""
 
-    def write(event: Event) -> None:
+    def write(event: TraceEvent) -> None:
         file.write(json.dumps(event) + "\n")
 
     return write
 
 
 @contextmanager
-def recorded(path: Path, run: Event, step: int) -> Iterator[Callable[[Event], None]]:
+def trace_writer(path: Path, run: TraceEvent, step: int) -> Iterator[Callable[[TraceEvent], None]]:
     """The record of one process from its step `step` on, what came before it kept.
 
     `run` is the first line. A resumed training leaves the bytes of an unbroken one: events that
@@ -44,10 +44,10 @@ def recorded(path: Path, run: Event, step: int) -> Iterator[Callable[[Event], No
     else:
         path.write_text(json.dumps(run) + "\n")
     with path.open("a", buffering=1) as file:  # no line is lost to a kill
-        yield written_to(file)
+        yield event_writer(file)
 
 
-def _cut(path: Path, run: Event, step: int) -> None:
+def _cut(path: Path, run: TraceEvent, step: int) -> None:
     """Drop the events of `step` and later ones."""
     kept, newest = 0, -1
     lines: Iterable[bytes] = path.open("rb") if path.exists() else ()
@@ -67,16 +67,16 @@ def _cut(path: Path, run: Event, step: int) -> None:
         file.truncate(kept)
 
 
-def _event(line: bytes) -> Event:
+def _event(line: bytes) -> TraceEvent:
     """A line that a kill cut short counts as one that is still to come."""
     try:
-        event: Event = json.loads(line)
+        event: TraceEvent = json.loads(line)
     except ValueError:
         return {"event": "", "step": float("inf")}
     return event
 
 
-def read(path: Path) -> tuple[Event, Iterable[Event]]:
+def read_trace(path: Path) -> tuple[TraceEvent, Iterable[TraceEvent]]:
     """The run that a record is of, and its events one by one."""
     try:
         with path.open() as file:
@@ -88,7 +88,7 @@ def read(path: Path) -> tuple[Event, Iterable[Event]]:
     return run, _events(path)
 
 
-def _events(path: Path) -> Iterator[Event]:
+def _events(path: Path) -> Iterator[TraceEvent]:
     with path.open() as file:
         next(file)
         for nth, line in enumerate(file, start=2):

@@ -17,12 +17,14 @@ from torch import Tensor
 from model.config import PretrainConfig
 from model.data.batches import BatchOrder
 from model.data.corpus import Corpus
+from model.data.encoder_input import corpus_input
 from model.data.keyed_random import torch_seeded
 from model.data.ragged import Ragged
+from model.inference.vectors import encode_titles
 from model.layers.user_model import UserModel
-from model.objective.encoding import TitleVectors, encode
+from model.objective.encoding import TitleVectors
 from model.objective.negatives import BehaviorNegatives, Chosen, SequenceNegatives
-from model.objective.tasks import NONE, PLANS, Batch, Outcome, Plan, Titles, num_targets
+from model.objective.tasks.task import NONE, Batch, Outcome, Plan, Titles, task_named
 
 Trace = Callable[[dict[str, Any]], None]
 
@@ -68,6 +70,7 @@ class Objective:
     ) -> None:
         self.model, self.corpus, self.config, self.batches = model, corpus, config, batches
         self.trace = trace
+        self.tasks = {name: task_named(name) for name in config.tasks}
         self.behaviors = BehaviorNegatives(model, corpus, config)
         self.sequences = SequenceNegatives(model, corpus, config, batches)
 
@@ -81,7 +84,7 @@ class Objective:
         """The loss of these pairs, which are all of a step's or a share of them."""
         started = time.perf_counter()
         batch = self._batch(step, np.asarray(pairs, np.int64))
-        plans = {task: PLANS[task](batch, self.config) for task in self.config.tasks}
+        plans = {name: task.plan(batch, self.config) for name, task in self.tasks.items()}
         wrong = self._wrong_behaviors(step, plans)
         sampled = time.perf_counter()
         with torch_seeded(self.model.device, self.config.seed, "dropout", step, int(pairs[0])):
@@ -93,7 +96,7 @@ class Objective:
         """The pairs with their negative sequences, those of a refresh if one is due."""
         early, late = self.corpus.pairs[pairs].T
         wrong, others = np.empty((len(pairs), 0), np.int64), Ragged.of([])
-        if "bsm" in self.config.tasks:
+        if any(task.uses_negative_sequences for task in self.tasks.values()):
             refreshed = self.sequences.refresh_if_due(step)
             chosen = self.sequences.of(pairs)
             self._trace_sequences(step, refreshed, pairs, chosen)
@@ -137,7 +140,9 @@ class Objective:
         lengths = self.corpus.sequences.offsets
         early, late = self.corpus.pairs[self.batches.whole(step)].T.astype(np.int64)
         early, late = (lengths[rows + 1] - lengths[rows] for rows in (early, late))
-        return {task: num_targets(task, early, late, self.config) for task in self.config.tasks}
+        return {
+            name: task.num_targets(early, late, self.config) for name, task in self.tasks.items()
+        }
 
     def _trace_sequences(
         self, step: int, refreshed: bool, pairs: NDArray[np.int64], chosen: Chosen
@@ -186,7 +191,8 @@ class _Encoded:
         wanted += [titles.ravel() for titles in wrong.values()]
         titles = np.unique(np.concatenate(wanted).astype(np.int64))
         titles = titles[titles >= 0]
-        self._titles = TitleVectors(titles, encode(model, corpus, titles), model.mask)
+        words = corpus_input(corpus, titles, reads_words=model.reads_words)
+        self._titles = TitleVectors(titles, encode_titles(model, words), model.mask)
         joined = Ragged.join(list(named.values()))
         self.num_titles, self.num_behaviors = len(titles), len(joined.values)
         states, users = model.encode_users(

@@ -21,16 +21,17 @@ from rich.table import Table
 
 from contracts.errors import BadInput, GateFailed
 from contracts.paths import Places
-from model.checkpoint import VOCABULARY
+from model.checkpoint import VOCABULARY_FILE
 from model.config import PretrainConfig
-from model.data.build_corpus import input_of
+from model.data.build_corpus import training_input_for
 from model.data.corpus import Corpus
+from model.data.encoder_input import title_identity
 from model.data.ragged import Ragged, owners_of
 from model.data.vocabulary import Vocabulary
-from model.objective.encoding import identity_of
+from model.layers.encoders import reads_words
 from model.objective.negatives import SequencePool, allowed_sequences
-from model.objective.negatives_trace import Event, read
-from model.objective.tasks import NONE
+from model.objective.negatives_trace import TraceEvent, read_trace
+from model.objective.tasks.task import NONE
 
 RULES = {
     "other title": "a chosen behavior is not identical to its target, as the encoder sees both",
@@ -79,7 +80,7 @@ class Check:
         self, corpus: Corpus, config: PretrainConfig, training_pairs: NDArray[np.integer]
     ) -> None:
         self.corpus, self.config = corpus, config
-        self.identity = identity_of(corpus, config.model)
+        self.identity = title_identity(corpus, reads_words=reads_words(config.model))
         self.sequences = np.unique(corpus.pairs[training_pairs])
         self.is_behavior = np.zeros(len(corpus.title_ids), bool)
         self.is_behavior[corpus.behaviors] = True
@@ -87,8 +88,8 @@ class Check:
         self.step, self.behaviors_pool = -1, (-1, np.empty(0, np.int64))
         self.pool_step, self.pool = -1, SequencePool.whole(corpus, np.empty(0, np.int64))
 
-    def look(self, event: Event) -> None:
-        kinds: dict[str, Callable[[Event], None]] = {
+    def look(self, event: TraceEvent) -> None:
+        kinds: dict[str, Callable[[TraceEvent], None]] = {
             "sequence pool": self._sequence_pool,
             "sequences": self._sequences,
             "behaviors": self._behaviors,
@@ -100,7 +101,7 @@ class Check:
             self.step = event["step"]
         kinds[event["event"]](event)
 
-    def _sequence_pool(self, event: Event) -> None:
+    def _sequence_pool(self, event: TraceEvent) -> None:
         step, config = event["step"], self.config
         crops = np.array(event["crops"], np.int64).reshape(-1, 3)
         self.pool_step, self.pool = step, SequencePool(*crops.T)
@@ -113,7 +114,7 @@ class Check:
         self.found.tell("pool size", step, len(rows) <= most)
         self.found.tell("refresh", step, step % config.refresh_interval == 0)
 
-    def _sequences(self, event: Event) -> None:
+    def _sequences(self, event: TraceEvent) -> None:
         step, chosen = event["step"], np.array(event["chosen"], np.int64)
         due = step - step % self.config.refresh_interval
         self.found.tell("refresh", step, self.pool_step == due)
@@ -144,7 +145,7 @@ class Check:
         apart: NDArray[np.bool_] = ~(inside | around)
         return apart
 
-    def _behaviors(self, event: Event) -> None:
+    def _behaviors(self, event: TraceEvent) -> None:
         step, chosen = event["step"], np.array(event["chosen"], np.int64)
         pool, targets = (np.array(event[name], np.int64) for name in ("pool", "targets"))
         self._fresh(step, pool, event["model_step"])
@@ -176,7 +177,7 @@ class Check:
         self.found.tell(rule, step, fine.all(1), "target")
 
     def _choice(
-        self, step: int, chosen: NDArray[np.int64], event: Event, allowed: NDArray[np.bool_]
+        self, step: int, chosen: NDArray[np.int64], event: TraceEvent, allowed: NDArray[np.bool_]
     ) -> None:
         score = np.array([[np.nan if s is None else s for s in row] for row in event["score"]])
         real = np.sort(np.where(chosen == NONE, -1 - np.arange(chosen.shape[1]), chosen), 1)
@@ -189,8 +190,8 @@ class Check:
         self.found.tell("best first", step, ordered, "target")
 
 
-def findings(
-    events: Iterable[Event],
+def check_events(
+    events: Iterable[TraceEvent],
     corpus: Corpus,
     config: PretrainConfig,
     training_pairs: NDArray[np.integer] | None = None,
@@ -204,27 +205,27 @@ def findings(
     return check.found
 
 
-def check_file(path: Path, places: Places) -> tuple[Event, Findings]:
+def check_trace_file(path: Path, places: Places) -> tuple[TraceEvent, Findings]:
     """The run that a record is of, and what it tells, on the arrays of its Delta versions."""
-    run, events = read(path)
+    run, events = read_trace(path)
     config = PretrainConfig.from_json(run["settings"])
     grown = run["grown_from"]
-    given = input_of(
+    given = training_input_for(
         config,
         places,
         date.fromisoformat(run["as_of"]),
         run["inputs"],
-        Vocabulary.load(Path(grown) / VOCABULARY) if grown else None,
+        Vocabulary.load(Path(grown) / VOCABULARY_FILE) if grown else None,
     )
     if given.content != run["content"]:
         raise BadInput(
             f"{path} is of other arrays ({run['content'][:12]}) than the tables of its Delta "
             f"versions give here ({given.content[:12]}): check it where it was trained"
         )
-    return run, findings(events, given.corpus, config, given.training_pairs)
+    return run, check_events(events, given.corpus, config, given.training_pairs)
 
 
-def as_table(run: Event, found: Findings) -> Table:
+def as_table(run: TraceEvent, found: Findings) -> Table:
     table = Table("rule", "looks", "broken", title=run["model_id"], title_justify="left")
     for rule, meaning in RULES.items():
         if found.looked[rule]:
@@ -243,7 +244,7 @@ def arg_parser() -> argparse.ArgumentParser:
 def main(files: list[Path]) -> None:
     places, console, broken = Places.from_environment(), Console(), 0
     for path in files:
-        run, found = check_file(path, places)
+        run, found = check_trace_file(path, places)
         console.print(as_table(run, found))
         for case in found.cases:
             console.print(case)

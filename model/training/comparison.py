@@ -10,10 +10,10 @@ from model.data.build_corpus import training_input
 from model.data.corpus import Corpus
 from model.data.ragged import Ragged
 from model.data.vocabulary import UNKNOWN
-from model.training.evaluation import Measures, measure, questions
+from model.training.evaluation import Measures, draw_questions, evaluate
 
 
-def measured_as(asked: Path, answering: Path, lake: str, arrays: Path) -> Measures:
+def measures_on_the_same_users(asked: Path, answering: Path, lake: str, arrays: Path) -> Measures:
     """The measures of the model in `answering` on the held-out users that `asked` was measured on.
 
     It reads the same Delta versions of the same day, in the answering model's own word ids; a
@@ -21,7 +21,7 @@ def measured_as(asked: Path, answering: Path, lake: str, arrays: Path) -> Measur
     for one its own measures are all there is.
     """
     ours, trained = read_manifest(asked), load_model(answering)
-    if trained.manifest.config.model.behavior_encoder == "id":
+    if not trained.model.reads_words:
         return trained.manifest.measures
     given = training_input(
         lake,
@@ -33,8 +33,8 @@ def measured_as(asked: Path, answering: Path, lake: str, arrays: Path) -> Measur
         earlier=trained.vocabulary,
     )
     corpus = known_words(given.corpus, trained)
-    pairs, most = given.held_out_pairs, ours.config.validation_pairs
-    return measure(trained.model, questions(corpus, pairs, most, trained.manifest.config.model))
+    pairs, max_pairs = given.held_out_pairs, ours.config.validation_pairs
+    return evaluate(trained.model, draw_questions(corpus, pairs, max_pairs))
 
 
 def known_words(corpus: Corpus, trained: TrainedModel) -> Corpus:

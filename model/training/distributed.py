@@ -77,7 +77,7 @@ class Processes:
 
 
 @contextmanager
-def joined(device: str) -> Iterator[Processes]:
+def join_processes(device: str) -> Iterator[Processes]:
     """Join the processes that torchrun started (gloo on CPUs, NCCL on GPUs), or be the only one.
 
     `device` is cpu, cuda, or auto: a GPU where there is one.

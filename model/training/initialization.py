@@ -12,15 +12,15 @@ import numpy as np
 import torch
 
 from model.data.corpus import Corpus
-from model.inference.embed_users import title_vectors
+from model.data.encoder_input import corpus_input
+from model.inference.vectors import title_vectors, to_numpy
 from model.layers.context import SelfAttention
 from model.layers.user_model import UserModel
-from model.objective.encoding import words_of
 
 POSITION_SPREAD = 0.02  # standard deviation of a position's values around the center
 
 
-def center(model: UserModel, corpus: Corpus) -> None:
+def center_user_encoder(model: UserModel, corpus: Corpus) -> None:
     """Move the user encoder's input to the origin, and let self-attention begin as an average.
 
     Words start at variance one. A position starts at minus the mean title vector over all views
@@ -42,6 +42,7 @@ def center(model: UserModel, corpus: Corpus) -> None:
 
 def _mean_view(model: UserModel, corpus: Corpus) -> torch.Tensor:
     titles, views = np.unique(corpus.behaviors, return_counts=True)
-    vectors = title_vectors(model, words_of(corpus, titles, model.config))
+    words = corpus_input(corpus, titles, reads_words=model.reads_words)
+    vectors = to_numpy(title_vectors(model, words))  # (T, D)
     mean = np.average(vectors.astype(np.float64), axis=0, weights=views)
     return torch.from_numpy(mean).to(model.position)

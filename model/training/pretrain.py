@@ -26,23 +26,30 @@ import torch
 
 from contracts.errors import BadInput, UserbertError
 from contracts.paths import Places
-from model.checkpoint import TITLES, VOCABULARY, WEIGHTS, Manifest, read_manifest, write
+from model.checkpoint import (
+    TITLES_FILE,
+    VOCABULARY_FILE,
+    WEIGHTS_FILE,
+    Manifest,
+    read_manifest,
+    write_checkpoint,
+)
 from model.config import BASE_MODELS, PretrainConfig, add_flags, from_flags
-from model.data.build_corpus import input_of, newest_versions
+from model.data.build_corpus import newest_versions, training_input_for
 from model.data.corpus import TrainingInput
 from model.data.vocabulary import Vocabulary
 from model.objective.negatives import with_ranking_dtype
-from model.objective.negatives_trace import Event, recorded
-from model.training.distributed import Processes, joined
-from model.training.evaluation import Questions, measure, questions
+from model.objective.negatives_trace import TraceEvent, trace_writer
+from model.training.distributed import Processes, join_processes
+from model.training.evaluation import Questions, draw_questions, evaluate
 from model.training.memory import keep_freed_memory
-from model.training.run_log import LOG, RunLog
-from model.training.trainer import Training, has_title_table
+from model.training.run_log import LOG_FILE, RunLog
+from model.training.trainer import Training
 
 KEPT_CHECKPOINTS = 2  # the newest, and one in case the disk is at fault
 
 
-class Stopped(UserbertError):
+class TrainingStopped(UserbertError):
     """A training was told to stop, and has written a checkpoint to go on from."""
 
     exit_code = 128 + signal.SIGTERM
@@ -141,13 +148,12 @@ def newest_checkpoint(working: Path) -> Path | None:
 def _run(training: Training, name: str, working: Path, show: bool) -> None:
     """Update until it is over; then the measures are those of the weights that are kept."""
     config, progress, processes = training.config, training.progress, training.processes
-    asked = questions(
+    asked = draw_questions(
         training.given.corpus,
         training.given.held_out_pairs,
         config.validation_pairs,
-        config.model,
     )
-    with _log(training, working, show) as log, told_to_stop() as must_stop:
+    with _log(training, working, show) as log, stop_requested() as must_stop:
         while not training.is_over:
             told = training.update() | processes.add_up({"stop": must_stop()})
             stop = told.pop("stop") > 0
@@ -159,7 +165,7 @@ def _run(training: Training, name: str, working: Path, show: bool) -> None:
                 _save(training, name, working, log)
             if stop and not training.is_over:
                 processes.wait()  # the first one has written
-                raise Stopped(
+                raise TrainingStopped(
                     f"stopped after step {progress.step} of {config.steps}; "
                     "the same command goes on from there"
                 )
@@ -178,7 +184,7 @@ def _log(training: Training, working: Path, show: bool) -> Iterator[RunLog | Non
         yield log
 
 
-def _traced_run(name: str, training: Training, grown_from: Path | None) -> Event:
+def _traced_run(name: str, training: Training, grown_from: Path | None) -> TraceEvent:
     """The first line of a record: what its reader needs to find the same arrays."""
     given, processes = training.given, training.processes
     return {
@@ -194,10 +200,11 @@ def _traced_run(name: str, training: Training, grown_from: Path | None) -> Event
 
 
 @contextmanager
-def _recorded(training: Training, trace: Path | None, run: Event) -> Iterator[None]:
+def _recorded(training: Training, trace: Path | None, run: TraceEvent) -> Iterator[None]:
     path = trace / f"rank-{training.processes.rank}.jsonl" if trace else None
-    with recorded(path, run, training.progress.step) if path else nullcontext() as write:
-        training.objective.trace = write
+    step = training.progress.step
+    with trace_writer(path, run, step) if path else nullcontext() as write_event:
+        training.objective.trace = write_event
         yield
 
 
@@ -206,7 +213,7 @@ def _is_due(interval: int, step: int) -> bool:
 
 
 def _look(training: Training, asked: Questions, log: RunLog | None) -> None:
-    measures = measure(training.model, asked)
+    measures = evaluate(training.model, asked)
     training.looked(measures)
     if log:
         log.look(training.progress.step, measures)
@@ -218,7 +225,7 @@ def _save(training: Training, name: str, working: Path, log: RunLog | None) -> N
         return
     training.progress.log_size = log.size
     folder = working / f"step-{training.progress.step:09d}"
-    write(folder, _manifest(name, training), training.given.vocabulary, tensors)
+    write_checkpoint(folder, _manifest(name, training), training.given.vocabulary, tensors)
     for old in sorted(working.glob("step-*"))[:-KEPT_CHECKPOINTS]:
         shutil.rmtree(old)
 
@@ -232,7 +239,7 @@ def _manifest(name: str, training: Training) -> Manifest:
         inputs=given.inputs,
         content=given.content,
         num_words=len(given.vocabulary),
-        num_titles=len(given.corpus.title_ids) if has_title_table(training.config) else 0,
+        num_titles=len(given.corpus.title_ids) if not training.model.reads_words else 0,
         measures=progress.newest_measures or {},
         vocabulary_hash=given.vocabulary.sha256,
         progress=asdict(progress),
@@ -252,17 +259,17 @@ def _finish(training: Training, name: str, folder: Path, working: Path) -> None:
         | {f"learned_from_{what}": float(count) for what, count in given.facts.items()},
         progress={},
     )
-    tensors = {WEIGHTS: weights}
-    if has_title_table(training.config):
+    tensors = {WEIGHTS_FILE: weights}
+    if not training.model.reads_words:
         title_ids = torch.from_numpy(np.array(given.corpus.title_ids))
-        tensors[TITLES] = {"title_ids": title_ids}
-    write(folder, told, given.vocabulary, tensors, copies={LOG: working / LOG})
+        tensors[TITLES_FILE] = {"title_ids": title_ids}
+    write_checkpoint(folder, told, given.vocabulary, tensors, copies={LOG_FILE: working / LOG_FILE})
     shutil.move(working / "tensorboard", folder / "tensorboard")
     shutil.rmtree(working, ignore_errors=True)
 
 
 @contextmanager
-def told_to_stop() -> Iterator[Callable[[], bool]]:
+def stop_requested() -> Iterator[Callable[[], bool]]:
     """Whether SIGTERM came: asked after each step, so that no step is lost or left half done."""
     came: list[int] = []
     before = signal.signal(signal.SIGTERM, lambda number, frame: came.append(number))
@@ -320,8 +327,8 @@ def train(
     config = from_flags(argparse.Namespace(**flags))
     out = out or places.models
     grown_from = out / grow_from if grow_from else None
-    earlier = Vocabulary.load(grown_from / VOCABULARY) if grown_from else None
-    with joined(device) as processes:
+    earlier = Vocabulary.load(grown_from / VOCABULARY_FILE) if grown_from else None
+    with join_processes(device) as processes:
         given = _read(places, as_of, config, processes, versions, earlier)
         known = (out / model_id(config, given)).exists()
         folder = pretrain(
@@ -356,7 +363,7 @@ def _read(
     pinned = processes.agreed(newest_versions(places.lake) | versions)
 
     def read() -> TrainingInput:
-        return input_of(config, places, as_of, pinned, earlier)
+        return training_input_for(config, places, as_of, pinned, earlier)
 
     if processes.is_first_here:
         read()

@@ -10,8 +10,10 @@ from typing import Any
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-LOG = "log.jsonl"
-SHOWN = ("masked_accuracy", "matching_accuracy", "validation_loss")  # beside the bar
+from model.task_registry import METRICS
+
+LOG_FILE = "log.jsonl"
+SHOWN = (*(f"{metric}_accuracy" for metric in METRICS), "validation_loss")  # beside the bar
 
 
 class RunLog:
@@ -24,7 +26,7 @@ class RunLog:
 
     def __init__(self, folder: Path, step: int, steps: int, size: int, show: bool) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.path = folder / LOG
+        self.path = folder / LOG_FILE
         self._file = self.path.open("ab")
         self._file.truncate(size)
         self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)

@@ -12,19 +12,27 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.checkpoint import WEIGHTS, Manifest, load_weights, must_fit, read_manifest, read_tensors
+from model.checkpoint import (
+    WEIGHTS_FILE,
+    Manifest,
+    load_weights,
+    read_manifest,
+    read_tensors,
+    require_same_training,
+)
 from model.config import PretrainConfig
 from model.data.batches import BatchOrder
 from model.data.corpus import TrainingInput
+from model.layers.encoders import reads_words
 from model.layers.user_model import UserModel
 from model.objective.objective import Objective, StepResult
 from model.training.distributed import Processes
 from model.training.evaluation import Measures
-from model.training.initialization import center
+from model.training.initialization import center_user_encoder
 
-OPTIMIZER = "optimizer.safetensors"
-OBJECTIVE = "objective.safetensors"
-BEST = "best.safetensors"
+OPTIMIZER_FILE = "optimizer.safetensors"
+OBJECTIVE_FILE = "objective.safetensors"
+BEST_WEIGHTS_FILE = "best.safetensors"
 
 
 @dataclass
@@ -54,12 +62,12 @@ class Training:
         self.config = config
         self.processes = processes
         self.progress = Progress(threads=threads)
-        num_titles = len(given.corpus.title_ids) if has_title_table(config) else 0
+        num_titles = len(given.corpus.title_ids) if not reads_words(config.model) else 0
         torch.manual_seed(config.seed)  # of the first weights, the same in every process
         model = UserModel(config.model, len(given.vocabulary), num_titles)
         self.model = model.to(processes.device)
         if config.first_weights == "centered":
-            center(self.model, given.corpus)
+            center_user_encoder(self.model, given.corpus)
         batches = BatchOrder(
             given.training_pairs, config.batch_size, config.seed, processes.rank, processes.world
         )
@@ -134,24 +142,24 @@ class Training:
         """What a checkpoint holds, by file name; every process must ask."""
         state = self.optimizer.state_dict()["state"]
         held = {
-            WEIGHTS: self.model.state_dict(),
-            OPTIMIZER: {f"{i}.{k}": v for i, each in state.items() for k, v in each.items()},
-            OBJECTIVE: _merged(self.processes.gathered(self.objective.state_dict())),
-            BEST: self.best,
+            WEIGHTS_FILE: self.model.state_dict(),
+            OPTIMIZER_FILE: {f"{i}.{k}": v for i, each in state.items() for k, v in each.items()},
+            OBJECTIVE_FILE: _merged(self.processes.gathered(self.objective.state_dict())),
+            BEST_WEIGHTS_FILE: self.best,
         }
         return {name: tensors for name, tensors in held.items() if tensors}
 
     def restore(self, folder: Path, expected: Manifest) -> None:
         """Go on from a checkpoint of this very training, or refuse, saying what does not fit."""
         found = read_manifest(folder)
-        must_fit(folder, found, expected)
-        load_weights(self.model, read_tensors(folder, WEIGHTS), folder)
-        if OPTIMIZER in found.files:
-            self._restore_optimizer(read_tensors(folder, OPTIMIZER))
-        if OBJECTIVE in found.files:
-            self.objective.load_state_dict(read_tensors(folder, OBJECTIVE))
-        if BEST in found.files:
-            self.best = read_tensors(folder, BEST)
+        require_same_training(folder, found, expected)
+        load_weights(self.model, read_tensors(folder, WEIGHTS_FILE), folder)
+        if OPTIMIZER_FILE in found.files:
+            self._restore_optimizer(read_tensors(folder, OPTIMIZER_FILE))
+        if OBJECTIVE_FILE in found.files:
+            self.objective.load_state_dict(read_tensors(folder, OBJECTIVE_FILE))
+        if BEST_WEIGHTS_FILE in found.files:
+            self.best = read_tensors(folder, BEST_WEIGHTS_FILE)
         self.progress = Progress(**found.progress)
 
     def _restore_optimizer(self, held: Mapping[str, Tensor]) -> None:
@@ -182,7 +190,3 @@ def _counts(result: StepResult) -> dict[str, float]:
     targets = {f"{task}_targets": float(result.counts[task]) for task in result.correct}
     others = {name: n for name, n in result.counts.items() if name not in result.correct}
     return found | targets | others
-
-
-def has_title_table(config: PretrainConfig) -> bool:
-    return config.model.behavior_encoder == "id"

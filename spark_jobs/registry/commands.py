@@ -26,6 +26,7 @@ from rich.table import Table as Grid
 
 from contracts.errors import BadInput, GateFailed
 from contracts.paths import Places
+from model.task_registry import METRICS
 from spark_jobs.lake.lake import Lake
 from spark_jobs.registry.model_card import card
 from spark_jobs.registry.model_status import (
@@ -104,10 +105,12 @@ class Registry:
         """The champion's, on the same held-out users: measured again unless they were the same."""
         if (model.inputs, model.trained_before) == (champion.inputs, champion.trained_before):
             return dict(json.loads(champion.measures))
-        from model.training.comparison import measured_as  # torch takes two seconds to import
+        from model.training.comparison import (
+            measures_on_the_same_users,  # torch takes two seconds to import
+        )
 
         folders = Path(model.path), Path(champion.path)
-        return measured_as(*folders, self.places.lake, self.places.arrays)
+        return measures_on_the_same_users(*folders, self.places.lake, self.places.arrays)
 
     def promote(self, model_id: str, reason: str, allow_missing_days: bool = False) -> None:
         crowned(standing(self.lake), model_id, reason)  # refuses before anything is computed
@@ -149,7 +152,7 @@ def listing(models: Standing) -> Grid:
     grid = Grid("model_id", "status", "since (UTC)", "trained before", "measures", "why")
     for m in models.values():
         told = json.loads(m.measures)
-        names = ("masked_accuracy", "matching_accuracy", "effective_rank")
+        names = (*(f"{metric}_accuracy" for metric in METRICS), "effective_rank")
         values = ", ".join(f"{told[name]:.3g}" for name in names if name in told)
         since = f"{m.status_changed_at:%Y-%m-%d %H:%M}"
         grid.add_row(m.model_id, m.status, since, str(m.trained_before), values, m.status_reason)

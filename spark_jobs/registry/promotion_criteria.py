@@ -3,8 +3,10 @@
 import math
 from collections.abc import Iterator, Mapping
 
-ACCURACIES = ("masked", "matching")  # the two tasks, each measured against chance
-COUNTS = {"masked": "masked_behaviors", "matching": "matched_pairs"}  # answers an accuracy is of
+from model.task_registry import METRICS
+
+ACCURACIES = tuple(METRICS)  # of the tasks, each measured against chance
+COUNTS = METRICS  # the measure that counts the answers of an accuracy
 
 # A collapsed model gives the same vector to all: every answer is a tie, and a tie is a miss. One
 # that learned nothing is at chance. Fit models are far above, so chance itself is the line.

@@ -75,10 +75,10 @@ def embedded_by(shipped: str) -> Callable[[Batches], Batches]:
 
 def vectors_of(users: pa.Table, shipped: Path) -> pa.RecordBatch:
     """(user_id, title_ids, last_view_time, sequence_hash) to rows of VECTORS."""
-    from model.data.row_hashes import rows_of
+    from model.data.row_hashes import list_values
     from model.inference.embed_users import embed_users
 
-    sequences = rows_of(users["title_ids"].chunk(0))
+    sequences = list_values(users["title_ids"].chunk(0))
     titles = titles_at(shipped)
     title_ids = titles["title_id"].to_numpy()
     vectors = embed_users(model_at(shipped), sequences, title_ids, titles["words"])
