@@ -16,7 +16,6 @@ file, but in this command's own line: --file keeps them out of the shell's histo
 
 from __future__ import annotations
 
-import argparse
 import re
 import shutil
 import sys
@@ -24,10 +23,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from contracts.errors import BadInput, UserbertError
 from contracts.landing_settings import LandingSettings, read_settings
+from contracts.options import UserFile
 from contracts.paths import Places
 from contracts.user_lists import USER_COLUMN, named_users
 from erasure.scan import PACKED, Finding, Special, Users, redact, scan
@@ -255,22 +257,21 @@ def confirm(count: int, yes: bool) -> None:
         raise BadInput("nothing was changed")
 
 
-def arg_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add = parser.add_argument
-    add("users", metavar="USER", nargs="*", help="user_id, as the tables have it")
-    add("--file", type=Path, help="more ids: one a line, or the column user_id of a CSV")
-    add("--yes", action="store_true", help="do not ask")
-    add("--check", action="store_true", help="only look for them; exit code 1 if they are found")
-    return parser
-
-
-def main(users: list[str], file: Path | None, yes: bool, check: bool) -> int:
+def main(
+    users: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="USER", help="The ids of the users, as the tables have them."),
+    ] = None,
+    file: UserFile = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Only look for them; exit code 1 if anything is found."),
+    ] = False,
+) -> int:
     places = Places.from_environment()
     columns = user_columns(landing_settings(places))
-    named = named_users(users, file, columns)
+    named = named_users(users or [], file, columns)
     if named.num_comments:
         _print(f"{file}: {named.num_comments} comment lines that begin with # name nobody")
     wanted = Users(named.ids, columns, named.spellings)

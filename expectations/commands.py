@@ -5,13 +5,16 @@ userbert gates list --table user_sequences --limit 30
 userbert gates docs        write the index anew, and say where it is
 """
 
-import argparse
+from typing import Annotated
 
+import typer
 from rich.console import Console
 from rich.table import Column
 from rich.table import Table as Grid
 
+from contracts.command_line import command_group
 from contracts.errors import GateFailed
+from contracts.options import choice_option
 from contracts.paths import Places
 from contracts.tables import TABLES
 from expectations.data_docs import write_index
@@ -30,24 +33,19 @@ def grid(results: list[Result]) -> Grid:
     return shown
 
 
-def arg_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    actions = parser.add_subparsers(dest="action", required=True)
-    listing = actions.add_parser("list", help="the newest results; exit code 3 when one failed")
-    listing.add_argument("--table", choices=[t.name for t in TABLES], help="one table alone")
-    listing.add_argument("--limit", default=1, type=int, help="results a table; default 1")
-    actions.add_parser("docs", help="write the index of the Data Docs anew")
-    return parser
+app = command_group(__doc__)
 
 
-def main(action: str, table: str | None = None, limit: int = 1) -> None:
+@app.command("list")
+def list_results(
+    table: Annotated[
+        str | None,
+        choice_option("--table", [table.name for table in TABLES], "Show this table alone."),
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", help="How many results of each table.")] = 1,
+) -> None:
+    """List the newest results; exit code 3 if a newest one failed."""
     gates = Places.from_environment().gates
-    if action == "docs":
-        write_index(gates)
-        Console().print(f"open {gates / 'docs' / 'index.html'}", soft_wrap=True)
-        return
     names = [table] if table else [t.name for t in TABLES]
     by_table = [list(newest(gates, name, limit)) for name in names]
     lines = grid([result for results in by_table for result in results])
@@ -55,3 +53,11 @@ def main(action: str, table: str | None = None, limit: int = 1) -> None:
     failed = [results[0].line for results in by_table if results and not results[0].passed]
     if failed:
         raise GateFailed("\n".join(line.splitlines()[0] for line in failed))
+
+
+@app.command()
+def docs() -> None:
+    """Write the index of the Data Docs anew, and say where it is."""
+    gates = Places.from_environment().gates
+    write_index(gates)
+    Console().print(f"open {gates / 'docs' / 'index.html'}", soft_wrap=True)

@@ -11,22 +11,23 @@ favor the ways that train on them: CP trains on neither. The paper asked labels,
 have; `userbert evaluate interests` does where interests were planted.
 """
 
-import argparse
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+import typer
 from rich.console import Console
 from rich.table import Table
 
 from contracts.errors import BadInput
+from contracts.options import AsOf
 from contracts.paths import Places
 from contracts.provenance import code_version
-from model.config import PRESETS, PretrainConfig, add_flags, from_flags
+from model.config import PRESETS, PretrainConfig
+from model.config_options import config_from_options, with_config_options
 from model.data.corpus import TrainingInput
 from model.task_registry import METRICS
 
@@ -147,35 +148,33 @@ def as_json(told: Comparison, given: TrainingInput, config: PretrainConfig) -> s
     )
 
 
-def arg_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add = parser.add_argument
-    add("--as-of", required=True, type=date.fromisoformat, help="UTC day of the sequence_pairs")
-    add("--ways", type=_ways, default=tuple(WAYS), metavar="WAY,...", help=f"of {', '.join(WAYS)}")
-    add("--seeds", type=int, default=5, help="how many, from 0 (default: %(default)s)")
-    add("--out", type=Path, help="folder of models (default: experiments in USERBERT_DATA)")
-    add("--threads", type=int, default=0, help="0: all")
-    add_flags(parser)
-    parser.set_defaults(**QUICK)
-    return parser
-
-
-def _ways(text: str) -> tuple[str, ...]:
-    names = tuple(text.split(","))
+def _ways(text: str | tuple[str, ...]) -> tuple[str, ...]:
+    names = tuple(text.split(",")) if isinstance(text, str) else text
     if unknown := [name for name in names if name not in WAYS]:
-        raise argparse.ArgumentTypeError(f"no way {unknown}; the ways: {', '.join(WAYS)}")
+        raise typer.BadParameter(f"{', '.join(unknown)} is not one of {', '.join(WAYS)}")
     return names
 
 
+@with_config_options(**QUICK)
 def main(
-    as_of: date,
-    ways: tuple[str, ...],
-    seeds: int,
-    out: Path | None,
-    threads: int,
-    **flags: object,
+    as_of: AsOf,
+    ways: Annotated[
+        Any,
+        typer.Option(
+            "--ways", metavar="WAY,...", parser=_ways, help=f"Which of {', '.join(WAYS)}."
+        ),
+    ] = tuple(WAYS),
+    seeds: Annotated[int, typer.Option("--seeds", help="How many seeds, counted from 0.")] = 5,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="FOLDER",
+            help="The folder of the models. [default: experiments in the data root]",
+        ),
+    ] = None,
+    threads: Annotated[int, typer.Option("--threads", help="Threads of torch; 0: all cores.")] = 0,
+    **settings: object,
 ) -> None:
     from model.data.build_corpus import training_input_for
     from model.training.memory import keep_freed_memory
@@ -184,7 +183,7 @@ def main(
         raise BadInput(f"--seeds is {seeds}; it must be 1 or more")
     keep_freed_memory()
     places = Places.from_environment()
-    config = from_flags(argparse.Namespace(**flags))
+    config = config_from_options(settings)
     given = training_input_for(config, places, as_of)
     folder = out or places.root / "experiments"
     told = compared(given, config, ways, range(seeds), folder, threads)

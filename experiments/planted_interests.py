@@ -9,19 +9,20 @@ vectors (--against), for example those of untrained weights (`userbert pretrain 
 that no day is embedded under gives its vectors here and now, from the same sequences.
 """
 
-import argparse
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
+import typer
 from rich.console import Console
 from rich.table import Table
 
 from analyst.lake_access.open_lake import OpenLake, open_lake
 from contracts.errors import BadInput, MissingTable
+from contracts.options import AsOf
 from contracts.paths import Places
 from contracts.tables import TITLES, USER_EMBEDDINGS, USER_SEQUENCES
 
@@ -222,21 +223,30 @@ def as_table(found: dict[str, Agreement]) -> Table:
     return table
 
 
-def arg_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add = parser.add_argument
-    add("--model", required=True, help="model_id of the vectors to judge")
-    add("--as-of", required=True, type=date.fromisoformat, metavar="DAY", help="UTC day")
-    add("--against", metavar="MODEL|FILE",
-        help="another model_id, or an .npz file with arrays users (text) and vectors")  # fmt: skip
-    add("--planted", type=Path, help="planted/interests.parquet (default: the data root's)")
-    add("--k", type=int, default=10, help="nearest users (default: %(default)s)")
-    return parser
-
-
-def main(model: str, as_of: date, against: str | None, planted: Path | None, k: int) -> None:
+def main(
+    model: Annotated[
+        str, typer.Option("--model", metavar="MODEL_ID", help="The model whose vectors are judged.")
+    ],
+    as_of: AsOf,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            "--against",
+            metavar="MODEL_ID|FILE",
+            help="Vectors to compare with: another model's, or an .npz file with arrays "
+            "users (text) and vectors.",
+        ),
+    ] = None,
+    planted: Annotated[
+        Path | None,
+        typer.Option(
+            "--planted",
+            metavar="FILE",
+            help="The interests. [default: planted/interests.parquet in the data root]",
+        ),
+    ] = None,
+    k: Annotated[int, typer.Option("--k", help="How many nearest users count.")] = 10,
+) -> None:
     places = Places.from_environment()
     path = planted or places.root / "planted/interests.parquet"
     interests = current_interests(path, as_of)

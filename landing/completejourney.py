@@ -10,14 +10,13 @@ research or decisions, so nothing that is measured on it says anything of real s
 times name no zone: they are taken as UTC. docs/demo-data.md says more.
 """
 
-import argparse
 import re
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +24,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from contracts.errors import BadInput
+from contracts.options import LandingRoot, day_option
 from contracts.paths import Places
 from landing.landing_writer import day_folder, whole_file, write_settings
 from landing.progress import progress, show
@@ -169,19 +169,15 @@ def write_days(
         yield day
 
 
-def arg_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add = parser.add_argument
-    for flag, name, day in (("--from", "from_day", FIRST_DAY), ("--to", "to_day", LAST_DAY)):
-        add(flag, dest=name, type=date.fromisoformat, default=day, metavar="DAY",
-            help=f"{flag[2:]} this UTC day, included (default: %(default)s)")  # fmt: skip
-    add("--out", type=Path, help="root to write landing/ below (default: the data root)")
-    return parser
-
-
-def main(from_day: date, to_day: date, out: Path | None = None) -> None:
+def main(
+    from_day: Annotated[
+        date, day_option("--from", help="The first UTC day that is written.")
+    ] = FIRST_DAY,
+    to_day: Annotated[
+        date, day_option("--to", help="The last UTC day that is written.")
+    ] = LAST_DAY,
+    out: LandingRoot = None,
+) -> None:
     if from_day > to_day:
         raise BadInput(f"--from {from_day} is after --to {to_day}")
     root = out or Places.from_environment().root

@@ -15,7 +15,6 @@ behaviors.tsv that cannot be read lands whole, under the name `broken`, in the f
 that was read last, so that the ingest refuses both and keeps them with the reason.
 """
 
-import argparse
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -23,11 +22,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import IO
+from typing import IO, Annotated
 
+import typer
 from rich.progress import Progress
 
 from contracts.errors import BadInput
+from contracts.options import LandingRoot
 from contracts.paths import Places
 from landing.landing_writer import day_folder, write_settings
 from landing.progress import progress, show
@@ -234,20 +235,22 @@ def convert(
     return sorted(files.open), counts
 
 
-def arg_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add = parser.add_argument
-    add("folders", nargs="+", type=Path, metavar="FOLDER", help="with news.tsv and behaviors.tsv")
-    add("--spacing", type=float, default=6.0, metavar="HOURS",
-        help="between the views of a history (default: %(default)s)")  # fmt: skip
-    add("--no-history", action="store_true", help="leave the histories out")
-    add("--out", type=Path, help="root to write landing/ below (default: the data root)")
-    return parser
-
-
-def main(folders: list[Path], spacing: float, no_history: bool, out: Path | None = None) -> None:
+def main(
+    folders: Annotated[
+        list[Path],
+        typer.Argument(metavar="FOLDER", help="Folders with news.tsv and behaviors.tsv."),
+    ],
+    spacing: Annotated[
+        float,
+        typer.Option(
+            "--spacing", metavar="HOURS", help="Hours between two views of a user's history."
+        ),
+    ] = 6.0,
+    no_history: Annotated[
+        bool, typer.Option("--no-history", help="Leave the users' histories out.")
+    ] = False,
+    out: LandingRoot = None,
+) -> None:
     if spacing <= 0:
         raise BadInput(f"--spacing is {spacing}: say how many hours lie between two views")
     root = out or Places.from_environment().root

@@ -1,10 +1,9 @@
-"""The choices of a model and of one pre-training run: checked, written as JSON, read from flags."""
+"""The choices of a model and of one pre-training run: checked, and written as JSON."""
 
-import argparse
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, Literal, get_args, get_origin
+from dataclasses import asdict, dataclass, field, fields
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from contracts.errors import BadInput
 from contracts.limits import EMBEDDING_WIDTH, MAX_TITLE_WORDS, MAX_VIEWS
@@ -22,11 +21,15 @@ def _refuse(*mistakes: str | bool | int) -> None:
 
 
 def _not_in_choices(config: Any) -> list[str]:
-    literals = [each for each in fields(config) if get_origin(each.type) is Literal]
+    choices = {
+        name: get_args(kind)
+        for name, kind in get_type_hints(type(config)).items()
+        if get_origin(kind) is Literal
+    }
     return [
-        f"{each.name} is {getattr(config, each.name)!r}; choose {', '.join(get_args(each.type))}"
-        for each in literals
-        if getattr(config, each.name) not in get_args(each.type)
+        f"{name} is {getattr(config, name)!r}; choose {', '.join(names)}"
+        for name, names in choices.items()
+        if getattr(config, name) not in names
     ]
 
 
@@ -53,17 +56,27 @@ def _unknown(owner: type[Any], values: Mapping[str, Any]) -> list[str]:
 class ModelConfig:
     """The user model of section 3.1. The defaults are NRMS at the paper's widths (Table 4)."""
 
-    behavior_encoder: BehaviorEncoderName = "transformer"
-    context_encoder: ContextEncoderName = "self_attention"
-    aggregator: AggregatorName = "attentive"
-    width: int = EMBEDDING_WIDTH  # of a title's and a user's vector and of every hidden state
-    word_width: int = 300  # of a word's embedding
-    query_width: int = 200  # of the attention queries
-    heads: int = 16  # of every self-attention
-    window: int = 3  # words, or behaviors, that a convolution sees at once; odd
-    dropout: float = 0.2  # of behavior embeddings and of their states, drawn an occurrence
-    max_words: int = MAX_TITLE_WORDS  # of a title
-    max_views: int = MAX_VIEWS  # of a sequence
+    behavior_encoder: Annotated[
+        BehaviorEncoderName, "what makes the vector of a title: its words, or an id of its own"
+    ] = "transformer"
+    context_encoder: Annotated[
+        ContextEncoderName, "what lets a behavior know the behaviors around it"
+    ] = "self_attention"
+    aggregator: Annotated[AggregatorName, "what makes one vector of a sequence's states"] = (
+        "attentive"
+    )
+    width: Annotated[int, "width of title vectors, user vectors and all hidden states"] = (
+        EMBEDDING_WIDTH
+    )
+    word_width: Annotated[int, "width of a word's embedding"] = 300
+    query_width: Annotated[int, "width of the queries of attentive pooling"] = 200
+    heads: Annotated[int, "heads of every self-attention"] = 16
+    window: Annotated[int, "words, or behaviors, that a convolution covers; odd"] = 3
+    dropout: Annotated[
+        float, "dropout of behavior embeddings and of their states, drawn for each occurrence"
+    ] = 0.2
+    max_words: Annotated[int, "words of a title that are read"] = MAX_TITLE_WORDS
+    max_views: Annotated[int, "behaviors of a sequence that are read"] = MAX_VIEWS
 
     def __post_init__(self) -> None:
         _refuse(
@@ -100,40 +113,64 @@ BASE_MODELS: dict[str, ModelConfig] = {
 class PretrainConfig:
     """One pre-training run. The defaults are the paper's; written as JSON beside the checkpoint."""
 
-    model: ModelConfig = field(default_factory=ModelConfig)
-    tasks: tuple[str, ...] = ("mbp", "bsm")  # summed: mbp, bsm, nbp, cp
-    masked_from: Literal["state", "user"] = "state"  # what predicts a masked behavior; PTUM: user
-    masked_sequences: Literal["a", "both"] = "a"  # of a pair: where behaviors are masked
-    negatives: Literal["random", "medium", "hardest"] = "medium"
-    behavior_pool: int = 1000  # behaviors drawn anew each step (the paper's m)
-    sequence_pool: int = 100  # crops drawn each refresh (the paper's u)
-    refresh_interval: int = 50  # steps that a sequence pool serves
-    ranking_dtype: Literal["auto", "float32", "bfloat16"] = (
-        "auto"  # auto: model/objective/negatives.py
+    model: Annotated[ModelConfig, "the user model"] = field(default_factory=ModelConfig)
+    tasks: Annotated[
+        tuple[str, ...],
+        "tasks whose losses are summed: mbp, bsm (the paper's), nbp (PTUM's), cp (contrastive)",
+    ] = ("mbp", "bsm")
+    masked_from: Annotated[
+        Literal["state", "user"],
+        "what predicts a masked behavior: its state, or the user's vector, as in PTUM",
+    ] = "state"
+    masked_sequences: Annotated[
+        Literal["a", "both"], "which sequences of a pair have masked behaviors"
+    ] = "a"
+    negatives: Annotated[
+        Literal["random", "medium", "hardest"], "how negative samples are chosen from the pools"
+    ] = "medium"
+    behavior_pool: Annotated[int, "behaviors drawn at each step (the paper's m)"] = 1000
+    sequence_pool: Annotated[int, "sequence crops drawn at each refresh (the paper's u)"] = 100
+    refresh_interval: Annotated[int, "steps that a sequence pool serves"] = 50
+    ranking_dtype: Annotated[
+        Literal["auto", "float32", "bfloat16"],
+        "precision in which candidates for negatives are ranked; auto decides by device",
+    ] = "auto"
+    K: Annotated[int, "negative behaviors of each target"] = 4
+    P: Annotated[int, "negative sequences of each target"] = 4
+    next_behaviors: Annotated[int, "behaviors that the task nbp predicts (PTUM's K)"] = 2
+    mask_rate: Annotated[float, "share of a sequence's behaviors that is masked; at least one"] = (
+        0.1
     )
-    K: int = 4  # negative behaviors a target
-    P: int = 4  # negative sequences a target
-    next_behaviors: int = 2  # of the task nbp (PTUM's K)
-    mask_rate: float = 0.1  # share of a sequence's behaviors hidden; at least one
-    first_weights: Literal["plain", "centered"] = (
-        "plain"  # centered: model/training/initialization.py
-    )
-    reduction: Literal["mean", "sum"] = "mean"  # equations 1 and 2 are sums
-    learning_rate: float = 1e-5  # Table 4
-    batch_size: int = 32  # pairs a step, over all processes and micro-batches
-    accumulation: int = 1  # micro-batches a step
-    steps: int = 100_000  # updates of the weights; 0: the untrained model, to compare with
-    warmup_steps: int = 0  # over which the learning rate rises
-    cooldown_steps: int = 0  # the last ones, over which it falls to nothing
-    max_norm: float = 0.0  # of the whole gradient; 0 leaves it as it is
-    dtype: Literal["float32", "bfloat16"] = "float32"  # of the multiplications
-    compile: bool = False  # by torch.compile
-    seed: int = 0
-    min_count: int = 1  # titles that a word must stand in to be in the vocabulary
-    validation_interval: int = 1000  # steps between looks at the held-out users; 0: never
-    validation_pairs: int = 2048  # held-out pairs looked at, at most
-    patience: int = 0  # looks without improvement before an early stop; 0: never stop early
-    checkpoint_interval: int = 1000  # steps; 0: only at the end and on SIGTERM
+    first_weights: Annotated[
+        Literal["plain", "centered"],
+        "initialization; centered is explained in model/training/initialization.py",
+    ] = "plain"
+    reduction: Annotated[
+        Literal["mean", "sum"], "how the losses of a batch are reduced; equations 1 and 2 sum"
+    ] = "mean"
+    learning_rate: Annotated[float, "learning rate of Adam; Table 4 has 1e-5"] = 1e-5
+    batch_size: Annotated[int, "pairs of a step, over all processes and micro-batches"] = 32
+    accumulation: Annotated[int, "micro-batches of a step"] = 1
+    steps: Annotated[
+        int, "updates of the weights; 0 gives the untrained model, to compare with"
+    ] = 100_000
+    warmup_steps: Annotated[int, "first steps, over which the learning rate rises"] = 0
+    cooldown_steps: Annotated[int, "last steps, over which the learning rate falls to 0"] = 0
+    max_norm: Annotated[float, "norm to which the whole gradient is clipped; 0: no clipping"] = 0.0
+    dtype: Annotated[Literal["float32", "bfloat16"], "precision of matrix products"] = "float32"
+    compile: Annotated[bool, "compile the model by torch.compile"] = False
+    seed: Annotated[int, "seed of every random draw"] = 0
+    min_count: Annotated[int, "titles that must hold a word for it to enter the vocabulary"] = 1
+    validation_interval: Annotated[
+        int, "steps between evaluations on the held-out users; 0: never"
+    ] = 1000
+    validation_pairs: Annotated[int, "held-out pairs that are evaluated, at most"] = 2048
+    patience: Annotated[
+        int, "evaluations without improvement that end the training early; 0: never"
+    ] = 0
+    checkpoint_interval: Annotated[
+        int, "steps between checkpoints; 0: only at the end and on SIGTERM"
+    ] = 1000
 
     def __post_init__(self) -> None:
         _refuse(
@@ -230,43 +267,3 @@ PRESETS: dict[str, PretrainConfig] = {
     "ptum": PretrainConfig(tasks=("mbp", "nbp"), masked_from="user", negatives="random"),
     "cp": PretrainConfig(tasks=("cp",), negatives="random"),
 }
-
-
-def add_flags(parser: argparse.ArgumentParser) -> None:
-    """`--preset`, `--base-model`, and a flag for each field of both dataclasses; all optional."""
-    parser.add_argument("--preset", choices=PRESETS, default="paper", help="default: %(default)s")
-    parser.add_argument("--base-model", choices=BASE_MODELS, help="its encoders and aggregator")
-    for owner in (ModelConfig, PretrainConfig):
-        for each in fields(owner):
-            if each.name != "model":
-                flag = "--" + each.name.replace("_", "-")
-                parser.add_argument(
-                    flag, default=None, help="over the preset", **_reader(each.type)
-                )
-
-
-def from_flags(flags: argparse.Namespace) -> PretrainConfig:
-    """The preset, then the base model, then each flag that was given."""
-    config = PRESETS[flags.preset]
-    given = {name: value for name, value in vars(flags).items() if value is not None}
-    parts: dict[str, Any] = {}
-    if flags.base_model:
-        base = BASE_MODELS[flags.base_model]
-        parts = {name: getattr(base, name) for name in _PARTS}
-    parts |= {each.name: given[each.name] for each in fields(ModelConfig) if each.name in given}
-    rest = {each.name: given[each.name] for each in fields(PretrainConfig) if each.name in given}
-    return replace(config, model=replace(config.model, **parts), **rest)
-
-
-_PARTS = ("behavior_encoder", "context_encoder", "aggregator")
-
-
-def _reader(kind: Any) -> dict[str, Any]:
-    """How argparse reads a field of this type."""
-    if kind is bool:
-        return {"action": argparse.BooleanOptionalAction}
-    if get_origin(kind) is Literal:
-        return {"choices": get_args(kind)}
-    if get_origin(kind) is tuple:
-        return {"type": lambda text: tuple(text.split(",")), "metavar": "NAME,NAME"}
-    return {"type": kind}

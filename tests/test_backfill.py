@@ -12,7 +12,8 @@ from small_lake import write
 
 from analyst.lake_access.open_lake import open_lake
 from analyst.questions.model_comparison import compare
-from contracts.errors import BadInput
+from contracts.command_line import parse_options
+from contracts.errors import BadInput, MissingTable
 from contracts.paths import Places
 from contracts.tables import SESSIONS, USER_EMBEDDINGS, USER_SEQUENCES
 from spark_jobs.backfill.day_locks import Claims
@@ -22,7 +23,7 @@ from spark_jobs.lake.lake import Lake
 from spark_jobs.registry.commands import Registry
 from spark_jobs.registry.model_status import find, standing
 from spark_jobs.tables import user_embeddings, user_sequences
-from userbert.commands.backfill import arg_parser, fill, plan, plan_words, the_days
+from userbert.commands.backfill import fill, plan, plan_words, show_plan, the_days, the_model
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.backfill_trials import backfill, halves, killed, rows
@@ -229,7 +230,8 @@ def test_days_before_the_training_ended_are_told(planned):
 
 def test_the_days_are_a_range_or_all_that_are_published(lake):
     def days(*flags):
-        return the_days(lake, arg_parser().parse_args(["plan", *flags]))
+        options = parse_options(show_plan, flags)
+        return the_days(lake, options["first"], options["last"], options["published"])
 
     assert days("--from", "2020-02-01", "--to", "2020-02-03") == DAYS
     assert days("--published") == []
@@ -240,6 +242,7 @@ def test_the_days_are_a_range_or_all_that_are_published(lake):
         days_between(DAYS[1], DAYS[0])
 
 
-def test_a_forms_empty_model_is_the_champion():
-    days = ["--from", "2020-02-01", "--to", "2020-02-03"]
-    assert arg_parser().parse_args(["run", *days, "--model", ""]).model is None
+def test_a_forms_empty_model_is_the_champion(lake):
+    options = parse_options(show_plan, ["--published", "--model", ""])
+    with pytest.raises(MissingTable, match="champion"):
+        the_model(lake, options["model"])

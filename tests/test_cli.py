@@ -1,11 +1,13 @@
 import ast
+import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
-from userbert.cli import COMMANDS, find, main, overview
+from userbert.cli import COMMANDS, main, root_command
 
 ROOT = Path(__file__).parents[1]
 HEAVY = {"pyspark", "torch", "feast", "great_expectations", "pandas", "airflow", "numpy"}
@@ -22,25 +24,39 @@ MAY_IMPORT = {
 OURS = {*MAY_IMPORT, "userbert", "experiments", "benchmarks"}
 
 
+def run(*words):
+    command = [sys.executable, "-m", "userbert.cli", *words]
+    return subprocess.run(command, capture_output=True, cwd=ROOT, check=False, text=True)
+
+
 def test_help_lists_every_command_and_imports_nothing_heavy():
     code = "import sys; from userbert.cli import main; main(['--help']); print(*sys.modules)"
     run = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, cwd=ROOT, check=True, text=True
     )
-    assert all(name in run.stdout for name in COMMANDS)
+    assert all(f"\n  {name.split()[0]} " in run.stdout for name in COMMANDS)
     assert HEAVY.isdisjoint(run.stdout.splitlines()[-1].split())
+    assert "3 a gate refused" in run.stdout
 
 
-def test_a_command_of_two_words_is_found_before_its_flags():
-    assert find(["logs", "generate", "--users", "3"]) == ("logs generate", ["--users", "3"])
-    assert find(["titles"]) == ("titles", [])
-
-
-def test_an_unknown_command_says_what_there_is(capsys):
-    with pytest.raises(SystemExit) as stopped:
-        find(["logs", "steal"])
-    assert stopped.value.code == 2
-    assert "logs demo, logs mind, logs generate" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["pretrian"], "No such command 'pretrian'. Did you mean 'pretrain'? `userbert --help`"),
+        (["logs", "generat"], "userbert logs: No such command 'generat'. Did you mean 'generate'?"),
+        (["models", "promot"], "userbert models: No such command 'promot'. Did you mean 'promote'"),
+        (["titles", "--forse"], "userbert titles: No such option: --forse"),
+        (["user-sequences"], "userbert user-sequences: Missing option '--as-of'"),
+        (["user-sequences", "--as-of", "2017-1-1"], "'2017-1-1' is not a day; write YYYY-MM-DD"),
+        (["pretrain", "--as-of", "2017-01-01", "--preset", "huge"], "'huge' is not one of 'paper'"),
+        (["gates", "list", "--table", "users"], "'users' is not one of browsing_logs"),
+        (["jobs", "--last", "many"], "Invalid value for '--last'"),
+    ],
+)
+def test_words_that_do_not_fit_are_one_line_and_exit_code_2(words, message, capsys):
+    assert main(words) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
 
 
 def test_a_missing_input_is_one_line_and_its_own_exit_code(tmp_path, monkeypatch, capsys):
@@ -51,16 +67,89 @@ def test_a_missing_input_is_one_line_and_its_own_exit_code(tmp_path, monkeypatch
     assert "0 nights do not fit" in capsys.readouterr().err
 
 
+def commands(command, words=()):
+    """Every command below `command`, with the words that call it, groups included."""
+    loaded = command.loaded() if hasattr(command, "loaded") else command
+    yield words, loaded
+    for name, each in getattr(loaded, "commands", {}).items():
+        yield from commands(each, (*words, name))
+
+
+def test_every_option_of_every_command_is_explained():
+    for words, command in commands(root_command()):
+        assert (command.help or "").strip("\b \n"), words
+        for param in command.params:
+            assert (param.help or "").rstrip("])").endswith((".", "root", "toml", "day")) or (
+                "[default" in param.help
+            ), (words, param.name, param.help)
+
+
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_tells_its_flags(name, capsys):
-    with pytest.raises(SystemExit) as stopped:
-        main([*name.split(), "--help"])
-    assert stopped.value.code == 0
-    assert f"userbert {name}" in capsys.readouterr().out
+def test_every_command_shows_its_help(name, capsys):
+    assert main([*name.split(), "--help"]) == 0
+    assert f"Usage: userbert {name}" in capsys.readouterr().out
+    assert main(["help", *name.split()]) == 0
+    assert f"Usage: userbert {name}" in capsys.readouterr().out
 
 
-def test_the_overview_names_the_exit_codes():
-    assert "3 a gate said no" in overview()
+def test_no_command_at_all_shows_the_help_and_is_bad_input():
+    ended = run()
+    assert ended.returncode == 2
+    assert "Usage: userbert" in ended.stderr
+
+
+def test_the_version_is_that_of_the_installed_package(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"userbert {version('userbert')}\n"
+
+
+def test_a_shell_completes_names_without_importing_their_modules():
+    code = "import sys; from userbert.cli import main; main([])"
+    words = {"_USERBERT_COMPLETE": "complete_bash", "COMP_WORDS": "userbert lo", "COMP_CWORD": "1"}
+    ended = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", code],
+        env=os.environ | words, capture_output=True, cwd=ROOT, check=False, text=True,
+    )  # fmt: skip
+    assert ended.stdout.split() == ["logs"]
+    assert "landing" not in ended.stderr
+
+
+def interrupted(name, monkeypatch):
+    def main():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"{COMMANDS[name].module}.main", main)
+
+
+def test_an_interrupted_command_ends_in_one_line(monkeypatch, capsys):
+    interrupted("titles", monkeypatch)
+    assert main(["titles"]) == 130
+    assert capsys.readouterr().err == "userbert titles: interrupted\n"
+
+
+def test_a_reader_that_leaves_ends_the_command_without_a_traceback(tmp_path):
+    """`userbert summary --json | head -1`, on more lines than a pipe holds."""
+    code = "from userbert.cli import main; from contracts.command_line import build_command, "
+    code += "run_command; import sys; sys.exit(run_command(build_command(lambda: "
+    code += "[print('x' * 99) for _ in range(9999)] and None, 'Print.'), [], 'userbert'))"
+    writer = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    writer.stdout.readline()
+    writer.stdout.close()
+    assert (writer.stderr.read(), writer.wait()) == (b"", 1)
+
+
+def test_a_missing_library_names_the_extra_that_brings_it(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "feature_store.commands", None)
+    monkeypatch.setattr(
+        "importlib.import_module", lambda name: exec("import a_library_that_nobody_has")
+    )
+    assert main(["features", "get", "u1"]) == 1
+    assert capsys.readouterr().err == (
+        "userbert features: the Python module a_library_that_nobody_has is not installed; "
+        "install what this command needs: pip install 'userbert[features]'\n"
+    )
 
 
 def imports(path):

@@ -1,21 +1,21 @@
 import pytest
 from small_corpus import DAY, interests
 
+from contracts.command_line import parse_options
 from contracts.paths import Places
 from model.checkpoint import read_manifest
+from model.config_options import config_from_options
 from model.training.comparison import measures_on_the_same_users
 from model.training.distributed import Processes
-from model.training.pretrain import arg_parser, pretrain
+from model.training.pretrain import pretrain, train
 
 ASKED = ("masked_accuracy", "matching_accuracy", "validation_loss", "effective_rank")
 
 
 def trained(given, places, seed):
-    from model.config import from_flags
-
     words = ("--as-of", str(DAY), "--preset", "tiny", "--steps", "2", "--width", "16")
-    flags = arg_parser().parse_args([*words, "--seed", str(seed)])
-    return pretrain(given, from_flags(flags), places.models, Processes(), threads=1)
+    config = config_from_options(parse_options(train, [*words, "--seed", str(seed)]))
+    return pretrain(given, config, places.models, Processes(), threads=1)
 
 
 def test_a_model_asked_its_own_questions_gives_its_own_answers_and_another_model_others(tmp_path):

@@ -6,10 +6,10 @@ from datetime import date, datetime
 import pyarrow as pa
 import pytest
 
+from contracts.command_line import parse_options
 from contracts.errors import BadInput
 from contracts.landing_settings import read_settings
 from landing.completejourney import (
-    arg_parser,
     as_lines,
     main,
     package_data,
@@ -108,7 +108,7 @@ def test_lines_are_ordered_by_time_whatever_the_order_of_the_receipts(items):
 
 
 def test_the_demo_lands_each_day_of_the_package_whole_and_twice_the_same(tmp_path, capsys):
-    main(**vars(arg_parser().parse_args(["--to", "2017-01-03", "--out", str(tmp_path)])))
+    main(**parse_options(main, ["--to", "2017-01-03", "--out", str(tmp_path)]))
     landed = {p.parent.name: p.read_bytes() for p in tmp_path.glob("landing/*/transactions.jsonl")}
     assert sorted(landed) == ["2017-01-01", "2017-01-02", "2017-01-03"]
     told = [json.loads(line) for day in landed.values() for line in day.splitlines()]
@@ -139,8 +139,8 @@ def test_the_demo_says_how_its_lines_are_read(tmp_path):
 
 
 def test_the_demo_is_six_months_without_flags():
-    asked = arg_parser().parse_args([])
-    assert (asked.from_day, asked.to_day) == (date(2017, 1, 1), date(2017, 6, 30))
+    options = parse_options(main, [])
+    assert (options["from_day"], options["to_day"]) == (date(2017, 1, 1), date(2017, 6, 30))
 
 
 def test_days_in_the_wrong_order_are_told():

@@ -7,19 +7,21 @@ import numpy as np
 import pytest
 from small_corpus import interests
 
+from contracts.command_line import parse_options
 from contracts.paths import Places
 from experiments.negatives import (
     MEASURES,
     QUICK,
     WAYS,
     Comparison,
-    arg_parser,
     as_json,
     as_table,
     compared,
+    main,
     settings_of,
 )
-from model.config import PRESETS, from_flags
+from model.config import PRESETS
+from model.config_options import config_from_options
 
 TINY = replace(PRESETS["tiny"], steps=2, refresh_interval=2)
 
@@ -58,7 +60,6 @@ def test_the_test_is_paired_by_seed():
 
 
 def test_the_quick_settings_are_defaults_that_a_flag_overrides():
-    flags = arg_parser().parse_args(["--as-of", "2020-01-31", "--steps", "7"])
-    config = from_flags(flags)
+    config = config_from_options(parse_options(main, ["--as-of", "2020-01-31", "--steps", "7"]))
     assert (config.steps, config.model.width) == (7, QUICK["width"])
     assert config.first_weights == PRESETS["small"].first_weights

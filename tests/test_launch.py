@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from small_corpus import DAY, interests
 
+from contracts.command_line import parse_options
 from contracts.errors import BadInput
 from contracts.paths import Places
 from model.checkpoint import read_manifest
@@ -44,7 +45,7 @@ def settings(tmp_path, text):
 
 
 def launched(capsys, *words):
-    launch.main(**vars(launch.arg_parser().parse_args([*words, "--", *FLAGS])))
+    launch.main(**parse_options(launch.main, [*words, "--", *FLAGS]))
     return capsys.readouterr().out.rstrip()
 
 

@@ -5,9 +5,10 @@ from datetime import timedelta
 
 import pytest
 
+from contracts.command_line import parse_options
 from contracts.errors import BadInput
 from contracts.landing_settings import read_settings
-from landing.mind import arg_parser, convert, main
+from landing.mind import convert, main
 
 NEWS = """\
 N1\tsports\tsoccer\tLate goal wins the derby\tAn abstract\thttps://news.example/1\t[]\t[]
@@ -141,7 +142,7 @@ def test_the_same_data_set_gives_the_same_bytes(folder, tmp_path):
 
 def test_the_command_says_how_its_lines_are_read(folder, tmp_path, capsys):
     flags = [str(folder), "--out", str(tmp_path), "--no-history"]
-    main(**vars(arg_parser().parse_args(flags)))
+    main(**parse_options(main, flags))
     settings = read_settings(tmp_path / "landing/settings.toml")
     assert settings.columns["user_id"] == "user"
     assert "clicks" in capsys.readouterr().out

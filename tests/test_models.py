@@ -4,14 +4,15 @@ from datetime import UTC, date, datetime
 
 import pytest
 
+from contracts.command_line import parse_options
 from contracts.errors import BadInput, GateFailed, MissingTable
 from contracts.tables import PUBLISHED_EMBEDDINGS, USER_EMBEDDINGS
 from expectations.gate import check
 from spark_jobs.registry.commands import (
     Registry,
-    arg_parser,
     comparison,
     from_folder,
+    judge,
     listing,
     registered,
 )
@@ -206,5 +207,5 @@ def test_the_list_the_card_and_the_comparison_tell_the_measures():
 
 
 def test_the_commands_are_those_that_the_dags_call():
-    flags = vars(arg_parser().parse_args(["judge", "m1", "--register"]))
-    assert flags == {"action": "judge", "model_id": "m1", "register": True, "promote": False}
+    options = parse_options(judge, ["m1", "--register"])
+    assert options == {"model_id": "m1", "register": True, "promote": False}

@@ -315,19 +315,20 @@ def test_each_pair_comes_once_an_epoch_in_an_order_of_its_own():
 
 
 def test_settings_survive_json_and_flags():
-    import argparse
+    from contracts.command_line import parse_options
+    from model.config_options import config_from_options, with_config_options
 
-    from model.config import add_flags, from_flags
+    @with_config_options()
+    def configured(**settings):
+        return config_from_options(settings)
 
     for config in PRESETS.values():
         assert PretrainConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
-    parser = argparse.ArgumentParser()
-    add_flags(parser)
-    assert from_flags(parser.parse_args([])) == PRESETS["paper"]
+    assert configured(**parse_options(configured, [])) == PRESETS["paper"]
     given = (
         "--preset tiny --base-model lstur --tasks mbp --K 2 --dropout 0 --compile --dtype bfloat16"
     )
-    config = from_flags(parser.parse_args(given.split()))
+    config = configured(**parse_options(configured, given.split()))
     assert (config.tasks, config.K, config.compile, config.dtype) == (("mbp",), 2, True, "bfloat16")
     assert (config.model.context_encoder, config.model.dropout) == ("gru", 0)
     assert config.model.width == PRESETS["tiny"].model.width

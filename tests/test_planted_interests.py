@@ -10,10 +10,10 @@ from small_lake import embedding, views, write
 from small_model import TITLES, save
 
 from analyst import open_lake
+from contracts.command_line import parse_options
 from contracts.errors import BadInput, MissingTable
 from experiments import planted_interests
 from experiments.planted_interests import (
-    arg_parser,
     current_interests,
     interest_agreement,
     main,
@@ -167,7 +167,7 @@ def root(places, monkeypatch):
 
 
 def run(*flags):
-    main(**vars(arg_parser().parse_args(["--as-of", "2017-07-02", "--k", "1", *flags])))
+    main(**parse_options(main, ["--as-of", "2017-07-02", "--k", "1", *flags]))
 
 
 def test_the_command_sets_two_models_and_chance_side_by_side(root, capsys):

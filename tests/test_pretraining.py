@@ -14,13 +14,15 @@ import pytest
 import torch
 from small_corpus import DAY, interests
 
+from contracts.command_line import parse_options
 from contracts.errors import BadInput
 from contracts.paths import Places
 from model.checkpoint import BrokenCheckpoint, load_model, read_manifest, read_tensors
-from model.config import PRESETS, from_flags
+from model.config import PRESETS
+from model.config_options import config_from_options
 from model.objective.trace_check import RULES, check_trace_file
 from model.training.distributed import Processes
-from model.training.pretrain import TrainingStopped, _save, arg_parser, main, model_id, pretrain
+from model.training.pretrain import TrainingStopped, _save, main, model_id, pretrain, train
 from model.training.run_log import RunLog
 from model.training.trainer import Training
 from userbert.cli import main as command_line
@@ -45,7 +47,7 @@ def given(places):
 
 
 def config(**settings):
-    return replace(from_flags(arg_parser().parse_args(FLAGS)), **settings)
+    return replace(config_from_options(parse_options(train, FLAGS)), **settings)
 
 
 @pytest.fixture
@@ -70,12 +72,13 @@ def signal_after(step, number):
 
 
 TORCHRUN = """
-import model, torch
+import model, sys, torch
 torch.set_default_dtype(torch.float64)
 from test_pretraining import signal, signal_after
-from model.training.pretrain import arg_parser, main
+from contracts.command_line import parse_options
+from model.training.pretrain import main
 signal_after(STEP, signal.SIGTERM)
-main(**vars(arg_parser().parse_args()))
+main(**parse_options(main, sys.argv[1:]))
 """
 
 
@@ -269,8 +272,7 @@ def test_a_finished_training_is_not_repeated(given, unbroken, capfd):
 
 def test_the_command_tells_the_model_s_id_last(places, unbroken, monkeypatch, capsys):
     monkeypatch.setenv("USERBERT_DATA", str(places.root))
-    flags = vars(arg_parser().parse_args([*FLAGS, "--out", str(unbroken.parent)]))
-    main(**flags)
+    main(**parse_options(main, [*FLAGS, "--out", str(unbroken.parent)]))
     told = capsys.readouterr().out.splitlines()
     assert "was finished before; nothing to do" in told[0]
     assert told[-1] == unbroken.name

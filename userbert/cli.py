@@ -1,162 +1,285 @@
 """The one console script: `userbert COMMAND ...` runs any part of the pipeline.
 
 DAG tasks and people call the same commands. A command's module is imported when it is called, so
-that `userbert --help` is quick. This file is also what spark-submit is given.
-
-Exit codes: 0 done, 1 failed, 2 bad input, 3 a gate said no, 4 a table or model is missing.
+that `userbert --help` is quick. spark-submit is given this file.
 """
 
-import argparse
-import importlib
 import sys
 from dataclasses import dataclass
-from types import ModuleType
+from importlib import metadata
+from typing import Annotated
 
-from contracts.errors import UserbertError
+import typer
+from typer.main import get_command
+
+from contracts.command_line import CONTEXT, Command, preformatted, run_command
+from userbert.lazy_commands import LazyCommand, LazyGroup, lazy_group
+
+HELP = """Run any part of the pipeline. Airflow's tasks call the same commands.
+
+USERBERT_DATA names the folder that holds everything; without it, ./data.
+
+Exit codes: 0 done, 1 failed, 2 bad input, 3 a gate refused, 4 a table or a model is missing,
+130 interrupted.
+"""
 
 
 @dataclass(frozen=True)
-class Command:
-    module: str  # has arg_parser() and main(...)
-    does: str  # one line
+class CommandEntry:
+    """A command before it is imported: its module, one line of help, and the extras it needs."""
+
+    module: str
+    help: str
+    extras: tuple[str, ...]
 
 
+_LAKE = ("model",)
+_ANALYST = ("model", "features")
+_SPARK = ("spark",)
+_EMBED = ("spark", "model")
+
+GROUPS = {
+    "logs": "Make landing files: real purchases, MIND, or generated logs.",
+    "trace": "Check recorded negatives.",
+    "evaluate": "Run the experiments of the paper.",
+}
 COMMANDS = {
-    "run": Command(
-        "userbert.commands.run", "the main job on real logs, from nothing to served embeddings"
+    "run": CommandEntry(
+        "userbert.commands.run",
+        "Run the whole pipeline once, from log files to served vectors.",
+        ("all",),
     ),
-    "summary": Command(
-        "userbert.commands.summary", "what the lake, the gates and the models hold now"
+    "summary": CommandEntry(
+        "userbert.commands.summary",
+        "Show what the lake, the gates and the models hold now.",
+        _LAKE,
     ),
-    "sql": Command("analyst.questions.sql", "a SELECT over the lake's tables, by DuckDB"),
-    "audit": Command(
-        "analyst.questions.audit", "the rules of the lake, looked at over whole tables"
+    "sql": CommandEntry(
+        "analyst.questions.sql",
+        "Run a SELECT over the lake's tables by DuckDB.",
+        _ANALYST,
     ),
-    "neighbors": Command(
-        "analyst.questions.neighbors", "the users nearest to one, and what they viewed"
+    "audit": CommandEntry(
+        "analyst.questions.audit",
+        "Check the lake's rules over whole tables.",
+        _ANALYST,
     ),
-    "cohort": Command(
-        "analyst.questions.cohort", "what some users have in common, and who is near them"
+    "neighbors": CommandEntry(
+        "analyst.questions.neighbors",
+        "Find the users nearest to one, and what they viewed.",
+        _ANALYST,
     ),
-    "drift": Command("analyst.questions.drift", "how far users moved from one day to another"),
-    "coverage": Command("analyst.questions.coverage", "who has no vector as of a day, and why"),
-    "explain": Command("analyst.questions.explain", "the views that weigh most in a user's vector"),
-    "export": Command("analyst.questions.export", "the vectors of a day as Parquet, CSV or NumPy"),
-    "airflow": Command("userbert.local.airflow", "Airflow with this project's DAGs and its UI"),
-    "cluster": Command(
-        "userbert.local.spark_cluster", "a standalone Spark cluster on this machine"
+    "cohort": CommandEntry(
+        "analyst.questions.cohort",
+        "Show what some users have in common, and who is near them.",
+        _ANALYST,
     ),
-    "jobs": Command(
-        "spark_jobs.spark.event_log", "what Spark did for each job: rows, bytes, memory"
+    "drift": CommandEntry(
+        "analyst.questions.drift",
+        "Measure how far users moved from one day to another.",
+        _ANALYST,
     ),
-    "history-server": Command(
-        "userbert.local.history_server", "Spark's history server over the jobs"
+    "coverage": CommandEntry(
+        "analyst.questions.coverage",
+        "Show who has no vector as of a day, and why.",
+        _ANALYST,
     ),
-    "logs demo": Command("landing.completejourney", "real purchase logs as landing files"),
-    "logs mind": Command("landing.mind", "a MIND data set as landing files"),
-    "logs generate": Command(
-        "landing.synthetic.generate", "browsing logs of any size, interests planted"
+    "explain": CommandEntry(
+        "analyst.questions.explain",
+        "Show the views that weigh most in a user's vector.",
+        _ANALYST,
     ),
-    "browsing-logs": Command(
-        "spark_jobs.tables.browsing_logs", "ingest landing days; refuse bad lines"
+    "export": CommandEntry(
+        "analyst.questions.export",
+        "Write the vectors of a day as Parquet, CSV or NumPy.",
+        _ANALYST,
     ),
-    "titles": Command("spark_jobs.tables.titles", "normalize and tokenize the new titles"),
-    "sessions": Command("spark_jobs.tables.sessions", "cut the new views into sessions"),
-    "user-sequences": Command(
-        "spark_jobs.tables.user_sequences", "active users' newest views as of a day"
+    "airflow": CommandEntry(
+        "userbert.local.airflow",
+        "Start Airflow with this project's DAGs and its UI.",
+        ("schedule", "spark"),
     ),
-    "sequence-pairs": Command("spark_jobs.tables.sequence_pairs", "pre-training pairs as of a day"),
-    "pretrain": Command("model.training.pretrain", "pre-train a user model on the pairs of a day"),
-    "launch": Command(
-        "userbert.launchers.launch", "pretrain where this place trains: here, pod, Spark"
+    "cluster": CommandEntry(
+        "userbert.local.spark_cluster",
+        "Run a standalone Spark cluster on this machine.",
+        _SPARK,
     ),
-    "trace check": Command(
-        "model.objective.trace_check", "do recorded negatives keep the paper's rules?"
+    "jobs": CommandEntry(
+        "spark_jobs.spark.event_log",
+        "Show each Spark job's rows, bytes and memory.",
+        _SPARK,
     ),
-    "models": Command(
-        "spark_jobs.registry.commands", "register, judge, promote, roll back, list, show"
+    "history-server": CommandEntry(
+        "userbert.local.history_server",
+        "Start Spark's history server.",
+        _SPARK,
     ),
-    "user-embeddings": Command(
-        "spark_jobs.tables.user_embeddings", "embed the active users of a day"
+    "logs demo": CommandEntry(
+        "landing.completejourney",
+        "Write real purchase logs as landing files.",
+        ("demo",),
     ),
-    "published-embeddings": Command(
-        "spark_jobs.tables.published_embeddings", "publish the champion's vectors of a day"
+    "logs mind": CommandEntry(
+        "landing.mind",
+        "Write a MIND data set as landing files.",
+        _SPARK,
     ),
-    "backfill": Command(
-        "userbert.commands.backfill", "past days under a model: plan, run, compare, status"
+    "logs generate": CommandEntry(
+        "landing.synthetic.generate",
+        "Generate browsing logs of any size, with planted interests.",
+        _SPARK,
     ),
-    "forget": Command("erasure.commands", "users out of every table, version, file, log and cache"),
-    "maintenance": Command(
-        "spark_jobs.lake.maintenance", "compact files, remove what nobody needs"
+    "browsing-logs": CommandEntry(
+        "spark_jobs.tables.browsing_logs",
+        "Ingest landing days, and refuse bad lines.",
+        _SPARK,
     ),
-    "features": Command("feature_store.commands", "apply, materialize, check, get (Feast)"),
-    "gates": Command("expectations.commands", "newest result of each gate; build the Data Docs"),
-    "evaluate negatives": Command(
-        "experiments.negatives", "random, medium, hardest, PTUM and CP over several seeds"
+    "titles": CommandEntry(
+        "spark_jobs.tables.titles",
+        "Normalize and tokenize the new titles.",
+        _SPARK,
     ),
-    "evaluate interests": Command(
-        "experiments.planted_interests", "do near users share planted interests?"
+    "sessions": CommandEntry(
+        "spark_jobs.tables.sessions",
+        "Cut the new views into sessions.",
+        _SPARK,
+    ),
+    "user-sequences": CommandEntry(
+        "spark_jobs.tables.user_sequences",
+        "Select active users' newest views as of a day.",
+        _SPARK,
+    ),
+    "sequence-pairs": CommandEntry(
+        "spark_jobs.tables.sequence_pairs",
+        "Make the pre-training pairs as of a day.",
+        _SPARK,
+    ),
+    "pretrain": CommandEntry(
+        "model.training.pretrain",
+        "Pre-train a user model on the pairs of a day.",
+        _LAKE,
+    ),
+    "launch": CommandEntry(
+        "userbert.launchers.launch",
+        "Pre-train where the settings say: here, on Kubernetes or on Spark.",
+        _LAKE,
+    ),
+    "trace check": CommandEntry(
+        "model.objective.trace_check",
+        "Check recorded negatives against the paper's rules.",
+        _LAKE,
+    ),
+    "models": CommandEntry(
+        "spark_jobs.registry.commands",
+        "Register, judge, promote, roll back, list and show models.",
+        _EMBED,
+    ),
+    "user-embeddings": CommandEntry(
+        "spark_jobs.tables.user_embeddings",
+        "Embed the active users of a day.",
+        _EMBED,
+    ),
+    "published-embeddings": CommandEntry(
+        "spark_jobs.tables.published_embeddings",
+        "Publish the champion's vectors of a day.",
+        _SPARK,
+    ),
+    "backfill": CommandEntry(
+        "userbert.commands.backfill",
+        "Embed past days under a model: plan, run, compare, status.",
+        _EMBED,
+    ),
+    "forget": CommandEntry(
+        "erasure.commands",
+        "Remove users from every table, version, file, log and cache.",
+        ("spark", "model"),
+    ),
+    "maintenance": CommandEntry(
+        "spark_jobs.lake.maintenance",
+        "Compact files, and remove what nobody needs.",
+        _SPARK,
+    ),
+    "features": CommandEntry(
+        "feature_store.commands",
+        "Fill, check and read the feature store (Feast).",
+        ("features",),
+    ),
+    "gates": CommandEntry(
+        "expectations.commands",
+        "List the newest result of each gate; build the Data Docs.",
+        _SPARK,
+    ),
+    "evaluate negatives": CommandEntry(
+        "experiments.negatives",
+        "Compare random, medium and hardest negatives, PTUM and CP over seeds.",
+        _LAKE,
+    ),
+    "evaluate interests": CommandEntry(
+        "experiments.planted_interests",
+        "Measure whether near users share planted interests.",
+        _ANALYST,
     ),
 }
 
 
-def overview() -> str:
-    """What `userbert --help` prints."""
-    width = max(map(len, COMMANDS))
-    lines = [f"  {name:<{width}}  {command.does}" for name, command in COMMANDS.items()]
-    return "\n".join(
-        (
-            "usage: userbert COMMAND [flags]      (userbert COMMAND --help tells the flags)",
-            "",
-            "commands:",
-            *lines,
-            "",
-            (__doc__ or "").rstrip().rsplit("\n\n", 1)[-1],
-            "USERBERT_DATA names the folder that holds everything (default: ./data).",
-        )
+app = typer.Typer(
+    cls=LazyGroup,
+    help=preformatted(HELP),
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    context_settings=CONTEXT,
+)
+
+
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        sys.stdout.write(f"userbert {metadata.version('userbert')}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """The options of `userbert` itself."""
+
+
+def root_command() -> Command:
+    """`userbert` with all its commands, none of which is imported yet."""
+    root: Command = get_command(app)
+    for name, entry in COMMANDS.items():
+        first, _, second = name.partition(" ")
+        if second and first not in root.commands:
+            root.add_command(lazy_group(first, GROUPS[first]))
+        group = root.commands[first] if second else root
+        group.add_command(LazyCommand(second or first, entry.module, entry.help))
+    return root
+
+
+def main(words: list[str] | None = None) -> int:
+    words = sys.argv[1:] if words is None else words
+    if words[:1] == ["help"]:
+        words = [*words[1:], "--help"]
+    try:
+        return run_command(root_command(), words, "userbert")
+    except ModuleNotFoundError as error:
+        return _name_extras(error, words)
+
+
+def _name_extras(error: ModuleNotFoundError, words: list[str]) -> int:
+    """Say which extras of this project bring the module that is not installed."""
+    name = next(" ".join(words[:n]) for n in (2, 1) if " ".join(words[:n]) in COMMANDS)
+    extras = ",".join(COMMANDS[name].extras)
+    sys.stderr.write(
+        f"userbert {name}: the Python module {error.name} is not installed; "
+        f"install what this command needs: pip install 'userbert[{extras}]'\n"
     )
-
-
-def find(words: list[str]) -> tuple[str, list[str]]:
-    """The command that `words` begin with, and the words left for it."""
-    for count in (2, 1):
-        name = " ".join(words[:count])
-        if name in COMMANDS:
-            return name, words[count:]
-    raise SystemExit(_unknown(words))
-
-
-def _unknown(words: list[str]) -> int:
-    group = [name for name in COMMANDS if words and name.startswith(f"{words[0]} ")]
-    known = f"one of: {', '.join(group)}" if group else "`userbert --help` lists the commands"
-    print(f"userbert: there is no command {' '.join(words[:2])!r}; {known}", file=sys.stderr)  # noqa: T201
-    return 2
-
-
-def parser_of(name: str, module: ModuleType) -> argparse.ArgumentParser:
-    """The command's flags. argparse calls a program, and its subcommands for good, by argv[0]."""
-    called, sys.argv[0] = sys.argv[0], f"userbert {name}"
-    try:
-        parser: argparse.ArgumentParser = module.arg_parser()
-    finally:
-        sys.argv[0] = called
-    return parser
-
-
-def main(argv: list[str] | None = None) -> int:
-    words = sys.argv[1:] if argv is None else argv
-    if not words or words[0] in ("-h", "--help", "help"):
-        print(overview())  # noqa: T201
-        return 0 if words else 2
-    name, flags = find(words)
-    module = importlib.import_module(COMMANDS[name].module)
-    parser = parser_of(name, module)
-    arguments = vars(parser.parse_args(flags))
-    try:
-        return int(module.main(**arguments) or 0)
-    except UserbertError as error:
-        print(f"{parser.prog}: {error}", file=sys.stderr)  # noqa: T201
-        return error.exit_code
+    return 1
 
 
 if __name__ == "__main__":

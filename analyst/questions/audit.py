@@ -6,19 +6,20 @@ A gate judges the rows of one write; this looks at every row that is there now, 
 counts the landing lines anew from the files. It writes nothing. Exit code 1 if a rule is broken.
 """
 
-import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import Annotated, Any
 
 import pyarrow as pa
+import typer
 from rich.table import Table as Grid
 
 from analyst.lake_access.open_lake import OpenLake, open_lake
 from analyst.landing_counts import lines_by_day
 from analyst.output.answers import grid, tell
 from contracts.limits import EMBEDDING_WIDTH, MAX_VIEWS, MAX_VIEWS_A_DAY, SESSION_GAP_MINUTES
+from contracts.options import AsJson
 from contracts.tables import (
     BROWSING_LOGS,
     MODELS,
@@ -218,16 +219,10 @@ def in_words(found: list[Finding], with_sql: bool) -> Iterator[str]:
             yield f"broken: {each.table}, {each.rule}: {told}"
 
 
-def arg_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--sql", action="store_true", help="show each rule's query")
-    parser.add_argument("--json", action="store_true", help="for programs")
-    return parser
-
-
-def main(sql: bool, json: bool) -> int:
+def main(
+    sql: Annotated[bool, typer.Option("--sql", help="Show the query of each rule.")] = False,
+    json: AsJson = False,
+) -> int:
     answer = Audit(list(audit(open_lake())))
     tell(answer, json, *in_words(answer.rules, sql), as_grid(answer.rules))
     return int(any(finding.broken for finding in answer.rules))

@@ -4,21 +4,22 @@ userbert cohort 12 1467 80 --as-of 2017-06-28
 userbert cohort --file users.txt -k 20          (one user_id a line)
 """
 
-import argparse
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+import typer
 from numpy.typing import NDArray
 
 from analyst.lake_access.open_lake import OpenLake, open_lake
-from analyst.output.answers import add_flags, grid, tell
+from analyst.output.answers import grid, tell
 from analyst.questions.neighbors import Neighbor, told
 from analyst.questions.titles import Mark, marks, recent_titles
 from analyst.vectors.model_space import Vectors, parts
 from analyst.vectors.search import nearest
 from contracts.errors import BadInput
+from contracts.options import AsJson, AsOfOrNewest, ModelOrChampion, UserFile
 from contracts.user_lists import named_users
 
 
@@ -82,22 +83,17 @@ def least_typical(
     return [(str(members.user_ids[row]), float(cosines[row])) for row in order]
 
 
-def arg_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("users", nargs="*", metavar="USER", help="user_ids")
-    parser.add_argument(
-        "--file", type=Path, help="a list of user_ids: one a line, or the column user_id of a CSV"
-    )
-    parser.add_argument("-k", type=int, default=10, help="how many users and titles (default: 10)")
-    return add_flags(parser)
-
-
 def main(
-    users: list[str], file: Path | None, k: int, as_of: date | None, model: str | None, json: bool
+    users: Annotated[
+        list[str] | None, typer.Argument(metavar="USER", help="The ids of the users.")
+    ] = None,
+    file: UserFile = None,
+    k: Annotated[int, typer.Option("-k", help="How many users and titles to show.")] = 10,
+    as_of: AsOfOrNewest = None,
+    model: ModelOrChampion = None,
+    json: AsJson = False,
 ) -> None:
-    found = cohort(open_lake(), list(named_users(users, file).ids), k, model, as_of)
+    found = cohort(open_lake(), list(named_users(users or [], file).ids), k, model, as_of)
     title = (
         f"{found.users:,} users of {found.model_id} as of {found.as_of}: mean cosine to their "
         f"centroid {found.tightness:.3f}, of everybody else {found.others:.3f}\n"

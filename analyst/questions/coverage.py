@@ -5,18 +5,19 @@ userbert coverage --as-of 2017-06-28 [--users 12 1467] [--file users.txt] [--jso
 A user is whoever is in browsing_logs, and whoever is named by a refused line.
 """
 
-import argparse
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.table import Table as Grid
 
 from analyst.lake_access.open_lake import OpenLake, open_lake
-from analyst.output.answers import add_flags, grid, tell
+from analyst.output.answers import grid, tell
 from contracts.errors import BadInput, MissingTable
 from contracts.landing_settings import read_settings
 from contracts.limits import MAX_VIEWS_A_DAY
+from contracts.options import AsJson, AsOfOrNewest, ModelOrChampion, UserFile
 from contracts.tables import (
     BROWSING_LOGS,
     PUBLISHED_EMBEDDINGS,
@@ -254,21 +255,21 @@ def _named_in(query: str, told: dict[str, object]) -> dict[str, object]:
     return {name: value for name, value in told.items() if f"${name}" in query}
 
 
-def arg_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--users", nargs="+", metavar="USER", help="what holds of these users")
-    parser.add_argument(
-        "--file", type=Path, help="more users: one user_id a line, or the column user_id of a CSV"
-    )
-    return add_flags(parser)
-
-
 def main(
-    users: list[str] | None, file: Path | None, as_of: date | None, model: str | None, json: bool
+    users: Annotated[
+        list[str] | None,
+        typer.Option("--users", metavar="USER", help="Explain these users too."),
+    ] = None,
+    more_users: Annotated[
+        list[str] | None, typer.Argument(metavar="USER", help="More users to explain.")
+    ] = None,
+    file: UserFile = None,
+    as_of: AsOfOrNewest = None,
+    model: ModelOrChampion = None,
+    json: AsJson = False,
 ) -> None:
-    named = list(named_users(users or [], file).ids) if users or file else None
+    words = [*(users or []), *(more_users or [])]
+    named = list(named_users(words, file).ids) if words or file else None
     found = coverage(open_lake(), as_of, model, named)
     title = (
         f"{found.with_vector:,} of {found.users:,} users have a vector of {found.model_id} "

@@ -7,20 +7,22 @@ distance), and the whole population may move: that is measured as an energy dist
 against the same vectors with their days exchanged by lot.
 """
 
-import argparse
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+import typer
 from numpy.typing import NDArray
 from rich.table import Table as Grid
 
 from analyst.lake_access.open_lake import OpenLake, open_lake
-from analyst.output.answers import add_flags, grid, tell
+from analyst.output.answers import grid, tell
 from analyst.output.plot import draw
 from analyst.vectors.model_space import Vectors
 from contracts.errors import BadInput
+from contracts.options import AsJson, ModelOrChampion, day_option
 
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9, 0.99)
 SAMPLED_USERS = 1500  # for the population's distance: at most 3,000 vectors, 36 MB of distances
@@ -169,25 +171,20 @@ def euclidean(units: NDArray[np.float32]) -> NDArray[np.float64]:
     return distances
 
 
-def arg_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    day = date.fromisoformat
-    parser.add_argument("--from", dest="from_day", type=day, required=True, help="UTC day")
-    parser.add_argument("--to", dest="to_day", type=day, required=True, help="a later UTC day")
-    parser.add_argument("-k", type=int, default=10, help="how many users to name (default: 10)")
-    parser.add_argument(
-        "--picture",
-        type=Path,
-        metavar="FILE.svg",
-        help="draw the users of both days, and the moves",
-    )
-    return add_flags(parser, as_of=False)
-
-
 def main(
-    from_day: date, to_day: date, k: int, picture: Path | None, model: str | None, json: bool
+    from_day: Annotated[date, day_option("--from", help="The first UTC day.")],
+    to_day: Annotated[date, day_option("--to", help="A later UTC day.")],
+    k: Annotated[int, typer.Option("-k", help="How many users who moved most to name.")] = 10,
+    picture: Annotated[
+        Path | None,
+        typer.Option(
+            "--picture",
+            metavar="FILE.svg",
+            help="Draw the users of both days, and how they moved, into this file.",
+        ),
+    ] = None,
+    model: ModelOrChampion = None,
+    json: AsJson = False,
 ) -> None:
     lake = open_lake()
     found = drift(lake, from_day, to_day, k, model)

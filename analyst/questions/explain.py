@@ -8,18 +8,19 @@ and the one that the model makes without the view. The model is run again on the
 and the answer says how near that comes to the stored vector.
 """
 
-import argparse
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
+import typer
 from numpy.typing import NDArray
 
 from analyst.lake_access.open_lake import OpenLake, open_lake
-from analyst.output.answers import add_flags, grid, tell
+from analyst.output.answers import grid, tell
 from contracts.errors import BadInput, MissingTable
+from contracts.options import AsJson, AsOfOrNewest, ModelOrChampion
 from contracts.tables import MODELS, TITLES, USER_SEQUENCES
 
 if TYPE_CHECKING:
@@ -164,16 +165,13 @@ def cosine(vectors: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[
     return result.clip(-1, 1)
 
 
-def arg_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("user", help="a user_id")
-    parser.add_argument("-k", type=int, default=10, help="how many views (default: 10)")
-    return add_flags(parser)
-
-
-def main(user: str, k: int, as_of: date | None, model: str | None, json: bool) -> None:
+def main(
+    user: Annotated[str, typer.Argument(metavar="USER", help="The id of the user.")],
+    k: Annotated[int, typer.Option("-k", help="How many views to show.")] = 10,
+    as_of: AsOfOrNewest = None,
+    model: ModelOrChampion = None,
+    json: AsJson = False,
+) -> None:
     found = explain(open_lake(), user, k, model, as_of)
     parts = [
         f"{user}: {found.num_views} views behind the vector of {found.vector_of} under "

@@ -7,22 +7,22 @@ metadata, in `metadata` of an npz, in the first line of a CSV (`pandas.read_csv(
 It is there whole, or not there.
 """
 
-import argparse
 import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
+import typer
 
 from analyst.lake_access.open_lake import open_lake
 from analyst.vectors.model_space import Vectors, parts
 from contracts.errors import BadInput
+from contracts.options import AsOfOrNewest, ModelOrChampion
 from contracts.printing import print_parts
 from contracts.provenance import code_version
 
@@ -137,21 +137,17 @@ def in_one_rename(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-def arg_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--as-of", type=date.fromisoformat, help="UTC day, YYYY-MM-DD (default: the newest)"
-    )
-    parser.add_argument("--model", help="a model_id (default: the champion)")
-    parser.add_argument("--format", choices=WRITERS, default="parquet")
-    parser.add_argument("--fp16", action="store_true", help="half precision: half the size")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE")
-    return parser
-
-
-def main(as_of: date | None, model: str | None, format: str, fp16: bool, out: Path) -> None:
+def main(
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The file to write.")],
+    as_of: AsOfOrNewest = None,
+    model: ModelOrChampion = None,
+    format: Annotated[
+        Literal["parquet", "csv", "npz"], typer.Option("--format", help="The format of the file.")
+    ] = "parquet",
+    fp16: Annotated[
+        bool, typer.Option("--fp16", help="Write half precision, in half the size.")
+    ] = False,
+) -> None:
     found = open_lake().snapshot(model, as_of)
     vectors = found.vectors
     metadata = Metadata(

@@ -5,18 +5,20 @@ userbert neighbors 1467 -k 10 --as-of 2017-06-28
 The search is exact: one pass over the vectors, from a copy kept below places.root/neighbours.
 """
 
-import argparse
 from dataclasses import dataclass
 from datetime import date
+from typing import Annotated
 
 import numpy as np
+import typer
 
 from analyst.lake_access.open_lake import OpenLake, open_lake
-from analyst.output.answers import add_flags, grid, tell
+from analyst.output.answers import grid, tell
 from analyst.questions.titles import recent_titles
 from analyst.vectors.model_space import Vectors
 from analyst.vectors.search import Nearest, nearest
 from contracts.errors import BadInput
+from contracts.options import AsJson, AsOfOrNewest, ModelOrChampion
 
 
 @dataclass(frozen=True)
@@ -90,16 +92,13 @@ def kept(a: Vectors, b: Vectors, k: int = 10, users: int = 1000) -> float:
     return float(np.mean(shares))
 
 
-def arg_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("user", help="a user_id")
-    parser.add_argument("-k", type=int, default=10, help="how many (default: 10)")
-    return add_flags(parser)
-
-
-def main(user: str, k: int, as_of: date | None, model: str | None, json: bool) -> None:
+def main(
+    user: Annotated[str, typer.Argument(metavar="USER", help="The id of the user.")],
+    k: Annotated[int, typer.Option("-k", help="How many neighbors to show.")] = 10,
+    as_of: AsOfOrNewest = None,
+    model: ModelOrChampion = None,
+    json: AsJson = False,
+) -> None:
     found = neighbors(open_lake(), user, k, model, as_of)
     rows = [(n.user_id, n.cosine, n.vector_of, n.recent_titles) for n in found.neighbors]
     title = (

@@ -10,9 +10,10 @@ by the same names. docs/sql-cookbook.md has queries to start from.
 A query is one SELECT and sees the lake's tables alone: it reads no other file and writes none.
 """
 
-import argparse
+from typing import Annotated
 
 import duckdb
+import typer
 
 from analyst.lake_access.open_lake import OpenLake, open_lake
 from analyst.lake_access.sql_guard import lock_to_tables, must_be_one_select
@@ -23,16 +24,12 @@ MAX_LIST_ITEMS = 8  # of a list that is shown whole
 FIRST_ITEMS = 3  # of a longer one
 
 
-def arg_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("query", help="one SELECT")
-    parser.add_argument("--csv", action="store_true", help="comma-separated, for programs")
-    return parser
-
-
-def main(query: str, csv: bool) -> None:
+def main(
+    query: Annotated[str, typer.Argument(metavar="QUERY", help="One SELECT.")],
+    csv: Annotated[
+        bool, typer.Option("--csv", help="Print comma-separated values, for programs.")
+    ] = False,
+) -> None:
     lake = open_lake()
     lock_to_tables(lake.connection, lake.data_files())
     try:

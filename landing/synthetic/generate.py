@@ -6,18 +6,19 @@ writes landing files, a folder a day, and the planted truth beside the landing f
 users and seed give the same bytes, and a day's bytes do not depend on how many days follow it.
 """
 
-import argparse
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import date, timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal
 
 import numpy as np
+import typer
 
 from contracts.errors import BadInput
+from contracts.options import day_option
 from contracts.paths import Places
 from landing.landing_writer import day_folder, whole_file, write_settings
 from landing.progress import progress, show
@@ -170,38 +171,60 @@ def _write_all(generator: Generator, workers: int) -> tuple[dict[date, list[dict
     return by_day, np.unique(np.concatenate(seen))
 
 
-def arg_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add = parser.add_argument
-    add("--users", type=int, required=True, help="users, without the bots")
-    add("--days", type=int, required=True, help="landing days")
-    add("--seed", type=int, required=True, help="the same seed gives the same bytes")
-    add("--from", dest="from_day", type=date.fromisoformat, default=Settings.from_day,
-        metavar="DAY", help="the first landing day, UTC (default: %(default)s)")  # fmt: skip
-    add(
-        "--out",
-        type=Path,
-        help="root to write landing/ and planted/ below (default: the data root)",
-    )
-    add("--format", choices=FORMATS, default="jsonl", help="of the files (default: %(default)s)")
-    add("--late", type=float, default=Settings.late,
-        help="share of the sessions that land a day late (default: %(default)s)")  # fmt: skip
-    add("--doubled", type=float, default=Settings.doubled,
-        help="lines that stand twice, as a share of the views (default: %(default)s)")  # fmt: skip
-    add("--broken", type=float, default=Settings.broken,
-        help="lines to be refused, as a share of the views (default: %(default)s)")  # fmt: skip
-    add("--bots", type=int, help="bots (default: 1 and 1 for each 2,500 users, at most 10)")
-    add("--workers", type=int, default=2, help="files written side by side (default: 2)")
-    return parser
-
-
-def main(*, out: Path | None, workers: int, **asked: Any) -> None:
+def main(
+    users: Annotated[int, typer.Option("--users", help="The number of users, without the bots.")],
+    days: Annotated[int, typer.Option("--days", help="The number of landing days.")],
+    seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same bytes.")],
+    from_day: Annotated[
+        date, day_option("--from", help="The first landing day, UTC.")
+    ] = Settings.from_day,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="FOLDER",
+            help="The folder to write landing/ and planted/ below. [default: the data root]",
+        ),
+    ] = None,
+    format: Annotated[
+        Literal["jsonl", "parquet"], typer.Option("--format", help="The format of the files.")
+    ] = "jsonl",
+    late: Annotated[
+        float, typer.Option("--late", help="The share of the sessions that land a day late.")
+    ] = Settings.late,
+    doubled: Annotated[
+        float,
+        typer.Option("--doubled", help="Lines that are repeated, as a share of the views."),
+    ] = Settings.doubled,
+    broken: Annotated[
+        float,
+        typer.Option("--broken", help="Lines that must be refused, as a share of the views."),
+    ] = Settings.broken,
+    bots: Annotated[
+        int | None,
+        typer.Option(
+            "--bots",
+            help="The number of bots. [default: 1, and 1 for each 2,500 users, at most 10]",
+        ),
+    ] = None,
+    workers: Annotated[
+        int, typer.Option("--workers", help="How many files are written at the same time.")
+    ] = 2,
+) -> None:
     root = out or Places.from_environment().root
-    settings = Settings(**asked)
+    settings = Settings(
+        users=users,
+        days=days,
+        seed=seed,
+        from_day=from_day,
+        format=format,
+        late=late,
+        doubled=doubled,
+        broken=broken,
+        bots=bots,
+    )
     summary = generate(settings, root, workers)
     facts: dict[str, object] = {"landing files": root / "landing", "truth": root / "planted"}
     counts = {name.replace("_", " "): n for name, n in summary.items() if isinstance(n, int)}
-    days = settings.every_day
-    show("Generated browsing logs", facts | counts, root, days[0], days[-1])
+    every_day = settings.every_day
+    show("Generated browsing logs", facts | counts, root, every_day[0], every_day[-1])

@@ -7,14 +7,15 @@ Says of each rule how often it was looked at and how often it was broken, with t
 Exit code 3 where one was broken.
 """
 
-import argparse
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+import typer
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
@@ -233,15 +234,11 @@ def as_table(run: TraceEvent, found: Findings) -> Table:
     return table
 
 
-def arg_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="of pretrain --trace")
-    return parser
-
-
-def main(files: list[Path]) -> None:
+def main(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE", help="Files of `pretrain --trace`.")
+    ],
+) -> None:
     places, console, broken = Places.from_environment(), Console(), 0
     for path in files:
         run, found = check_trace_file(path, places)

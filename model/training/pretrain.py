@@ -8,7 +8,7 @@ goes on from the newest checkpoint, or, where the model is finished, does nothin
 last line of output is the model's id.
 """
 
-import argparse
+import functools
 import os
 import shutil
 import signal
@@ -19,12 +19,15 @@ from dataclasses import asdict, replace
 from datetime import date
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
+import typer
 
+from contracts.command_line import build_command, run_command
 from contracts.errors import BadInput, UserbertError
+from contracts.options import AsOf
 from contracts.paths import Places
 from model.checkpoint import (
     TITLES_FILE,
@@ -34,7 +37,8 @@ from model.checkpoint import (
     read_manifest,
     write_checkpoint,
 )
-from model.config import BASE_MODELS, PretrainConfig, add_flags, from_flags
+from model.config import BASE_MODELS, PretrainConfig
+from model.config_options import config_from_options, with_config_options
 from model.data.build_corpus import newest_versions, training_input_for
 from model.data.corpus import TrainingInput
 from model.data.vocabulary import Vocabulary
@@ -279,57 +283,72 @@ def stop_requested() -> Iterator[Callable[[], bool]]:
         signal.signal(signal.SIGTERM, before)
 
 
-def arg_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    add = parser.add_argument
-    add("--as-of", required=True, type=date.fromisoformat, help="UTC day of the sequence_pairs")
-    add("--out", type=Path, help="folder of models (default: models in USERBERT_DATA)")
-    add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: %(default)s")
-    add("--threads", type=int, default=0, help="of each process; 0: all, shared evenly")
-    add(
-        "--resume",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="go on from the newest checkpoint of the same model, if there is one (default)",
-    )
-    add("--versions", type=_versions, default={}, metavar="TABLE=N,...", help="Delta versions")
-    add("--grow-from", metavar="MODEL_ID", help="keep the word ids of this earlier model")
-    add(
-        "--trace",
-        type=Path,
-        metavar="FOLDER",
-        help="record every choice of negatives there, for `userbert trace check`",
-    )
-    add_flags(parser)
-    return parser
-
-
 def _versions(text: str) -> dict[str, int]:
-    return {
-        name: int(number) for name, _, number in (part.partition("=") for part in text.split(","))
-    }
+    """`TABLE=N,...` as numbers by table."""
+    pairs = [part.partition("=") for part in text.split(",")]
+    if wrong := [name for name, _, number in pairs if not number.isdigit()]:
+        raise typer.BadParameter(f"{wrong[0]!r} has no version; write TABLE=N,TABLE=N")
+    return {name: int(number) for name, _, number in pairs}
 
 
+@with_config_options()
 def train(
-    as_of: date,
-    out: Path | None,
-    device: str,
-    threads: int,
-    resume: bool,
-    versions: dict[str, int],
-    grow_from: str | None,
-    trace: Path | None,
-    **flags: object,
+    as_of: AsOf,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="FOLDER",
+            help="The folder of the models. [default: models in the data root]",
+        ),
+    ] = None,
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"], typer.Option("--device", help="Where to compute.")
+    ] = "auto",
+    threads: Annotated[
+        int, typer.Option("--threads", help="Threads of each process; 0: all cores, shared evenly.")
+    ] = 0,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume/--no-resume",
+            help="Go on from the newest checkpoint of the same model, if there is one.",
+        ),
+    ] = True,
+    versions: Annotated[
+        dict[str, int] | None,
+        typer.Option(
+            "--versions",
+            metavar="TABLE=N,...",
+            parser=_versions,
+            help="The Delta versions to read. [default: the newest]",
+        ),
+    ] = None,
+    grow_from: Annotated[
+        str | None,
+        typer.Option(
+            "--grow-from", metavar="MODEL_ID", help="Keep the word ids of this earlier model."
+        ),
+    ] = None,
+    trace: Annotated[
+        Path | None,
+        typer.Option(
+            "--trace",
+            metavar="FOLDER",
+            help="Record every choice of negatives there, for `userbert trace check`.",
+        ),
+    ] = None,
+    **settings: object,
 ) -> Path:
     """What the command does, in every process of a training; the folder of the model."""
     keep_freed_memory()
     places = Places.from_environment()
-    config = from_flags(argparse.Namespace(**flags))
+    config = config_from_options(settings)
     out = out or places.models
     grown_from = out / grow_from if grow_from else None
     earlier = Vocabulary.load(grown_from / VOCABULARY_FILE) if grown_from else None
     with join_processes(device) as processes:
-        given = _read(places, as_of, config, processes, versions, earlier)
+        given = _read(places, as_of, config, processes, versions or {}, earlier)
         known = (out / model_id(config, given)).exists()
         folder = pretrain(
             given,
@@ -347,8 +366,9 @@ def train(
     return folder
 
 
-def main(as_of: date, **flags: Any) -> None:
-    train(as_of, **flags)
+@functools.wraps(train)
+def main(**options: Any) -> None:
+    train(**options)
 
 
 def _read(
@@ -383,8 +403,4 @@ def _tell(folder: Path, known: bool) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(**vars(arg_parser().parse_args()))
-    except UserbertError as error:
-        sys.stderr.write(f"pretrain: {error}\n")
-        sys.exit(error.exit_code)
+    sys.exit(run_command(build_command(main, __doc__), sys.argv[1:], "pretrain"))

@@ -9,17 +9,19 @@ stay as they are. Beside a running job nothing is lost: who commits second is re
 a job does its work again, and what maintenance could not compact is left for the next week.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
+from typing import Annotated
 
+import typer
 from delta.exceptions import DeltaConcurrentModificationException
 from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
+from contracts.options import choice_option
 from contracts.paths import Places
 from contracts.tables import MODELS, PUBLISHED_EMBEDDINGS, TABLES, USER_EMBEDDINGS, Table
 from spark_jobs.lake import retention
@@ -164,17 +166,17 @@ def tend(lake: Lake, table: Table, pin: retention.Pin | None, dry_run: bool = Fa
     return replace(upkeep, compacted=compacted, unread=unread)
 
 
-def arg_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    names = [table.name for table in TABLES]
-    parser.add_argument("--table", action="append", choices=names, help="only this one; repeatable")
-    parser.add_argument("--dry-run", action="store_true", help="say what would be done")
-    return parser
-
-
-def main(table: list[str] | None, dry_run: bool) -> None:
+def main(
+    table: Annotated[
+        list[str] | None,
+        choice_option(
+            "--table", [table.name for table in TABLES], "Tend this table alone; repeatable."
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")
+    ] = False,
+) -> None:
     with job("maintenance", gated=False) as (spark, tell):
         lake = Lake(spark, Places.from_environment().lake)
         models = lake.read_or_empty(MODELS).select("model_id", "status", "inputs").collect()

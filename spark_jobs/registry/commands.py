@@ -13,18 +13,21 @@ published_embeddings. Killed in between, readers stay on the old model, whole; t
 again, or the next night, finishes it.
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.console import Console
 from rich.table import Table as Grid
 
+from contracts.command_line import command_group
 from contracts.errors import BadInput, GateFailed
+from contracts.options import ModelId
 from contracts.paths import Places
 from model.task_registry import METRICS
 from spark_jobs.lake.lake import Lake
@@ -176,101 +179,107 @@ def comparison(one: Model, other: Model) -> Grid:
     return grid
 
 
-def arg_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    actions = parser.add_subparsers(dest="action", required=True)
-    actions.add_parser("list", help="all models, the oldest first")
-    by_name = {
-        name: actions.add_parser(name, help=does)
-        for name, does in (
-            ("register", "take a finished training as a candidate"),
-            ("show", "its card, in Markdown"),
-            ("judge", "fit to be the champion? exit code 3, and refused, if not"),
-            ("promote", "make it the champion, and its vectors the published ones"),
-            ("retire", "no longer to be promoted by a rollback"),
-            ("refuse", "never to be promoted"),
-        )
-    }
-    for each in by_name.values():
-        each.add_argument("model_id", metavar="MODEL_ID")
-    by_name["judge"].add_argument("--register", action="store_true", help="it first, if need be")
-    by_name["judge"].add_argument("--promote", action="store_true", help="if it is fit")
-    for name in ("retire", "refuse"):
-        by_name[name].add_argument("--reason", required=True, help="kept beside the status")
-    by_name["promote"].add_argument("--reason", default="promoted by hand", help="%(default)r")
-    rollback = actions.add_parser("rollback", help="back to the champion before")
-    for each in (rollback, by_name["promote"]):
-        each.add_argument(
-            "--allow-missing-days",
-            action="store_true",
-            help="readers lose the days that the model has no vectors of",
-        )
-    compare = actions.add_parser("compare", help="measures and settings side by side")
-    compare.add_argument("model_ids", metavar="MODEL_ID", nargs=2)
-    return parser
+app = command_group(__doc__)
+
+AllowMissingDays = Annotated[
+    bool,
+    typer.Option(
+        "--allow-missing-days",
+        help="Let readers lose the days of which the model has no vectors.",
+    ),
+]
+Reason = Annotated[
+    str, typer.Option("--reason", metavar="TEXT", help="Why; it is kept next to the status.")
+]
 
 
-def main(action: str, **flags: object) -> None:
+def _registry(action: str) -> Registry:
     places = Places.from_environment()
-    registry = Registry(Lake(session(f"models {action}"), places.lake), places)
-    told = ACTIONS[action](registry, argparse.Namespace(**flags))
-    if isinstance(told, Grid):
-        Console(width=200).print(told)
-    else:
-        sys.stdout.write(f"{told}\n")
+    return Registry(Lake(session(f"models {action}"), places.lake), places)
 
 
-def _register(registry: Registry, flags: argparse.Namespace) -> str:
-    model = registry.register(registry.places.models / flags.model_id)
-    return f"{model.model_id} is {model.status}: {model.status_reason}"
+def _print(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
 
 
-def _judge(registry: Registry, flags: argparse.Namespace) -> str:
-    if flags.register:
-        registry.register(registry.places.models / flags.model_id)
-    fit = registry.judge(flags.model_id)
-    if flags.promote:
-        registry.promote(flags.model_id, fit)
-    return f"{flags.model_id} is {fit}" + (" and the champion now" if flags.promote else "")
+@app.command("list")
+def list_models() -> None:
+    """List all models, the oldest first."""
+    Console(width=200).print(listing(standing(_registry("list").lake)))
 
 
-def _promote(registry: Registry, flags: argparse.Namespace) -> str:
-    registry.promote(flags.model_id, flags.reason, flags.allow_missing_days)
-    return f"{flags.model_id} is the champion"
+@app.command()
+def register(model_id: ModelId) -> None:
+    """Take a finished training as a candidate."""
+    registry = _registry("register")
+    model = registry.register(registry.places.models / model_id)
+    _print(f"{model.model_id} is {model.status}: {model.status_reason}")
 
 
-def _rollback(registry: Registry, flags: argparse.Namespace) -> str:
-    return f"{registry.rollback(flags.allow_missing_days)} is the champion again"
+@app.command()
+def show(model_id: ModelId) -> None:
+    """Print the model's card, in Markdown."""
+    _print(card(find(standing(_registry("show").lake), model_id)))
 
 
-def _retire(registry: Registry, flags: argparse.Namespace) -> str:
-    registry.set_aside(flags.model_id, "retired", flags.reason)
-    return f"{flags.model_id} is retired"
+@app.command()
+def judge(
+    model_id: ModelId,
+    register: Annotated[
+        bool, typer.Option("--register", help="Register the model first, if that is needed.")
+    ] = False,
+    promote: Annotated[
+        bool, typer.Option("--promote", help="Promote the model, if it is fit.")
+    ] = False,
+) -> None:
+    """Judge whether the model is fit to be the champion; exit code 3, and refused, if not."""
+    registry = _registry("judge")
+    if register:
+        registry.register(registry.places.models / model_id)
+    verdict = registry.judge(model_id)
+    if promote:
+        registry.promote(model_id, verdict)
+    _print(f"{model_id} is {verdict}" + (" and the champion now" if promote else ""))
 
 
-def _refuse(registry: Registry, flags: argparse.Namespace) -> str:
-    registry.set_aside(flags.model_id, "refused", flags.reason)
-    return f"{flags.model_id} is refused"
+@app.command()
+def promote(
+    model_id: ModelId,
+    reason: Reason = "promoted by hand",
+    allow_missing_days: AllowMissingDays = False,
+) -> None:
+    """Make the model the champion, and its vectors the published ones."""
+    _registry("promote").promote(model_id, reason, allow_missing_days)
+    _print(f"{model_id} is the champion")
 
 
-def _compare(registry: Registry, flags: argparse.Namespace) -> Grid:
-    models = standing(registry.lake)
-    one, other = flags.model_ids
+@app.command()
+def rollback(allow_missing_days: AllowMissingDays = False) -> None:
+    """Go back to the champion before."""
+    _print(f"{_registry('rollback').rollback(allow_missing_days)} is the champion again")
+
+
+@app.command()
+def retire(model_id: ModelId, reason: Reason) -> None:
+    """Exclude the model from what a rollback may promote."""
+    _registry("retire").set_aside(model_id, "retired", reason)
+    _print(f"{model_id} is retired")
+
+
+@app.command()
+def refuse(model_id: ModelId, reason: Reason) -> None:
+    """Exclude the model from every promotion."""
+    _registry("refuse").set_aside(model_id, "refused", reason)
+    _print(f"{model_id} is refused")
+
+
+@app.command()
+def compare(
+    one: ModelId,
+    other: Annotated[str, typer.Argument(metavar="OTHER_ID", help="The other model's id.")],
+) -> None:
+    """Show the measures and settings of two models next to each other."""
     if one == other:
         raise BadInput(f"{one} is the same model as {other}: name two")
-    return comparison(find(models, one), find(models, other))
-
-
-ACTIONS: dict[str, Callable[[Registry, argparse.Namespace], str | Grid]] = {
-    "register": _register,
-    "judge": _judge,
-    "promote": _promote,
-    "rollback": _rollback,
-    "retire": _retire,
-    "refuse": _refuse,
-    "list": lambda registry, flags: listing(standing(registry.lake)),
-    "show": lambda registry, flags: card(find(standing(registry.lake), flags.model_id)),
-    "compare": _compare,
-}
+    models = standing(_registry("compare").lake)
+    Console(width=200).print(comparison(find(models, one), find(models, other)))

@@ -4,7 +4,6 @@ With `spark.jars.packages` Ivy would resolve 33 artifacts at each start: 2 s and
 for each of a night's six jobs. On a cluster the submit names the same package instead (docs/).
 """
 
-import argparse
 import importlib.util
 import os
 import shutil
@@ -62,10 +61,6 @@ def fetch(ivy: Path) -> list[Path]:
     return sorted((ivy / "jars").glob("*.jar"))
 
 
-def arg_parser() -> argparse.ArgumentParser:
-    return argparse.ArgumentParser(description=__doc__)
-
-
 def main() -> None:
     target = spark_jars()
     if list(target.glob("io.delta_delta-spark_*")):
@@ -80,5 +75,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    arg_parser().parse_args()
     main()

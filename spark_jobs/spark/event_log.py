@@ -9,7 +9,6 @@ it, since Spark does not read them (spark_jobs/ingest/landing_lines.py); lines a
 words.
 """
 
-import argparse
 import json as jsonlib
 import re
 import shutil
@@ -19,12 +18,14 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pyarrow as pa
+import typer
 from rich.console import Console
 from rich.table import Table as Grid
 
+from contracts.options import AsJson
 from contracts.paths import Places
 
 KEPT = 200  # applications whose logs stay; a night leaves eight, of 0.2 to 2 MB each
@@ -249,16 +250,10 @@ def grid(found: list[JobFacts]) -> Grid:
     return table
 
 
-def arg_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--last", type=int, default=20, help="applications, newest first")
-    parser.add_argument("--json", action="store_true", help="for programs")
-    return parser
-
-
-def main(last: int, json: bool) -> None:
+def main(
+    last: Annotated[int, typer.Option("--last", help="How many applications to show.")] = 20,
+    json: AsJson = False,
+) -> None:
     found = newest_applications(Places.from_environment().event_logs, last)
     if json:
         sys.stdout.write(jsonlib.dumps([asdict(one) for one in found], indent=2) + "\n")

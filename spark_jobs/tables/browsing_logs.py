@@ -6,20 +6,22 @@ rows in both tables, so running a day again, after a kill or after its files wer
 if it had run once. Views that arrive days late are simply lines of a later landing day.
 """
 
-import argparse
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import partial, reduce
+from typing import Annotated
 
 import numpy as np
 import pyarrow as pa
+import typer
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from contracts.errors import BadInput
 from contracts.landing_settings import LandingSettings, read_settings
+from contracts.options import day_option
 from contracts.paths import Places
 from contracts.tables import BROWSING_LOGS, REJECTED_LOGS
 from expectations.gate import check
@@ -277,16 +279,16 @@ def days_of(from_day: date, to_day: date) -> list[date]:
     return [from_day + timedelta(days=n) for n in range((to_day - from_day).days + 1)]
 
 
-def arg_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__)
-    add = parser.add_argument
-    add("--from-day", required=True, type=date.fromisoformat, help="first landing day, YYYY-MM-DD")
-    add("--to-day", required=True, type=date.fromisoformat, help="last landing day, YYYY-MM-DD")
-    add("--allow-missing-days", action="store_true", help="a day without a folder had no views")
-    return parser
-
-
-def main(from_day: date, to_day: date, allow_missing_days: bool) -> None:
+def main(
+    from_day: Annotated[date, day_option("--from-day", help="The first landing day, YYYY-MM-DD.")],
+    to_day: Annotated[date, day_option("--to-day", help="The last landing day, YYYY-MM-DD.")],
+    allow_missing_days: Annotated[
+        bool,
+        typer.Option(
+            "--allow-missing-days", help="Take a day without a folder as a day without views."
+        ),
+    ] = False,
+) -> None:
     places = Places.from_environment()
     settings = read_settings(places.landing / "settings.toml")
     days = days_of(from_day, to_day)

@@ -6,7 +6,6 @@ here), the run replaces the whole table in one commit instead, so any run mends 
 by side, or one beside a promotion, never mix: see `Lake.replace_alone`.
 """
 
-import argparse
 from collections.abc import Callable
 from datetime import date
 
@@ -14,6 +13,7 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from contracts.errors import MissingTable
+from contracts.options import AsOf
 from contracts.paths import Places
 from contracts.tables import PUBLISHED_EMBEDDINGS, USER_EMBEDDINGS
 from expectations.gate import Passed, check
@@ -124,15 +124,7 @@ def switch(
     return lake.replace_alone(PUBLISHED_EMBEDDINGS, attempt)
 
 
-def arg_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--as-of", required=True, type=date.fromisoformat, help="UTC day, YYYY-MM-DD"
-    )
-    return parser
-
-
-def main(as_of: date) -> None:
+def main(as_of: AsOf) -> None:
     places = Places.from_environment()
     with job("published_embeddings") as (spark, tell):
         tell(publish(Lake(spark, places.lake), places, as_of))

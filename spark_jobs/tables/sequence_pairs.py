@@ -11,17 +11,19 @@ and each run and the next make a pair. Which sessions are in which run is decide
   is longer by itself keeps its newest 100 views.
 """
 
-import argparse
 from collections.abc import Iterator
 from datetime import date, timedelta
 from functools import partial
+from typing import Annotated
 
 import numpy as np
 import pyarrow as pa
+import typer
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from contracts.limits import MAX_VIEWS, PRETRAINING_DAYS
+from contracts.options import AsOf
 from contracts.paths import Places
 from contracts.tables import SEQUENCE_PAIRS, SESSIONS
 from expectations.gate import check
@@ -117,16 +119,12 @@ def update(lake: Lake, places: Places, as_of: date, days: int) -> Commit:
     return lake.replace(passed, f"as_of = '{as_of}'", days=days)
 
 
-def arg_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__)
-    help_ = "UTC day, YYYY-MM-DD: views from before its first instant count"
-    parser.add_argument("--as-of", required=True, type=date.fromisoformat, help=help_)
-    help_ = f"of history before it (default {PRETRAINING_DAYS}, the paper's six months)"
-    parser.add_argument("--days", type=int, default=PRETRAINING_DAYS, help=help_)
-    return parser
-
-
-def main(as_of: date, days: int) -> None:
+def main(
+    as_of: AsOf,
+    days: Annotated[
+        int, typer.Option("--days", help="Days of history before it; the paper has six months.")
+    ] = PRETRAINING_DAYS,
+) -> None:
     places = Places.from_environment()
     with job("sequence_pairs") as (spark, tell):
         tell(update(Lake(spark, places.lake), places, as_of, days))

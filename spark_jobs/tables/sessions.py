@@ -11,7 +11,6 @@ browsing_logs and are in no session; each commit's measures count those among th
 cut as views_set_aside.
 """
 
-import argparse
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
@@ -252,10 +251,6 @@ def recorded_gap_minutes(lake: Lake) -> int:
 def num_views(sessions: DataFrame) -> int:
     total = sessions.agg(F.sum("num_views")).first()
     return int(total[0] or 0) if total else 0
-
-
-def arg_parser() -> argparse.ArgumentParser:
-    return argparse.ArgumentParser(description=__doc__)
 
 
 def main() -> None:

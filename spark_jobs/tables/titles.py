@@ -5,7 +5,6 @@ does not have yet are tokenized. Titles are never changed and never removed: an 
 words for good.
 """
 
-import argparse
 from collections.abc import Iterator
 
 import pyarrow as pa
@@ -73,10 +72,6 @@ def update(lake: Lake, places: Places) -> Commit | None:
 
     lake.read(BROWSING_LOGS)  # without it, no empty table of titles is made
     return lake.append_alone(TITLES, attempt)
-
-
-def arg_parser() -> argparse.ArgumentParser:
-    return argparse.ArgumentParser(description=__doc__)
 
 
 def main() -> None:

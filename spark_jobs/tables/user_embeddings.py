@@ -6,7 +6,6 @@ with. Partitions are set by the number of users alone, and sorted, so that a bat
 users on every run, and a rerun writes the same bytes.
 """
 
-import argparse
 import json
 import shutil
 import tempfile
@@ -25,6 +24,7 @@ from pyspark.sql import functions as F
 
 from contracts.errors import BadInput, MissingTable
 from contracts.limits import EMBEDDING_WIDTH
+from contracts.options import AsOf, ModelOrChampion
 from contracts.paths import Places
 from contracts.tables import TITLES, USER_EMBEDDINGS, USER_SEQUENCES
 from expectations.gate import check
@@ -175,16 +175,7 @@ def update(lake: Lake, places: Places, as_of: date, model_id: str) -> Commit:
         return lake.replace(passed, rows, model=model_id)
 
 
-def arg_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    add = parser.add_argument
-    help_ = "UTC day, YYYY-MM-DD: views from before its first instant count"
-    add("--as-of", required=True, type=date.fromisoformat, help=help_)
-    add("--model", metavar="MODEL_ID", help="a registered model (default: the champion)")
-    return parser
-
-
-def main(as_of: date, model: str | None) -> None:
+def main(as_of: AsOf, model: ModelOrChampion = None) -> None:
     places = Places.from_environment()
     with job("user_embeddings") as (spark, tell):
         lake = Lake(spark, places.lake)

@@ -7,7 +7,6 @@ The rows of a day are what was known when they were written: a view that lands l
 days that are written after it came, and an earlier one when that is run again.
 """
 
-import argparse
 from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 from functools import partial
@@ -18,6 +17,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from contracts.limits import MAX_VIEWS
+from contracts.options import AsOf
 from contracts.paths import Places
 from contracts.tables import SESSIONS, USER_SEQUENCES
 from expectations.gate import check
@@ -80,14 +80,7 @@ def update(lake: Lake, places: Places, as_of: date) -> Commit:
     return lake.replace(passed, f"as_of = '{as_of}'")
 
 
-def arg_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__)
-    help_ = "UTC day, YYYY-MM-DD: views from before its first instant count"
-    parser.add_argument("--as-of", required=True, type=date.fromisoformat, help=help_)
-    return parser
-
-
-def main(as_of: date) -> None:
+def main(as_of: AsOf) -> None:
     places = Places.from_environment()
     with job("user_sequences") as (spark, tell):
         tell(update(Lake(spark, places.lake), places, as_of))

@@ -13,20 +13,22 @@ processes at once: finished days are left alone.
 
 from __future__ import annotations
 
-import argparse
 import json as jsonlib
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table as Grid
 
+from contracts.command_line import command_group
 from contracts.errors import BadInput
+from contracts.options import AsJson, FirstAsOf, LastAsOf, ModelOrChampion
 from contracts.paths import Places
 
 if TYPE_CHECKING:  # Spark takes seconds to start, and `--help` needs none
@@ -191,53 +193,26 @@ def status_grid(lake: Lake, places: Places) -> Grid:
     return grid
 
 
-def arg_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    actions = parser.add_subparsers(dest="action", required=True)
-    about = {
-        "plan": "what is there, what would be written, how long it takes; writes nothing",
-        "run": "write the days that are not finished",
-        "compare": "the model's days beside another one's, each in its own space",
-        "status": "which model has vectors of which days",
-    }
-    by_name = {name: actions.add_parser(name, help=does) for name, does in about.items()}
-    for name in ("plan", "run", "compare"):
-        add = by_name[name].add_argument
-        add("--from", dest="first", type=_day, metavar="DAY", help="first as_of day, YYYY-MM-DD")
-        add("--to", dest="last", type=_day, metavar="DAY", help="last as_of day, YYYY-MM-DD")
-        add("--published", action="store_true", help="all days that readers have now, instead")
-        add("--model", type=_or_none, metavar="MODEL_ID", help="default: the champion")
-    for name in ("plan", "compare"):
-        by_name[name].add_argument("--json", action="store_true", help="for programs")
-    add = by_name["compare"].add_argument
-    add("--with", dest="beside", type=_or_none, metavar="MODEL_ID", help="default: the champion")
-    add("-k", type=int, default=10, help="neighbors a user (default 10)")
-    return parser
+app = command_group(__doc__)
+
+AllPublished = Annotated[
+    bool, typer.Option("--published", help="All days that readers have now, instead of a range.")
+]
 
 
-def _day(text: str) -> date:
-    return date.fromisoformat(text)
-
-
-def _or_none(text: str) -> str | None:
-    """A form's empty field is no model."""
-    return text or None
-
-
-def main(action: str, **flags: object) -> None:
-    from spark_jobs.lake.lake import Lake
-    from spark_jobs.spark.session import session
-
-    places = Places.from_environment()
-    lake = Lake(session(f"backfill {action}"), places.lake)
-    ACTIONS[action](lake, places, argparse.Namespace(**flags))
-
-
-def _plan(lake: Lake, places: Places, flags: argparse.Namespace) -> None:
-    made = plan(lake, places, the_model(lake, flags.model), the_days(lake, flags))
-    if flags.json:
+@app.command("plan")
+def show_plan(
+    first: FirstAsOf = None,
+    last: LastAsOf = None,
+    published: AllPublished = False,
+    model: ModelOrChampion = None,
+    json: AsJson = False,
+) -> None:
+    """Show what is there, what would be written and how long it takes; write nothing."""
+    lake, places = _open_lake("plan")
+    days = the_days(lake, first, last, published)
+    made = plan(lake, places, the_model(lake, model), days)
+    if json:
         _print(jsonlib.dumps(asdict(made), indent=2, default=str))
         return
     Console().print(f"under {made.model_id}", plan_grid(made), soft_wrap=True)
@@ -245,43 +220,77 @@ def _plan(lake: Lake, places: Places, flags: argparse.Namespace) -> None:
         _print(line)
 
 
-def _run(lake: Lake, places: Places, flags: argparse.Namespace) -> None:
-    days = the_days(lake, flags)
+@app.command("run")
+def write_days(
+    first: FirstAsOf = None,
+    last: LastAsOf = None,
+    published: AllPublished = False,
+    model: ModelOrChampion = None,
+) -> None:
+    """Write the days that are not finished."""
+    lake, places = _open_lake("run")
+    days = the_days(lake, first, last, published)
     if not days:
         _print("nothing is published yet: no day to fill")
         return
-    model = the_model(lake, flags.model)
-    done = fill(lake, places, model, days)
+    chosen = the_model(lake, model)
+    done = fill(lake, places, chosen, days)
     rows = sum(commit.rows for each in done for commit in each.commits)
-    _print(f"{model.model_id}: {len(done)} of {len(days)} days written, {rows:,} rows")
+    _print(f"{chosen.model_id}: {len(done)} of {len(days)} days written, {rows:,} rows")
 
 
-def _compare(lake: Lake, places: Places, flags: argparse.Namespace) -> None:
+@app.command("compare")
+def compare_days(
+    first: FirstAsOf = None,
+    last: LastAsOf = None,
+    published: AllPublished = False,
+    model: ModelOrChampion = None,
+    other: Annotated[
+        str | None,
+        typer.Option(
+            "--with", metavar="MODEL_ID", help="The model to compare with. [default: the champion]"
+        ),
+    ] = None,
+    k: Annotated[int, typer.Option("-k", help="How many neighbors of each user count.")] = 10,
+    json: AsJson = False,
+) -> None:
+    """Compare the model's days with another model's, each in its own space."""
     from analyst.questions.model_comparison import show
     from spark_jobs.registry.champion import champion_or_none
 
-    days = the_days(lake, flags)
-    model = the_model(lake, flags.model).model_id
-    beside = flags.beside or champion_or_none(lake)
-    if beside is None or (beside == model and not flags.beside):
-        _print(f"{model} has no champion beside it to be compared with: name one by --with")
+    lake, places = _open_lake("compare")
+    days = the_days(lake, first, last, published)
+    model_id = the_model(lake, model).model_id
+    beside = other or champion_or_none(lake)
+    if beside is None or (beside == model_id and not other):
+        _print(f"{model_id} has no champion beside it to be compared with: name one by --with")
     elif days:
-        show(places, model, beside, days, flags.k, flags.json)
+        show(places, model_id, beside, days, k, json)
 
 
-def _status(lake: Lake, places: Places, flags: argparse.Namespace) -> None:
-    Console().print(status_grid(lake, places))
+@app.command("status")
+def show_status() -> None:
+    """Show which model has vectors of which days."""
+    Console().print(status_grid(*_open_lake("status")))
 
 
-def the_days(lake: Lake, flags: argparse.Namespace) -> list[date]:
-    """What --from and --to, or --published, name."""
+def _open_lake(action: str) -> tuple[Lake, Places]:
+    from spark_jobs.lake.lake import Lake
+    from spark_jobs.spark.session import session
+
+    places = Places.from_environment()
+    return Lake(session(f"backfill {action}"), places.lake), places
+
+
+def the_days(lake: Lake, first: date | None, last: date | None, published: bool) -> list[date]:
+    """The days that --from and --to, or --published, name."""
     from spark_jobs.backfill.days import days_between, published_days
 
-    if flags.published and not (flags.first or flags.last):
+    if published and not (first or last):
         return published_days(lake)
-    if flags.published or not (flags.first and flags.last):
+    if published or not (first and last):
         raise BadInput("say which days: --from DAY --to DAY, or --published without them")
-    return days_between(flags.first, flags.last)
+    return days_between(first, last)
 
 
 def the_model(lake: Lake, model_id: str | None) -> Model:
@@ -297,11 +306,3 @@ def the_model(lake: Lake, model_id: str | None) -> Model:
 
 def _print(line: str) -> None:
     sys.stdout.write(f"{line}\n")
-
-
-ACTIONS: dict[str, Callable[[Lake, Places, argparse.Namespace], None]] = {
-    "plan": _plan,
-    "run": _run,
-    "compare": _compare,
-    "status": _status,
-}

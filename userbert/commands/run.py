@@ -6,17 +6,18 @@ the last days; then a summary. What an earlier run finished is skipped.
 userbert run                (make run)
 """
 
-import argparse
 import json
 import time
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
+import typer
 from rich.console import Console
 
 from contracts.errors import BadInput
+from contracts.options import day_option
 from contracts.paths import Places
 from userbert.commands import summary
 from userbert.local.airflow import Airflow, AirflowFailed, standalone
@@ -145,26 +146,30 @@ def check_landing_files(places: Places, plan: Plan) -> None:
         )
 
 
-def arg_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    day = date.fromisoformat
-    parser.add_argument(
-        "--source",
-        choices=("demo", "landing"),
-        default="demo",
-        help="demo writes the real purchase logs first; landing takes the files that are there",
-    )
-    parser.add_argument("--first-day", type=day, default=date(2017, 1, 1), help="landing day")
-    parser.add_argument("--last-day", type=day, default=date(2017, 6, 30), help="landing day")
-    parser.add_argument("--nights", type=int, default=2, help="last days that are run as nights")
-    parser.add_argument("--preset", default="small", help="of the pre-training")
-    parser.add_argument("--port", type=int, default=8080, help="of Airflow, if it is free")
-    return parser
-
-
-def main(source: str, first_day: date, last_day: date, nights: int, preset: str, port: int) -> None:
+def main(
+    source: Annotated[
+        Literal["demo", "landing"],
+        typer.Option(
+            "--source",
+            help="`demo` writes the real purchase logs first; `landing` takes your own log files.",
+        ),
+    ] = "demo",
+    first_day: Annotated[date, day_option("--first-day", help="The first landing day.")] = date(
+        2017, 1, 1
+    ),
+    last_day: Annotated[date, day_option("--last-day", help="The last landing day.")] = date(
+        2017, 6, 30
+    ),
+    nights: Annotated[
+        int, typer.Option("--nights", help="How many of the last days are run as nights.")
+    ] = 2,
+    preset: Annotated[
+        str, typer.Option("--preset", metavar="NAME", help="The preset of the pre-training.")
+    ] = "small",
+    port: Annotated[
+        int, typer.Option("--port", help="The port of Airflow's UI, if it is free.")
+    ] = 8080,
+) -> None:
     places, console = Places.from_environment(), Console()
     plan = Plan(first_day, last_day, nights)
     began = time.monotonic()

@@ -3,19 +3,19 @@
 userbert summary [--as-of 2017-06-30] [--json]
 """
 
-import argparse
 import json as jsonlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from deltalake import DeltaTable
 from rich.console import Console
 from rich.table import Table as Grid
 
+from contracts.options import AsJson, day_option
 from contracts.paths import Places
 from contracts.tables import (
     BROWSING_LOGS,
@@ -174,16 +174,12 @@ def closing_lines(found: dict[str, Any], as_of: date | None) -> Iterator[str]:
         )
 
 
-def arg_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--as-of", type=date.fromisoformat, help="only this day's publication")
-    parser.add_argument("--json", action="store_true", help="for programs")
-    return parser
-
-
-def main(as_of: date | None, json: bool) -> None:
+def main(
+    as_of: Annotated[
+        date | None, day_option("--as-of", help="Show the publication of this UTC day alone.")
+    ] = None,
+    json: AsJson = False,
+) -> None:
     places = Places.from_environment()
     found = gather(places)
     if json:

@@ -8,17 +8,19 @@ What comes after `--` are flags of `userbert pretrain`. The same command again g
 newest checkpoint, wherever it is launched. The last line of output is the model's id.
 """
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
 
 from contracts.commands import TORCHRUN, USERBERT
 from contracts.errors import BadInput
 from contracts.paths import Places
-from userbert.launchers.settings import LAUNCHERS, TrainingPlace, training_command
+from userbert.launchers.settings import TrainingPlace, training_command
 
 
 def here(place: TrainingPlace, flags: Sequence[str]) -> None:
@@ -58,26 +60,31 @@ def shown(place: TrainingPlace, flags: Sequence[str]) -> str:
     return str(yaml.safe_dump(rendered(place, flags), sort_keys=False, width=100)).rstrip()
 
 
-def arg_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add = parser.add_argument
-    add("--settings", type=Path, metavar="FILE",
-        help="default: what USERBERT_TRAINING names, else conf/training.toml")  # fmt: skip
-    add("--launcher", choices=LAUNCHERS, help="over the settings")
-    add("--processes", type=int, help="over the settings")
-    add("--render", action="store_true", help="print what would be launched, and launch nothing")
-    add("flags", nargs="*", metavar="-- FLAGS", help="of `userbert pretrain`")
-    return parser
-
-
 def main(
-    settings: Path | None,
-    launcher: str | None,
-    processes: int | None,
-    render: bool,
-    flags: list[str],
+    flags: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="FLAGS", help="After --, the options of `userbert pretrain`."),
+    ] = None,
+    settings: Annotated[
+        Path | None,
+        typer.Option(
+            "--settings",
+            metavar="FILE",
+            help="The settings. [default: the file that USERBERT_TRAINING names, or "
+            "conf/training.toml]",
+        ),
+    ] = None,
+    launcher: Annotated[
+        Literal["torchrun", "kubernetes", "spark"] | None,
+        typer.Option("--launcher", help="Overrides the launcher of the settings."),
+    ] = None,
+    processes: Annotated[
+        int | None,
+        typer.Option("--processes", help="Overrides the number of processes of the settings."),
+    ] = None,
+    render: Annotated[
+        bool, typer.Option("--render", help="Print what would be launched, and launch nothing.")
+    ] = False,
 ) -> None:
     place = TrainingPlace.read(settings) if settings else TrainingPlace.from_environment()
     place = replace(

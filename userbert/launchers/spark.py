@@ -8,6 +8,9 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import typer
+
+from contracts.command_line import parse_options
 from contracts.errors import UserbertError
 from contracts.paths import Places
 from userbert.launchers.settings import TrainingFailed
@@ -41,11 +44,11 @@ def trained(flags: Sequence[str], where: dict[str, str]) -> tuple[str, int]:
     A refusal is returned: the distributor would make any exception its own, without exit code.
     """
     os.environ.update(where)
-    from model.training.pretrain import arg_parser, train
+    from model.training.pretrain import train
 
     try:
-        return train(**vars(arg_parser().parse_args(flags))).name, 0
+        return train(**parse_options(train, flags)).name, 0
     except UserbertError as error:
         return str(error), error.exit_code
-    except SystemExit as stop:
-        return f"pretrain takes no such flags: {' '.join(flags)}", int(str(stop.code))
+    except typer.TyperException as error:
+        return f"pretrain {' '.join(flags)}: {error.format_message()}", error.exit_code

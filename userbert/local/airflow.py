@@ -4,7 +4,6 @@ userbert airflow                    (make airflow: the UI at the printed address
 eval "$(userbert airflow --environment)"       (then `airflow` of this shell is that one's)
 """
 
-import argparse
 import contextlib
 import json
 import os
@@ -20,7 +19,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from contracts.commands import ROOT
 from contracts.errors import UserbertError
@@ -214,15 +215,6 @@ def _stop(process: "subprocess.Popen[bytes]") -> None:
             time.sleep(1)  # the children of a stopped parent
 
 
-def arg_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--port", type=int, default=8080, help="of the UI, if it is free")
-    parser.add_argument(
-        "--environment", action="store_true", help="print what a second shell needs, and end"
-    )
-    return parser
-
-
 def exports(places: Places, port: int) -> str:
     """Shell commands that make the `airflow` of another shell speak of this installation."""
     ours = environment(places, port)
@@ -233,7 +225,13 @@ def exports(places: Places, port: int) -> str:
     )
 
 
-def main(port: int, environment: bool) -> None:
+def main(
+    port: Annotated[int, typer.Option("--port", help="The port of the UI, if it is free.")] = 8080,
+    environment: Annotated[
+        bool,
+        typer.Option("--environment", help="Print what a second shell needs, and end."),
+    ] = False,
+) -> None:
     places = Places.from_environment()
     if environment:
         print(exports(places, port))  # noqa: T201

@@ -5,7 +5,6 @@
 A small night's jobs run in one JVM, which leaves what it loaded as it ends (JEP 350).
 """
 
-import argparse
 import os
 import subprocess
 import sys
@@ -17,7 +16,7 @@ from contracts.paths import Places
 from spark_jobs.spark.class_archive import ARCHIVE, CONF, OPTIONS, options
 
 SUBMIT = "--master local[2] --conf spark.ui.showConsoleProgress=false pyspark-shell"
-JOBS = "from userbert.class_archive import run_jobs; run_jobs()"
+JOBS = "from userbert.local.class_archive import run_jobs; run_jobs()"
 
 
 def make(target: Path) -> None:
@@ -61,13 +60,6 @@ def run_jobs() -> None:
     gateway.proc.wait()
 
 
-def arg_parser() -> argparse.ArgumentParser:
-    return argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-
-
 if __name__ == "__main__":
-    arg_parser().parse_args()
     make(ARCHIVE)
     print(f"made {ARCHIVE.name}, {ARCHIVE.stat().st_size >> 20} MiB")  # noqa: T201

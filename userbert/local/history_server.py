@@ -6,8 +6,10 @@ It shows each job's stages, plans and settings; the job's Airflow task is the se
 spark.userbert.run. The same facts as a table: userbert jobs.
 """
 
-import argparse
 import os
+from typing import Annotated
+
+import typer
 
 from contracts.errors import MissingTable
 from contracts.paths import Places
@@ -34,15 +36,9 @@ def environment(places: Places, port: int) -> dict[str, str]:
     }
 
 
-def arg_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--port", type=int, default=18080, help="of its pages")
-    return parser
-
-
-def main(port: int) -> None:
+def main(
+    port: Annotated[int, typer.Option("--port", help="The port of the server's pages.")] = 18080,
+) -> None:
     places = Places.from_environment()
     if not places.event_logs.exists():
         raise MissingTable(f"no job has left an event log below {places.event_logs}: run one first")

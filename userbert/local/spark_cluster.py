@@ -9,7 +9,6 @@ What a command needs of a cluster is in one folder of settings, which `SPARK_CON
 code and no flag differs. Pids, logs, settings and the zip lie below data/cluster (docs/cluster.md).
 """
 
-import argparse
 import contextlib
 import json
 import os
@@ -23,7 +22,11 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
+import typer
+
+from contracts.command_line import command_group
 from contracts.commands import ROOT
 from contracts.errors import BadInput, UserbertError
 from contracts.paths import Places
@@ -232,38 +235,64 @@ def how_to_reach(cluster: Cluster) -> str:
     )
 
 
-def arg_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add = parser.add_argument
-    add("action", choices=("start", "status", "stop", "package"))
-    add("--workers", type=int, default=2)
-    add("--cores", type=int, default=1, help="of each worker")
-    add("--memory", default="1g", help="of each worker, all of it for one executor")
-    add("--port", type=int, default=7077, help="of the master, if it is free")
-    add("--ui-port", type=int, default=8090, help="of the master's page, if it is free")
-    add("--to", type=Path, help="where `package` writes; data/cluster/userbert.zip without it")
-    return parser
+app = command_group(__doc__)
 
 
-def main(
-    action: str, workers: int, cores: int, memory: str, port: int, ui_port: int, to: Path | None
+def _cluster() -> Cluster:
+    return Cluster(Places.from_environment().root / "cluster")
+
+
+@app.command("start")
+def start_cluster(
+    workers: Annotated[int, typer.Option("--workers", help="How many workers.")] = 2,
+    cores: Annotated[int, typer.Option("--cores", help="The cores of each worker.")] = 1,
+    memory: Annotated[
+        str, typer.Option("--memory", help="The memory of each worker, all for one executor.")
+    ] = "1g",
+    port: Annotated[int, typer.Option("--port", help="The master's port, if it is free.")] = 7077,
+    ui_port: Annotated[
+        int, typer.Option("--ui-port", help="The port of the master's page, if it is free.")
+    ] = 8090,
 ) -> None:
-    cluster = Cluster(Places.from_environment().root / "cluster")
-    say = sys.stdout.write
-    if action == "start":
-        from userbert.local.airflow import free_port
+    """Start a master and its workers; print how commands and Airflow reach them."""
+    from userbert.local.airflow import free_port
 
-        port, ui = free_port(port), free_port(ui_port)
-        start(cluster, workers=workers, cores=cores, memory=memory, port=port, ui=ui)
-        say(f"# {cluster.address}, its page http://{LOOPBACK}:{ui}, its logs {cluster.folder}\n")
-        say(f"# Commands and Airflow's tasks run there with:\n{how_to_reach(cluster)}")
-    elif action == "stop":
-        say(f"stopped: {', '.join(stop(cluster)) or 'nothing ran'}\n")
-    elif action == "package":
-        say(f"{package(to or cluster.zip)}\n")
-    else:
-        living = cluster.pids()
-        say("".join(f"{name}: pid {pid}\n" for name, pid in living.items()) or "nothing runs\n")
-        say(how_to_reach(cluster) if living else "")
+    cluster = _cluster()
+    port, ui = free_port(port), free_port(ui_port)
+    start(cluster, workers=workers, cores=cores, memory=memory, port=port, ui=ui)
+    _print(f"# {cluster.address}, its page http://{LOOPBACK}:{ui}, its logs {cluster.folder}\n")
+    _print(f"# Commands and Airflow's tasks run there with:\n{how_to_reach(cluster)}")
+
+
+@app.command("status")
+def show_status() -> None:
+    """Show which processes of the cluster live."""
+    cluster = _cluster()
+    living = cluster.pids()
+    _print("".join(f"{name}: pid {pid}\n" for name, pid in living.items()) or "nothing runs\n")
+    _print(how_to_reach(cluster) if living else "")
+
+
+@app.command("stop")
+def stop_cluster() -> None:
+    """Stop the workers and the master."""
+    _print(f"stopped: {', '.join(stop(_cluster())) or 'nothing ran'}\n")
+
+
+@app.command("package")
+def write_package(
+    to: Annotated[
+        Path | None,
+        typer.Option(
+            "--to",
+            metavar="FILE",
+            help="The file to write. [default: cluster/userbert.zip in the data root]",
+        ),
+    ] = None,
+) -> None:
+    """Write this project's packages as one zip, for executors without a checkout."""
+    _print(f"{package(to or _cluster().zip)}\n")
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(text)

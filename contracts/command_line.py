@@ -1,0 +1,114 @@
+"""A command is one function with typed options: how it is built, parsed and run.
+
+Whatever goes wrong ends in one line on stderr and an exit code: 1 failed, 2 bad input, 3 a gate
+refused, 4 a table or a model is missing, 130 interrupted.
+"""
+
+import functools
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import typer
+from typer.main import get_command
+
+from contracts.errors import UserbertError
+
+CONTEXT = {"max_content_width": 100, "help_option_names": ["-h", "--help"]}
+INTERRUPTED = 130  # as shells report a process that ended by Ctrl-C
+_BAD_INPUT = 2
+
+Command = Any  # typer's own click is private, and its commands and groups share no public type
+
+
+def command_group(doc: str | None) -> typer.Typer:
+    """An empty group of commands that share a first word; `doc` is its help."""
+    return typer.Typer(
+        help=preformatted(doc),
+        rich_markup_mode=None,
+        no_args_is_help=True,
+        add_completion=False,
+        context_settings=CONTEXT,
+    )
+
+
+def build_command(function: Callable[..., Any], doc: str | None, name: str = "main") -> Command:
+    """The command of a function whose parameters are annotated as options; `doc` is its help."""
+    app = command_group(doc)
+    app.command(name, help=preformatted(doc), context_settings=CONTEXT)(function)
+    return get_command(app)
+
+
+def preformatted(doc: str | None) -> str:
+    """`doc` with the marks that keep its line breaks, which show commands one below another."""
+    return "\n\n".join(f"\b\n{paragraph}" for paragraph in (doc or "").strip().split("\n\n"))
+
+
+def parse_options(function: Callable[..., Any], words: Sequence[str]) -> dict[str, Any]:
+    """The values that `words` give to the function's parameters.
+
+    Raises TyperException if they do not fit.
+    """
+
+    @functools.wraps(function)
+    def collect(**values: Any) -> dict[str, Any]:
+        return values
+
+    command = build_command(collect, doc=None)
+    with command.make_context(function.__name__, list(words)) as context:
+        return dict(command.invoke(context))
+
+
+def run_command(command: Command, words: Sequence[str], name: str) -> int:
+    """Run `command` on `words`; its exit code."""
+    if f"_{name}_COMPLETE".upper() in os.environ:
+        command(prog_name=name)  # typer answers the shell, and ends this process
+    try:
+        with command.make_context(name, list(words)) as context:
+            exit_code = int(command.invoke(context) or 0)
+        sys.stdout.flush()
+    except typer.Exit as stop:
+        return stop.exit_code
+    except typer.TyperException as error:
+        return _refuse_words(error, name)
+    except UserbertError as error:
+        return _fail(f"{command_path(command, words, name)}: {error}", error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        return _fail(f"{command_path(command, words, name)}: interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of our output ended first, as `head` does. Python would complain when it
+        # flushes stdout at its exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return exit_code
+
+
+def command_path(command: Command, words: Sequence[str], name: str) -> str:
+    """`name` and those first words that name a command."""
+    path = [name]
+    for word in words:
+        command = getattr(command, "commands", {}).get(word)
+        if command is None:
+            break
+        command = command.loaded() if hasattr(command, "loaded") else command
+        path.append(word)
+    return " ".join(path)
+
+
+def _refuse_words(error: typer.TyperException, name: str) -> int:
+    """One line that names the mistake and the help; a group without a command shows its help."""
+    context = getattr(error, "ctx", None)
+    message = error.format_message().replace("Value error, ", "").rstrip(".")
+    if type(error).__name__ == "NoArgsIsHelpError":
+        sys.stderr.write(f"{message}\n")
+        return _BAD_INPUT
+    path = context.command_path if context else name
+    end = "" if message.endswith("?") else "."
+    return _fail(f"{path}: {message}{end} `{path} --help` explains the options", error.exit_code)
+
+
+def _fail(line: str, exit_code: int) -> int:
+    sys.stdout.flush()
+    sys.stderr.write(f"{line}\n")
+    return exit_code

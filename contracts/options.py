@@ -1,0 +1,73 @@
+"""Options that several commands share, each with one name, one form and one explanation."""
+
+from collections.abc import Callable, Collection
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def parse_day(text: str | date) -> date:
+    if isinstance(text, date):  # a parameter's default is parsed as well
+        return text
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a day; write YYYY-MM-DD") from None
+
+
+def day_option(name: str, help: str) -> Any:
+    """An option that takes a calendar day."""
+    return typer.Option(name, parser=parse_day, metavar="DAY", help=help)
+
+
+def choice_option(name: str, choices: Collection[str], help: str) -> Any:
+    """An option that takes one of `choices`, and completes them in a shell."""
+    return typer.Option(
+        name, parser=_one_of(choices), metavar="NAME", help=help, autocompletion=lambda: [*choices]
+    )
+
+
+def _one_of(choices: Collection[str]) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in choices:
+            raise typer.BadParameter(f"{text!r} is not one of {', '.join(choices)}")
+        return text
+
+    return parse
+
+
+_UTC_DAY = "UTC day, YYYY-MM-DD: views from before its first instant count."
+
+AsOf = Annotated[date, day_option("--as-of", help=_UTC_DAY)]
+AsOfOrNewest = Annotated[
+    date | None, day_option("--as-of", help="UTC day, YYYY-MM-DD. [default: the newest day]")
+]
+FirstAsOf = Annotated[date | None, day_option("--from", help="The first as_of day.")]
+LastAsOf = Annotated[date | None, day_option("--to", help="The last as_of day, included.")]
+ModelId = Annotated[str, typer.Argument(metavar="MODEL_ID", help="The model's id.")]
+ModelOrChampion = Annotated[
+    str | None,
+    typer.Option("--model", metavar="MODEL_ID", help="A registered model. [default: the champion]"),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as JSON, for programs.")]
+UserFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--file",
+        metavar="FILE",
+        help="A list of more users: one id a line, or the column user_id of a CSV.",
+    ),
+]
+LandingRoot = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        metavar="FOLDER",
+        help="The folder to write landing/ below. [default: the data root]",
+    ),
+]
+ModelsFolder = Annotated[
+    Path | None, typer.Option("--out", metavar="FOLDER", help="The folder to write models below.")
+]
