@@ -8,29 +8,28 @@ userbert gates docs        write the index anew, and say where it is
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Column
 from rich.table import Table as Grid
 
 from contracts.command_line import command_group
 from contracts.errors import GateFailed
 from contracts.options import choice_option
 from contracts.paths import Places
+from contracts.printing import grid, print_parts
 from contracts.tables import TABLES
 from expectations.data_docs import write_index
 from expectations.results import Result, newest
 
-NAMES = ("table", "run", "result", "rows", "seconds", "checked at (UTC)", "code")
+COLUMNS = ("table", "run", "result", "#rows", "#seconds", "checked at (UTC)", "code")
 
 
-def grid(results: list[Result]) -> Grid:
-    shown = Grid(*(Column(name, no_wrap=True) for name in NAMES))
+def results_grid(results: list[Result]) -> Grid:
+    rows = []
     for r in results:
         verdict = "passed" if r.passed else f"FAILED: {', '.join(f.expectation for f in r.failed)}"
-        shown.add_row(
-            r.table, r.run, verdict, f"{r.rows:,}", f"{r.seconds:.1f}", r.checked_at[:19], r.code
+        rows.append(
+            (r.table, r.run, verdict, r.rows, f"{r.seconds:.1f}", r.checked_at[:19], r.code)
         )
-    return shown
+    return grid(rows, *COLUMNS)
 
 
 app = command_group(__doc__)
@@ -48,8 +47,7 @@ def list_results(
     gates = Places.from_environment().gates
     names = [table] if table else [t.name for t in TABLES]
     by_table = [list(newest(gates, name, limit)) for name in names]
-    lines = grid([result for results in by_table for result in results])
-    Console(width=200).print(lines)  # a log has no width; a line that wraps is hard to find
+    print_parts(results_grid([result for results in by_table for result in results]))
     failed = [results[0].line for results in by_table if results and not results[0].passed]
     if failed:
         raise GateFailed("\n".join(line.splitlines()[0] for line in failed))
@@ -60,4 +58,4 @@ def docs() -> None:
     """Write the index of the Data Docs anew, and say where it is."""
     gates = Places.from_environment().gates
     write_index(gates)
-    Console().print(f"open {gates / 'docs' / 'index.html'}", soft_wrap=True)
+    print_parts(f"open {gates / 'docs' / 'index.html'}")

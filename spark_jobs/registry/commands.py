@@ -22,13 +22,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table as Grid
 
 from contracts.command_line import command_group
 from contracts.errors import BadInput, GateFailed
 from contracts.options import ModelId
 from contracts.paths import Places
+from contracts.printing import grid, print_parts
 from model.task_registry import METRICS
 from spark_jobs.lake.lake import Lake
 from spark_jobs.registry.model_card import card
@@ -152,31 +152,33 @@ def _with_reason(models: Standing, model_id: str, reason: str) -> Standing:
 
 
 def listing(models: Standing) -> Grid:
-    grid = Grid("model_id", "status", "since (UTC)", "trained before", "measures", "why")
+    rows = []
     for m in models.values():
         told = json.loads(m.measures)
         names = (*(f"{metric}_accuracy" for metric in METRICS), "effective_rank")
         values = ", ".join(f"{told[name]:.3g}" for name in names if name in told)
         since = f"{m.status_changed_at:%Y-%m-%d %H:%M}"
-        grid.add_row(m.model_id, m.status, since, str(m.trained_before), values, m.status_reason)
-    return grid
+        rows.append((m.model_id, m.status, since, m.trained_before, values, m.status_reason))
+    return grid(rows, "model_id", "status", "since (UTC)", "trained before", "measures", "why")
 
 
 def comparison(one: Model, other: Model) -> Grid:
     """All measures side by side, and the settings that differ."""
-    grid = Grid("", one.model_id, other.model_id)
-    same_users = (one.inputs, one.trained_before) == (other.inputs, other.trained_before)
-    grid.caption = None if same_users else "of other days: `judge` measures on the same users"
-    grid.add_row("status", one.status, other.status)
-    grid.add_row("trained before", str(one.trained_before), str(other.trained_before))
+    rows = [
+        ("status", one.status, other.status),
+        ("trained before", one.trained_before, other.trained_before),
+    ]
     ours, theirs = json.loads(one.measures), json.loads(other.measures)
     for name in sorted(ours | theirs):
-        grid.add_row(name, *(f"{m[name]:.4g}" if name in m else "-" for m in (ours, theirs)))
+        rows.append((name, *(f"{m[name]:.4g}" if name in m else "-" for m in (ours, theirs))))
     mine, yours = json.loads(one.settings), json.loads(other.settings)
     for name in sorted(mine | yours):
         if mine.get(name) != yours.get(name):
-            grid.add_row(name, str(mine.get(name)), str(yours.get(name)))
-    return grid
+            rows.append((name, str(mine.get(name)), str(yours.get(name))))
+    table = grid(rows, "", one.model_id, other.model_id)
+    same_users = (one.inputs, one.trained_before) == (other.inputs, other.trained_before)
+    table.caption = None if same_users else "of other days: `judge` measures on the same users"
+    return table
 
 
 app = command_group(__doc__)
@@ -205,7 +207,7 @@ def _print(line: str) -> None:
 @app.command("list")
 def list_models() -> None:
     """List all models, the oldest first."""
-    Console(width=200).print(listing(standing(_registry("list").lake)))
+    print_parts(listing(standing(_registry("list").lake)))
 
 
 @app.command()
@@ -282,4 +284,4 @@ def compare(
     if one == other:
         raise BadInput(f"{one} is the same model as {other}: name two")
     models = standing(_registry("compare").lake)
-    Console(width=200).print(comparison(find(models, one), find(models, other)))
+    print_parts(comparison(find(models, one), find(models, other)))

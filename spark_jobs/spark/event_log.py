@@ -22,11 +22,11 @@ from typing import Annotated, Any, Literal
 
 import pyarrow as pa
 import typer
-from rich.console import Console
 from rich.table import Table as Grid
 
 from contracts.options import AsJson
 from contracts.paths import Places
+from contracts.printing import grid, print_parts
 
 KEPT = 200  # applications whose logs stay; a night leaves eight, of 0.2 to 2 MB each
 RUN = "spark.userbert.run"  # which Airflow task, in the application's own settings
@@ -231,10 +231,10 @@ def scanned(node: dict[str, Any]) -> str:
     return path.rpartition("/")[2]
 
 
-def grid(found: list[JobFacts]) -> Grid:
-    columns = "job", "run", "s", "rows in", "rows out", "files", "MiB read", "MiB written"
-    more = "MiB shuffled", "MiB spilled", "tasks", "task s", "peak MiB"
-    table = Grid(*columns, *more, title="what Spark did, newest first")
+def jobs_grid(found: list[JobFacts]) -> Grid:
+    columns = "job", "run", "#s", "rows in", "#rows out", "#files", "#MiB read", "#MiB written"
+    more = "#MiB shuffled", "#MiB spilled", "tasks", "#task s", "#peak MiB"
+    cells = []
     for one in found:
         rows = "\n".join(f"{name} {n:,}" for name, n in one.rows_in.items())
         sizes = one.bytes_read, one.bytes_written, one.shuffle_bytes, one.spilled_bytes
@@ -243,11 +243,11 @@ def grid(found: list[JobFacts]) -> Grid:
         failed = f" ({one.failed_tasks} failed)" if one.failed_tasks else ""
         tasks, peak = f"{one.tasks:,}{failed}", f"{one.peak_memory_bytes / MIB:,.0f}"
         files = f"{sum(one.files_in.values()):,}"
-        table.add_row(
-            one.job, one.run, seconds, rows, f"{one.rows_out:,}", files, read, written,
+        cells.append((
+            one.job, one.run, seconds, rows, one.rows_out, files, read, written,
             shuffled, spilled, tasks, f"{one.task_seconds:,.1f}", peak,
-        )  # fmt: skip
-    return table
+        ))  # fmt: skip
+    return grid(cells, *columns, *more, title="what Spark did, newest first")
 
 
 def main(
@@ -258,4 +258,4 @@ def main(
     if json:
         sys.stdout.write(jsonlib.dumps([asdict(one) for one in found], indent=2) + "\n")
     else:
-        Console().print(grid(found))
+        print_parts(jobs_grid(found))

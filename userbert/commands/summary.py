@@ -8,15 +8,16 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 from typing import Annotated, Any
 
 from deltalake import DeltaTable
-from rich.console import Console
 from rich.table import Table as Grid
 
+from contracts.delta_reading import arrow_dataset
+from contracts.errors import MissingTable
 from contracts.options import AsJson, day_option
 from contracts.paths import Places
+from contracts.printing import grid, print_parts
 from contracts.tables import (
     BROWSING_LOGS,
     MODELS,
@@ -43,6 +44,15 @@ def open_table(places: Places, table: Table) -> DeltaTable | None:
     return DeltaTable(path) if DeltaTable.is_deltatable(path) else None
 
 
+def rows_of(places: Places, table: Table, columns: list[str]) -> list[dict[str, Any]]:
+    """The rows of a small table; none where it does not exist."""
+    opened = open_table(places, table)
+    if opened is None:
+        return []
+    dataset = arrow_dataset(opened, f"{places.lake}/{table.name}")
+    return dataset.to_table(columns=columns).to_pylist()
+
+
 def table_facts(places: Places) -> dict[str, TableFacts]:
     """Facts of the tables that exist, by name."""
     facts = {}
@@ -58,11 +68,8 @@ def table_facts(places: Places) -> dict[str, TableFacts]:
 
 def refusals(places: Places) -> dict[str, int]:
     """Refused lines by reason, most frequent first; a line with two reasons counts under both."""
-    opened = open_table(places, REJECTED_LOGS)
-    if opened is None:
-        return {}
-    lines: list[list[str]] = opened.to_pyarrow_table(columns=["reasons"]).to_pydict()["reasons"]
-    counts = Counter(reason for reasons in lines for reason in reasons)
+    lines = rows_of(places, REJECTED_LOGS, ["reasons"])
+    counts = Counter(reason for line in lines for reason in line["reasons"])
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
@@ -80,8 +87,7 @@ def newest_gates(places: Places) -> dict[str, dict[str, Any]]:
 
 def models(places: Places) -> list[dict[str, Any]]:
     """The registered models, newest first."""
-    opened = open_table(places, MODELS)
-    rows = [] if opened is None else opened.to_pyarrow_table().to_pylist()
+    rows = rows_of(places, MODELS, MODELS.names)
     return sorted(rows, key=lambda row: (row["created_at"], row["model_id"]), reverse=True)
 
 
@@ -99,6 +105,11 @@ def embedded(places: Places) -> dict[str, int]:
 def gather(places: Places) -> dict[str, Any]:
     """Everything that the summary says, as plain values."""
     facts = table_facts(places)
+    if not facts:
+        raise MissingTable(
+            f"there is no table below {places.lake}: name the right root by USERBERT_DATA, or make "
+            "one by `userbert run`"
+        )
     return {
         "lake": places.lake,
         "tables": {name: vars(fact) for name, fact in facts.items()},
@@ -114,33 +125,39 @@ def gather(places: Places) -> dict[str, Any]:
 
 
 def tables_grid(facts: dict[str, dict[str, int]]) -> Grid:
-    grid = Grid("table", "rows", "MB", "files", "Delta version", title="the lake")
-    for name, fact in facts.items():
-        size = f"{fact['bytes'] / 1e6:,.1f}"
-        grid.add_row(name, f"{fact['rows']:,}", size, str(fact["files"]), str(fact["version"]))
-    return grid
+    rows = [
+        (name, fact["rows"], f"{fact['bytes'] / 1e6:,.1f}", fact["files"], str(fact["version"]))
+        for name, fact in facts.items()
+    ]
+    return grid(rows, "table", "#rows", "#MB", "#files", "#Delta version", title="the lake")
 
 
 def gates_grid(gates: dict[str, dict[str, Any]]) -> Grid:
-    grid = Grid(title="newest gate of each table")
-    for name in ("gate", "of", "passed", "expectations", "rows"):
-        grid.add_column(name, overflow="fold")
-    for name, result in gates.items():
-        passed = "[green]yes[/]" if result["passed"] else "[red]NO[/]"
-        rows, expectations = f"{result['rows']:,}", str(len(result["expectations"]))
-        grid.add_row(name, str(result["run"]), passed, expectations, rows)
-    return grid
+    rows = [
+        (
+            name,
+            result["run"],
+            "yes" if result["passed"] else "NO",
+            len(result["expectations"]),
+            result["rows"],
+        )
+        for name, result in gates.items()
+    ]
+    columns = ("gate", "of", "passed", "#expectations", "#rows")
+    return grid(rows, *columns, title="newest gate of each table")
 
 
 def models_grid(found: list[dict[str, Any]]) -> Grid:
-    grid = Grid(title="models")
-    grid.add_column("model_id", overflow="fold")
-    for name in ("status", "views before", "on held-out users"):
-        grid.add_column(name)
-    for row in found:
-        told = "\n".join(told_measures(jsonlib.loads(row["measures"])))
-        grid.add_row(row["model_id"], row["status"], str(row["trained_before"]), told)
-    return grid
+    rows = [
+        (
+            row["model_id"],
+            row["status"],
+            row["trained_before"],
+            "\n".join(told_measures(jsonlib.loads(row["measures"]))),
+        )
+        for row in found
+    ]
+    return grid(rows, "model_id", "status", "views before", "on held-out users", title="models")
 
 
 def told_measures(measures: dict[str, float]) -> Iterator[str]:
@@ -185,13 +202,12 @@ def main(
     if json:
         print(jsonlib.dumps(found, indent=2, default=str))  # noqa: T201
         return
-    console = Console()
-    console.print(tables_grid(found["tables"]))
+    parts: list[str | Grid] = [tables_grid(found["tables"])]
     if found["gates"]:
-        console.print(gates_grid(found["gates"]))
+        parts.append(gates_grid(found["gates"]))
     if found["models"]:
-        console.print(models_grid(found["models"]))
-    for line in closing_lines(found, as_of):
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
-    if (Path(places.gates) / "docs").exists():
-        console.print(f"Data Docs of the gates: {places.gates}/docs/index.html", soft_wrap=True)
+        parts.append(models_grid(found["models"]))
+    parts += closing_lines(found, as_of)
+    if (places.gates / "docs").exists():
+        parts.append(f"Data Docs of the gates: {places.gates}/docs/index.html")
+    print_parts(*parts)

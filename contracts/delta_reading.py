@@ -1,0 +1,22 @@
+"""Reading a Delta table as Arrow without Spark, so that the process also ends well."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable
+    from pyarrow.dataset import Dataset
+
+
+def arrow_dataset(table: "DeltaTable", path: str) -> "Dataset":
+    """The rows of `table`, which was opened at `path`.
+
+    delta-rs hands Arrow a file system that is written in Python, and Arrow calls it from threads of
+    its own. A thread that lets go of a file while Python ends aborts the process: "terminate called
+    without an active exception", at 9 of 48 ends after reading three small tables. Arrow's own file
+    system needs no Python: 0 of 50. Object stores keep delta-rs's, which knows the credentials.
+    """
+    if "://" in path:
+        return table.to_pyarrow_dataset()
+    from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
+
+    return table.to_pyarrow_dataset(filesystem=SubTreeFileSystem(path, LocalFileSystem()))
