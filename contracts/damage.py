@@ -1,0 +1,138 @@
+"""What a power cut, a bad disk or a person leaves of a Delta table's files, found without Spark.
+
+Each check raises `DamagedFile` with one line: the file, what is wrong with it, and what mends it.
+"""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from contracts.errors import BadInput
+
+PARQUET_MAGIC = b"PAR1"  # how each Parquet file begins and ends
+MIN_PARQUET_BYTES = 12  # the magic twice, and the length of the footer
+
+
+class DamagedFile(BadInput):
+    """A file was written whole once and is not whole now."""
+
+
+def job_command(table: str) -> str:
+    """The command that writes `table`."""
+    return f"userbert {table.replace('_', '-')}"
+
+
+def check_delta_log(table_folder: str | Path) -> None:
+    """Check the commits of the table in `table_folder` since its newest checkpoint.
+
+    A commit of 0 bytes is read as a table without rows by delta-kernel, so no reader is asked.
+    """
+    log = Path(table_folder) / "_delta_log"
+    commits = {int(path.stem): path for path in log.glob("*.json") if path.stem.isdigit()}
+    if not commits:
+        return
+    newest = max(commits)
+    first = min(_checkpoint_version(log, newest), newest)
+    missing = [version for version in range(first, newest) if version not in commits]
+    if missing and missing != [first]:  # a checkpoint stands for its own commit
+        raise DamagedFile(
+            f"{log}/{missing[-1]:020d}.json is gone, and later commits are there: copy it back "
+            "from a backup"
+        )
+    for version in range(first, newest + 1):
+        if version in commits and (fault := _commit_fault(commits[version])):
+            raise DamagedFile(_commit_advice(commits[version], fault, is_newest=version == newest))
+
+
+def _checkpoint_version(log: Path, newest: int) -> int:
+    """The version of the newest checkpoint, whose files are checked too; 0 where there is none."""
+    checkpoints = sorted(log.glob("*.checkpoint*.parquet"))
+    versions = {int(path.name.split(".")[0]) for path in checkpoints}
+    usable = [version for version in versions if version <= newest]
+    if not usable:
+        return 0
+    for path in checkpoints:
+        if path.name.startswith(f"{max(usable):020d}.") and (fault := _parquet_fault(path)):
+            raise DamagedFile(
+                f"{path} is damaged: {fault}. It is a checkpoint of the commits before it: move it "
+                f"and {log}/_last_checkpoint away, and the commits are read instead"
+            )
+    return max(usable)
+
+
+def _commit_fault(path: Path) -> str:
+    """What is wrong with a commit; empty where nothing is."""
+    content = path.read_bytes()
+    lines = [line for line in content.split(b"\n") if line.strip()]
+    if not content:
+        return "it has 0 bytes"
+    for number, line in enumerate(lines, 1):
+        try:
+            action = json.loads(line)
+        except ValueError:
+            return f"its line {number} is not whole"
+        if not isinstance(action, dict):
+            return f"its line {number} is no action of Delta"
+    return "" if lines else "it holds no action"
+
+
+def _commit_advice(path: Path, fault: str, *, is_newest: bool) -> str:
+    table = path.parent.parent.name
+    damaged = f"{path} is damaged: {fault}"
+    if not is_newest:
+        return f"{damaged}. Later commits build on it: copy it back from a backup"
+    return (
+        f"{damaged}. It is the newest commit of {table}: `mv {path} {path}.damaged` takes the "
+        f"table back to the version before it; then run `{job_command(table)}` for its day again"
+    )
+
+
+def check_parquet_files(paths: Iterable[str | Path]) -> None:
+    """Check that each data file is there and has its two ends; none of its pages is read."""
+    for path in map(Path, paths):
+        if fault := _parquet_fault(path):
+            raise DamagedFile(_data_file_advice(path, fault))
+
+
+def check_parquet_pages(paths: Iterable[str | Path]) -> None:
+    """Check every page of the data files against the checksum that Spark wrote into its header."""
+    import pyarrow.parquet as pq
+
+    for path in map(Path, paths):
+        check_parquet_files([path])
+        try:
+            with pq.ParquetFile(path, page_checksum_verification=True) as file:
+                for group in range(file.num_row_groups):
+                    file.read_row_group(group)
+        except (OSError, ValueError) as error:  # pyarrow's own errors are of these two kinds
+            reason = str(error).splitlines()[0]
+            raise DamagedFile(
+                _data_file_advice(path, f"a page of it is wrong ({reason})")
+            ) from None
+
+
+def _parquet_fault(path: Path) -> str:
+    try:
+        size = path.stat().st_size
+        if size < MIN_PARQUET_BYTES:
+            return f"it has {size} bytes"
+        with path.open("rb") as file:
+            begins = file.read(len(PARQUET_MAGIC))
+            file.seek(size - len(PARQUET_MAGIC))
+            ends = file.read()
+    except FileNotFoundError:
+        return "it is gone"
+    except OSError as error:
+        return f"it cannot be read ({error.strerror})"
+    return "" if begins == ends == PARQUET_MAGIC else "it was cut off"
+
+
+def _data_file_advice(path: Path, fault: str) -> str:
+    """The table is the nearest folder above that has a Delta log."""
+    folder = next((up for up in path.parents if (up / "_delta_log").is_dir()), path.parent)
+    partition = "/".join(path.relative_to(folder).parts[:-1])
+    rows = f"the rows of {partition}" if partition else "its rows"
+    return (
+        f"{path} is damaged: {fault}. Copy it back from a backup, or write {rows} anew: "
+        f"`{job_command(folder.name)}`"
+    )

@@ -1,0 +1,135 @@
+"""Damage on disk is one line: the file, what is wrong, and what mends it."""
+
+from datetime import date
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from small_lake import embedding, publish
+
+from contracts.damage import (
+    DamagedFile,
+    check_delta_log,
+    check_parquet_files,
+    check_parquet_pages,
+)
+
+MONDAY, TUESDAY = date(2026, 1, 5), date(2026, 1, 6)
+
+
+@pytest.fixture
+def table(places):
+    """published_embeddings of two commits."""
+    for day in (MONDAY, TUESDAY):
+        publish(places, [embedding("ann", day, [1, 2])])
+    return Path(places.lake) / "published_embeddings"
+
+
+def commit(table, version):
+    return table / "_delta_log" / f"{version:020d}.json"
+
+
+def halved(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+DAMAGES = {
+    "it has 0 bytes": lambda path: path.write_bytes(b""),
+    "its line 1 is not whole": lambda path: path.write_bytes(path.read_bytes()[:40]),
+    "its line 2 is not whole": lambda path: path.write_bytes(path.read_bytes()[:-20]),
+    "its line 1 is not": lambda path: path.write_bytes(bytes(path.stat().st_size)),
+    "it holds no action": lambda path: path.write_bytes(b"\n \n"),
+    "no action of Delta": lambda path: path.write_bytes(b"7\n"),
+}
+
+
+@pytest.mark.parametrize("fault", DAMAGES)
+def test_a_damaged_newest_commit_says_how_to_go_back_by_one_version(table, fault):
+    check_delta_log(table)
+    path = commit(table, 1)
+    DAMAGES[fault](path)
+    with pytest.raises(DamagedFile) as raised:
+        check_delta_log(table)
+    line = str(raised.value)
+    assert "\n" not in line
+    assert line.startswith(f"{path} is damaged: ")
+    assert fault in line
+    assert f"`mv {path} {path}.damaged`" in line
+    assert "`userbert published-embeddings`" in line
+    path.rename(f"{path}.damaged")  # what the line says
+    check_delta_log(table)
+
+
+def test_an_older_commit_that_is_damaged_or_gone_must_come_from_a_backup(table):
+    path = commit(table, 0)
+    halved(path)
+    with pytest.raises(DamagedFile, match="copy it back from a backup"):
+        check_delta_log(table)
+
+
+def test_a_hole_between_commits_is_named(places, table):
+    publish(places, [embedding("bob", TUESDAY, [1])])
+    commit(table, 1).unlink()
+    with pytest.raises(DamagedFile, match=r"1\.json is gone, and later commits are there"):
+        check_delta_log(table)
+
+
+def test_commits_before_a_checkpoint_need_not_be_there(table):
+    from deltalake import DeltaTable
+
+    DeltaTable(table).create_checkpoint()
+    commit(table, 0).unlink()
+    check_delta_log(table)
+    commit(table, 1).unlink()
+    check_delta_log(table)
+
+
+def test_a_checkpoint_that_was_cut_off_is_named(table):
+    from deltalake import DeltaTable
+
+    DeltaTable(table).create_checkpoint()
+    (checkpoint,) = table.glob("_delta_log/*.checkpoint.parquet")
+    halved(checkpoint)
+    with pytest.raises(DamagedFile, match=r"checkpoint.parquet is damaged: it was cut off"):
+        check_delta_log(table)
+
+
+@pytest.mark.parametrize(
+    ("fault", "damage"),
+    [
+        ("it is gone", Path.unlink),
+        ("it has 0 bytes", lambda path: path.write_bytes(b"")),
+        ("it was cut off", halved),
+        ("it cannot be read", lambda path: (path.unlink(), path.mkdir())),
+    ],
+)
+def test_a_data_file_that_is_not_whole_names_the_rows_and_their_job(table, fault, damage):
+    (path,) = table.glob("as_of=2026-01-05/*.parquet")
+    check_parquet_files([path])
+    damage(path)
+    with pytest.raises(DamagedFile, match=fault) as raised:
+        check_parquet_files([path])
+    line = str(raised.value)
+    assert line.startswith(f"{path} is damaged: ")
+    assert "the rows of as_of=2026-01-05 anew: `userbert published-embeddings`" in line
+
+
+def test_one_flipped_bit_anywhere_in_the_pages_is_found(tmp_path):
+    path = tmp_path / "rows.parquet"
+    rows = pa.table({"embedding": [[0.1 * n, 0.2] for n in range(500)]})
+    pq.write_table(rows, path, write_page_checksum=True, compression="snappy")
+    whole = path.read_bytes()
+    check_parquet_pages([path])
+    column = pq.read_metadata(path).row_group(0).column(0)
+    first, size = column.dictionary_page_offset, column.total_compressed_size
+    missed = []
+    for place in range(first + 60, first + size, 97):  # beyond the first page's own header
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        try:
+            check_parquet_pages([path])
+        except DamagedFile:
+            continue
+        missed.append(place)
+        assert pq.read_table(path).equals(rows), place  # a statistic that no reader of rows uses
+    assert len(missed) <= 1
