@@ -32,25 +32,23 @@ def check_delta_log(table_folder: str | Path) -> None:
     if not commits:
         return
     newest = max(commits)
-    first = min(_checkpoint_version(log, newest), newest)
-    missing = [version for version in range(first, newest) if version not in commits]
-    if missing and missing != [first]:  # a checkpoint stands for its own commit
-        raise DamagedFile(
-            f"{log}/{missing[-1]:020d}.json is gone, and later commits are there: copy it back "
-            "from a backup"
-        )
-    for version in range(first, newest + 1):
-        if version in commits and (fault := _commit_fault(commits[version])):
-            raise DamagedFile(_commit_advice(commits[version], fault, is_newest=version == newest))
+    for version in range(_checkpoint_version(log, newest) + 1, newest + 1):
+        path = log / f"{version:020d}.json"
+        if version not in commits:
+            raise DamagedFile(
+                f"{path} is gone, and later commits are there: copy it back from a backup"
+            )
+        if fault := _commit_fault(path):
+            raise DamagedFile(_commit_advice(path, fault, is_newest=version == newest))
 
 
 def _checkpoint_version(log: Path, newest: int) -> int:
-    """The version of the newest checkpoint, whose files are checked too; 0 where there is none."""
+    """The version of the newest checkpoint, whose files are checked too; -1 where there is none."""
     checkpoints = sorted(log.glob("*.checkpoint*.parquet"))
     versions = {int(path.name.split(".")[0]) for path in checkpoints}
     usable = [version for version in versions if version <= newest]
     if not usable:
-        return 0
+        return -1
     for path in checkpoints:
         if path.name.startswith(f"{max(usable):020d}.") and (fault := _parquet_fault(path)):
             raise DamagedFile(

@@ -5,19 +5,14 @@ codes are printed as they are written. In a terminal a cell wraps at its blanks,
 or a number; in a file or a pipe each row is one line, however wide.
 """
 
-import os
 import re
-import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import Any
 
 from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table as Grid
 from rich.text import Text
-
-BROKEN_PIPE_EXIT_CODE = 141  # 128 + SIGPIPE, as a shell reports it of any other command
 
 _UNLIMITED = 1_000_000  # characters of a line
 _WRAPPED_WIDTH = 24  # of a column of text, at least, where the terminal has no room for more
@@ -82,6 +77,7 @@ def print_parts(*parts: str | Grid) -> None:
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
+        """Leave it to `run_command`, which ends every command."""
         raise BrokenPipeError
 
 
@@ -90,15 +86,3 @@ def _width(console: Console, table: Grid) -> int:
     unlimited = console.options.update(max_width=_UNLIMITED)
     needed = Measurement.get(console, unlimited, table)
     return max(console.width, needed.minimum) if console.is_terminal else needed.maximum
-
-
-@contextmanager
-def broken_pipe_ends_quietly() -> Iterator[None]:
-    """`userbert ... | head` ends without a message when `head` has read enough."""
-    try:
-        yield
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # Python flushes standard output once more at exit, which must not fail again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(BROKEN_PIPE_EXIT_CODE) from None

@@ -1,5 +1,6 @@
 """Damage on disk is one line: the file, what is wrong, and what mends it."""
 
+import shutil
 from datetime import date
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from contracts.damage import (
     check_parquet_files,
     check_parquet_pages,
 )
+from userbert.cli import main
 
 MONDAY, TUESDAY = date(2026, 1, 5), date(2026, 1, 6)
 
@@ -133,3 +135,80 @@ def test_one_flipped_bit_anywhere_in_the_pages_is_found(tmp_path):
         missed.append(place)
         assert pq.read_table(path).equals(rows), place  # a statistic that no reader of rows uses
     assert len(missed) <= 1
+
+
+@pytest.fixture
+def run(places, monkeypatch, capsys):
+    """A command's exit code, and what it printed to each stream."""
+    monkeypatch.setenv("USERBERT_DATA", str(places.root))
+
+    def run(*words):
+        code = main(list(words))
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return run
+
+
+READERS = (
+    ("sql", "SELECT sum(embedding[1]) FROM published_embeddings"),
+    ("neighbors", "ann", "-k", "1"),
+    ("audit",),
+)
+
+
+@pytest.mark.parametrize("words", READERS, ids=lambda words: words[0])
+def test_a_reader_ends_in_one_line_at_each_damage(run, table, words):
+    assert run(*words)[0] == 0
+    (data,) = table.glob("as_of=2026-01-05/*.parquet")
+    for path, damage in (
+        (commit(table, 1), lambda path: path.write_bytes(b"")),
+        (commit(table, 1), halved),
+        (commit(table, 0), Path.unlink),
+        (data, Path.unlink),
+        (data, halved),
+        (data, lambda path: path.write_bytes(b"")),
+    ):
+        whole = path.read_bytes()
+        damage(path)
+        shutil.rmtree(table.parents[1] / "neighbours", ignore_errors=True)
+        code, out, err = run(*words)
+        assert (code, out) == (2, "")
+        assert err.count("\n") == 1
+        assert str(path) in err
+        path.write_bytes(whole)
+    assert run(*words)[0] == 0
+
+
+def test_a_flipped_bit_is_found_before_vectors_are_copied_for_a_search(run, table):
+    """Spark writes a checksum into each page, and so does this test; delta-rs does not."""
+    (path,) = table.glob("as_of=2026-01-05/*.parquet")
+    pq.write_table(pq.read_table(path, partitioning=None), path, write_page_checksum=True)
+    whole = path.read_bytes()
+    pages = pq.read_metadata(path).row_group(0)
+    names = [pages.column(n).path_in_schema.split(".")[0] for n in range(pages.num_columns)]
+    column = pages.column(names.index("embedding"))
+    place = column.data_page_offset + column.total_compressed_size // 2
+    path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+    code, out, err = run("neighbors", "ann", "-k", "1")
+    assert (code, out) == (2, "")
+    assert f"{path} is damaged: a page of it is wrong" in err
+    assert err.count("\n") == 1
+
+
+def test_the_copy_for_searches_mends_itself(run, table):
+    ask = ("neighbors", "ann", "-k", "1", "--json")
+    first = run(*ask)
+    assert first[0] == 0
+    (folder,) = (table.parents[1] / "neighbours").iterdir()
+    for name, damage in (
+        ("snapshot.json", halved),
+        ("snapshot.json", lambda path: path.write_bytes(b"{}")),
+        ("snapshot.json", lambda path: path.write_bytes(b"")),
+        ("matrix.npy", halved),
+        ("user_ids.npy", lambda path: path.write_bytes(b"")),
+        ("norms.npy", Path.unlink),
+        ("days.npy", lambda path: path.write_bytes(b"not an array")),
+    ):
+        damage(folder / name)
+        assert run(*ask) == first

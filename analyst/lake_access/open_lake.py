@@ -15,10 +15,14 @@ from duckdb_extensions import import_extension
 from analyst.lake_access.sql_guard import quoted
 from analyst.lake_access.views import AS_OF, LATEST, VECTOR_FUNCTIONS
 from analyst.vectors.model_space import Vectors
-from analyst.vectors.vector_cache import Snapshot, snapshot
+from analyst.vectors.vector_cache import Snapshot, Wanted, snapshot
+from contracts.damage import check_delta_log, check_parquet_files, check_parquet_pages
 from contracts.errors import MissingTable
 from contracts.paths import Places
 from contracts.tables import PUBLISHED_EMBEDDINGS, TABLES, USER_EMBEDDINGS, Table
+
+# DuckDB's errors of whoever wrote the query; no damage is behind them.
+MISTAKES = (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException)
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,24 @@ class OpenLake:
     def has(self, *tables: Table) -> bool:
         return all(table.name in self.versions for table in tables)
 
+    def __enter__(self) -> "OpenLake":
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """Close the connection. An error of DuckDB whose cause is a damaged file names the file."""
+        try:
+            if isinstance(error, duckdb.Error):
+                self.name_damage(error)
+        finally:
+            self.connection.close()
+
+    def name_damage(self, error: duckdb.Error) -> None:
+        """Raise `DamagedFile` if `error` comes from a data file that is not whole."""
+        if not isinstance(error, MISTAKES) and "://" not in self.places.lake:
+            files = self.data_files()
+            check_parquet_files(files)
+            check_parquet_pages(files)
+
     def need(self, *tables: Table) -> None:
         for table in tables:
             if not self.has(table):
@@ -63,15 +85,16 @@ class OpenLake:
     def sql(self, query: str) -> duckdb.DuckDBPyRelation:
         return self.connection.sql(query)
 
-    def data_files(self) -> list[str]:
-        """The Parquet files of all tables, as they are at these versions."""
+    def data_files(self, *tables: Table) -> list[str]:
+        """The Parquet files of these tables, or of all, at the versions that are open."""
         root = for_readers(self.places.lake)
+        names = [table.name for table in tables] or list(self.versions)
         return [
             path
-            for name, version in self.versions.items()
+            for name in names
             for (path,) in self.connection.execute(
                 "SELECT data_file FROM "
-                f"delta_list_files({quoted(f'{root}/{name}')}, version={version})"
+                f"delta_list_files({quoted(f'{root}/{name}')}, version={self.versions[name]})"
             ).fetchall()
         ]
 
@@ -91,20 +114,27 @@ class OpenLake:
                 "publish a day, or name a model (`userbert models list` tells of them)"
             )
         self.need(table)
-        version = self.versions[table.name]
-        return snapshot(self.connection, self.places, table, version, model_id, as_of)
+        wanted = Wanted(table, self.versions[table.name], model_id, as_of)
+        return snapshot(self.connection, self.places, wanted, self._check_pages)
+
+    def _check_pages(self, table: Table) -> None:
+        """A bit that a disk has flipped makes another vector, and no reader notices."""
+        if "://" not in self.places.lake:
+            check_parquet_pages(self.data_files(table))
 
 
 def open_lake(places: Places | None = None) -> OpenLake:
     """The lake below `places`, or below the folder that USERBERT_DATA names."""
     places = places or Places.from_environment()
     root = for_readers(places.lake)
+    there = [table for table in TABLES if existing(root, table)]
+    if "://" not in root:
+        for table in there:
+            check_delta_log(f"{root}/{table.name}")
     import_extension("delta")
     connection = duckdb.connect()
     connection.execute("LOAD delta; SET TimeZone = 'UTC'")
-    versions = {
-        table.name: newest_version(root, table) for table in TABLES if existing(root, table)
-    }
+    versions = {table.name: newest_version(root, table) for table in there}
     for name, version in versions.items():
         scan = f"delta_scan({quoted(f'{root}/{name}')}, version={version})"
         connection.execute(f"CREATE VIEW {name} AS SELECT * FROM {scan}")

@@ -223,6 +223,7 @@ def main(
     sql: Annotated[bool, typer.Option("--sql", help="Show the query of each rule.")] = False,
     json: AsJson = False,
 ) -> int:
-    answer = Audit(list(audit(open_lake())))
+    with open_lake() as lake:
+        answer = Audit(list(audit(lake)))
     tell(answer, json, *in_words(answer.rules, sql), as_grid(answer.rules))
     return int(any(finding.broken for finding in answer.rules))

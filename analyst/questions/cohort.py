@@ -93,7 +93,9 @@ def main(
     model: ModelOrChampion = None,
     json: AsJson = False,
 ) -> None:
-    found = cohort(open_lake(), list(named_users(users or [], file).ids), k, model, as_of)
+    named = list(named_users(users or [], file).ids)
+    with open_lake() as lake:
+        found = cohort(lake, named, k, model, as_of)
     title = (
         f"{found.users:,} users of {found.model_id} as of {found.as_of}: mean cosine to their "
         f"centroid {found.tightness:.3f}, of everybody else {found.others:.3f}\n"

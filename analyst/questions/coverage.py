@@ -270,7 +270,8 @@ def main(
 ) -> None:
     words = [*(users or []), *(more_users or [])]
     named = list(named_users(words, file).ids) if words or file else None
-    found = coverage(open_lake(), as_of, model, named)
+    with open_lake() as lake:
+        found = coverage(lake, as_of, model, named)
     title = (
         f"{found.with_vector:,} of {found.users:,} users have a vector of {found.model_id} "
         f"as of {found.as_of}"

@@ -186,10 +186,10 @@ def main(
     model: ModelOrChampion = None,
     json: AsJson = False,
 ) -> None:
-    lake = open_lake()
-    found = drift(lake, from_day, to_day, k, model)
-    if picture is not None:
-        draw(picture, lake.embeddings(model, from_day), lake.embeddings(model, to_day))
+    with open_lake() as lake:
+        found = drift(lake, from_day, to_day, k, model)
+        if picture is not None:
+            draw(picture, lake.embeddings(model, from_day), lake.embeddings(model, to_day))
     tell(found, json, *in_words(found))
 
 

@@ -172,7 +172,8 @@ def main(
     model: ModelOrChampion = None,
     json: AsJson = False,
 ) -> None:
-    found = explain(open_lake(), user, k, model, as_of)
+    with open_lake() as lake:
+        found = explain(lake, user, k, model, as_of)
     parts = [
         f"{user}: {found.num_views} views behind the vector of {found.vector_of} under "
         f"{found.model_id}, weighed by its {found.aggregator} aggregator"

@@ -148,7 +148,8 @@ def main(
         bool, typer.Option("--fp16", help="Write half precision, in half the size.")
     ] = False,
 ) -> None:
-    found = open_lake().snapshot(model, as_of)
+    with open_lake() as lake:
+        found = lake.snapshot(model, as_of)
     vectors = found.vectors
     metadata = Metadata(
         vectors.model_id,

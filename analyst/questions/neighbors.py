@@ -99,7 +99,8 @@ def main(
     model: ModelOrChampion = None,
     json: AsJson = False,
 ) -> None:
-    found = neighbors(open_lake(), user, k, model, as_of)
+    with open_lake() as lake:
+        found = neighbors(lake, user, k, model, as_of)
     rows = [(n.user_id, n.cosine, n.vector_of, n.recent_titles) for n in found.neighbors]
     title = (
         f"nearest to {user} of {found.searched:,} users, {found.model_id} as of {found.as_of}"

@@ -30,12 +30,13 @@ def main(
         bool, typer.Option("--csv", help="Print comma-separated values, for programs.")
     ] = False,
 ) -> None:
-    lake = open_lake()
-    lock_to_tables(lake.connection, lake.data_files())
-    try:
-        print_rows(select(lake, query), csv)
-    except duckdb.Error as error:
-        raise BadInput(_explained(lake, error)) from error
+    with open_lake() as lake:
+        lock_to_tables(lake.connection, lake.data_files())
+        try:
+            print_rows(select(lake, query), csv)
+        except duckdb.Error as error:
+            lake.name_damage(error)
+            raise BadInput(_explained(lake, error)) from error
 
 
 def select(lake: OpenLake, query: str) -> duckdb.DuckDBPyRelation:

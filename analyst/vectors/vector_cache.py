@@ -8,6 +8,8 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -24,7 +26,9 @@ from contracts.tables import Table
 
 KEPT = 6  # snapshots; 500,000 vectors take half a gigabyte each
 BATCH_ROWS = 8192
+MAX_BUILDS = 3  # another process may remove a copy as stale before it is opened
 FACTS = "snapshot.json"  # written last
+ARRAYS = ("user_ids", "days", "matrix", "norms")
 
 
 @dataclass(frozen=True)
@@ -69,42 +73,52 @@ def home(places: Places) -> Path:
 def snapshot(
     connection: duckdb.DuckDBPyConnection,
     places: Places,
-    table: Table,
-    version: int,
-    model_id: str | None = None,
-    as_of: date | None = None,
+    wanted: Wanted,
+    check_source: Callable[[Table], None] = lambda table: None,
 ) -> Snapshot:
-    """Open the snapshot, or make it. `connection` has `table` as a view of `version`."""
-    wanted = Wanted(table, version, model_id, as_of)
+    """Open the snapshot, or make it where it is missing or damaged.
+
+    `connection` has the table as a view of its version; `check_source` refuses a damaged table.
+    """
     folder = home(places) / wanted.folder_name
-    built = not (folder / FACTS).exists()
-    if built:
+    vectors = load(folder)
+    built = vectors is None
+    for _ in range(MAX_BUILDS):
+        if vectors is not None:
+            break
+        check_source(wanted.table)
         build(connection, wanted, folder)
         remove_stale(home(places), wanted)
-    try:
+        vectors = load(folder)
+    else:
+        raise BadInput(f"{folder} was damaged or removed each time that it was made")
+    with suppress(FileNotFoundError):
         os.utime(folder)
-        return Snapshot(load(folder), table.name, version, folder, built)
-    except FileNotFoundError:  # another process has removed it as stale in between
-        build(connection, wanted, folder)
-        return Snapshot(load(folder), table.name, version, folder, True)
+    return Snapshot(vectors, wanted.table.name, wanted.version, folder, built)
 
 
-def load(folder: Path) -> Vectors:
-    """Map the arrays; nothing of the matrix is read before it is used."""
-    facts = json.loads((folder / FACTS).read_text())
+def load(folder: Path) -> Vectors | None:
+    """Map the arrays; nothing of the matrix is read before it is used.
 
-    def array(name: str) -> Any:
-        return np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False).view(np.ndarray)
-
-    vectors = Vectors(
-        facts["model_id"],
-        date.fromisoformat(facts["as_of"]),
-        array("user_ids"),
-        array("days"),
-        array("matrix"),
-    )
-    vectors.__dict__["norms"] = array("norms")
+    None where there is no copy that is whole. What is left of one is removed: it is only a copy.
+    """
+    try:
+        facts = json.loads((folder / FACTS).read_text())
+        user_ids, days, matrix, norms = (_mapped(folder / f"{name}.npy") for name in ARRAYS)
+        model_id, as_of = facts["model_id"], date.fromisoformat(facts["as_of"])
+        if not len(user_ids) == len(days) == len(matrix) == len(norms):
+            raise ValueError("the arrays are of different lengths")
+    except (OSError, EOFError, ValueError, KeyError, TypeError):
+        shutil.rmtree(folder, ignore_errors=True)
+        return None
+    vectors = Vectors(model_id, as_of, user_ids, days, matrix)
+    vectors.__dict__["norms"] = norms
     return vectors
+
+
+def _mapped(path: Path) -> Any:
+    """Raises ValueError where the file is shorter than its header says."""
+    return np.load(path, mmap_mode="r", allow_pickle=False).view(np.ndarray)
 
 
 def build(connection: duckdb.DuckDBPyConnection, wanted: Wanted, folder: Path) -> None:

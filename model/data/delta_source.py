@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 from deltalake import DeltaTable
 
+from contracts.delta_reading import arrow_dataset
 from contracts.errors import MissingTable
 from contracts.tables import Table
 
@@ -22,6 +23,7 @@ class Source:
 
     table: Table
     delta: DeltaTable
+    path: str
     where: ds.Expression | None = None
 
     @classmethod
@@ -37,10 +39,10 @@ class Source:
             )
         filters = [ds.field(name) == pa.scalar(value) for name, value in equal_to.items()]
         where = reduce(and_, filters) if filters else None
-        return cls(table, DeltaTable(path, version=version), where)
+        return cls(table, DeltaTable(path, version=version), path, where)
 
     def batches(self, *columns: str) -> Iterator[pa.RecordBatch]:
-        dataset = self.delta.to_pyarrow_dataset()
+        dataset = arrow_dataset(self.delta, self.path)
         fragments = sorted(dataset.get_fragments(self.where), key=lambda f: f.path)
         for fragment in fragments:
             # Half the default read-ahead: memory is bounded by the batches that wait.
