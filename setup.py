@@ -48,7 +48,12 @@ setup(
     long_description_content_type="text/markdown",
     python_requires=">=3.11,<3.12",
     packages=[*OURS, *BESIDE],
-    package_data={"conf": ["*"], "conf.examples": ["*"], "feature_store": ["*.yaml"]},
+    package_data={
+        "conf": ["*"],
+        "conf.examples": ["*"],
+        "feature_store": ["*.yaml"],
+        "userbert.launchers": ["*.j2"],
+    },
     install_requires=["numpy", "nltk==3.10", "xxhash", "rich", "typer", "pydantic", "jinja2"],
     extras_require={
         "spark": SPARK + GATES,

@@ -36,6 +36,7 @@ from contracts.limits import EMBEDDING_WIDTH
 from contracts.paths import Places
 from contracts.provenance import code_version
 from contracts.tables import PUBLISHED_EMBEDDINGS
+from userbert.local.ports import free_port
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,12 +66,6 @@ def redis_server(folder: Path) -> Iterator[str]:
     finally:
         server.terminate()
         server.wait()
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
 
 
 def _listens(port: int) -> bool:

@@ -13,12 +13,12 @@ from airflow.sdk import DAG, Asset, CronPartitionTimetable, Param
 
 from contracts.commands import ROOT, USERBERT
 from contracts.tables import MODELS, PUBLISHED_EMBEDDINGS, SEQUENCE_PAIRS, USER_EMBEDDINGS
-from userbert.launchers.settings import TrainingPlace
+from userbert.launchers.settings import TrainingSettings
 from userbert.scheduling.dag_defaults import TASK_DEFAULTS, scheduled_from
 
 AS_OF = "{{ params.as_of or dag_run.partition_key }}"
 MODEL_ID = "{{ ti.xcom_pull(task_ids='pretrain') }}"
-PLACE = TrainingPlace.from_environment()
+TRAINING = TrainingSettings.from_environment()
 
 with DAG(
     dag_id="pretraining",
@@ -36,7 +36,7 @@ with DAG(
         ),
         "preset": Param("small", enum=["smoke", "small", "paper"], title="settings"),
         "processes": Param(
-            PLACE.processes,
+            TRAINING.processes,
             type="integer",
             minimum=1,
             title="processes on the machine, in a pod, or as tasks of Spark",
@@ -58,7 +58,7 @@ with DAG(
         cwd=str(ROOT),
         append_env=True,
         pool="gpu",
-        queue=PLACE.queue,
+        queue=TRAINING.queue,
     )
     judge = SparkSubmitOperator(
         task_id="judge", application_args=["models", "judge", MODEL_ID, "--register"]

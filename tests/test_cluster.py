@@ -18,7 +18,7 @@ from contracts.paths import Places
 from contracts.tables import BROWSING_LOGS, SEQUENCE_PAIRS, SESSIONS, TITLES, USER_SEQUENCES
 from spark_jobs.spark.event_log import facts, logs, newest_applications
 from userbert.cli import main
-from userbert.local.airflow import free_port
+from userbert.local.ports import free_port
 from userbert.local.spark_cluster import (
     PACKAGES,
     Cluster,
@@ -122,7 +122,7 @@ def on_cluster(tmp_path_factory):
     places = Places(tmp_path_factory.mktemp("there"))
     land(places)
     cluster = Cluster(places.root / "cluster")
-    ports = {"port": free_port(0), "ui": free_port(0)}
+    ports = {"port": free_port(), "ui": free_port()}
     start(cluster, workers=2, cores=1, memory="1g", **ports)
     try:
         assert sorted(cluster.pids()) == ["master", "worker-1", "worker-2"]

@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,16 +17,12 @@ import numpy as np
 import pytest
 from small_features import publish, row
 
+from userbert.local.ports import free_port
+
 PAGE = (Path(__file__).parents[1] / "docs" / "feature-store.md").read_text()
 DAYS = {26: ["u1", "u2"], 27: ["u1"], 28: ["u3"]}
 NEWEST = date(2017, 6, 28)
 POINTS = 10_000
-
-
-def free_port():
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return taken.getsockname()[1]
 
 
 @pytest.fixture(scope="module")

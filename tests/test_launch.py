@@ -18,7 +18,7 @@ from contracts.paths import Places
 from model.checkpoint import read_manifest
 from userbert.launchers import launch
 from userbert.launchers import spark as spark_launcher
-from userbert.launchers.settings import PodSettings, TrainingPlace
+from userbert.launchers.settings import PodSettings, TrainingSettings
 
 GOLDEN = Path(__file__).parent / "golden" / "training_job.yaml"
 FLAGS = ["--as-of", str(DAY), "--preset", "tiny", "--steps", "3"]
@@ -58,35 +58,62 @@ def test_the_default_is_this_machine_and_one_process_needs_no_torchrun(capsys):
 
 def test_the_rendered_job_is_as_recorded(tmp_path, capsys):
     """`RECORD=1 pytest tests/test_launch.py` rewrites the file: read its diff like code."""
-    told = launched(capsys, "--settings", str(settings(tmp_path, PLACE)), "--render")
+    manifest = launched(capsys, "--settings", str(settings(tmp_path, PLACE)), "--render")
     if os.environ.get("RECORD"):
-        GOLDEN.write_text(told + "\n")
-    assert told == GOLDEN.read_text().rstrip()
+        GOLDEN.write_text(manifest + "\n")
+    assert manifest == GOLDEN.read_text().rstrip()
 
 
 def test_one_pod_of_one_process_keeps_the_exit_codes_of_pretrain():
-    from userbert.launchers.kubernetes import name_of, rendered
+    from userbert.launchers.kubernetes import job_manifest, job_name
 
-    place = TrainingPlace(launcher="kubernetes", kubernetes=PodSettings(image="i"))
-    spec = rendered(place, FLAGS)
-    (job,) = spec["items"]
+    one_pod = TrainingSettings(launcher="kubernetes", kubernetes=PodSettings(image="i"))
+    manifest = job_manifest(one_pod, FLAGS)
+    (job,) = manifest["items"]
     (container,) = job["spec"]["template"]["spec"]["containers"]
     assert container["command"] == ["userbert", "pretrain"]
     assert container["args"] == FLAGS
-    assert rendered(place, FLAGS) == spec
-    assert name_of(rendered(place, [*FLAGS, "--seed", "1"])) != name_of(spec)
+    assert job_manifest(one_pod, FLAGS) == manifest
+    assert job_name(job_manifest(one_pod, [*FLAGS, "--seed", "1"])) != job_name(manifest)
+
+
+def test_values_of_the_settings_cannot_change_the_structure_of_the_manifest():
+    from userbert.launchers.kubernetes import job_manifest
+
+    odd = {
+        "image": 'a"b: {{ c }} # d',
+        "secret": "'x'",
+        "node_selector": {"y: z": "true", "n": "1"},
+    }
+    pods = TrainingSettings.checked({"launcher": "kubernetes", "kubernetes": odd}, "here")
+    flags = ["--trace", "a 'b' <c> \\ \n"]
+    spec = job_manifest(pods, flags)["items"][0]["spec"]["template"]["spec"]
+    (container,) = spec["containers"]
+    assert container["image"] == odd["image"]
+    assert container["args"] == flags
+    assert spec["nodeSelector"] == odd["node_selector"]
+    assert container["envFrom"] == [{"secretRef": {"name": "'x'"}}]
 
 
 def test_wrong_settings_are_named_all_at_once(tmp_path):
-    wrong = 'launcher = 1\nproces = 2\n[kubernetes]\nimage = "i"\ngpu = 1'
-    with pytest.raises(BadInput) as told:
-        TrainingPlace.read(settings(tmp_path, wrong))
-    for part in ("launcher is 1; it must be of type str", "no setting proces", "kubernetes.gpu"):
-        assert part in str(told.value)
-    with pytest.raises(BadInput, match=r"choose torchrun, kubernetes, spark.*processes is 0"):
-        TrainingPlace(launcher="slurm", processes=0)
+    wrong = 'launcher = 1\nproces = 2\n[kubernetes]\nimage = "i"\ngpu = 1\ncpu = 4\npods = "2"'
+    with pytest.raises(BadInput) as refused:
+        TrainingSettings.read(settings(tmp_path, wrong))
+    for part in (
+        "launcher is 1: Input should be 'torchrun', 'kubernetes' or 'spark'",
+        "there is no setting proces",
+        "there is no setting kubernetes.gpu",
+        "kubernetes.cpu is 4: Input should be a valid string",
+        "kubernetes.pods is '2': Input should be a valid integer",
+    ):
+        assert part in str(refused.value)
+    with pytest.raises(BadInput, match=r"launcher is 'slurm': .*processes is 0: .*greater than"):
+        TrainingSettings.checked({"launcher": "slurm", "processes": 0}, "here")
+    pods = {"launcher": "kubernetes", "processes": 2, "kubernetes": {"gpus": 3}}
     with pytest.raises(BadInput, match=r"image is missing.*gpus is 3; a pod of 2 processes"):
-        TrainingPlace(launcher="kubernetes", processes=2, kubernetes=PodSettings(gpus=3))
+        TrainingSettings.checked(pods, "here")
+    with pytest.raises(BadInput, match=r"no-such-file\.toml cannot be read"):
+        TrainingSettings.read(tmp_path / "no-such-file.toml")
 
 
 def test_it_becomes_the_training_so_exit_codes_are_those_of_pretrain(tmp_path):
@@ -114,13 +141,13 @@ def test_spark_tasks_train_as_one_process_does(spark, tmp_path):
     places = Places(tmp_path)
     interests(places)
     flags = [*FLAGS, "--device", "cpu", "--dropout", "0"]
-    name = spark_launcher.run(spark, 2, flags, places)
+    name = spark_launcher.train_on_spark(spark, 2, flags, places)
     two = read_manifest(places.models / name)
-    told, exit_code = spark_launcher.trained(
+    answer, exit_code = spark_launcher.train_in_task(
         [*flags, "--out", str(tmp_path / "one"), "--threads", "1"],
         {"USERBERT_DATA": str(places.root), "USERBERT_LAKE": places.lake},
     )
-    assert (told, exit_code) == (name, 0)
+    assert (answer, exit_code) == (name, 0)
     one = read_manifest(tmp_path / "one" / name)
     ours, theirs = (
         [json.loads(line).get("loss", 0) for line in (models / name / "log.jsonl").open()]
@@ -133,10 +160,10 @@ def test_spark_tasks_train_as_one_process_does(spark, tmp_path):
 @pytest.mark.usefixtures("_own_environment")
 def test_what_a_task_of_spark_refuses_keeps_its_message_and_exit_code(tmp_path):
     where = {"USERBERT_DATA": str(tmp_path), "USERBERT_LAKE": str(tmp_path / "lake")}
-    told, exit_code = spark_launcher.trained(FLAGS, where)
+    answer, exit_code = spark_launcher.train_in_task(FLAGS, where)
     assert exit_code == 4
-    assert "the lake has no sequence_pairs" in told
-    assert spark_launcher.trained(["--preset", "huge"], {})[1] == 2
+    assert "the lake has no sequence_pairs" in answer
+    assert spark_launcher.train_in_task(["--preset", "huge"], {})[1] == 2
 
 
 # A stand-in for kubectl and the cluster behind it, kept in files; no cluster was at hand.
@@ -205,7 +232,7 @@ def test_a_job_s_log_is_shown_and_its_last_line_is_the_model_s_id(cluster):
 def test_a_failed_job_ends_with_its_training_s_exit_code(cluster):
     _, err = (running := cluster(**{"as": "Failed", "code": 4, "seconds": 0})).communicate()
     assert running.returncode == 4
-    assert "failed; its log tells why" in err
+    assert "failed; its log says why" in err
 
 
 def test_sigterm_deletes_the_job_so_that_its_pods_write_a_checkpoint(cluster):

@@ -1,63 +1,65 @@
-"""Start a pre-training where this place's settings say: here, as a Kubernetes Job, or on Spark.
+"""Start a pre-training where the settings say: here, as a Kubernetes Job, or on Spark.
 
 userbert launch -- --as-of 2017-06-30 --preset small
 userbert launch --launcher spark --processes 2 -- --as-of 2017-06-30 --preset small
 userbert launch --launcher kubernetes --render -- --as-of 2017-06-30 --preset small
 
-What comes after `--` are flags of `userbert pretrain`. The same command again goes on from the
+The words after `--` are options of `userbert pretrain`. The same command again goes on from the
 newest checkpoint, wherever it is launched. The last line of output is the model's id.
 """
 
 import os
+import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from contracts.commands import TORCHRUN, USERBERT
 from contracts.errors import BadInput
 from contracts.paths import Places
-from userbert.launchers.settings import TrainingPlace, training_command
+from userbert.launchers.settings import LauncherName, TrainingSettings, training_command
 
 
-def here(place: TrainingPlace, flags: Sequence[str]) -> None:
+def _train_here(settings: TrainingSettings, flags: Sequence[str]) -> None:
     """Become the training, so that its signals, output and exit code are this task's."""
-    command, *rest = training_command(place.processes)
+    command, *rest = training_command(settings.processes)
     path = {"userbert": USERBERT, "torchrun": TORCHRUN}[command]
     sys.stdout.flush()
     os.execv(path, [path, *rest, *flags])
 
 
-def in_pods(place: TrainingPlace, flags: Sequence[str]) -> None:
-    from userbert.launchers.kubernetes import run
+def _train_in_pods(settings: TrainingSettings, flags: Sequence[str]) -> None:
+    from userbert.launchers.kubernetes import train_in_pods
 
-    run(place, flags)
+    train_in_pods(settings, flags)
 
 
-def on_spark(place: TrainingPlace, flags: Sequence[str]) -> None:
+def _train_on_spark(settings: TrainingSettings, flags: Sequence[str]) -> None:
     from spark_jobs.spark.session import session
-    from userbert.launchers.spark import run
+    from userbert.launchers.spark import train_on_spark
 
     with session("pretrain") as spark:
-        print(run(spark, place.processes, flags, Places.from_environment()))  # noqa: T201
+        places = Places.from_environment()
+        print(train_on_spark(spark, settings.processes, flags, places))  # noqa: T201
 
 
-def shown(place: TrainingPlace, flags: Sequence[str]) -> str:
+_LAUNCHERS = {"torchrun": _train_here, "kubernetes": _train_in_pods, "spark": _train_on_spark}
+
+
+def _launch_text(settings: TrainingSettings, flags: Sequence[str]) -> str:
     """What would be launched, as YAML or as a command line."""
-    import shlex
-
-    if place.launcher == "torchrun":
-        return shlex.join([*training_command(place.processes), *flags])
-    if place.launcher == "spark":
-        return f"{place.processes} tasks of: {shlex.join([*training_command(1), *flags])}"
+    if settings.launcher == "torchrun":
+        return shlex.join([*training_command(settings.processes), *flags])
+    if settings.launcher == "spark":
+        return f"{settings.processes} tasks of: {shlex.join([*training_command(1), *flags])}"
     import yaml  # type: ignore[import-untyped]
 
-    from userbert.launchers.kubernetes import rendered
+    from userbert.launchers.kubernetes import job_manifest
 
-    return str(yaml.safe_dump(rendered(place, flags), sort_keys=False, width=100)).rstrip()
+    return str(yaml.safe_dump(job_manifest(settings, flags), sort_keys=False, width=100)).rstrip()
 
 
 def main(
@@ -75,7 +77,7 @@ def main(
         ),
     ] = None,
     launcher: Annotated[
-        Literal["torchrun", "kubernetes", "spark"] | None,
+        LauncherName | None,
         typer.Option("--launcher", help="Overrides the launcher of the settings."),
     ] = None,
     processes: Annotated[
@@ -86,13 +88,11 @@ def main(
         bool, typer.Option("--render", help="Print what would be launched, and launch nothing.")
     ] = False,
 ) -> None:
-    place = TrainingPlace.read(settings) if settings else TrainingPlace.from_environment()
-    place = replace(
-        place, launcher=launcher or place.launcher, processes=processes or place.processes
-    )
+    file = TrainingSettings.read(settings) if settings else TrainingSettings.from_environment()
+    chosen = file.with_overrides(launcher=launcher, processes=processes)
     if not flags:
         raise BadInput("nothing to train: give the flags of `userbert pretrain` after --")
     if render:
-        print(shown(place, flags))  # noqa: T201
+        print(_launch_text(chosen, flags))  # noqa: T201
         return
-    {"torchrun": here, "kubernetes": in_pods, "spark": on_spark}[place.launcher](place, flags)
+    _LAUNCHERS[chosen.launcher](chosen, flags)

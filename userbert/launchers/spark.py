@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 
-def run(spark: "SparkSession", processes: int, flags: Sequence[str], places: Places) -> str:
+def train_on_spark(
+    spark: "SparkSession", processes: int, flags: Sequence[str], places: Places
+) -> str:
     """Train on the cluster of this session; the model's id.
 
     A task has as many threads as `spark.task.cpus` gives it cores, unless --threads says otherwise;
@@ -31,17 +33,17 @@ def run(spark: "SparkSession", processes: int, flags: Sequence[str], places: Pla
     gpus = float(spark.conf.get("spark.task.resource.gpu.amount", "0") or 0)
     distributor = TorchDistributor(num_processes=processes, local_mode=False, use_gpu=gpus > 0)
     where = {"USERBERT_DATA": str(places.root), "USERBERT_LAKE": places.lake}
-    done: Any = distributor.run(trained, ["--threads", threads, *flags], where)
-    told, exit_code = done
+    done: Any = distributor.run(train_in_task, ["--threads", threads, *flags], where)
+    message, exit_code = done
     if exit_code:
-        raise TrainingFailed(told, exit_code)
-    return str(told)
+        raise TrainingFailed(message, exit_code)
+    return str(message)
 
 
-def trained(flags: Sequence[str], where: dict[str, str]) -> tuple[str, int]:
-    """What each task runs: the model's id and 0, or what is wrong and its exit code.
+def train_in_task(flags: Sequence[str], where: dict[str, str]) -> tuple[str, int]:
+    """Train in one task; returns the model's id and 0, or a message and its exit code.
 
-    A refusal is returned: the distributor would make any exception its own, without exit code.
+    A refusal is returned, since the distributor would replace an exception by its own.
     """
     os.environ.update(where)
     from model.training.pretrain import train

@@ -9,7 +9,6 @@ import json
 import os
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -28,6 +27,7 @@ from contracts.errors import UserbertError
 from contracts.paths import Places
 from spark_jobs.spark import class_archive
 from spark_jobs.spark.delta_jars import spark_home
+from userbert.local.ports import free_port
 
 DAGS = ("history", "pretraining", "nightly", "backfill", "maintenance")
 CONFLICT_LIMIT = 60  # waits of 2 s
@@ -78,15 +78,6 @@ def scheduled_from(places: Places) -> str:
         return kept.read_text()
     tomorrow = datetime.now(UTC).date() + timedelta(days=1)
     return f"{tomorrow}T00:00:00+00:00"
-
-
-def free_port(wanted: int) -> int:
-    """`wanted` if nobody listens on it, else one that the system picks."""
-    for port in (wanted, 0):
-        with contextlib.suppress(OSError), socket.socket() as probe:
-            probe.bind(("127.0.0.1", port))
-            return int(probe.getsockname()[1])
-    raise AirflowFailed("no free port on 127.0.0.1")
 
 
 @dataclass

@@ -14,7 +14,7 @@ import typer
 from contracts.errors import MissingTable
 from contracts.paths import Places
 from spark_jobs.spark.delta_jars import spark_home
-from userbert.local.spark_cluster import LOOPBACK
+from userbert.local.ports import LOOPBACK
 
 HISTORY_SERVER = "org.apache.spark.deploy.history.HistoryServer"
 

@@ -31,8 +31,8 @@ from contracts.commands import ROOT
 from contracts.errors import BadInput, UserbertError
 from contracts.paths import Places
 from spark_jobs.spark.delta_jars import spark_home
+from userbert.local.ports import LOOPBACK, free_port
 
-LOOPBACK = "127.0.0.1"
 DEFAULTS = ROOT / "conf" / "spark-defaults.conf"
 PACKAGES = (
     "analyst",
@@ -255,8 +255,6 @@ def start_cluster(
     ] = 8090,
 ) -> None:
     """Start a master and its workers; print how commands and Airflow reach them."""
-    from userbert.local.airflow import free_port
-
     cluster = _cluster()
     port, ui = free_port(port), free_port(ui_port)
     start(cluster, workers=workers, cores=cores, memory=memory, port=port, ui=ui)
