@@ -37,8 +37,14 @@ DEV = [
     "types-tqdm",
 ]
 
-OURS = find_packages(exclude=["benchmarks", "benchmarks.*"])  # tests are no package
-BESIDE = ["conf", "conf.examples", "dags"]  # no packages, but where the packages look for them
+PACKAGES = find_packages(exclude=["benchmarks", "benchmarks.*"])  # tests are no package
+# Folders that are no packages. In a wheel they lie in `userbert`, so that nobody's environment gets
+# a package called `conf` or `dags`; contracts/commands.py finds them in both places.
+DATA_FOLDERS = {
+    "userbert.conf": "conf",
+    "userbert.conf.examples": "conf/examples",
+    "userbert.dags": "dags",
+}
 
 setup(
     name="userbert",
@@ -47,12 +53,14 @@ setup(
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     python_requires=">=3.11,<3.12",
-    packages=[*OURS, *BESIDE],
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    packages=[*PACKAGES, *DATA_FOLDERS],
+    package_dir=DATA_FOLDERS,
     package_data={
-        "conf": ["*"],
-        "conf.examples": ["*"],
-        "feature_store": ["*.yaml"],
-        "userbert.launchers": ["*.j2"],
+        "": ["py.typed", "*.yaml", "*.j2", "*.toml", "*.html", "*.svg"],
+        "userbert.conf": ["*"],
+        "userbert.conf.examples": ["*"],
     },
     install_requires=["numpy", "nltk==3.10", "xxhash", "rich", "typer", "pydantic", "jinja2"],
     extras_require={

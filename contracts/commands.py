@@ -1,9 +1,19 @@
-"""How a scheduler starts this project's commands: the same on any machine that has the checkout."""
+"""Where this project lies, and how a scheduler starts its commands: from a checkout or a wheel."""
 
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+
+
+def _data_folder(name: str) -> Path:
+    """A folder that is no package: of the checkout, or in a wheel a part of `userbert`."""
+    in_wheel = ROOT / "userbert" / name
+    return in_wheel if in_wheel.is_dir() else ROOT / name
+
+
+CONF_FOLDER = _data_folder("conf")
+DAGS_FOLDER = _data_folder("dags")
 CLI = str(ROOT / "userbert" / "cli.py")  # what spark-submit is given
 USERBERT = str(Path(sys.prefix) / "bin" / "userbert")  # what a shell is given
 TORCHRUN = str(Path(sys.prefix) / "bin" / "torchrun")

@@ -21,6 +21,7 @@ from duckdb_extensions import import_extension
 from feast import FeatureService, FeatureStore, FeatureView
 from feast.errors import FeatureServiceNotFoundException
 
+from contracts.commands import CONF_FOLDER
 from contracts.errors import BadInput, MissingTable
 from contracts.paths import Places
 from feature_store.definitions import ENTITY, SERVICE, services, user, view, view_name
@@ -45,7 +46,7 @@ def prepare(offline: str) -> None:
     """What Feast does not do for its offline stores."""
     if offline == "spark":
         # The session that Feast makes: Delta by conf/spark-defaults.conf, and Python as here.
-        os.environ.setdefault("SPARK_CONF_DIR", str(Path(__file__).parents[1] / "conf"))
+        os.environ.setdefault("SPARK_CONF_DIR", str(CONF_FOLDER))
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
         return
     if offline != "duckdb":

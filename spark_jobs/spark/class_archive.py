@@ -12,18 +12,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from contracts.commands import CONF_FOLDER
 from spark_jobs.spark.delta_jars import spark_home, spark_jars
 
-CONF = Path(__file__).parents[2] / "conf"
 ARCHIVE = Path(sys.prefix) / "spark-classes.jsa"
 OPTIONS = "SPARK_SUBMIT_OPTS"  # Spark puts these behind its own on the JVM's command line
 
 
 def environment() -> dict[str, str]:
     """What the environment of a JVM about to start needs besides; nothing where none fits."""
-    place = Path(os.environ.get("SPARK_CONF_DIR", CONF))
+    place = Path(os.environ.get("SPARK_CONF_DIR", CONF_FOLDER))
     home = Path(os.environ.get("SPARK_HOME", spark_home()))
-    if OPTIONS in os.environ or (place, home) != (CONF, spark_home()):
+    if OPTIONS in os.environ or (place, home) != (CONF_FOLDER, spark_home()):
         return {}
     return {OPTIONS: options(f"-XX:SharedArchiveFile={ARCHIVE}")} if ARCHIVE.exists() else {}
 
@@ -46,6 +46,6 @@ def options(archive: str) -> str:
     Spark puts the folder of its settings there; the second -cp is without it, and log4j is told
     where its own are. Else the JVM would say on standard output that an archive does not fit.
     """
-    logs = f"-Dlog4j2.configurationFile=file:{CONF / 'log4j2.properties'}"
+    logs = f"-Dlog4j2.configurationFile=file:{CONF_FOLDER / 'log4j2.properties'}"
     words = "-cp", f"{spark_jars()}/*", logs, "-Xshare:auto", "-Xlog:disable", archive
     return " ".join(f'"{word}"' for word in words)

@@ -11,10 +11,10 @@ import sys
 from pyspark import SparkConf, SparkContext
 from pyspark.sql import SparkSession
 
+from contracts.commands import CONF_FOLDER
 from contracts.paths import Places
 from contracts.provenance import run_name
 from spark_jobs.spark import class_archive, event_log
-from spark_jobs.spark.class_archive import CONF
 
 # Columns of which hardly a value comes twice in a file: a dictionary of them is built in vain.
 DISTINCT = (
@@ -39,7 +39,7 @@ def session(job: str, logged: bool = True) -> SparkSession:
     All times are UTC. The executors run the interpreter of the driver, unless told otherwise.
     Without `logged`, Spark leaves no event log: plans hold the values that a query names.
     """
-    os.environ.setdefault("SPARK_CONF_DIR", str(CONF))
+    os.environ.setdefault("SPARK_CONF_DIR", str(CONF_FOLDER))
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     with class_archive.in_environment():
         SparkContext._ensure_initialized()  # starts the JVM, which reads the place's settings

@@ -20,11 +20,11 @@ from pydantic import (
     model_validator,
 )
 
-from contracts.commands import ROOT
+from contracts.commands import CONF_FOLDER
 from contracts.errors import BadInput, UserbertError
 
 LauncherName = Literal["torchrun", "kubernetes", "spark"]
-DEFAULT_SETTINGS = ROOT / "conf" / "training.toml"
+DEFAULT_SETTINGS = CONF_FOLDER / "training.toml"
 _CHECKED = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 

@@ -22,7 +22,7 @@ from typing import Annotated, Any
 
 import typer
 
-from contracts.commands import ROOT
+from contracts.commands import CONF_FOLDER, DAGS_FOLDER
 from contracts.errors import UserbertError
 from contracts.paths import Places
 from spark_jobs.spark import class_archive
@@ -46,7 +46,7 @@ def environment(places: Places, port: int) -> dict[str, str]:
     """
     defaults = {
         "AIRFLOW_HOME": str(places.airflow),
-        "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS_FOLDER),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
         "AIRFLOW__CORE__PARALLELISM": "2",
@@ -61,7 +61,7 @@ def environment(places: Places, port: int) -> dict[str, str]:
         # The URI spark://local[2] would silently become yarn.
         "AIRFLOW_CONN_SPARK_DEFAULT": json.dumps({"conn_type": "spark", "host": "local[2]"}),
         "SPARK_HOME": str(spark_home()),
-        "SPARK_CONF_DIR": str(ROOT / "conf"),
+        "SPARK_CONF_DIR": str(CONF_FOLDER),
         **class_archive.environment(),
         "PYSPARK_PYTHON": sys.executable,
         "USERBERT_DATA": str(places.root),

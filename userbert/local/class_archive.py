@@ -12,8 +12,9 @@ import tempfile
 from datetime import timedelta
 from pathlib import Path
 
+from contracts.commands import CONF_FOLDER
 from contracts.paths import Places
-from spark_jobs.spark.class_archive import ARCHIVE, CONF, OPTIONS, options
+from spark_jobs.spark.class_archive import ARCHIVE, OPTIONS, options
 
 SUBMIT = "--master local[2] --conf spark.ui.showConsoleProgress=false pyspark-shell"
 JOBS = "from userbert.local.class_archive import run_jobs; run_jobs()"
@@ -25,7 +26,7 @@ def make(target: Path) -> None:
         made = target.with_name(f".{target.name}-{os.getpid()}")
         ours = {
             "USERBERT_DATA": scratch,
-            "SPARK_CONF_DIR": str(CONF),
+            "SPARK_CONF_DIR": str(CONF_FOLDER),
             "PYSPARK_SUBMIT_ARGS": SUBMIT,
             OPTIONS: options(f"-XX:ArchiveClassesAtExit={made}"),
         }

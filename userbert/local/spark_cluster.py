@@ -27,13 +27,13 @@ from typing import Annotated
 import typer
 
 from contracts.command_line import command_group
-from contracts.commands import ROOT
+from contracts.commands import CONF_FOLDER, ROOT
 from contracts.errors import BadInput, UserbertError
 from contracts.paths import Places
 from spark_jobs.spark.delta_jars import spark_home
 from userbert.local.ports import LOOPBACK, free_port
 
-DEFAULTS = ROOT / "conf" / "spark-defaults.conf"
+DEFAULTS = CONF_FOLDER / "spark-defaults.conf"
 PACKAGES = (
     "analyst",
     "contracts",
