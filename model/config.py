@@ -98,7 +98,7 @@ class ModelConfig:
         return cls(**values)
 
 
-# The paper's six base models in its own general framework (Fig. 2); docs/decisions.md says why.
+# The paper's six base models in its own general framework (Fig. 2); docs/adr/0001 says why.
 BASE_MODELS: dict[str, ModelConfig] = {
     "naml": ModelConfig(behavior_encoder="cnn", context_encoder="cnn"),
     "lstur": ModelConfig(behavior_encoder="cnn", context_encoder="gru", aggregator="last"),
@@ -222,7 +222,7 @@ PRESETS: dict[str, PretrainConfig] = {
     "paper": PretrainConfig(),
     # Two minutes on two cores, NRMS at the paper's widths. Of a few thousand titles the hardest
     # teach which titles are like all others, and sequences that serve many steps are learned by
-    # heart: negatives are random and drawn anew each step (docs/decisions.md has the trials).
+    # heart: negatives are random and drawn anew each step (docs/performance.md has the trials).
     "small": PretrainConfig(
         learning_rate=1e-3,
         first_weights="centered",

@@ -2,7 +2,7 @@
 
 Set-up makes it once (`userbert/local/class_archive.py`), beside the environment's packages. Each
 later session of the embedded default starts from it, which spares a job 5.5 s
-(docs/decisions.md). A JVM that is not the one that made it, or finds other jars, starts
+(docs/adr/0027). A JVM that is not the one that made it, or finds other jars, starts
 without it, as does a session of a place's own SPARK_CONF_DIR or SPARK_HOME.
 """
 
