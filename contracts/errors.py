@@ -13,6 +13,10 @@ class BadInput(UserbertError, ValueError):
     exit_code = 2
 
 
+class LayoutMismatch(BadInput):
+    """A table of the lake is not as its contract declares it, and cannot be brought there."""
+
+
 class GateFailed(UserbertError, ValueError):
     """A frame breaks an expectation of its table. Nothing was written."""
 

@@ -4,17 +4,27 @@ Only the standard library is imported here, so a DAG file, a Spark job, a traini
 and a Feast definition can all read this module at no cost.
 """
 
+import hashlib
+import json
 from dataclasses import dataclass
 
 from contracts.limits import EMBEDDING_WIDTH, MAX_TITLE_WORDS, MAX_VIEWS, SESSION_GAP_MINUTES
 
+# Raise it when the meaning of stored rows changes although no column or CHECK does, say when an id
+# is hashed in another way. Code refuses a lake of a higher version: newer code wrote it.
+LAYOUT_VERSION = 1
+
 
 @dataclass(frozen=True)
 class Column:
+    """A column that a table gains later must be nullable or have a `default`, for Lake adds it to
+    the tables that exist (docs/lake-layout.md)."""
+
     name: str
     type: str  # a Spark SQL type
     doc: str  # what one value means, with its unit
     nullable: bool = False
+    default: str | None = None  # Spark SQL over the row's other columns: rows of before get this
 
 
 @dataclass(frozen=True)
@@ -33,6 +43,8 @@ class Table:
     partition_by: tuple[str, ...] = ()
     checks: tuple[tuple[str, str], ...] = ()  # (name, condition)
     change_feed: bool = False  # a later job reads what changed
+    # (name, condition) of CHECKs that earlier contracts had: Lake drops them from older tables.
+    former_checks: tuple[tuple[str, str], ...] = ()
 
     @property
     def ddl(self) -> str:
@@ -43,6 +55,13 @@ class Table:
     @property
     def names(self) -> list[str]:
         return [c.name for c in self.columns]
+
+    @property
+    def fingerprint(self) -> str:
+        """Of all that the stored table must agree with: equal contracts, equal text."""
+        columns = [(c.name, c.type, c.nullable) for c in self.columns]
+        facts = json.dumps([columns, self.partition_by, self.checks])
+        return hashlib.sha256(facts.encode()).hexdigest()[:16]
 
 
 BROWSING_LOGS = Table(

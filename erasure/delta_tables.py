@@ -10,9 +10,7 @@ Each step may be repeated, so what a kill leaves undone is done by the next call
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from delta.tables import DeltaTable
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -27,8 +25,8 @@ from contracts.tables import (
     Table,
 )
 from spark_jobs.lake.lake import Lake
-from spark_jobs.lake.maintenance import held_days, keep
-from spark_jobs.lake.table_properties import FILES, KEEP_DAYS
+from spark_jobs.lake.maintenance import held_days, set_retention
+from spark_jobs.lake.table_properties import FILE_RETENTION, KEEP_DAYS
 
 RETENTION_CHECK = "spark.databricks.delta.retentionDurationCheck.enabled"
 AT_ONCE = "interval 0 seconds"
@@ -105,12 +103,12 @@ def sum_of(frame: DataFrame) -> Sum:
 
 def erase(lake: Lake, table: Table, rows: DataFrame) -> Erased:
     """Erase `rows`, which are of `table`'s newest version, and every trace of them in it."""
-    delta = DeltaTable.forPath(lake.spark, lake.path(table))
+    delta = lake.delta_table(table)
     keys = rows.select(*table.key).persist()
     all_rows = lake.read(table).select(table.names)
     before = sum_of(all_rows.join(keys, list(table.key), "left_anti").select(table.names))
-    told, days = lake.metadata(table), held_days(delta) or KEEP_DAYS
-    _set(lake, table, FILES, AT_ONCE)
+    told, days = lake.metadata(table), held_days(lake, table) or KEEP_DAYS
+    lake.set_properties(table, {FILE_RETENTION: AT_ONCE})
     if count := keys.count():
         same = " and ".join(f"old.{name} = gone.{name}" for name in table.key)
         delta.alias("old").merge(keys.alias("gone"), same).whenMatchedDelete().execute()
@@ -121,25 +119,6 @@ def erase(lake: Lake, table: Table, rows: DataFrame) -> Erased:
     finally:
         lake.spark.conf.unset(RETENTION_CHECK)
     lake.mark(table, measures=told.get("measures", {}))
-    forget_log(lake, table)
-    keep(delta, table, days)
+    lake.log(table).remove_history()
+    set_retention(lake, table, days)
     return Erased(table.name, count, before, sum_of(lake.read(table).select(table.names)))
-
-
-def _set(lake: Lake, table: Table, name: str, value: str) -> None:
-    lake.spark.sql(f"ALTER TABLE delta.`{lake.path(table)}` SET TBLPROPERTIES ('{name}'='{value}')")
-
-
-def forget_log(lake: Lake, table: Table) -> None:
-    """Put a checkpoint of the newest version in the place of all log before it."""
-    jvm: Any = lake.spark._jvm
-    log = DeltaTable.forPath(lake.spark, lake.path(table))._jdt.deltaLog()
-    nothing = jvm.scala.Option.empty()
-    newest = log.update(False, nothing, nothing)
-    log.checkpoint(newest, nothing)
-    folder = log.logPath()
-    files = folder.getFileSystem(lake.spark._jsc.hadoopConfiguration())
-    for status in files.listStatus(folder):
-        version = status.getPath().getName().split(".")[0]
-        if version.isdigit() and int(version) < newest.version():
-            files.delete(status.getPath(), False)

@@ -1,13 +1,17 @@
 """A lake of a few rows that tests write without Spark, in the schema of the contracts."""
 
+import json
 from datetime import date, datetime, timedelta
+from pathlib import Path
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 from deltalake import write_deltalake
+from duckdb_extensions import import_extension
 
 from contracts.limits import EMBEDDING_WIDTH
-from contracts.tables import TABLES
+from contracts.tables import LAYOUT_VERSION, TABLES
 
 TYPES = {
     "string": pa.string(),
@@ -35,12 +39,28 @@ def write(places, name, rows):
     """Append rows (dicts) to a table; columns that a row does not name are filled in."""
     table = BY_NAME[name]
     rows = [{c.name: row.get(c.name, filler(c)) for c in table.columns} for row in rows]
+    folder = Path(f"{places.lake}/{name}")
+    is_new = not folder.exists()
     write_deltalake(
-        f"{places.lake}/{name}",
+        str(folder),
         pa.Table.from_pylist(rows, schema=arrow_schema(table)),
         partition_by=list(table.partition_by) or None,
         mode="append",
     )
+    if is_new:
+        record_contract(folder / "_delta_log" / f"{0:020}.json", table)
+
+
+def record_contract(commit, table):
+    """Say that today's contract made the table, which has no CHECKs: delta-rs cannot say either."""
+    actions = [json.loads(line) for line in commit.read_text().splitlines()]
+    for action in actions:
+        if "metaData" in action:
+            action["metaData"]["configuration"] |= {
+                "userbert.layoutVersion": str(LAYOUT_VERSION),
+                "userbert.contract": table.fingerprint,
+            }
+    commit.write_text("".join(f"{json.dumps(action)}\n" for action in actions))
 
 
 def filler(column):
@@ -90,3 +110,13 @@ def views(user, as_of, *title_ids):
         "last_view_time": times[-1],
         "sequence_hash": hash(title_ids),
     }
+
+
+def duckdb_rows(folder, columns):
+    """The table's rows as DuckDB reads them, sorted."""
+    import_extension("delta")
+    connection = duckdb.connect()
+    connection.execute("LOAD delta")
+    return connection.execute(
+        f"SELECT {columns} FROM delta_scan('{folder}') ORDER BY ALL"
+    ).fetchall()

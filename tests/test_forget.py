@@ -26,6 +26,7 @@ from erasure.commands import Forgetting, proof
 from erasure.scan import Users, scan
 from spark_jobs.ingest import suppression_list
 from spark_jobs.lake.lake import Lake
+from spark_jobs.spark.delta_log import DeltaLog
 from spark_jobs.tables import browsing_logs
 
 DAY = date(2017, 6, 29)
@@ -172,7 +173,8 @@ def forgotten(lake, places):
     work = Forgetting(lake, places, users)
     work.note()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(delta_tables, "forget_log", _killed_at_the_second(delta_tables.forget_log))
+        remove_history = _killed_at_the_second(DeltaLog.remove_history)
+        patch.setattr(DeltaLog, "remove_history", remove_history)
         with pytest.raises(Killed):
             work.tables()
     with pytest.MonkeyPatch.context() as patch:
@@ -194,14 +196,14 @@ def of_others(row):
     return not any(f"'user_id': '{user}'" in row for user in GONE)
 
 
-def _killed_at_the_second(forget_log):
+def _killed_at_the_second(remove_history):
     calls = []
 
-    def killed(lake, table):
-        calls.append(table)
+    def killed(log):
+        calls.append(log)
         if len(calls) == 2:
             raise Killed
-        forget_log(lake, table)
+        remove_history(log)
 
     return killed
 

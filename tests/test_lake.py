@@ -158,7 +158,7 @@ def test_days_that_are_written_side_by_side_all_arrive(spark, lake, passed):
 
 
 def test_a_table_is_made_over_what_a_kill_left_of_its_first_commit(lake, monkeypatch):
-    monkeypatch.setattr("spark_jobs.lake.lake.BEING_MADE", 0)
+    monkeypatch.setattr("spark_jobs.lake.lake.CREATION_SECONDS", 0)
     folder = Path(lake.path(DAYS))
     (folder / "_delta_log").mkdir(parents=True)
     (folder / "_delta_log" / ".00000000000000000000.json.0.tmp").write_text("half")

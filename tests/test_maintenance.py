@@ -15,7 +15,12 @@ from expectations.gate import Passed
 from spark_jobs.lake.lake import Lake
 from spark_jobs.lake.maintenance import tend
 from spark_jobs.lake.retention import Pin, age_days, keep_days, pins
-from spark_jobs.lake.table_properties import FILES, KEEP_DAYS, properties, statistics_columns
+from spark_jobs.lake.table_properties import (
+    FILE_RETENTION,
+    KEEP_DAYS,
+    properties,
+    statistics_columns,
+)
 
 NOW = datetime(2017, 6, 30, 12, tzinfo=UTC)
 DAY = 86_400
@@ -125,7 +130,7 @@ def test_a_named_version_outlives_vacuum_and_goes_when_its_model_is_retired(spar
     assert ids(old, 3) == [3, 30]  # replaced 40 days ago, so 30 days would not have kept it
     assert len(data_files_on_disk(old)) == 3  # version 1's was replaced 150 days ago
     properties_now = DeltaTable.forPath(spark, old.path(TITLES)).detail().first()["properties"]
-    assert properties_now[FILES] == "interval 80 days"
+    assert properties_now[FILE_RETENTION] == "interval 80 days"
 
     assert tend(old, TITLES, None).keep_days == KEEP_DAYS
     assert len(data_files_on_disk(old)) == 1
@@ -139,11 +144,11 @@ def test_small_files_of_quiet_days_are_compacted_once_and_the_newest_days_left(l
     before = lines(lake)
 
     planned = tend(lake, REJECTED_LOGS, None, dry_run=True)
-    assert (planned.files, planned.crowded, planned.compacted) == (9, 1, None)
+    assert (planned.num_files, planned.num_crowded, planned.compacted) == (9, 1, None)
     assert tend(lake, REJECTED_LOGS, None).compacted == (5, 1)
     assert lines(lake) == before
     again = tend(lake, REJECTED_LOGS, None)
-    assert (again.files, again.crowded, again.compacted) == (5, 0, None)
+    assert (again.num_files, again.num_crowded, again.compacted) == (5, 0, None)
 
 
 def test_a_job_that_maintenance_overtakes_does_its_work_again(lake):

@@ -12,7 +12,6 @@ from datetime import date, timedelta
 from functools import reduce
 
 from delta.exceptions import DeltaConcurrentModificationException
-from delta.tables import DeltaTable
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
@@ -97,8 +96,7 @@ def bytes_a_row(lake: Lake, table: Table) -> float:
     """Of the table's files now; a guess for an empty one."""
     if not lake.exists(table) or not (rows := lake.read(table).count()):
         return EMPTY_BYTES_A_ROW
-    detail = DeltaTable.forPath(lake.spark, lake.path(table)).detail()
-    return float(detail.select("sizeInBytes").collect()[0][0]) / rows
+    return lake.log(table).size_bytes() / rows
 
 
 def survey(lake: Lake, model_id: str, days: Sequence[date]) -> list[Day]:

@@ -4,13 +4,10 @@ Every write is one Delta commit of a frame that has passed its gate, and carries
 from in `userMetadata`: job, run, code, the versions of the tables that were read, and counts.
 """
 
-import json
 import time
-import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from itertools import islice
 from typing import Any
 
 from delta.exceptions import DeltaConcurrentModificationException
@@ -18,35 +15,36 @@ from delta.tables import DeltaTable, DeltaTableBuilder
 from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.types import StructType
 
 from contracts.errors import MissingTable
-from contracts.provenance import code_version, run_name
 from contracts.tables import Table
 from expectations.gate import Passed
-from spark_jobs.lake.delta_log import DeltaLog
-from spark_jobs.lake.table_properties import properties
+from spark_jobs.lake.commits import Commit, CommitProvenance, recent_provenance
+from spark_jobs.lake.schema_evolution import declared_columns, evolve_table
+from spark_jobs.lake.table_properties import check_properties, layout_properties, properties
+from spark_jobs.spark.delta_log import DeltaLog
 
-RECENT = 100  # commits whose provenance is looked through; a table's job tells its own in each
-BEING_MADE = 10  # seconds that another process may take to commit a new table
-MARGIN = timedelta(hours=1)  # for a reader who is under way when VACUUM comes
-ATTEMPTS = 10  # of a commit that others keep overtaking; each attempt is a whole recomputation
+__all__ = ["Commit", "Lake", "SourceState"]
+
+CREATION_SECONDS = 10  # that another process may take to commit a new table
+READER_MARGIN = timedelta(hours=1)  # for a reader who is under way when VACUUM comes
+MAX_ATTEMPTS = 10  # at a commit that others keep overtaking; each is a whole recomputation
+
+# A frame that passed its gate, its commit's provenance, and options of the Delta writer.
+Write = tuple[Passed, Mapping[str, object], Mapping[str, str]]
 
 
-class _Dropped(Exception):
+class _WriteDropped(Exception):
     """Another writer's fenced commit came before this one."""
 
 
 @dataclass(frozen=True)
-class Commit:
-    """One write: the rows that Delta wrote, and the table's Delta version that holds them.
+class SourceState:
+    """What a job has to process of the table that it reads."""
 
-    A write that changes nothing makes no commit: 0 rows, and the version that was there.
-    """
-
-    table: str
+    rows: DataFrame  # all rows of `version`
     version: int
-    rows: int
+    changes: DataFrame | None  # rows since the job's last run; None: all rows must be processed
 
 
 @dataclass(frozen=True)
@@ -56,12 +54,22 @@ class Lake:
     spark: SparkSession
     root: str
     read_versions: dict[str, int] = field(default_factory=dict)  # by table, what was read so far
+    _evolved: set[str] = field(default_factory=set)  # tables that were compared to the contract
 
     def path(self, table: Table) -> str:
         return f"{self.root}/{table.name}"
 
     def log(self, table: Table) -> DeltaLog:
         return DeltaLog(self.spark, self.path(table))
+
+    def delta_table(self, table: Table) -> DeltaTable:
+        """Delta's own handle, for MERGE, OPTIMIZE and VACUUM."""
+        return DeltaTable.forPath(self.spark, self.path(table))
+
+    def set_properties(self, table: Table, changed: Mapping[str, str]) -> None:
+        """Give the table other properties, in a commit of its own."""
+        pairs = ", ".join(f"'{key}' = '{value}'" for key, value in changed.items())
+        self.spark.sql(f"ALTER TABLE delta.`{self.path(table)}` SET TBLPROPERTIES ({pairs})")
 
     def exists(self, table: Table) -> bool:
         return self.version(table) >= 0
@@ -72,7 +80,7 @@ class Lake:
 
     def read(self, table: Table, version: int | None = None) -> DataFrame:
         """The table as of `version` (the newest without one), which the next commit will name."""
-        newest = self.version(table)
+        newest = self._opened_version(table)
         if newest < 0:
             raise MissingTable(
                 f"the lake has no {table.name} ({self.path(table)}): run the job that writes it, "
@@ -91,31 +99,48 @@ class Lake:
 
     def metadata(self, table: Table) -> dict[str, Any]:
         """The provenance of the newest commit that carries one; empty before the first."""
-        return next(self._told(table), {})
+        return next(recent_provenance(self.log(table)), {})
 
     def measures(self, table: Table) -> dict[str, float]:
         """What the newest commit's job and gate counted."""
         return dict(self.metadata(table).get("measures", {}))
 
     def watermark(self, table: Table, source: Table) -> int:
-        """The version of `source` up to which `table` holds its consequences; -1 for none.
+        """The last version of `source` that was processed into `table`; -1 for none.
 
         It is in the same commit as the rows, so it cannot run ahead of them or fall behind.
         """
-        for told in self._told(table):
-            if (version := told.get("watermark", {}).get(source.name)) is not None:
+        for provenance in recent_provenance(self.log(table)):
+            if (version := provenance.get("watermark", {}).get(source.name)) is not None:
                 return int(version)
         return -1
+
+    def unprocessed(
+        self, table: Table, source: Table, start_over: bool = False
+    ) -> SourceState | None:
+        """What of `source` is not in `table` yet; None where nothing has been committed since.
+
+        With `start_over` all of it counts as not processed.
+        """
+        rows = self.read(source)
+        version = self.read_versions[source.name]
+        if start_over:
+            return SourceState(rows, version, None)
+        since = self.watermark(table, source)
+        if version == since:
+            return None
+        return SourceState(rows, version, self.changes(source, since))
 
     def changes(self, table: Table, since: int) -> DataFrame | None:
         """Rows added to and removed from `table` by the commits after version `since`.
 
         The columns are the table's and `added`, true or false. None when Delta no longer has
-        all of it (VACUUM removes changes that are older than the table's retention), or when
-        `since` is of another table of that name; then the table itself must be read.
+        all of it (VACUUM removes changes that are older than the table's retention), when all
+        rows were written anew for a column that the contract gained, or when `since` is of
+        another table of that name; then the table itself must be read.
         """
         newest = self.version(table)
-        if not 0 <= since <= newest or not self._kept(table, since + 1):
+        if not 0 <= since <= newest or not self._changes_are_readable(table, since, newest):
             return None
         self.read_versions[table.name] = newest
         if since == newest:
@@ -125,23 +150,18 @@ class Lake:
         added = F.col("_change_type").isin("insert", "update_postimage").alias("added")
         return feed.load(self.path(table)).select(*table.names, added)
 
-    def _kept(self, table: Table, version: int) -> bool:
-        """Whether VACUUM has not yet been allowed to remove what `version` changed."""
+    def _changes_are_readable(self, table: Table, since: int, newest: int) -> bool:
+        """Whether VACUUM has not yet been allowed to remove any, and one schema reads them all."""
         log = self.log(table)
-        if version > log.version():
-            return True
-        commit = log.commit(version)
-        return commit is not None and datetime.now(UTC) - commit.at < log.files_stay() - MARGIN
-
-    def _told(self, table: Table) -> Iterator[dict[str, Any]]:
-        """The provenance of each recent commit that carries one, newest first."""
-        for commit in islice(self.log(table).commits(), RECENT):
-            if "userMetadata" in commit.told:
-                yield json.loads(commit.told["userMetadata"])
+        commits = [log.commit(version) for version in range(since + 1, newest + 1)]
+        oldest_wanted = datetime.now(UTC) - log.deleted_file_retention() + READER_MARGIN
+        return all(commit and not commit.rewrote_table for commit in commits) and all(
+            commit.at > oldest_wanted for commit in commits[:1] if commit
+        )
 
     def create(self, table: Table) -> None:
-        """Make the table as its contract declares it, unless it exists."""
-        if self.exists(table):
+        """Make the table as its contract declares it; one that exists is brought there."""
+        if self._opened_version(table) >= 0:
             return
         try:
             self._builder(table).execute()
@@ -150,41 +170,35 @@ class Lake:
         except AnalysisException as error:
             if error.getCondition() != "DELTA_TABLE_NOT_FOUND":
                 raise
-            self._create_over(table)
+            self._create_over_unfinished(table)
+
+    def _opened_version(self, table: Table) -> int:
+        """`version` of the table, which from now on is as its contract declares it."""
+        version = self.version(table)
+        if version < 0 or table.name in self._evolved:
+            return version
+        evolve_table(self.log(table), table)
+        self._evolved.add(table.name)
+        return self.version(table)
 
     def _builder(self, table: Table) -> DeltaTableBuilder:
         builder = DeltaTable.createIfNotExists(self.spark).location(self.path(table))
-        columns = StructType.fromDDL(table.ddl)
-        assert isinstance(columns, StructType)
-        for made, declared in zip(columns.fields, table.columns, strict=True):
-            made.metadata = {"comment": declared.doc}
-        builder = builder.comment(table.doc).addColumns(columns)
-        for key, value in properties(table).items():
+        builder = builder.comment(table.doc).addColumns(declared_columns(table))
+        wanted = properties(table) | check_properties(table) | layout_properties(table)
+        for key, value in wanted.items():
             builder = builder.property(key, value)
-        for name, condition in table.checks:
-            builder = builder.property(f"delta.constraints.{name}", condition)
         return builder.partitionedBy(*table.partition_by) if table.partition_by else builder
 
-    def _create_over(self, table: Table) -> None:
+    def _create_over_unfinished(self, table: Table) -> None:
         """Make the table where a log without a commit lies, which Delta takes for a table.
 
-        Either another process is about to commit it, or one was killed just before it could. Then
-        the log is moved away, looked at once more, and removed.
+        Either another process is about to commit it, or one was killed just before it could.
         """
-        for _ in range(BEING_MADE):
+        for _ in range(CREATION_SECONDS):
             if self.exists(table):
                 return
             time.sleep(1)
-        jvm: Any = self.spark._jvm
-        log = jvm.org.apache.hadoop.fs.Path(f"{self.path(table)}/_delta_log")
-        torn = jvm.org.apache.hadoop.fs.Path(f"{self.path(table)}/_torn_log-{uuid.uuid4().hex}")
-        files = log.getFileSystem(self.spark._jsc.hadoopConfiguration())
-        files.rename(log, torn)
-        first = jvm.org.apache.hadoop.fs.Path(torn, "00000000000000000000.json")
-        if files.exists(first):  # another process has just done the same
-            files.rename(torn, log)
-        else:
-            files.delete(torn, True)
+        if self.log(table).remove_unfinished():
             self.create(table)
 
     def replace(self, passed: Passed, where: str, **provenance: object) -> Commit:
@@ -194,7 +208,7 @@ class Lake:
         `where` names are this writer's responsibility, so a rerun leaves the same rows.
         """
         self.create(passed.table)
-        commit = self._overwrite(passed, where, provenance, {})
+        commit = self._write(passed, provenance, {"replaceWhere": where})
         passed.release()
         return commit
 
@@ -203,23 +217,17 @@ class Lake:
     ) -> Commit:
         """`replace` by `attempt`'s frame and condition, only if nobody else did so meanwhile.
 
-        `settle` mends after a commit; this lets none in that has not seen the one before it, for
-        tables of which no reader may ever see two writers' rows mixed. The fence is Delta's own
-        transaction version: each write carries the table's version from before `attempt` read,
-        and Delta drops a write whose number is not above the last one, within the commit's own
-        conflict check. Whoever was dropped does its work again. It fences those who write by
-        this method. `attempt` must be safe to repeat.
+        `settle` repairs after a commit; this lets none in that has not seen the one before it, for
+        tables of which no reader may ever see two writers' rows mixed. `attempt` must be safe to
+        repeat.
         """
 
-        def write(fence: dict[str, str]) -> Commit:
+        def write() -> Write:
             passed, where = attempt()
-            try:
-                return self._overwrite(passed, where, provenance, fence)
-            finally:
-                passed.release()
+            return passed, provenance, {"replaceWhere": where}
 
         commit = self._fenced(table, write)
-        assert commit  # `write` always makes one
+        assert commit  # there is always something to write
         return commit
 
     def append_alone(
@@ -231,48 +239,77 @@ class Lake:
         the second looks again. Without rows the provenance is marked alone; None, nothing at all.
         """
 
-        def write(fence: dict[str, str]) -> Commit | None:
+        def write() -> Write | None:
             made = attempt()
-            if made is None:
-                return None
-            passed, told = made
-            try:
-                if not passed.measures["rows"]:
-                    return self.mark(table, **told)
-                return self._write(passed, told, fence)
-            finally:
-                passed.release()
+            return (*made, {}) if made else None
 
         return self._fenced(table, write)
 
-    def _fenced(
-        self, table: Table, write: Callable[[dict[str, str]], Commit | None]
-    ) -> Commit | None:
-        """`write` with a transaction version that any commit from now on will have passed, again
-        until Delta has taken it."""
+    def _fenced(self, table: Table, write: Callable[[], Write | None]) -> Commit | None:
+        """What `write` gives, computed again until no other fenced commit came before it.
+
+        The fence is Delta's own transaction version: each write carries the table's version from
+        before `write` read anything, and Delta drops a write whose number is not above the last
+        one, within the commit's own conflict check. It fences only those who write this way.
+        """
         self.create(table)
-        for _ in range(ATTEMPTS):
+        for _ in range(MAX_ATTEMPTS):
+            fence = {"txnAppId": table.name, "txnVersion": str(self.version(table))}
             try:
-                return write({"txnAppId": table.name, "txnVersion": str(self.version(table))})
-            except (DeltaConcurrentModificationException, _Dropped):
+                if (made := write()) is None:
+                    return None
+                return self._write_once(*made, fence)
+            except (DeltaConcurrentModificationException, _WriteDropped):
                 continue
         raise self._overtaken(table)
+
+    def _write_once(
+        self,
+        passed: Passed,
+        provenance: Mapping[str, object],
+        options: Mapping[str, str],
+        fence: Mapping[str, str],
+    ) -> Commit:
+        """Raises `_WriteDropped` where Delta took the write for one that it has already."""
+        try:
+            if not options and not passed.measures["rows"]:
+                return self.mark(passed.table, **provenance)
+            commit = self._write(passed, provenance, {**options, **fence})
+        finally:
+            passed.release()
+        if not commit.rows:
+            raise _WriteDropped
+        return commit
+
+    def _write(
+        self, passed: Passed, provenance: Mapping[str, object], options: Mapping[str, str]
+    ) -> Commit:
+        """Replace the rows of `replaceWhere` in `options`, or add to the table without it."""
+        about = self._about(provenance, passed.measures)
+        mode = "overwrite" if "replaceWhere" in options else "append"
+        writer = passed.frame.write.format("delta").mode(mode).option("userMetadata", about.json)
+        writer.options(**options).save(self.path(passed.table))
+        return about.commit(passed.table.name, self.log(passed.table))
 
     def mark(self, table: Table, **provenance: object) -> Commit:
         """Commit `provenance` alone: how far a job got that found no row to write.
 
         Without it the next run would look at the same changes again, and each night at more.
         """
-        token, told = self._provenance(provenance, {})
-        nothing = self.spark.createDataFrame([], table.ddl).write.format("delta")
-        nothing = nothing.mode("append").option("userMetadata", told)
-        skips = "spark.databricks.delta.skipRecordingEmptyCommits"
-        self.spark.conf.set(skips, "false")
+        about = self._about(provenance, {})
+        no_rows = self.spark.createDataFrame([], table.ddl).write.format("delta").mode("append")
+        skip_empty = "spark.databricks.delta.skipRecordingEmptyCommits"
+        self.spark.conf.set(skip_empty, "false")
         try:
-            nothing.save(self.path(table))
+            no_rows.option("userMetadata", about.json).save(self.path(table))
         finally:
-            self.spark.conf.unset(skips)
-        return self._commit(table, token)
+            self.spark.conf.unset(skip_empty)
+        return about.commit(table.name, self.log(table))
+
+    def _about(
+        self, provenance: Mapping[str, object], measures: Mapping[str, float]
+    ) -> CommitProvenance:
+        return CommitProvenance.of_job(self.spark, self.read_versions, measures, provenance)
 
     def settle(self, table: Table, attempt: Callable[[], Commit | None]) -> Commit | None:
         """Repeat `attempt` until no other commit came between what it read and what it wrote.
@@ -281,8 +318,8 @@ class Lake:
         already): of two that run side by side, the one that commits second has not seen the
         first, so it does its work again, now seeing it. `attempt` must be safe to repeat.
         """
-        for _ in range(ATTEMPTS):
-            read = self.version(table)
+        for _ in range(MAX_ATTEMPTS):
+            read = self._opened_version(table)
             created = 0 if read >= 0 else 1  # a new table's first commit is its creation
             try:
                 commit = attempt()
@@ -294,53 +331,6 @@ class Lake:
 
     def _overtaken(self, table: Table) -> RuntimeError:
         return RuntimeError(
-            f"{table.name}: other writers overtook this one {ATTEMPTS} times; "
+            f"{table.name}: other writers overtook this one {MAX_ATTEMPTS} times; "
             "run it again when fewer jobs write to it"
         )
-
-    def _overwrite(
-        self, passed: Passed, where: str, provenance: Mapping[str, object], fence: dict[str, str]
-    ) -> Commit:
-        return self._write(passed, provenance, {"replaceWhere": where, **fence}, "overwrite")
-
-    def _write(
-        self,
-        passed: Passed,
-        provenance: Mapping[str, object],
-        options: Mapping[str, str],
-        mode: str = "append",
-    ) -> Commit:
-        """Raises `_Dropped` where Delta took a fenced write for one that it has already."""
-        token, told = self._provenance(provenance, passed.measures)
-        writer = passed.frame.write.format("delta").mode(mode)
-        writer.options(userMetadata=told, **options).save(self.path(passed.table))
-        commit = self._commit(passed.table, token)
-        if "txnVersion" in options and not commit.rows:
-            raise _Dropped
-        return commit
-
-    def _provenance(
-        self, told: Mapping[str, object], measures: Mapping[str, float]
-    ) -> tuple[str, str]:
-        token = uuid.uuid4().hex  # finds this commit again among those of other writers
-        return token, json.dumps(
-            {
-                "job": self.spark.sparkContext.appName,
-                "run": run_name(),
-                "code": code_version(),
-                "inputs": self.read_versions,
-                "measures": dict(measures),
-                **told,
-                "commit": token,
-            },
-            sort_keys=True,
-            default=str,
-        )
-
-    def _commit(self, table: Table, token: str) -> Commit:
-        for commit in islice(self.log(table).commits(), ATTEMPTS * 2):
-            if token in commit.told.get("userMetadata", ""):
-                told = commit.told["operationMetrics"]
-                rows = told.get("numOutputRows", 0)
-                return Commit(table.name, commit.version, int(rows))
-        return Commit(table.name, self.version(table), 0)

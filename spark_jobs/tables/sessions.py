@@ -222,22 +222,19 @@ def update(lake: Lake, places: Places) -> Commit | None:
 
     None where nothing came. Safe to repeat, and beside another run.
     """
-    views = lake.read(BROWSING_LOGS)
-    version = lake.read_versions[BROWSING_LOGS.name]
-    since = lake.watermark(SESSIONS, BROWSING_LOGS)
-    gap_is_the_same = recorded_gap_minutes(lake) == SESSION_GAP_MINUTES
-    if version == since and gap_is_the_same:
+    gap_changed = recorded_gap_minutes(lake) != SESSION_GAP_MINUTES
+    logs = lake.unprocessed(SESSIONS, BROWSING_LOGS, start_over=gap_changed)
+    if logs is None:
         return None
-    changes = lake.changes(BROWSING_LOGS, since) if gap_is_the_same else None
-    cut = cut_all(views) if changes is None else cut_anew(lake, views, changes)
+    cut = cut_all(logs.rows) if logs.changes is None else cut_anew(lake, logs.rows, logs.changes)
     provenance = {
-        "watermark": {BROWSING_LOGS.name: version},
+        "watermark": {BROWSING_LOGS.name: logs.version},
         "session_gap_minutes": SESSION_GAP_MINUTES,
     }
     if cut is None:
         return lake.mark(SESSIONS, **provenance)
     frame = cut.sessions.hint("rebalance", "session_date")
-    passed = check(frame, SESSIONS, places=places, run=f"browsing_logs-{version}")
+    passed = check(frame, SESSIONS, places=places, run=f"browsing_logs-{logs.version}")
     aside = cut.num_views_set_aside(passed.frame)
     passed = replace(passed, measures={**passed.measures, "views_set_aside": aside})
     return lake.replace(passed, cut.where, **provenance)

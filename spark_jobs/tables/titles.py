@@ -59,16 +59,13 @@ def update(lake: Lake, places: Places) -> Commit | None:
     """
 
     def attempt() -> tuple[Passed, dict[str, object]] | None:
-        views = lake.read(BROWSING_LOGS)
-        version = lake.read_versions[BROWSING_LOGS.name]
-        since = lake.watermark(TITLES, BROWSING_LOGS)
-        if version == since:
+        logs = lake.unprocessed(TITLES, BROWSING_LOGS)
+        if logs is None:
             return None
-        changes = lake.changes(BROWSING_LOGS, since)
-        views = views if changes is None else changes.where("added")
+        views = logs.rows if logs.changes is None else logs.changes.where("added")
         titles = with_words(new_titles(views, lake.read(TITLES)))
-        passed = check(titles, TITLES, places=places, run=f"browsing_logs-{version}")
-        return passed, {"watermark": {BROWSING_LOGS.name: version}}
+        passed = check(titles, TITLES, places=places, run=f"browsing_logs-{logs.version}")
+        return passed, {"watermark": {BROWSING_LOGS.name: logs.version}}
 
     lake.read(BROWSING_LOGS)  # without it, no empty table of titles is made
     return lake.append_alone(TITLES, attempt)
