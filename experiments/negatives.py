@@ -109,8 +109,8 @@ def compared(
 
 
 def as_table(told: Comparison, given: TrainingInput) -> Table:
-    held_out, several = len(given.held_out_pairs), len(told.seeds) > 1
-    title = f"{held_out:,} held-out pairs, {len(told.seeds)} seeds"
+    test_pairs, several = len(given.test_pairs), len(told.seeds) > 1
+    title = f"{test_pairs:,} test pairs, {len(told.seeds)} seeds"
     title += f": mean ± deviation (p against {AGAINST})" if several else ""
     table = Table("", *(name.replace("_", " ") for name in MEASURES), title=title)
     for way, found in told.found.items():
@@ -142,7 +142,7 @@ def as_json(told: Comparison, given: TrainingInput, config: PretrainConfig) -> s
             "inputs": given.inputs,
             "content": given.content,
             "training_pairs": len(given.training_pairs),
-            "held_out_pairs": len(given.held_out_pairs),
+            "test_pairs": len(given.test_pairs),
             "commit": code_version(),
         }
     )

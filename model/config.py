@@ -10,7 +10,7 @@ from contracts.limits import EMBEDDING_WIDTH, MAX_TITLE_WORDS, MAX_VIEWS
 from model.task_registry import TASKS
 
 BehaviorEncoderName = Literal["id", "cnn", "transformer"]
-ContextEncoderName = Literal["self_attention", "gru", "lstm", "cnn"]
+ContextEncoderName = Literal["self_attention", "transformer", "gru", "lstm", "cnn"]
 AggregatorName = Literal["attentive", "max", "average", "last"]
 
 
@@ -71,6 +71,10 @@ class ModelConfig:
     word_width: Annotated[int, "width of a word's embedding"] = 300
     query_width: Annotated[int, "width of the queries of attentive pooling"] = 200
     heads: Annotated[int, "heads of every self-attention"] = 16
+    context_layers: Annotated[int, "blocks of the context encoder `transformer`"] = 2
+    word_positions: Annotated[
+        bool, "whether the title encoder `transformer` knows the order of a title's words"
+    ] = False
     window: Annotated[int, "words, or behaviors, that a convolution covers; odd"] = 3
     dropout: Annotated[
         float, "dropout of behavior embeddings and of their states, drawn for each occurrence"
@@ -81,7 +85,9 @@ class ModelConfig:
     def __post_init__(self) -> None:
         _refuse(
             *_not_in_choices(self),
-            *_not_positive(self, "width word_width query_width heads window max_words max_views"),
+            *_not_positive(
+                self, "width word_width query_width heads context_layers window max_words max_views"
+            ),
             self.heads > 0
             and self.width % self.heads
             and f"width {self.width} does not divide into {self.heads} heads",
@@ -105,7 +111,16 @@ BASE_MODELS: dict[str, ModelConfig] = {
     "nrms": ModelConfig(behavior_encoder="transformer", context_encoder="self_attention"),
     "gru4rec": ModelConfig(behavior_encoder="id", context_encoder="gru", aggregator="last"),
     "nativectr": ModelConfig(behavior_encoder="cnn", context_encoder="lstm"),
-    "bert4rec": ModelConfig(behavior_encoder="id", context_encoder="self_attention"),
+    "bert4rec": ModelConfig(
+        behavior_encoder="id", context_encoder="transformer", aggregator="last"
+    ),
+    # The two that know titles by id, over the titles' words: click data brings new titles daily.
+    "gru4rec_text": ModelConfig(
+        behavior_encoder="transformer", context_encoder="gru", aggregator="last"
+    ),
+    "bert4rec_text": ModelConfig(
+        behavior_encoder="transformer", context_encoder="transformer", aggregator="last"
+    ),
 }
 
 
@@ -141,6 +156,9 @@ class PretrainConfig:
     mask_rate: Annotated[float, "share of a sequence's behaviors that is masked; at least one"] = (
         0.1
     )
+    word_dropout: Annotated[
+        float, "chance of a word to be the unknown word in a step, which trains the unknown word"
+    ] = 0.0
     first_weights: Annotated[
         Literal["plain", "centered"],
         "initialization; centered is explained in model/training/initialization.py",
@@ -162,9 +180,11 @@ class PretrainConfig:
     seed: Annotated[int, "seed of every random draw"] = 0
     min_count: Annotated[int, "titles that must hold a word for it to enter the vocabulary"] = 1
     validation_interval: Annotated[
-        int, "steps between evaluations on the held-out users; 0: never"
+        int, "steps between evaluations on the validation users; 0: never"
     ] = 1000
-    validation_pairs: Annotated[int, "held-out pairs that are evaluated, at most"] = 2048
+    validation_pairs: Annotated[
+        int, "validation pairs, and at the end test pairs, that are evaluated, at most"
+    ] = 2048
     patience: Annotated[
         int, "evaluations without improvement that end the training early; 0: never"
     ] = 0
@@ -194,6 +214,8 @@ class PretrainConfig:
             and f"tasks is {','.join(self.tasks)!r}; name each task once, and at least one",
             not 0 < self.mask_rate < 1
             and f"mask_rate is {self.mask_rate}; it must lie between 0 and 1",
+            not 0 <= self.word_dropout < 1
+            and f"word_dropout is {self.word_dropout}; it must be in [0, 1)",
             not self.learning_rate > 0
             and f"learning_rate is {self.learning_rate}; it must be above 0",
             self.accumulation > 0

@@ -52,6 +52,38 @@ class PlainSelfAttention(nn.Module):
         return attended.transpose(1, 2).reshape(n, length, self.width)
 
 
+class PlainTransformer(nn.Module):
+    """Blocks of self-attention and a feed-forward layer, each followed by residual and norm."""
+
+    def __init__(self, width: int, heads: int, layers: int, dropout: float) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(PlainBlock(width, heads, dropout) for _ in range(layers))
+
+    def forward(self, rows: Tensor, real: Tensor) -> Tensor:
+        for block in self.blocks:
+            rows = block(rows, real)
+        return rows
+
+
+class PlainBlock(nn.Module):
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.attention = PlainSelfAttention(width, width, heads)
+        self.output = nn.Linear(width, width)
+        self.attention_norm = nn.LayerNorm(width)
+        self.feed_forward = nn.ModuleList(
+            [nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)]
+        )
+        self.feed_forward_norm = nn.LayerNorm(width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, rows: Tensor, real: Tensor) -> Tensor:
+        rows = self.attention_norm(rows + self.dropout(self.output(self.attention(rows, real))))
+        wide = self.feed_forward[1](self.feed_forward[0](rows))
+        states: Tensor = self.feed_forward_norm(rows + self.dropout(self.feed_forward[2](wide)))
+        return states
+
+
 class PlainConvolution(nn.Module):
     def __init__(self, width_in: int, width: int, window: int) -> None:
         super().__init__()
@@ -91,11 +123,16 @@ class PlainUserModel(nn.Module):
                 if config.behavior_encoder == "cnn"
                 else PlainSelfAttention(config.word_width, width, config.heads)
             )
+        if config.word_positions:
+            self.title_position = nn.Parameter(torch.empty(config.max_words, config.word_width))
         self.mask = nn.Parameter(torch.empty(width))
         self.position = nn.Parameter(torch.empty(config.max_views, width))
         self.context: nn.Module
         if config.context_encoder == "self_attention":
             self.context = PlainSelfAttention(width, width, config.heads)
+        elif config.context_encoder == "transformer":
+            layers = config.context_layers
+            self.context = PlainTransformer(width, config.heads, layers, config.dropout)
         elif config.context_encoder == "cnn":
             self.context = PlainConvolution(width, width, config.window)
         else:
@@ -109,8 +146,10 @@ class PlainUserModel(nn.Module):
         if not reads_words(self.config):
             vectors = self.titles(words[:, 0])
         else:
-            real = words > 0
-            vectors = self.title_pooling(self.title_states(self.words(words), real), real)
+            real, embedded = words > 0, self.words(words)
+            if self.config.word_positions:
+                embedded = embedded + self.title_position[: words.shape[1]]
+            vectors = self.title_pooling(self.title_states(embedded, real), real)
         return vectors
 
     def encode_users(self, behaviors: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
@@ -145,6 +184,7 @@ def plain_names(config: ModelConfig, tensors: Mapping[str, Tensor | None]) -> di
         if tensor is None:
             continue
         name = name.replace("behavior.words", "words").replace("behavior.titles", "titles")
+        name = name.replace("behavior.position", "title_position")
         name = name.replace("behavior.pooling", "title_pooling").replace(
             "behavior.", "title_states."
         )

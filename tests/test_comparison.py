@@ -9,7 +9,7 @@ from model.training.comparison import measures_on_the_same_users
 from model.training.distributed import Processes
 from model.training.pretrain import pretrain, train
 
-ASKED = ("masked_accuracy", "matching_accuracy", "validation_loss", "effective_rank")
+ASKED = ("masked_accuracy", "matching_accuracy", "test_loss", "effective_rank")
 
 
 def trained(given, places, seed):
@@ -28,4 +28,4 @@ def test_a_model_asked_its_own_questions_gives_its_own_answers_and_another_model
         assert {name: again[name] for name in ASKED} == pytest.approx(
             {name: told[name] for name in ASKED}, rel=1e-5
         )
-    assert own["validation_loss"] != other["validation_loss"]
+    assert own["test_loss"] != other["test_loss"]

@@ -11,7 +11,7 @@ from contracts.paths import Places
 from contracts.tables import SEQUENCE_PAIRS
 from model.data import build_corpus, delta_source
 from model.data.build_corpus import training_input
-from model.data.corpus import is_held_out
+from model.data.corpus import TEST, TRAINING, VALIDATION, part_of_users
 from model.data.delta_source import Source
 from model.data.row_hashes import row_fingerprints, string_bytes
 from model.data.vocabulary import Vocabulary
@@ -60,7 +60,7 @@ def make(places, **settings):
 def held_out_names(number):
     """The first users that are held out, and the first that are not."""
     names = [f"user{i}" for i in range(400)]
-    held_out = is_held_out(row_fingerprints(string_bytes(pa.array(names))))
+    held_out = part_of_users(row_fingerprints(string_bytes(pa.array(names)))) > TRAINING
     return (
         [n for n, out in zip(names, held_out, strict=True) if out][:number],
         [n for n, out in zip(names, held_out, strict=True) if not out][:number],
@@ -130,14 +130,37 @@ def test_held_out_users_come_last_and_their_views_are_no_behaviors(places):
     made = make(places)
     assert [[t.tolist() for t in sides] for sides in told(made)] == [[[12], [-5]], [[70], [70]]]
     assert made.training_pairs.tolist() == [0]
-    assert made.held_out_pairs.tolist() == [1]
+    assert made.validation_pairs.tolist() == made.test_pairs.tolist() == [1]
     assert made.corpus.title_ids[made.corpus.behaviors].tolist() == [12, -5]
 
 
-def test_about_a_tenth_of_users_is_held_out():
+def test_a_tenth_of_users_is_held_out_one_half_to_validate_and_one_half_to_test():
     users = row_fingerprints(string_bytes(pa.array([f"u{i}" for i in range(20_000)])))
     assert len(np.unique(users)) == 20_000
-    assert 0.09 < is_held_out(users).mean() < 0.11
+    shares = np.bincount(part_of_users(users)) / len(users)
+    assert shares[[TRAINING, VALIDATION, TEST]] == pytest.approx([0.9, 0.05, 0.05], abs=0.005)
+
+
+def test_pairs_of_validation_users_come_before_those_of_test_users(places):
+    names = [f"user{i}" for i in range(400)]
+    parts = part_of_users(row_fingerprints(string_bytes(pa.array(names))))
+    of_part = {part: names[int(np.flatnonzero(parts == part)[0])] for part in range(3)}
+    write_titles(places)
+    write_pairs(
+        places,
+        [
+            pair(of_part[TEST], 0, [70], [70]),
+            pair(of_part[VALIDATION], 0, [12], [12]),
+            pair(of_part[VALIDATION], 1, [12], [70], a_hour=20, b_hour=30),
+            pair(of_part[TRAINING], 0, [-5], [-5]),
+        ],
+    )
+    made = make(places)
+    assert made.training_pairs.tolist() == [0]
+    assert made.validation_pairs.tolist() == [1, 2]
+    assert made.test_pairs.tolist() == [3]
+    assert [sides[0].tolist() for sides in told(made)] == [[-5], [12], [12], [70]]
+    assert made.num_users == 3
 
 
 def test_titles_that_the_encoder_cannot_tell_apart_are_identical(places):
@@ -195,6 +218,40 @@ def test_arrays_are_made_once_and_never_half(places, monkeypatch):
     content = make(places).content
     monkeypatch.setattr(build_corpus, "_build", lambda *_: 1 / 0)
     assert make(places).content == content
+
+
+@pytest.mark.parametrize(
+    ("file", "damage", "reason"),
+    [
+        ("times.npy", "truncate", "times.npy is damaged"),
+        ("pairs.npy", "remove", "pairs.npy is damaged"),
+        ("corpus.json", "truncate", "corpus.json cannot be read"),
+        ("corpus.json", "empty", "corpus.json lacks as_of, content, inputs"),
+        ("vocabulary.json", "truncate", "is not a vocabulary"),
+        ("sequences.values.npy", "flip", "does not hold the arrays that were made there"),
+    ],
+)
+def test_damaged_arrays_are_named_and_made_again(places, capsys, file, damage, reason):
+    write_titles(places)
+    write_pairs(places, [pair("u", 0, [70, 13], [12])])
+    made = make(places)
+    times = made.corpus.times.tolist()
+    path = next(places.arrays.iterdir()) / file
+    held = path.read_bytes()
+    if damage == "remove":
+        path.unlink()
+    else:
+        flipped = held[:-1] + bytes([held[-1] ^ 1])
+        path.write_bytes({"truncate": held[:-9], "empty": b"{}", "flip": flipped}[damage])
+    again = make(places)
+    assert again.content == made.content
+    assert again.corpus.times.tolist() == times
+    assert path.read_bytes() == held
+    said = capsys.readouterr().err
+    assert reason in said
+    assert str(path.parent) in said
+    assert said.count("\n") == 1
+    assert "They are a copy of the lake's tables and are made again" in said
 
 
 def test_a_pinned_version_is_what_is_read(places):

@@ -147,7 +147,7 @@ def test_the_aggregators_on_known_values():
     torch.testing.assert_close(pooling(states, rows), torch.tensor([[3.0, 2], [5, 5]]))
 
 
-def test_the_six_base_models_by_name():
+def test_the_base_models_by_name():
     parts = {
         name: (each.behavior_encoder, each.context_encoder, each.aggregator)
         for name, each in BASE_MODELS.items()
@@ -158,11 +158,53 @@ def test_the_six_base_models_by_name():
         "nrms": ("transformer", "self_attention", "attentive"),
         "gru4rec": ("id", "gru", "last"),
         "nativectr": ("cnn", "lstm", "attentive"),
-        "bert4rec": ("id", "self_attention", "attentive"),
+        "bert4rec": ("id", "transformer", "last"),
+        "gru4rec_text": ("transformer", "gru", "last"),
+        "bert4rec_text": ("transformer", "transformer", "last"),
     }
     for config in BASE_MODELS.values():
         assert (config.width, config.query_width, config.window) == (256, 200, 3)
         assert (config.dropout, config.max_words, config.max_views) == (0.2, 30, 100)
+
+
+def test_a_title_is_a_multiset_of_words_until_words_have_positions():
+    """Permuted words gave the same vector to 3e-8 in single precision."""
+    words, lengths = torch.tensor([2, 3, 4, 4, 3, 2]), torch.tensor([3, 3])
+    without, with_positions = (
+        tiny_model(behavior_encoder="transformer", word_positions=each).encode_titles(
+            words, lengths
+        )
+        for each in (False, True)
+    )
+    torch.testing.assert_close(without[0], without[1])
+    assert (with_positions[0] - with_positions[1]).abs().max() > 0.1
+
+
+def test_word_positions_are_added_before_the_projection_of_the_plain_reference():
+    model = tiny_model(behavior_encoder="transformer", word_positions=True, max_words=30)
+    plain = PlainUserModel(model.config, 30, 20).double().copy(model)
+    for mine, their in zip(encode_packed(model), encode_padded(plain), strict=True):
+        torch.testing.assert_close(mine, their, rtol=0, atol=1e-12)
+
+
+def test_a_state_of_bert4rec_sees_both_sides_and_is_normalized():
+    """Bidirectional, residual and layer norm: at its start each state has mean 0 and length 1."""
+    torch.manual_seed(0)
+    config = ModelConfig(**TINY | {"context_encoder": "transformer", "context_layers": 1})
+    model = UserModel(config, num_words=30).double()
+    behaviors = torch.randn(3, 8).double()
+    states, _ = model.encode_users(behaviors, torch.tensor([3]))
+    torch.testing.assert_close(states.mean(1), torch.zeros(3).double())
+    torch.testing.assert_close(states.norm(dim=1), torch.ones(3).double(), atol=1e-3, rtol=0)
+    behaviors[2] += 1  # the newest behavior changes the state of the oldest
+    changed, _ = model.encode_users(behaviors, torch.tensor([3]))
+    assert (changed[0] - states[0]).abs().max() > 1e-3
+
+
+def test_context_layers_is_the_number_of_blocks():
+    for layers in (1, 3):
+        model = tiny_model(context_encoder="transformer", context_layers=layers)
+        assert len(model.context.blocks) == layers
 
 
 def test_a_title_the_table_does_not_have_is_its_row_0():

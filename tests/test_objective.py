@@ -21,8 +21,10 @@ from tiny_corpus import corpus_of, random_corpus
 from contracts.errors import BadInput
 from model.config import BASE_MODELS, PRESETS, ModelConfig, PretrainConfig
 from model.data.batches import BatchOrder
+from model.data.ragged import Ragged
+from model.data.vocabulary import UNKNOWN
 from model.layers.user_model import UserModel
-from model.objective.objective import Objective
+from model.objective.objective import Objective, drop_words
 from model.objective.tasks.task import HIDDEN, task_named
 
 SMALL = {
@@ -86,10 +88,12 @@ def plain_loss(objective, plain, pairs):
             chosen = np.array(event["chosen"][done:upto])
             wrong, done = np.where(chosen < 0, -1, np.array(event["pool"])[chosen]), upto
         if task == "mbp":
-            masked = plan.sequences["masked"]
-            hidden = [np.flatnonzero(masked[i] == HIDDEN).tolist() for i in range(len(pairs))]
+            masked, shown = plan.sequences["masked"], early
+            if config.masked_sequences == "both":
+                shown = [*early, *late]
+            hidden = [np.flatnonzero(masked[i] == HIDDEN).tolist() for i in range(len(shown))]
             from_user = config.masked_from == "user"
-            losses.append(masked_losses(encoder, early, hidden, wrong, from_user).mean())
+            losses.append(masked_losses(encoder, shown, hidden, wrong, from_user).mean())
         elif task == "nbp":
             coming = [titles[: config.next_behaviors].tolist() for titles in late]
             losses.append(next_losses(encoder, early, coming, wrong).mean())
@@ -117,6 +121,7 @@ TASKS = {
     "all but cp": {"tasks": ("bsm", "nbp", "mbp")},
     "cp": {"tasks": ("cp",)},
     "hardest": {"tasks": ("mbp", "bsm"), "negatives": "hardest"},
+    "both masked": {"tasks": ("mbp", "bsm"), "masked_sequences": "both"},
 }
 
 
@@ -290,6 +295,43 @@ def test_pools_ranked_in_bfloat16_are_ranked_nearly_alike_and_the_step_is_not_to
     assert 1e-6 < np.abs(a[there] - b[there]).max() < 0.02  # less: it was not in bfloat16 at all
 
 
+def test_word_dropout_replaces_its_share_and_a_title_is_seen_alike_by_every_share():
+    titles = np.arange(1000)
+    words = Ragged.of([[5, 6, 7]] * 1000)
+    config = replace(CONFIG, word_dropout=0.25)
+    dropped = drop_words(words, titles, config, step=3)
+    assert (dropped.values == UNKNOWN).mean() == pytest.approx(0.25, abs=0.03)
+    assert np.array_equal(
+        dropped.values[dropped.values != UNKNOWN], words.values[dropped.values != UNKNOWN]
+    )
+    share = drop_words(words.take(titles[500:]), titles[500:], config, step=3)
+    assert np.array_equal(share.values, dropped.values[1500:])
+    later = drop_words(words, titles, config, step=4)
+    assert not np.array_equal(later.values, dropped.values)
+
+
+@pytest.mark.parametrize(("word_dropout", "moves"), [(0.0, False), (0.2, True)])
+def test_the_unknown_word_is_trained_by_word_dropout_alone(word_dropout, moves):
+    objective = objective_of(replace(CONFIG, word_dropout=word_dropout))
+    objective.loss(0, objective.batches.share(0)).loss.backward()
+    gradient = objective.model.behavior.words.weight.grad[UNKNOWN]
+    assert bool(gradient.abs().max() > 0) is moves
+
+
+def test_a_share_whose_targets_have_no_allowed_sequence_is_computed():
+    """All pairs are of one user, so no share has a negative sequence at all."""
+    pairs = [([(2 * i, i % 9)], [(2 * i + 1, i % 9)]) for i in range(30)]
+    corpus = corpus_of([[2 + i] for i in range(9)], [pairs])
+    config = replace(CONFIG, batch_size=4, sequence_pool=4, refresh_interval=1)
+    objective = objective_of(config, corpus)
+    for pair in objective.batches.share(0):
+        result = objective.loss(0, np.array([pair]))
+        result.loss.backward()
+        assert result.counts["bsm_missing"] == 4
+        assert result.parts["bsm"] == 0
+        assert result.parts["mbp"] > 0
+
+
 def test_learning_finds_the_users_apart():
     """Each user reads titles of one word of his own: after some steps B is told from others."""
     titles = [[2 + i] for i in range(30)]
@@ -341,5 +383,5 @@ def test_wrong_settings_are_named_all_at_once():
         PretrainConfig(K=0, tasks=("xyz",), mask_rate=1)
     with pytest.raises(BadInput, match="has no field 'widht'"):
         ModelConfig.from_json({"widht": 3})
-    with pytest.raises(BadInput, match="context_encoder is 'rnn'; choose self_attention, gru"):
+    with pytest.raises(BadInput, match="context_encoder is 'rnn'; choose self_attention, tr"):
         ModelConfig(context_encoder="rnn")

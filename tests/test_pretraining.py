@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from model.config import PRESETS
 from model.config_options import config_from_options
 from model.objective.trace_check import RULES, check_trace_file
 from model.training.distributed import Processes
+from model.training.evaluation import draw_questions, evaluate
 from model.training.pretrain import TrainingStopped, _save, main, model_id, pretrain, train
 from model.training.run_log import RunLog
 from model.training.trainer import Training
@@ -278,13 +280,16 @@ def test_the_command_tells_the_model_s_id_last(places, unbroken, monkeypatch, ca
     assert told[-1] == unbroken.name
 
 
-def test_the_id_follows_from_settings_and_input(given):
+def test_the_id_follows_from_settings_input_and_the_version_of_the_objective(given, monkeypatch):
     ids = {
         model_id(config(), given),
         model_id(config(seed=1), given),
         model_id(config(), replace(given, content="other")),
     }
-    assert len(ids) == 3
+    monkeypatch.setattr("model.training.pretrain.OBJECTIVE_VERSION", 999)
+    ids.add(model_id(config(), given))
+    monkeypatch.undo()
+    assert len(ids) == 4
     assert model_id(config(), replace(given, inputs={"titles": 9})) in ids
     assert model_id(PRESETS["paper"], given).startswith(f"nrms-{DAY}-")
 
@@ -299,6 +304,61 @@ def test_a_checkpoint_of_other_settings_is_refused(given, tmp_path):
         _save(training, model_id(theirs, given), working, log)
     with pytest.raises(BrokenCheckpoint, match="seed is 0, not 1"):
         pretrain(given, theirs, tmp_path, Processes(), threads=1)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "no manifest", "torn manifest", "empty"])
+def test_a_damaged_newest_checkpoint_gives_way_to_the_whole_one_before_it(
+    given, unbroken, tmp_path, capsys, damage
+):
+    assert killed_after(11, given, config(), tmp_path, None) == -signal.SIGKILL
+    (working,) = tmp_path.glob("*.training")
+    before, newest = sorted(working.glob("step-*"))
+    if damage == "truncated":
+        os.truncate(newest / "weights.safetensors", 100)
+    elif damage == "torn manifest":
+        os.truncate(newest / "manifest.json", 100)
+    elif damage == "no manifest":
+        (newest / "manifest.json").unlink()
+    else:
+        shutil.rmtree(newest)
+        newest.mkdir()
+    (working / "log.jsonl").unlink()  # the checkpoint has its own
+    resumed = pretrain(given, config(), tmp_path, Processes(), threads=1)
+    assert (
+        f"{newest} is damaged: the training goes on from {before.name}" in capsys.readouterr().err
+    )
+    assert_same_training(resumed, unbroken)
+
+
+def test_a_training_without_a_whole_checkpoint_is_refused_unless_it_begins_anew(
+    given, unbroken, tmp_path
+):
+    assert killed_after(5, given, config(), tmp_path, None) == -signal.SIGKILL
+    (newest,) = tmp_path.glob("*.training/step-*")
+    (newest / "manifest.json").unlink()
+    with pytest.raises(BrokenCheckpoint, match=r"no whole checkpoint to go on from; --no-resume"):
+        pretrain(given, config(), tmp_path, Processes(), threads=1)
+    anew = pretrain(given, config(), tmp_path, Processes(), threads=1, resume=False)
+    assert_same_training(anew, unbroken)
+
+
+def test_without_a_held_out_user_a_training_ends_before_its_first_step(tmp_path):
+    given = interests(Places(tmp_path / "data"), users=3)
+    with pytest.raises(BadInput, match=r"of 3 users with pairs none is among the 10 %"):
+        pretrain(given, config(), tmp_path, Processes(), threads=1)
+    assert list(tmp_path.iterdir()) == [tmp_path / "data"]
+
+
+def test_the_model_s_measures_are_of_test_users_and_validation_s_stand_next_to_them(
+    given, unbroken
+):
+    measures, loaded = read_manifest(unbroken).measures, load_model(unbroken)
+    asked = draw_questions(given.corpus, given.test_pairs, config().validation_pairs)
+    again = evaluate(loaded.model, asked, "test")
+    assert {name: measures[name] for name in again} == pytest.approx(again)
+    assert measures["validation_loss"] != measures["test_loss"]
+    assert not set(given.validation_pairs) & set(given.test_pairs)
+    assert measures["learned_from_test_pairs"] == len(given.test_pairs)
 
 
 def test_early_stopping_keeps_the_weights_of_the_best_look(given, tmp_path):

@@ -11,7 +11,7 @@ from model.data.keyed_random import keyed_bits
 from model.data.ragged import Ragged, owners_of
 from model.objective.tasks.contrasted_views import crop_view, mask_view, reorder_view, two_views
 from model.objective.tasks.masked_behaviors import masked_positions, num_masked
-from model.objective.tasks.task import HIDDEN, Batch, contrast, contrast_in_batch, task_named
+from model.objective.tasks.task import HIDDEN, NONE, Batch, contrast, contrast_in_batch, task_named
 
 CONFIG = PretrainConfig()
 
@@ -78,6 +78,53 @@ def test_a_masked_behavior_is_hidden_and_no_other_is():
     shown = plan.sequences["masked"].values
     assert (shown == HIDDEN).sum() == 10
     assert sorted([*plan.targets, *shown[shown != HIDDEN]]) == list(range(100))
+
+
+def test_behaviors_of_b_are_masked_too_where_both_sequences_are_asked():
+    """A's are masked as without it, so that the setting changes nothing about A."""
+    batch = batch_of([range(20), range(50)], late=[range(100, 140), range(200, 205)])
+    alone = task_named("mbp").plan(batch, CONFIG)
+    config = PretrainConfig(masked_sequences="both")
+    both = task_named("mbp").plan(batch, config)
+    shown = both.sequences["masked"]
+    assert len(shown) == 4
+    assert [(row == HIDDEN).sum() for row in (shown[i] for i in range(4))] == [2, 5, 4, 1]
+    assert both.targets[:7].tolist() == alone.targets.tolist()
+    assert both.keys[:7].tolist() == alone.keys.tolist()
+    assert set(both.targets[7:11]) <= set(range(100, 140))
+    lengths = np.array([20, 50]), np.array([40, 5])
+    assert task_named("mbp").num_targets(*lengths, config) == len(both.targets) == 12
+    assert task_named("mbp").num_targets(*lengths, CONFIG) == len(alone.targets) == 7
+
+
+def test_a_hidden_behavior_of_b_is_found_by_the_state_at_its_own_position():
+    batch = batch_of([range(10)], late=[range(10, 20)])
+    plan = task_named("mbp").plan(batch, PretrainConfig(masked_sequences="both"))
+    hidden = np.flatnonzero(plan.sequences["masked"].values == HIDDEN)
+    states = torch.zeros(20, 20)
+    states[hidden] = torch.eye(20)[plan.targets] * 50
+    losses = plan.outcome(Known(torch.eye(20), states), np.array([[9, 19], [0, 10]])).losses
+    assert losses.tolist() == pytest.approx([0, 0])
+
+
+def test_matching_without_any_allowed_sequence_costs_nothing_and_counts_what_is_missing():
+    batch = Batch(
+        0,
+        np.arange(2),
+        Ragged.of([[1], [2]]),
+        Ragged.of([[3], [4]]),
+        np.full((2, 4), NONE),
+        Ragged.of([]),
+    )
+    plan = task_named("bsm").plan(batch, CONFIG)
+
+    class Vectors:
+        def users(self, name):
+            return torch.randn(len(plan.sequences[name]), 8)
+
+    outcome = plan.outcome(Vectors(), np.empty((0, 4), np.int64))
+    assert outcome.losses.tolist() == [0, 0]
+    assert outcome.missing == 8
 
 
 def test_indistinguishable_candidates_cost_the_log_of_their_number():

@@ -8,6 +8,7 @@ follows the place of every sequence. Second pass: views and words go to their pl
 import hashlib
 import json
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -27,17 +28,21 @@ from model.config import PretrainConfig
 from model.data.corpus import (
     HELD_OUT_PER_MILLE,
     Corpus,
+    DamagedArrays,
     TrainingInput,
     array_files,
-    is_held_out,
+    TRAINING,
+    VALIDATION,
+    VALIDATION_PER_MILLE,
     load_training_input,
+    part_of_users,
 )
 from model.data.row_hashes import string_bytes, row_fingerprints, list_values
 from model.data.ragged import Ragged, offsets_of, positions_of
 from model.data.delta_source import Source
 from model.data.vocabulary import Arrow, Vocabulary, WordCounts
 
-FORMAT = 1  # of the arrays; another one is another folder
+FORMAT = 2  # of the arrays; another one is another folder
 
 
 def training_input_for(
@@ -46,6 +51,8 @@ def training_input_for(
     as_of: date,
     versions: Mapping[str, int] | None = None,
     earlier: Vocabulary | None = None,
+    *,
+    verify: bool = True,
 ) -> TrainingInput:
     """`training_input` as a training of these settings reads it."""
     return training_input(
@@ -57,6 +64,7 @@ def training_input_for(
         min_count=config.min_count,
         versions=versions,
         earlier=earlier,
+        verify=verify,
     )
 
 
@@ -70,11 +78,14 @@ def training_input(
     min_count: int = 1,
     versions: Mapping[str, int] | None = None,
     earlier: Vocabulary | None = None,
+    verify: bool = True,
 ) -> TrainingInput:
     """The corpus of `sequence_pairs`' partition `as_of`, made unless it lies in `arrays` already.
 
     `versions` pins tables to Delta versions; without it, the newest. The vocabulary is of the
-    pairs' titles alone, and grows `earlier`'s.
+    pairs' titles alone, and grows `earlier`'s. Arrays are a copy of the tables: where those of an
+    earlier run are damaged, they are made again. With `verify` every byte of them is compared with
+    the sum that was taken when they were made.
     """
     versions = versions or {}
     pairs = Source.open(lake, SEQUENCE_PAIRS, versions.get(SEQUENCE_PAIRS.name), as_of=as_of)
@@ -88,10 +99,12 @@ def training_input(
         "min_count": min_count,
         "earlier": earlier.sha256 if earlier else None,
         "held_out_per_mille": HELD_OUT_PER_MILLE,
+        "validation_per_mille": VALIDATION_PER_MILLE,
         "format": FORMAT,
     }
     key = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
     folder = arrays / f"{as_of}-{key}"
+    _remove_damaged(folder, verify)
     if not folder.exists():
         arrays.mkdir(parents=True, exist_ok=True)
         building = Path(tempfile.mkdtemp(prefix=".building-", dir=arrays))
@@ -103,6 +116,19 @@ def training_input(
         finally:
             shutil.rmtree(building, ignore_errors=True)
     return load_training_input(folder)
+
+
+def _remove_damaged(folder: Path, verify: bool) -> None:
+    """Remove arrays that are not as they were made, saying so; whoever maps them keeps them."""
+    if not folder.exists():
+        return
+    try:
+        content = load_training_input(folder).content
+        if verify and _content(folder) != content:
+            raise DamagedArrays(f"{folder} does not hold the arrays that were made there")
+    except BadInput as error:
+        sys.stderr.write(f"{error}. They are a copy of the lake's tables and are made again.\n")
+        shutil.rmtree(folder)
 
 
 def newest_versions(lake: str) -> dict[str, int]:
@@ -121,6 +147,7 @@ class Layout:
     offsets: NDArray[np.int64]  # (S + 1,)
     sequence_users: NDArray[np.int32]  # (S,)
     training_pairs: int
+    validation_pairs: int
     training_views: int
 
 
@@ -144,7 +171,11 @@ def _build(
     vocabulary = Vocabulary.of(counts, min_count, earlier)
     vocabulary.save(folder / "vocabulary.json")
     _write_words(titles, title_ids, lengths, vocabulary, max_words, folder)
-    return {"training_pairs": layout.training_pairs, "training_views": layout.training_views}
+    return {
+        "training_pairs": layout.training_pairs,
+        "validation_pairs": layout.validation_pairs,
+        "training_views": layout.training_views,
+    }
 
 
 def _tails(rows: Ragged, limit: int) -> Ragged:
@@ -197,9 +228,9 @@ def _side(batch: pa.RecordBatch, side: str, max_views: int) -> tuple[Ragged, Rag
 
 
 def _layout(survey: Mapping[str, NDArray[np.generic]]) -> Layout:
-    """Training users first, then by user and pair_id; a B that is the next pair's A is one row."""
-    held_out = is_held_out(survey["user"].astype(np.uint64))
-    order = np.lexsort((survey["pair_id"], survey["user"], held_out))
+    """By part of the users, user and pair_id; a B that is the next pair's A is one row."""
+    part = part_of_users(survey["user"].astype(np.uint64))  # (N,)
+    order = np.lexsort((survey["pair_id"], survey["user"], part))
     by_row = {name: values[order] for name, values in survey.items()}
     same_user = np.zeros(len(order), bool)
     same_user[1:] = by_row["user"][1:] == by_row["user"][:-1]
@@ -213,7 +244,7 @@ def _layout(survey: Mapping[str, NDArray[np.generic]]) -> Layout:
         lengths[rows[:, side]] = by_row[name]
         users[rows[:, side]] = np.cumsum(~same_user) - 1
     offsets = offsets_of(lengths)
-    training = int((~held_out).sum())
+    training = int((part == TRAINING).sum())
     return Layout(
         rank=np.argsort(order),
         pairs=rows.astype(np.int32),
@@ -221,6 +252,7 @@ def _layout(survey: Mapping[str, NDArray[np.generic]]) -> Layout:
         offsets=offsets,
         sequence_users=users,
         training_pairs=training,
+        validation_pairs=int((part == VALIDATION).sum()),
         training_views=int(offsets[rows[training - 1, 1] + 1]) if training else 0,
     )
 

@@ -13,12 +13,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from contracts.errors import BadInput
 from model.data.row_hashes import mix_bits
 from model.data.ragged import Ragged
 from model.data.vocabulary import Vocabulary
 
-# Users that no training ever sees, so that any two models are compared on the same ones.
+# Users that no training ever sees, so that any two models are compared on the same ones. The first
+# half of them validates: it decides when a training stops and which weights are kept. The other
+# half tests: a model's reported and gated measures are of users that decided nothing.
 HELD_OUT_PER_MILLE = 100
+VALIDATION_PER_MILLE = 50
+TRAINING, VALIDATION, TEST = 0, 1, 2  # parts of the users, in the order of their rows
 _SALT = np.uint64(0x6F7574)  # so that the split has nothing to do with other uses of the hash
 
 
@@ -26,8 +31,8 @@ _SALT = np.uint64(0x6F7574)  # so that the split has nothing to do with other us
 class Corpus:
     """Titles, sequences and pairs from views before one day. A title is a row of `title_ids`.
 
-    Shapes: T titles, S sequences, N pairs, V views. Rows of training users come before those of
-    held-out users everywhere, so that the first pairs, sequences and views are the training's.
+    Shapes: T titles, S sequences, N pairs, V views. Everywhere rows of training users come first,
+    then those of validation users, then those of test users.
     """
 
     title_ids: NDArray[np.int64]  # (T,) ascending
@@ -49,10 +54,20 @@ class TrainingInput:
     corpus: Corpus
     vocabulary: Vocabulary
     training_pairs: NDArray[np.int32]  # rows of corpus.pairs
-    held_out_pairs: NDArray[np.int32]
+    validation_pairs: NDArray[np.int32]
+    test_pairs: NDArray[np.int32]  # where either part has no pair, both are all held-out pairs
     as_of: date
     inputs: dict[str, int]  # the Delta version of each table that was read
     content: str  # sha256 of the arrays: equal input, whatever the versions that held it
+
+    @property
+    def held_out_pairs(self) -> NDArray[np.int32]:
+        """Those of validation and of test users, ascending."""
+        return np.union1d(self.validation_pairs, self.test_pairs)
+
+    @property
+    def num_users(self) -> int:
+        return len(np.unique(self.corpus.sequence_users))
 
     @property
     def facts(self) -> dict[str, int]:
@@ -63,14 +78,19 @@ class TrainingInput:
             "sequences": len(corpus.sequences),
             "views": len(corpus.sequences.values),
             "training_pairs": len(self.training_pairs),
-            "held_out_pairs": len(self.held_out_pairs),
+            "validation_pairs": len(self.validation_pairs),
+            "test_pairs": len(self.test_pairs),
         }
 
 
-def is_held_out(users: NDArray[np.uint64]) -> NDArray[np.bool_]:
-    """Which users, by the fingerprint of their user_id, are held out: a tenth, always the same."""
-    held_out: NDArray[np.bool_] = mix_bits(users ^ _SALT) % np.uint64(1000) < HELD_OUT_PER_MILLE
-    return held_out
+def part_of_users(users: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """(U,) TRAINING, VALIDATION or TEST for each user, by the fingerprint of the user_id.
+
+    A user is always in the same part.
+    """
+    share = mix_bits(users ^ _SALT) % np.uint64(1000)  # (U,)
+    is_held_out, validates = share < HELD_OUT_PER_MILLE, share < VALIDATION_PER_MILLE
+    return np.where(validates, VALIDATION, np.where(is_held_out, TEST, TRAINING))
 
 
 _RAGGED = ("title_words", "sequences")
@@ -81,26 +101,54 @@ def array_files(name: str) -> tuple[str, ...]:
     return (f"{name}.values.npy", f"{name}.offsets.npy") if name in _RAGGED else (f"{name}.npy",)
 
 
+class DamagedArrays(BadInput):
+    """A folder of arrays is not whole. The arrays are a copy of the lake's tables."""
+
+
 def load_training_input(folder: Path) -> TrainingInput:
-    """Map the arrays of `folder`; nothing is read before it is used."""
+    """Map the arrays of `folder`; nothing is read before it is used.
 
-    def array(file: str) -> Any:
-        return np.load(folder / file, mmap_mode="r", allow_pickle=False)
-
-    told = json.loads((folder / "corpus.json").read_text())
+    A file that is missing, truncated or torn raises DamagedArrays.
+    """
+    facts = _read_facts(folder)
     stored = [field.name for field in fields(Corpus) if field.name != "behaviors"]
-    columns: dict[str, Any] = {
-        name: Ragged(*map(array, array_files(name))) if name in _RAGGED else array(f"{name}.npy")
-        for name in stored
-    }
-    behaviors = columns["sequences"].values[: told["training_views"]]
-    num_pairs = len(columns["pairs"])
+    columns: dict[str, Any] = {}
+    for name in stored:
+        arrays = [_mapped(folder / file) for file in array_files(name)]
+        columns[name] = Ragged(*arrays) if name in _RAGGED else arrays[0]
+    training, validation = facts["training_pairs"], facts["validation_pairs"]
+    pairs = np.arange(len(columns["pairs"]), dtype=np.int32)
+    held_out = pairs[training:]
+    is_split = 0 < validation < len(held_out)
     return TrainingInput(
-        corpus=Corpus(**columns, behaviors=behaviors),
+        corpus=Corpus(
+            **columns, behaviors=columns["sequences"].values[: facts["training_views"]]
+        ),
         vocabulary=Vocabulary.load(folder / "vocabulary.json"),
-        training_pairs=np.arange(told["training_pairs"], dtype=np.int32),
-        held_out_pairs=np.arange(told["training_pairs"], num_pairs, dtype=np.int32),
-        as_of=date.fromisoformat(told["as_of"]),
-        inputs=told["inputs"],
-        content=told["content"],
+        training_pairs=pairs[:training],
+        validation_pairs=held_out[:validation] if is_split else held_out,
+        test_pairs=held_out[validation:] if is_split else held_out,
+        as_of=date.fromisoformat(facts["as_of"]),
+        inputs=facts["inputs"],
+        content=facts["content"],
     )
+
+
+def _read_facts(folder: Path) -> dict[str, Any]:
+    path = folder / "corpus.json"
+    needed = {"training_pairs", "validation_pairs", "training_views", "as_of", "inputs", "content"}
+    try:
+        facts: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise DamagedArrays(f"{path} cannot be read: {error}") from error
+    missing = needed - (facts.keys() if isinstance(facts, dict) else set())
+    if missing:
+        raise DamagedArrays(f"{path} lacks {', '.join(sorted(missing))}")
+    return facts
+
+
+def _mapped(path: Path) -> Any:
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DamagedArrays(f"{path} is damaged: {error}") from error

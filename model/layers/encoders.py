@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from model.config import ModelConfig
 from model.data.vocabulary import PADDING
@@ -68,6 +69,8 @@ class TitleCNN(BehaviorEncoder):
 class TitleTransformer(BehaviorEncoder):
     """Multi-head self-attention over words, attentive pooling (Wu et al. 2019c).
 
+    Without `word_positions` a title is a multiset of words: their order changes nothing. With
+    them a learned position is added to each word, as the authors' published code of PTUM does.
     Shapes as `TitleCNN`.
     """
 
@@ -77,10 +80,19 @@ class TitleTransformer(BehaviorEncoder):
         self.heads = config.heads
         self.projection = nn.Linear(config.word_width, 3 * config.width)
         self.pooling = AttentivePooling(config)
+        self.position: nn.Parameter | None = None
+        if config.word_positions:
+            self.position = nn.Parameter(torch.empty(config.max_words, config.word_width))
+            nn.init.normal_(self.position, std=config.word_width**-0.5)
 
     def forward(self, words: Tensor, layout: Layout) -> Tensor:
         distinct, index = torch.unique(words, return_inverse=True)
         projected = self.projection(self.words(distinct))  # (U, 3 D)
+        if self.position is not None:
+            # The map is linear, so a word and its position are projected apart and then added.
+            positions = F.linear(self.position[: layout.longest], self.projection.weight)
+            projected = rows_at(projected, index) + rows_at(positions, layout.places)  # (R, 3 D)
+            index = torch.arange(len(words), device=words.device)
         pooled: Tensor = self.pooling(
             attend_within_sequences(projected, index, layout, self.heads), layout
         )

@@ -18,8 +18,9 @@ from model.config import PretrainConfig
 from model.data.batches import BatchOrder
 from model.data.corpus import Corpus
 from model.data.encoder_input import corpus_input
-from model.data.keyed_random import torch_seeded
-from model.data.ragged import Ragged
+from model.data.keyed_random import keyed_bits, torch_seeded
+from model.data.ragged import Ragged, positions_of
+from model.data.vocabulary import UNKNOWN
 from model.inference.vectors import encode_titles
 from model.layers.user_model import UserModel
 from model.objective.encoding import TitleVectors
@@ -27,6 +28,10 @@ from model.objective.negatives import BehaviorNegatives, Chosen, SequenceNegativ
 from model.objective.tasks.task import NONE, Batch, Outcome, Plan, Titles, task_named
 
 Trace = Callable[[dict[str, Any]], None]
+
+# Part of a model's id. Raise it when the same settings give other losses than before, so that
+# `pretrain` trains anew what the former objective had finished.
+OBJECTIVE_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -88,7 +93,7 @@ class Objective:
         wrong = self._wrong_behaviors(step, plans)
         sampled = time.perf_counter()
         with torch_seeded(self.model.device, self.config.seed, "dropout", step, int(pairs[0])):
-            encoded = _Encoded(self.model, self.corpus, plans, wrong)
+            encoded = _Encoded(self.model, self.corpus, self.config, step, plans, wrong)
         outcomes = {task: plan.outcome(encoded, wrong[task]) for task, plan in plans.items()}
         return self._result(step, outcomes, encoded, sampled - started)
 
@@ -183,7 +188,13 @@ class _Encoded:
     """Every title of the plans once, and every sequence, with gradient."""
 
     def __init__(
-        self, model: UserModel, corpus: Corpus, plans: dict[str, Plan], wrong: dict[str, Titles]
+        self,
+        model: UserModel,
+        corpus: Corpus,
+        config: PretrainConfig,
+        step: int,
+        plans: dict[str, Plan],
+        wrong: dict[str, Titles],
     ) -> None:
         named = {name: rows for plan in plans.values() for name, rows in plan.sequences.items()}
         wanted = [rows.values for rows in named.values()]
@@ -192,6 +203,8 @@ class _Encoded:
         titles = np.unique(np.concatenate(wanted).astype(np.int64))
         titles = titles[titles >= 0]
         words = corpus_input(corpus, titles, reads_words=model.reads_words)
+        if model.reads_words and config.word_dropout:
+            words = drop_words(words, titles, config, step)
         self._titles = TitleVectors(titles, encode_titles(model, words), model.mask)
         joined = Ragged.join(list(named.values()))
         self.num_titles, self.num_behaviors = len(titles), len(joined.values)
@@ -211,6 +224,23 @@ class _Encoded:
 
     def users(self, name: str) -> Tensor:
         return self._users[name]
+
+
+def drop_words(words: Ragged, titles: Titles, config: PretrainConfig, step: int) -> Ragged:
+    """Each word becomes the unknown word with chance `word_dropout`.
+
+    Without this a vocabulary with `min_count` 1 never meets its unknown word, whose vector stays
+    as it was drawn, and a title of new words is noise. The draw depends on the seed, the step and
+    the title alone, so all processes of a step see a title alike.
+
+    Shapes: words U rows, of the titles (U,).
+    """
+    lengths = words.lengths()
+    keys = keyed_bits(
+        config.seed, "word dropout", step, np.repeat(titles, lengths), positions_of(lengths)
+    )  # (R,)
+    is_dropped = keys < np.uint64(int(config.word_dropout * 2**64))
+    return Ragged(np.where(is_dropped, UNKNOWN, words.values), words.offsets)
 
 
 def _finite(scores: NDArray[np.float64]) -> list[list[float | None]]:

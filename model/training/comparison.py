@@ -14,7 +14,7 @@ from model.training.evaluation import Measures, draw_questions, evaluate
 
 
 def measures_on_the_same_users(asked: Path, answering: Path, lake: str, arrays: Path) -> Measures:
-    """The measures of the model in `answering` on the held-out users that `asked` was measured on.
+    """The measures of the model in `answering` on the test users that `asked` was measured on.
 
     It reads the same Delta versions of the same day, in the answering model's own word ids; a
     word it has never seen is unknown to it. An `id` encoder knows only its own day's titles, so
@@ -33,8 +33,8 @@ def measures_on_the_same_users(asked: Path, answering: Path, lake: str, arrays: 
         earlier=trained.vocabulary,
     )
     corpus = known_words(given.corpus, trained)
-    pairs, max_pairs = given.held_out_pairs, ours.config.validation_pairs
-    return evaluate(trained.model, draw_questions(corpus, pairs, max_pairs))
+    pairs, max_pairs = given.test_pairs, ours.config.validation_pairs
+    return evaluate(trained.model, draw_questions(corpus, pairs, max_pairs), "test")
 
 
 def known_words(corpus: Corpus, trained: TrainedModel) -> Corpus:

@@ -76,8 +76,11 @@ class _Vectors:
         return self._vectors[np.searchsorted(self._titles, titles)]
 
 
-def evaluate(model: UserModel, questions: Questions) -> Measures:
-    """Accuracies beside chance, losses in nats, and how many directions the embeddings use."""
+def evaluate(model: UserModel, questions: Questions, part: str = "validation") -> Measures:
+    """Accuracies beside chance, losses in nats, and how many directions the embeddings use.
+
+    `{part}_loss` is the sum of the losses; `part` names the held-out users that are asked.
+    """
     vectors = _Vectors(model, questions)
     measures: Measures = {}
     for metric, question in questions.by_metric.items():
@@ -90,7 +93,7 @@ def evaluate(model: UserModel, questions: Questions) -> Measures:
         }
     measures["effective_rank"] = effective_rank(vectors.users[np.unique(questions.held_out.a)])
     losses = (measures[f"{metric}_loss"] for metric in questions.by_metric)
-    return measures | {"validation_loss": sum(losses)}
+    return measures | {f"{part}_loss": sum(losses)}
 
 
 def accuracy_of(scores: NDArray[np.float64]) -> float:

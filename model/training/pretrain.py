@@ -26,26 +26,29 @@ import torch
 import typer
 
 from contracts.command_line import build_command, run_command
-from contracts.errors import BadInput, UserbertError
+from contracts.errors import BadInput, MissingTable, UserbertError
 from contracts.options import AsOf
 from contracts.paths import Places
 from model.checkpoint import (
     TITLES_FILE,
     VOCABULARY_FILE,
     WEIGHTS_FILE,
+    BrokenCheckpoint,
     Manifest,
+    load_weights,
     read_manifest,
     write_checkpoint,
 )
 from model.config import BASE_MODELS, PretrainConfig
 from model.config_options import config_from_options, with_config_options
 from model.data.build_corpus import newest_versions, training_input_for
-from model.data.corpus import TrainingInput
+from model.data.corpus import HELD_OUT_PER_MILLE, TrainingInput
 from model.data.vocabulary import Vocabulary
 from model.objective.negatives import with_ranking_dtype
 from model.objective.negatives_trace import TraceEvent, trace_writer
+from model.objective.objective import OBJECTIVE_VERSION
 from model.training.distributed import Processes, join_processes
-from model.training.evaluation import Questions, draw_questions, evaluate
+from model.training.evaluation import Measures, Questions, draw_questions, evaluate
 from model.training.memory import keep_freed_memory
 from model.training.run_log import LOG_FILE, RunLog
 from model.training.trainer import Training
@@ -60,12 +63,12 @@ class TrainingStopped(UserbertError):
 
 
 def model_id(config: PretrainConfig, given: TrainingInput) -> str:
-    """Names a model: what its settings are, which day it was trained for, on which input.
+    """Names a model: its settings, its day, its input and the version of the objective.
 
     The same settings on the same content are the same model, whatever the Delta versions were.
     """
-    told = f"{sorted(config.to_json().items())}{given.content}{given.as_of}"
-    return f"{_base_name(config)}-{given.as_of}-{sha256(told.encode()).hexdigest()[:10]}"
+    facts = f"{sorted(config.to_json().items())}{given.content}{given.as_of}{OBJECTIVE_VERSION}"
+    return f"{_base_name(config)}-{given.as_of}-{sha256(facts.encode()).hexdigest()[:10]}"
 
 
 def _base_name(config: PretrainConfig) -> str:
@@ -74,6 +77,18 @@ def _base_name(config: PretrainConfig) -> str:
         if parts == (base.behavior_encoder, base.context_encoder, base.aggregator):
             return name
     return "-".join(parts).replace("_", "")
+
+
+def require_held_out_users(given: TrainingInput) -> None:
+    """Refuse, before the first step, an input that leaves nobody to train or to evaluate on."""
+    share = f"{HELD_OUT_PER_MILLE / 10:.0f} % of users, chosen by their ids,"
+    if not len(given.training_pairs):
+        raise BadInput(f"all {given.num_users} users with pairs are among the {share} held out")
+    if not len(given.validation_pairs):
+        raise BadInput(
+            f"of {given.num_users} users with pairs none is among the {share} that are held out "
+            "for validation and test: train on pairs of 50 users or more"
+        )
 
 
 def pretrain(
@@ -101,16 +116,17 @@ def pretrain(
         shutil.rmtree(working, ignore_errors=True)
         return folder
     _must_divide(config, processes)
+    require_held_out_users(given)
     torch.set_num_threads(threads or _threads(processes))
-    checkpoint = newest_checkpoint(working) if resume else None
+    checkpoint, damaged = newest_checkpoint(working) if resume else (None, [])
     config = _as_begun(config, checkpoint, processes)
     training = Training(given, config, processes, torch.get_num_threads())
     if checkpoint:
         training.restore(checkpoint, _manifest(name, training))
         torch.set_num_threads(training.progress.threads)
     processes.wait()  # every process has read before the first one writes
-    if processes.is_first and not checkpoint:
-        shutil.rmtree(working, ignore_errors=True)
+    if processes.is_first:
+        _prepare(working, checkpoint, damaged)
     run = _traced_run(name, training, grown_from)
     with _recorded(training, trace, run):
         _run(training, name, working, show)
@@ -144,9 +160,43 @@ def _threads(processes: Processes) -> int:
     return max(1, len(os.sched_getaffinity(0)) // processes.local_world)
 
 
-def newest_checkpoint(working: Path) -> Path | None:
-    """The checkpoint of the latest step; a half-written one has another name."""
-    return max(working.glob("step-*"), default=None)
+def newest_checkpoint(working: Path) -> tuple[Path | None, list[Path]]:
+    """The whole checkpoint of the latest step, and the damaged ones after it.
+
+    A half-written one has another name. Where every checkpoint is damaged BrokenCheckpoint says
+    so, since a training that begins anew may have lost days of work.
+    """
+    damaged: list[Path] = []
+    reasons: list[str] = []
+    for folder in sorted(working.glob("step-*"), reverse=True):
+        try:
+            read_manifest(folder)
+        except (BrokenCheckpoint, MissingTable) as error:
+            damaged.append(folder)
+            reasons.append(str(error))
+        else:
+            return folder, damaged
+    if damaged:
+        raise BrokenCheckpoint(
+            f"{working} has no whole checkpoint to go on from; --no-resume begins anew. "
+            + " ".join(reasons)
+        )
+    return None, []
+
+
+def _prepare(working: Path, checkpoint: Path | None, damaged: list[Path]) -> None:
+    """Leave in `working` what the training goes on from: nothing, or whole checkpoints and the log.
+
+    The log is the checkpoint's own, so a log that was lost or damaged since then does no harm.
+    """
+    if checkpoint is None:
+        shutil.rmtree(working, ignore_errors=True)
+        return
+    for folder in damaged:
+        sys.stderr.write(f"{folder} is damaged: the training goes on from {checkpoint.name}\n")
+        shutil.rmtree(folder)
+    if (checkpoint / LOG_FILE).exists():
+        shutil.copyfile(checkpoint / LOG_FILE, working / LOG_FILE)
 
 
 def _run(training: Training, name: str, working: Path, show: bool) -> None:
@@ -154,7 +204,7 @@ def _run(training: Training, name: str, working: Path, show: bool) -> None:
     config, progress, processes = training.config, training.progress, training.processes
     asked = draw_questions(
         training.given.corpus,
-        training.given.held_out_pairs,
+        training.given.validation_pairs,
         config.validation_pairs,
     )
     with _log(training, working, show) as log, stop_requested() as must_stop:
@@ -229,7 +279,8 @@ def _save(training: Training, name: str, working: Path, log: RunLog | None) -> N
         return
     training.progress.log_size = log.size
     folder = working / f"step-{training.progress.step:09d}"
-    write_checkpoint(folder, _manifest(name, training), training.given.vocabulary, tensors)
+    manifest, vocabulary = _manifest(name, training), training.given.vocabulary
+    write_checkpoint(folder, manifest, vocabulary, tensors, copies={LOG_FILE: log.path})
     for old in sorted(working.glob("step-*"))[:-KEPT_CHECKPOINTS]:
         shutil.rmtree(old)
 
@@ -254,22 +305,37 @@ def _finish(training: Training, name: str, folder: Path, working: Path) -> None:
     """The model in one rename: the best look's weights where `patience` waits for one."""
     given, progress = training.given, training.progress
     keeps_best = bool(training.best)
-    weights = training.best if keeps_best else training.model.state_dict()
-    measures = (progress.best_measures if keeps_best else progress.newest_measures) or {}
-    told = replace(
+    if keeps_best:
+        load_weights(training.model, training.best, working)
+    validation = (progress.best_measures if keeps_best else progress.newest_measures) or {}
+    manifest = replace(
         _manifest(name, training),
-        measures=measures
+        measures=test_measures(training)
+        | {_validation_name(measure): value for measure, value in validation.items()}
         | {"steps": float(progress.best_step if keeps_best else progress.step)}
         | {f"learned_from_{what}": float(count) for what, count in given.facts.items()},
         progress={},
     )
-    tensors = {WEIGHTS_FILE: weights}
+    tensors = {WEIGHTS_FILE: training.model.state_dict()}
     if not training.model.reads_words:
         title_ids = torch.from_numpy(np.array(given.corpus.title_ids))
         tensors[TITLES_FILE] = {"title_ids": title_ids}
-    write_checkpoint(folder, told, given.vocabulary, tensors, copies={LOG_FILE: working / LOG_FILE})
+    write_checkpoint(
+        folder, manifest, given.vocabulary, tensors, copies={LOG_FILE: working / LOG_FILE}
+    )
     shutil.move(working / "tensorboard", folder / "tensorboard")
     shutil.rmtree(working, ignore_errors=True)
+
+
+def test_measures(training: Training) -> Measures:
+    """What the model makes of the test users, who decided neither its length nor its weights."""
+    given, config = training.given, training.config
+    questions = draw_questions(given.corpus, given.test_pairs, config.validation_pairs)
+    return evaluate(training.model, questions, "test")
+
+
+def _validation_name(measure: str) -> str:
+    return measure if measure.startswith("validation_") else f"validation_{measure}"
 
 
 @contextmanager
@@ -383,10 +449,10 @@ def _read(
     pinned = processes.agreed(newest_versions(places.lake) | versions)
 
     def read() -> TrainingInput:
-        return training_input_for(config, places, as_of, pinned, earlier)
+        return training_input_for(config, places, as_of, pinned, earlier, verify=False)
 
     if processes.is_first_here:
-        read()
+        training_input_for(config, places, as_of, pinned, earlier)
     processes.wait()
     return read()
 
