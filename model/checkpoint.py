@@ -21,14 +21,10 @@ from torch import Tensor
 
 from contracts.errors import BadInput, MissingTable
 from contracts.provenance import code_version
+from model.checkpoint_files import MANIFEST_FILE, TITLES_FILE, VOCABULARY_FILE, WEIGHTS_FILE
 from model.config import PretrainConfig
 from model.data.vocabulary import Vocabulary
 from model.layers.user_model import UserModel
-
-MANIFEST_FILE = "manifest.json"
-VOCABULARY_FILE = "vocabulary.json"
-WEIGHTS_FILE = "weights.safetensors"
-TITLES_FILE = "titles.safetensors"  # which titles an `id` encoder has rows for
 
 
 class BrokenCheckpoint(BadInput):

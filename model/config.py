@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from contracts.errors import BadInput
@@ -112,14 +112,14 @@ BASE_MODELS: dict[str, ModelConfig] = {
     "gru4rec": ModelConfig(behavior_encoder="id", context_encoder="gru", aggregator="last"),
     "nativectr": ModelConfig(behavior_encoder="cnn", context_encoder="lstm"),
     "bert4rec": ModelConfig(
-        behavior_encoder="id", context_encoder="transformer", aggregator="last"
+        behavior_encoder="id", context_encoder="transformer", aggregator="attentive"
     ),
     # The two that know titles by id, over the titles' words: click data brings new titles daily.
     "gru4rec_text": ModelConfig(
         behavior_encoder="transformer", context_encoder="gru", aggregator="last"
     ),
     "bert4rec_text": ModelConfig(
-        behavior_encoder="transformer", context_encoder="transformer", aggregator="last"
+        behavior_encoder="transformer", context_encoder="transformer", aggregator="attentive"
     ),
 }
 
@@ -240,12 +240,19 @@ _TINY = ModelConfig(
     behavior_encoder="cnn", width=16, word_width=12, query_width=8, heads=2, max_views=100
 )
 
+# Table 4, and two things that the paper leaves open: words have positions, as in the authors'
+# published code of PTUM, and a tenth of them is dropped, which trains the unknown word.
+_PAPER = PretrainConfig(model=ModelConfig(word_positions=True), word_dropout=0.1)
+
 PRESETS: dict[str, PretrainConfig] = {
-    "paper": PretrainConfig(),
+    "paper": _PAPER,
     # Two minutes on two cores, NRMS at the paper's widths. Of a few thousand titles the hardest
     # teach which titles are like all others, and sequences that serve many steps are learned by
     # heart: negatives are random and drawn anew each step (docs/performance.md has the trials).
+    # Word dropout: where a tenth of a user's words is new, the cosine to the vector with all words
+    # known is 0.91 and not 0.66, at the same accuracies (200 steps, width 64, three seeds).
     "small": PretrainConfig(
+        word_dropout=0.1,
         learning_rate=1e-3,
         first_weights="centered",
         negatives="random",
@@ -286,6 +293,6 @@ PRESETS: dict[str, PretrainConfig] = {
         checkpoint_interval=20,
     ),
     # The paper's baselines, otherwise as "paper".
-    "ptum": PretrainConfig(tasks=("mbp", "nbp"), masked_from="user", negatives="random"),
-    "cp": PretrainConfig(tasks=("cp",), negatives="random"),
+    "ptum": replace(_PAPER, tasks=("mbp", "nbp"), masked_from="user", negatives="random"),
+    "cp": replace(_PAPER, tasks=("cp",), negatives="random"),
 }

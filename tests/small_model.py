@@ -4,7 +4,7 @@ from datetime import date
 
 import torch
 
-from model import checkpoint
+from model import checkpoint, checkpoint_files
 from model.config import ModelConfig, PretrainConfig
 from model.data.vocabulary import Vocabulary
 from model.layers.encoders import reads_words
@@ -36,7 +36,7 @@ def save(places, name, **choices):
         measures={},
         vocabulary_hash=WORDS.sha256,
     )
-    tensors = {checkpoint.WEIGHTS_FILE: model.state_dict()}
+    tensors = {checkpoint_files.WEIGHTS_FILE: model.state_dict()}
     if has_titles:
-        tensors[checkpoint.TITLES_FILE] = {"title_ids": torch.tensor(sorted(TITLES))}
+        tensors[checkpoint_files.TITLES_FILE] = {"title_ids": torch.tensor(sorted(TITLES))}
     checkpoint.write_checkpoint(places.models / name, manifest, WORDS, tensors)

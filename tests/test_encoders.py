@@ -158,9 +158,9 @@ def test_the_base_models_by_name():
         "nrms": ("transformer", "self_attention", "attentive"),
         "gru4rec": ("id", "gru", "last"),
         "nativectr": ("cnn", "lstm", "attentive"),
-        "bert4rec": ("id", "transformer", "last"),
+        "bert4rec": ("id", "transformer", "attentive"),
         "gru4rec_text": ("transformer", "gru", "last"),
-        "bert4rec_text": ("transformer", "transformer", "last"),
+        "bert4rec_text": ("transformer", "transformer", "attentive"),
     }
     for config in BASE_MODELS.values():
         assert (config.width, config.query_width, config.window) == (256, 200, 3)

@@ -9,6 +9,8 @@ ROOT = Path(__file__).parents[1]
 MODEL_LAYERS = (
     "model.task_registry",
     "model.config",
+    "model.config_options",
+    "model.checkpoint_files",
     "model.data",
     "model.layers",
     "model.checkpoint",

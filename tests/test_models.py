@@ -107,7 +107,8 @@ def test_a_model_is_judged_by_rank_by_chance_and_by_the_champion(new, champion, 
 def test_a_training_is_registered_once_with_what_its_manifest_tells(tmp_path):
     import torch
 
-    from model.checkpoint import WEIGHTS_FILE, Manifest, write_checkpoint
+    from model.checkpoint import Manifest, write_checkpoint
+    from model.checkpoint_files import WEIGHTS_FILE
     from model.config import PRESETS
     from model.data.vocabulary import Vocabulary
 

@@ -23,6 +23,12 @@ def test_words_seen_too_seldom_are_left_out():
     assert Vocabulary.of(counts_of(["x", "x", "y"]), min_count=2).words == ("x",)
 
 
+def test_the_unknown_share_counts_every_occurrence():
+    vocabulary = Vocabulary(("news",))
+    assert vocabulary.unknown_share(pa.array(["news", "x", "x", "y"])) == 0.75
+    assert vocabulary.unknown_share(pa.array([], pa.string())) == 0
+
+
 def test_ids_begin_after_padding_and_unknown():
     vocabulary = Vocabulary(("news", "sport"))
     assert vocabulary.ids(pa.array(["sport", "never seen", "news"])).tolist() == [3, UNKNOWN, 2]

@@ -73,6 +73,10 @@ class Vocabulary:
         )
         return found + np.int32(NUM_SPECIAL)
 
+    def unknown_share(self, words: Arrow) -> float:
+        """The share of these words that the vocabulary does not have; of no words 0."""
+        return float((self.ids(words) == UNKNOWN).mean()) if len(words) else 0.0
+
     @cached_property
     def _value_set(self) -> Arrow:
         return pa.array(self.words, pa.string())

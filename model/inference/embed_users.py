@@ -1,7 +1,5 @@
 """Rows of the tables to user vectors, each distinct title encoded once. What nightly runs serve."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -11,7 +9,7 @@ from contracts.errors import BadInput
 from model.checkpoint import TrainedModel
 from model.data.encoder_input import title_rows
 from model.data.ragged import Ragged, offsets_of
-from model.data.vocabulary import UNKNOWN, Arrow
+from model.data.vocabulary import Arrow
 from model.inference.vectors import title_vectors, to_numpy, user_vectors
 from model.layers.user_model import UserModel
 
@@ -28,43 +26,6 @@ def embed_users(
     A word that the model has not seen is the unknown word. As in training, views past `max_views`,
     the oldest, and words past `max_words` are cut off.
     """
-    viewed = _viewed_titles(trained, sequences, title_ids, words)
-    return embed(trained.model, viewed.encoder_input, viewed.sequences)
-
-
-def unknown_word_shares(
-    trained: TrainedModel, sequences: Ragged, title_ids: NDArray[np.int64], words: Arrow
-) -> NDArray[np.float64]:
-    """(N,) the share of each user's words that the model has never seen, over all views.
-
-    Shapes as `embed_users`. Of an encoder that reads titles and no words it is the share of views
-    of titles that the model has no row for.
-    """
-    viewed = _viewed_titles(trained, sequences, title_ids, words)
-    titles = viewed.encoder_input
-    nothing = UNKNOWN if trained.model.reads_words else 0
-    is_unknown = np.concatenate([[0], np.cumsum(titles.values == nothing)])
-    unknown = np.diff(is_unknown[titles.offsets])  # (T,) unknown words of each title
-    rows = viewed.sequences
-    sums = [
-        np.add.reduceat(counts[rows.values], rows.offsets[:-1])  # (R,) -> (N,)
-        for counts in (unknown, titles.lengths())
-    ]
-    shares: NDArray[np.float64] = sums[0] / sums[1]
-    return shares
-
-
-@dataclass(frozen=True)
-class _ViewedTitles:
-    """What was viewed, once a title; sequences are places in `encoder_input`."""
-
-    encoder_input: Ragged
-    sequences: Ragged
-
-
-def _viewed_titles(
-    trained: TrainedModel, sequences: Ragged, title_ids: NDArray[np.int64], words: Arrow
-) -> _ViewedTitles:
     longest = trained.model.config.max_views
     lengths = np.minimum(sequences.lengths(), longest)
     newest = sequences.crop(np.arange(len(sequences)), sequences.lengths() - lengths, lengths)
@@ -79,7 +40,8 @@ def _viewed_titles(
     their_words = words.take(pa.array(rows))
     if isinstance(their_words, pa.ChunkedArray):
         their_words = their_words.combine_chunks()
-    return _ViewedTitles(encoder_input(trained, used, their_words), Ragged(places, newest.offsets))
+    titles = encoder_input(trained, used, their_words)
+    return embed(trained.model, titles, Ragged(places, newest.offsets))
 
 
 def encoder_input(trained: TrainedModel, title_ids: NDArray[np.int64], words: Arrow) -> Ragged:

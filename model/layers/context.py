@@ -66,11 +66,12 @@ class TransformerBlocks(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(TransformerBlock(config) for _ in range(config.context_layers))
+        blocks = [TransformerBlock(config) for _ in range(config.context_layers)]
         # A normalized state is sqrt(width) long, and a dot product of two of them `width`: the
         # last gain starts where a state is one long, as other encoders' vectors about are. Without
         # this the first loss of both tasks on the demo was 8.3 and not 3.2, twice chance's.
-        nn.init.constant_(self.blocks[-1].feed_forward_norm.weight, config.width**-0.5)
+        nn.init.constant_(blocks[-1].feed_forward_norm.weight, config.width**-0.5)
+        self.blocks = nn.ModuleList(blocks)
 
     def forward(self, behaviors: Tensor, layout: Layout) -> Tensor:
         for block in self.blocks:

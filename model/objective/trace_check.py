@@ -22,7 +22,7 @@ from rich.table import Table
 
 from contracts.errors import BadInput, GateFailed
 from contracts.paths import Places
-from model.checkpoint import VOCABULARY_FILE
+from model.checkpoint_files import VOCABULARY_FILE
 from model.config import PretrainConfig
 from model.data.build_corpus import training_input_for
 from model.data.corpus import Corpus

@@ -30,15 +30,13 @@ from contracts.errors import BadInput, MissingTable, UserbertError
 from contracts.options import AsOf
 from contracts.paths import Places
 from model.checkpoint import (
-    TITLES_FILE,
-    VOCABULARY_FILE,
-    WEIGHTS_FILE,
     BrokenCheckpoint,
     Manifest,
     load_weights,
     read_manifest,
     write_checkpoint,
 )
+from model.checkpoint_files import TITLES_FILE, VOCABULARY_FILE, WEIGHTS_FILE
 from model.config import BASE_MODELS, PretrainConfig
 from model.config_options import config_from_options, with_config_options
 from model.data.build_corpus import newest_versions, training_input_for

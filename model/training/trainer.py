@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.checkpoint import (
-    WEIGHTS_FILE,
     Manifest,
     load_weights,
     read_manifest,
     read_tensors,
     require_same_training,
 )
+from model.checkpoint_files import WEIGHTS_FILE
 from model.config import PretrainConfig
 from model.data.batches import BatchOrder
 from model.data.corpus import TrainingInput

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark import SparkFiles
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -28,6 +29,7 @@ from contracts.options import AsOf, ModelOrChampion
 from contracts.paths import Places
 from contracts.tables import TITLES, USER_EMBEDDINGS, USER_SEQUENCES
 from expectations.gate import check
+from model.checkpoint_files import MANIFEST_FILE, TITLES_FILE, VOCABULARY_FILE
 from spark_jobs.lake.lake import Commit, Lake
 from spark_jobs.registry.champion import champion
 from spark_jobs.registry.model_status import find, standing
@@ -127,7 +129,7 @@ def shipping(spark: SparkSession, model: Path, titles: pa.Table) -> Iterator[str
     """Send the model and the titles to every executor; gives the name to find them by there."""
     folder = Path(tempfile.mkdtemp(prefix="userbert-"))
     try:
-        names = ["manifest.json", *json.loads((model / "manifest.json").read_text())["files"]]
+        names = [MANIFEST_FILE, *json.loads((model / MANIFEST_FILE).read_text())["files"]]
         (folder / MODEL).mkdir()
         for name in names:
             shutil.copyfile(model / name, folder / MODEL / name)
@@ -142,14 +144,28 @@ def shipping(spark: SparkSession, model: Path, titles: pa.Table) -> Iterator[str
         shutil.rmtree(folder)
 
 
+def word_measures(model: Path, titles: pa.Table) -> dict[str, float]:
+    """How many words the day's titles have, and how many of them the model does not know.
+
+    Nothing for a model that reads no words.
+    """
+    from model.data.vocabulary import Vocabulary
+
+    if (model / TITLES_FILE).exists():
+        return {}
+    words = pc.list_flatten(titles["words"])
+    share = Vocabulary.load(model / VOCABULARY_FILE).unknown_share(words)
+    return {"title_words": len(words), "unknown_words": round(share * len(words))}
+
+
 def must_be_servable(model: Path) -> None:
     """Refuse a folder that is no model, or one of another width than the table's vectors."""
-    if not (model / "manifest.json").exists():
+    if not (model / MANIFEST_FILE).exists():
         raise MissingTable(
             f"{model} holds no model: take the folder there from where it was trained, or train "
             "and register another one"
         )
-    width = json.loads((model / "manifest.json").read_text())["settings"]["model"]["width"]
+    width = json.loads((model / MANIFEST_FILE).read_text())["settings"]["model"]["width"]
     if width != EMBEDDING_WIDTH:
         raise BadInput(
             f"{model.name} makes vectors of width {width}, and user_embeddings holds "
@@ -170,7 +186,8 @@ def update(lake: Lake, places: Places, as_of: date, model_id: str) -> Commit:
     titles = titles_of(sequences, lake.read(TITLES))
     with shipping(lake.spark, model, titles) as shipped:
         vectors = to_embeddings(sequences, num_users, shipped, model_id, as_of)
-        passed = check(vectors, USER_EMBEDDINGS, places=places, run=f"{as_of}_{model_id}")
+        run, measures = f"{as_of}_{model_id}", word_measures(model, titles)
+        passed = check(vectors, USER_EMBEDDINGS, places=places, run=run, measures=measures)
         rows = f"model_id = '{model_id}' and as_of = '{as_of}'"
         return lake.replace(passed, rows, model=model_id)
 
