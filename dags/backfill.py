@@ -6,13 +6,18 @@ jobs' own functions, in one Spark application (a start of Spark for each day cos
 with the days that are left. Readers stay on the champion until `userbert models promote MODEL_ID`.
 """
 
+from datetime import timedelta
+
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.sdk import DAG, Asset, Param
 
+from contracts.paths import Places
 from contracts.tables import USER_EMBEDDINGS, USER_SEQUENCES
-from userbert.scheduling.dag_defaults import TASK_DEFAULTS
+from userbert.scheduling.dag_defaults import LONG_TASK, TASK_DEFAULTS
+from userbert.scheduling.form_defaults import day_param, newest_as_of
 
 DAYS = ["--from", "{{ params.from_as_of }}", "--to", "{{ params.to_as_of }}"]
+NEWEST = newest_as_of(Places.from_environment())
 MODEL = ["--model", "{{ params.model_id or '' }}"]
 
 with DAG(
@@ -20,8 +25,8 @@ with DAG(
     doc_md=__doc__,
     schedule=None,
     params={
-        "from_as_of": Param("2017-06-29", type="string", format="date", title="first as_of day"),
-        "to_as_of": Param("2017-06-30", type="string", format="date", title="last as_of day"),
+        "from_as_of": day_param(NEWEST - timedelta(days=1), "first as_of day"),
+        "to_as_of": day_param(NEWEST, "last as_of day"),
         "model_id": Param(
             None, type=["null", "string"], title="whose vectors; the champion's without one"
         ),
@@ -34,6 +39,7 @@ with DAG(
         task_id="run",
         application_args=["backfill", "run", *DAYS, *MODEL],
         outlets=[Asset(USER_SEQUENCES.name), Asset(USER_EMBEDDINGS.name)],
+        execution_timeout=LONG_TASK,
     )
     compare = SparkSubmitOperator(
         task_id="compare", application_args=["backfill", "compare", *DAYS, *MODEL]

@@ -5,10 +5,14 @@ instead of 181 nights. The jobs are the nightly ones; running a range again leav
 """
 
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
-from airflow.sdk import DAG, Asset, Param
+from airflow.sdk import DAG, Asset
 
+from contracts.paths import Places
 from contracts.tables import BROWSING_LOGS, SESSIONS, TITLES
-from userbert.scheduling.dag_defaults import TASK_DEFAULTS
+from userbert.scheduling.dag_defaults import LONG_TASK, TASK_DEFAULTS
+from userbert.scheduling.form_defaults import day_param, first_landing_day, last_landing_day
+
+PLACES = Places.from_environment()
 
 with DAG(
     dag_id="history",
@@ -16,8 +20,8 @@ with DAG(
     schedule=None,
     max_active_runs=1,
     params={
-        "from_day": Param("2017-01-01", type="string", format="date", title="first landing day"),
-        "to_day": Param("2017-06-28", type="string", format="date", title="last landing day"),
+        "from_day": day_param(first_landing_day(PLACES), "first landing day"),
+        "to_day": day_param(last_landing_day(PLACES), "last landing day"),
     },
     default_args=TASK_DEFAULTS,
     tags=["userbert"],
@@ -33,6 +37,7 @@ with DAG(
             "--allow-missing-days",
         ],
         outlets=[Asset(BROWSING_LOGS.name)],
+        execution_timeout=LONG_TASK,
     )
     titles = SparkSubmitOperator(
         task_id="titles", application_args=["titles"], outlets=[Asset(TITLES.name)]

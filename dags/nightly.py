@@ -5,16 +5,23 @@ embeds the users who viewed on that day, from their views before `as_of`, under 
 table is checked before it is written, so a task that is green has passed its gate; a task that is
 red has written nothing, and readers keep the last published day.
 
+The first task waits for the landing day: it looks every few minutes and takes no slot in between.
+landing/arrival.toml says when a day is complete, and until when a night waits (docs/airflow.md).
+
 By hand, with the nights in order: `airflow backfill create --dag-id nightly --max-active-runs 1
 --from-date 2017-06-24 --to-date 2017-06-30`.
 Every task is one command, for example `userbert user-sequences --as-of 2017-06-30`.
 """
 
+from datetime import timedelta
+
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.providers.standard.operators.bash import BashOperator
+from airflow.providers.standard.sensors.python import PythonSensor
 from airflow.sdk import DAG, Asset, CronPartitionTimetable
 
 from contracts.commands import USERBERT
+from contracts.paths import Places
 from contracts.tables import (
     BROWSING_LOGS,
     PUBLISHED_EMBEDDINGS,
@@ -23,21 +30,40 @@ from contracts.tables import (
     USER_EMBEDDINGS,
     USER_SEQUENCES,
 )
-from userbert.scheduling.dag_defaults import TASK_DEFAULTS, scheduled_from
+from userbert.scheduling.dag_defaults import TASK_DEFAULTS, night_deadline, scheduled_from
+from userbert.scheduling.form_defaults import day_param, newest_as_of
+from userbert.scheduling.landing_arrival import ArrivalSettings, wait_for_landing_day
 
-AS_OF = "{{ dag_run.partition_key }}"
-DAY_BEFORE = "{{ macros.ds_add(dag_run.partition_key, -1) }}"
+AS_OF = "{{ dag_run.partition_key or params.as_of }}"
+DAY_BEFORE = "{{ macros.ds_add(dag_run.partition_key or params.as_of, -1) }}"
+PLACES = Places.from_environment()
+ARRIVAL = ArrivalSettings.of(PLACES)
 
 with DAG(
     dag_id="nightly",
     doc_md=__doc__,
     schedule=CronPartitionTimetable("0 0 * * *", timezone="UTC", key_format="%Y-%m-%d"),
-    start_date=scheduled_from(),
+    start_date=scheduled_from(ARRIVAL),
     catchup=False,
     max_active_runs=1,
+    deadline=night_deadline(ARRIVAL),
+    params={
+        "as_of": day_param(
+            newest_as_of(PLACES),
+            "as_of day of a run without a partition key; the day before it is ingested",
+        ),
+    },
     default_args=TASK_DEFAULTS,
     tags=["userbert"],
 ):
+    landing_day = PythonSensor(
+        task_id="landing_day",
+        python_callable=wait_for_landing_day,
+        op_args=[DAY_BEFORE],
+        mode="reschedule",
+        poke_interval=60 * ARRIVAL.poll_minutes,
+        timeout=timedelta(days=7),  # the callable itself ends at the deadline
+    )
     browsing_logs = SparkSubmitOperator(
         task_id="browsing_logs",
         application_args=["browsing-logs", "--from-day", DAY_BEFORE, "--to-day", DAY_BEFORE],
@@ -70,6 +96,6 @@ with DAG(
     )
     report = BashOperator(task_id="report", bash_command=f"{USERBERT} summary --as-of {AS_OF}")
 
-    browsing_logs >> [titles, sessions]
+    landing_day >> browsing_logs >> [titles, sessions]
     sessions >> user_sequences
     [titles, user_sequences] >> user_embeddings >> published_embeddings >> features >> report

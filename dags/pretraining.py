@@ -7,16 +7,22 @@ finds it no worse than the champion on the same held-out users, and not collapse
 every day that readers have now is embedded under it too, so that they lose none by the change.
 """
 
+from datetime import timedelta
+
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import DAG, Asset, CronPartitionTimetable, Param
 
 from contracts.commands import ROOT, USERBERT
+from contracts.paths import Places
 from contracts.tables import MODELS, PUBLISHED_EMBEDDINGS, SEQUENCE_PAIRS, USER_EMBEDDINGS
 from userbert.launchers.settings import TrainingSettings
-from userbert.scheduling.dag_defaults import TASK_DEFAULTS, scheduled_from
+from userbert.scheduling.dag_defaults import LONG_TASK, TASK_DEFAULTS, scheduled_from
+from userbert.scheduling.form_defaults import day_param, newest_as_of
+from userbert.scheduling.landing_arrival import ArrivalSettings
 
-AS_OF = "{{ params.as_of or dag_run.partition_key }}"
+AS_OF = "{{ dag_run.partition_key or params.as_of }}"
+PLACES = Places.from_environment()
 MODEL_ID = "{{ ti.xcom_pull(task_ids='pretrain') }}"
 TRAINING = TrainingSettings.from_environment()
 
@@ -24,15 +30,13 @@ with DAG(
     dag_id="pretraining",
     doc_md=__doc__,
     schedule=CronPartitionTimetable("0 6 * * 1", timezone="UTC", key_format="%Y-%m-%d"),
-    start_date=scheduled_from(),
+    start_date=scheduled_from(ArrivalSettings.of(PLACES)),
     catchup=False,
     max_active_runs=1,
     params={
-        "as_of": Param(
-            None,
-            type=["null", "string"],
-            format="date",
-            title="views from before this day are learned from; the run's own day without one",
+        "as_of": day_param(
+            newest_as_of(PLACES),
+            "as_of day of a run without a partition key: earlier views are learned from",
         ),
         "preset": Param("small", enum=["smoke", "small", "paper"], title="settings"),
         "processes": Param(
@@ -55,6 +59,7 @@ with DAG(
         # Its last line of output is the new model's id, which the tasks below read.
         bash_command=f"{USERBERT} launch --processes {{{{ params.processes }}}}"
         f" -- --as-of {AS_OF} --preset {{{{ params.preset }}}}",
+        execution_timeout=timedelta(days=7),
         cwd=str(ROOT),
         append_env=True,
         pool="gpu",
@@ -67,6 +72,7 @@ with DAG(
         task_id="published_days",
         application_args=["backfill", "run", "--published", "--model", MODEL_ID],
         outlets=[Asset(USER_EMBEDDINGS.name)],
+        execution_timeout=LONG_TASK,
     )
     promote = SparkSubmitOperator(
         task_id="promote",

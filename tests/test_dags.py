@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from userbert.local.airflow import DAGS
+from userbert.local.airflow_processes import DAGS
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = ROOT / "tests" / "golden" / "dags.json"
@@ -19,7 +19,11 @@ def dag_bag(tmp_path_factory):
     os.environ["AIRFLOW_HOME"] = str(tmp_path_factory.mktemp("airflow"))
     from airflow.dag_processing.dagbag import DagBag
 
+    data = tmp_path_factory.mktemp("data")
+    for name in ("2017-06-27", "2017-06-28", "2017-06-29", "notes-of-june"):
+        (data / "landing" / name).mkdir(parents=True)
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("USERBERT_DATA", str(data))
         patch.setenv("USERBERT_TRAINING", str(ROOT / "conf/examples/training-queue.toml"))
         return DagBag(dag_folder=ROOT / "dags")
 
@@ -71,6 +75,53 @@ def test_a_night_ingests_the_day_before_its_as_of(dag_bag):
         "--to-day",
         "2017-06-29",
     ]
+
+
+def test_a_run_without_a_partition_key_takes_the_forms_day(dag_bag):
+    from types import SimpleNamespace
+
+    from airflow.sdk.execution_time import macros
+
+    context = {"dag_run": SimpleNamespace(partition_key=None), "macros": macros}
+    context["params"] = {"as_of": DAY}
+    commands = [
+        ("nightly", "browsing_logs", ["--from-day", "2017-06-29", "--to-day", "2017-06-29"]),
+        ("nightly", "user_embeddings", ["--as-of", DAY]),
+        ("pretraining", "sequence_pairs", ["--as-of", DAY]),
+    ]
+    for dag, name, flags in commands:
+        task = dag_bag.dags[dag].get_task(name)
+        task.render_template_fields(context)
+        assert task.application_args[1:] == flags
+
+
+def test_forms_are_filled_in_with_the_newest_days_that_landed(dag_bag):
+    def form(dag):
+        return {name: param.value for name, param in dag_bag.dags[dag].params.items()}
+
+    assert form("nightly") == {"as_of": DAY}
+    assert form("pretraining")["as_of"] == DAY
+    assert form("history") == {"from_day": "2017-06-27", "to_day": "2017-06-29"}
+    assert form("backfill") == {"from_as_of": "2017-06-29", "to_as_of": DAY, "model_id": None}
+
+
+def test_every_task_has_an_owner_a_time_limit_and_somebody_who_hears_of_a_failure(dag_bag):
+    for dag in dag_bag.dags.values():
+        for task in dag.tasks:
+            assert task.owner == "userbert"
+            assert task.execution_timeout is not None
+            assert task.on_failure_callback
+            assert task.on_retry_callback
+    assert dag_bag.dags["nightly"].deadline
+
+
+def test_a_night_waits_for_its_day_without_a_slot_and_nobody_waits_in_a_demo(dag_bag):
+    from userbert.scheduling.dag_defaults import scheduled_from
+    from userbert.scheduling.landing_arrival import ArrivalSettings
+
+    sensor = dag_bag.dags["nightly"].get_task("landing_day")
+    assert sensor.mode == "reschedule"
+    assert scheduled_from(ArrivalSettings(days_expected=False)).year == 2100
 
 
 def test_every_command_of_a_dag_is_one_that_a_person_can_run(dag_bag):

@@ -6,11 +6,10 @@ the last days; then a summary. What an earlier run finished is skipped.
 userbert run                (make run)
 """
 
-import json
+import itertools
 import time
 from dataclasses import dataclass
 from datetime import date, timedelta
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
@@ -20,9 +19,13 @@ from contracts.errors import BadInput
 from contracts.options import day_option
 from contracts.paths import Places
 from userbert.commands import summary
-from userbert.local.airflow import Airflow, AirflowFailed, standalone
+from userbert.local.airflow_api import Airflow, AirflowFailed
+from userbert.local.airflow_processes import running_airflow
+from userbert.scheduling.landing_arrival import ARRIVAL_FILE
+from userbert.scheduling.task_logs import attempt_log, command_error
 
-SIGN = {"success": "[green]done[/]", "running": "[yellow]runs[/]", "failed": "[red]failed[/]"}
+_SIGNS = {"success": "[green]done[/]", "running": "[yellow]runs[/]", "failed": "[red]failed[/]"}
+_ENDED = ("success", "failed")
 
 
 @dataclass(frozen=True)
@@ -60,13 +63,13 @@ def follow(airflow: Airflow, dag: str, run: str, console: Console) -> None:
     began = time.monotonic()
     with console.status(f"{dag}: queued") as status:
         while True:
-            state = airflow.run(dag, run)["state"]
-            tasks = airflow.tasks(dag, run)
+            state = airflow.dag_run(dag, run)["state"]
+            tasks = airflow.task_instances(dag, run)
             for task in sorted(tasks, key=lambda task: task["end_date"] or "9"):
                 _show(task, shown, console)
             active = [task["task_id"] for task in tasks if task["state"] == "running"]
             status.update(f"{dag}: {', '.join(active) or state} ({time.monotonic() - began:.0f} s)")
-            if state in ("success", "failed"):
+            if state in _ENDED:
                 break
             time.sleep(2)
     if state == "failed":
@@ -76,53 +79,66 @@ def follow(airflow: Airflow, dag: str, run: str, console: Console) -> None:
 def _show(task: dict[str, Any], shown: dict[str, str], console: Console) -> None:
     name, state = task["task_id"], task["state"]
     if state in ("success", "failed", "up_for_retry") and shown.get(name) != state:
-        console.print(f"  {SIGN.get(state, state)} {name} in {task['duration'] or 0:.0f} s")
+        console.print(f"  {_SIGNS.get(state, state)} {name} in {task['duration'] or 0:.0f} s")
     shown[name] = state
 
 
 def _failure(dag: str, run: str, tasks: list[dict[str, Any]]) -> str:
-    """One line that a person can act on: the command's own words, found in the task's log."""
+    """One line that a person can act on: the command's own message, from the task's log."""
     failed = next(task for task in tasks if task["state"] == "failed")
-    log = (
-        Places.from_environment().airflow / "logs" / f"dag_id={dag}" / f"run_id={run}"
-        / f"task_id={failed['task_id']}" / f"attempt={failed['try_number']}.log"
-    )  # fmt: skip
-    return f"{dag} failed at {failed['task_id']}: {last_words(log)} (log: {log})"
-
-
-def last_words(log: Path) -> str:
-    """The last thing that `userbert` itself said in a task's log, or its last line."""
-    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
-    events = [str(json.loads(line).get("event", "")) if line[:1] == "{" else line for line in lines]
-    own = [event for event in events if event.startswith("userbert ") and ": " in event]
-    return (own or events or ["it left no log"])[-1]
-
-
-def finished(airflow: Airflow, dag: str) -> list[dict[str, Any]]:
-    found = airflow.call("GET", f"/api/v2/dags/{dag}/dagRuns?state=success&limit=1000")
-    return list(found["dag_runs"])
+    logs = Places.from_environment().airflow / "logs"
+    log = attempt_log(logs, dag, run, failed["task_id"], failed["try_number"])
+    return f"{dag} failed at {failed['task_id']}: {command_error(log)} (log: {log})"
 
 
 def run_once(airflow: Airflow, dag: str, conf: dict[str, str], console: Console) -> None:
-    """Trigger `dag` with `conf` and follow it, unless a run with that conf has succeeded."""
+    """Follow a run of `dag` with `conf`: one that succeeded, one that is not over, or a new one."""
     console.print(f"[bold]{dag}[/] {', '.join(f'{k} {v}' for k, v in conf.items())}")
-    if any(run["conf"] == conf for run in finished(airflow, dag)):
+    runs = [run for run in airflow.dag_runs(dag) if run["conf"] == conf]
+    if any(run["state"] == "success" for run in runs):
         console.print("  done before")
         return
-    follow(airflow, dag, airflow.trigger(dag, conf), console)
+    unfinished = [run["dag_run_id"] for run in runs if run["state"] not in _ENDED]
+    if unfinished:
+        console.print("  goes on where it was interrupted")
+    follow(airflow, dag, unfinished[0] if unfinished else airflow.trigger(dag, conf), console)
 
 
 def run_nights(airflow: Airflow, plan: Plan, console: Console) -> None:
     """The nights that have not succeeded yet, oldest first."""
-    done = {run["partition_key"] for run in finished(airflow, "nightly")}
-    todo = [day for day in map(str, plan.as_ofs) if day not in done]
+    days = list(map(str, plan.as_ofs))
+    _follow_unfinished_nights(airflow, days, console)
+    done = {
+        run["partition_key"] for run in airflow.dag_runs("nightly") if run["state"] == "success"
+    }
+    todo = [day for day in days if day not in done]
     if not todo:
-        console.print(f"[bold]nightly[/] as of {', '.join(map(str, plan.as_ofs))}\n  done before")
+        console.print(f"[bold]nightly[/] as of {', '.join(days)}\n  done before")
         return
-    runs = airflow.backfill("nightly", todo[0], todo[-1])
+    waits = itertools.count()
+
+    def wait_for_other_backfill() -> None:
+        if not next(waits):
+            console.print("  waits for an earlier backfill of nightly to end")
+        _follow_unfinished_nights(airflow, None, console)
+
+    runs = airflow.backfill("nightly", todo[0], todo[-1], wait_for_other_backfill)
     for as_of in todo:
         console.print(f"[bold]nightly[/] as of {as_of}")
         follow(airflow, "nightly", runs[as_of], console)
+
+
+def _follow_unfinished_nights(airflow: Airflow, days: list[str] | None, console: Console) -> None:
+    """Follow the nights that an interrupted backfill left unfinished; of `days` alone, if given."""
+    for run in airflow.dag_runs("nightly"):
+        day = run["partition_key"]
+        if (
+            run["state"] not in _ENDED
+            and run["run_type"] == "backfill"
+            and (days is None or day in days)
+        ):
+            console.print(f"[bold]nightly[/] as of {day}\n  goes on where it was interrupted")
+            follow(airflow, "nightly", run["dag_run_id"], console)
 
 
 def make_landing_files(places: Places, plan: Plan, console: Console) -> None:
@@ -134,6 +150,8 @@ def make_landing_files(places: Places, plan: Plan, console: Console) -> None:
         console.print("  there already")
         return
     completejourney.main(from_day=plan.first_day, to_day=plan.last_day)
+    arrival = places.landing / ARRIVAL_FILE
+    arrival.write_text("days_expected = false  # the demo ends: no day comes by itself\n")
 
 
 def check_landing_files(places: Places, plan: Plan) -> None:
@@ -177,7 +195,7 @@ def main(
         make_landing_files(places, plan, console)
     check_landing_files(places, plan)
     console.print("[bold]Airflow[/] starts (SQLite, local executor)")
-    with standalone(places, port) as airflow:
+    with running_airflow(places, port) as airflow:
         history = {"from_day": str(plan.first_day), "to_day": str(plan.last_history_day)}
         run_once(airflow, "history", history, console)
         pretraining = {"as_of": str(plan.trained_before), "preset": preset}

@@ -5,27 +5,18 @@ it parses the DAGs, so nothing is imported here that Airflow has not imported al
 """
 
 import os
-import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    NonNegativeInt,
-    PositiveInt,
-    ValidationError,
-    model_validator,
-)
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from contracts.commands import CONF_FOLDER
-from contracts.errors import BadInput, UserbertError
+from contracts.errors import UserbertError
+from userbert.scheduling.toml_settings import TomlSettings
 
 LauncherName = Literal["torchrun", "kubernetes", "spark"]
 DEFAULT_SETTINGS = CONF_FOLDER / "training.toml"
-_CHECKED = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class TrainingFailed(UserbertError):
@@ -36,10 +27,8 @@ class TrainingFailed(UserbertError):
         self.exit_code = exit_code
 
 
-class PodSettings(BaseModel):
+class PodSettings(TomlSettings):
     """The table `[kubernetes]`. Quantities are written as Kubernetes writes them."""
-
-    model_config = _CHECKED
 
     namespace: str = "userbert"
     image: str = ""  # with this project installed, and torch for the pod's device
@@ -54,20 +43,18 @@ class PodSettings(BaseModel):
     lake: str = ""  # USERBERT_LAKE, if the lake is on an object store
     secret: str = ""  # its keys become environment variables: an object store's credentials
     service_account: str = ""
-    node_selector: dict[str, str] = {}
+    node_selector: dict[str, str] = Field(default_factory=dict)
     tolerations: Annotated[tuple[dict[str, Any], ...], Field(strict=False)] = ()
     start_minutes: NonNegativeInt = 30  # how long the pods may wait for their machines
     stop_seconds: NonNegativeInt = 120  # from SIGTERM to SIGKILL: a step, and a checkpoint
 
 
-class TrainingSettings(BaseModel):
+class TrainingSettings(TomlSettings):
     """The whole file.
 
     `torchrun` starts processes on the machine of the task; `kubernetes` starts a Job of one pod, or
     of several that train one model; `spark` starts tasks of the Spark cluster by TorchDistributor.
     """
-
-    model_config = _CHECKED
 
     launcher: LauncherName = "torchrun"
     processes: PositiveInt = 1  # on this machine, in a pod, or in all as tasks of Spark
@@ -89,23 +76,6 @@ class TrainingSettings(BaseModel):
         return self
 
     @classmethod
-    def checked(cls, values: Mapping[str, Any], source: object) -> "TrainingSettings":
-        """The settings in `values`; BadInput names every mistake and `source`."""
-        try:
-            return cls.model_validate(dict(values))
-        except ValidationError as error:
-            mistakes = "; ".join(map(_in_words, error.errors()))
-            raise BadInput(f"{source}: {mistakes}") from error
-
-    @classmethod
-    def read(cls, path: Path) -> "TrainingSettings":
-        try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise BadInput(f"{path} cannot be read: {error}") from error
-        return cls.checked(values, path)
-
-    @classmethod
     def from_environment(cls) -> "TrainingSettings":
         return cls.read(Path(os.environ.get("USERBERT_TRAINING", DEFAULT_SETTINGS)))
 
@@ -113,14 +83,6 @@ class TrainingSettings(BaseModel):
         """These settings with those values that are not None."""
         given = {name: value for name, value in overrides.items() if value is not None}
         return self.checked(self.model_dump() | given, "the command line")
-
-
-def _in_words(mistake: Mapping[str, Any]) -> str:
-    name = ".".join(map(str, mistake["loc"]))
-    if mistake["type"] == "extra_forbidden":
-        return f"there is no setting {name}"
-    message = str(mistake["msg"]).removeprefix("Value error, ")
-    return f"{name} is {mistake['input']!r}: {message}" if name else message
 
 
 def training_command(processes: int, rendezvous: Sequence[str] = ()) -> list[str]:

@@ -1,0 +1,171 @@
+"""When a landing day is complete, what a failed task says, and whose folder an Airflow is."""
+
+import json
+import os
+import sys
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+
+from contracts.errors import BadInput
+from userbert.local.airflow_home import environment, prepare_home, sole_use
+from userbert.scheduling.alerts import send_alert
+from userbert.scheduling.landing_arrival import (
+    ArrivalSettings,
+    deadline,
+    missing_part,
+    wait_for_landing_day,
+)
+from userbert.scheduling.task_logs import command_error
+
+DAY = date(2017, 6, 29)
+NOON = datetime(2017, 6, 30, 12, tzinfo=UTC)
+
+
+def landed(folder, name, at):
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("{}\n")
+    for each in (path, path.parent):
+        os.utime(each, (at.timestamp(), at.timestamp()))
+
+
+def test_a_day_is_complete_when_its_folder_its_marker_or_its_quiet_time_says_so(tmp_path):
+    folder = tmp_path / str(DAY)
+    by_folder, by_marker, by_quiet = (
+        ArrivalSettings(complete_when=rule) for rule in ("folder", "marker", "quiet")
+    )
+    for rule in (by_folder, by_marker, by_quiet):
+        assert missing_part(folder, rule, NOON) == f"there is no folder {folder}"
+    landed(folder, "views.jsonl", NOON - timedelta(minutes=29))
+    assert missing_part(folder, by_folder, NOON) == ""
+    assert missing_part(folder, by_marker, NOON).endswith("has no file _SUCCESS")
+    assert "was changed at 11:31 UTC, less than 30 minutes ago" in missing_part(
+        folder, by_quiet, NOON
+    )
+    os.utime(folder, (NOON.timestamp() - 1800,) * 2)  # the file below it is younger still
+    assert missing_part(folder, by_quiet, NOON)
+    assert missing_part(folder, by_quiet, NOON + timedelta(minutes=1)) == ""
+    landed(folder, "_SUCCESS", NOON)
+    assert missing_part(folder, by_marker, NOON) == ""
+
+
+def test_wrong_rules_of_arrival_are_named_all_at_once(tmp_path):
+    path = tmp_path / "arrival.toml"
+    path.write_text('complete_when = "never"\nmarker = "done"\nquiet = 3\ndeadline_hours = 0\n')
+    with pytest.raises(BadInput) as refused:
+        ArrivalSettings.read(path)
+    for part in (
+        "complete_when is 'never'",
+        "no setting quiet",
+        "deadline_hours is 0: Input should be greater",
+    ):
+        assert part in str(refused.value)
+    with pytest.raises(BadInput, match="marker is 'done'; a name that begins with _"):
+        ArrivalSettings.checked({"marker": "done"}, path)
+
+
+def test_a_night_waits_until_the_deadline_and_then_says_what_is_missing(places, monkeypatch):
+    from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
+    monkeypatch.setenv("USERBERT_DATA", str(places.root))
+    today = datetime.now(UTC).date()
+    yesterday = str(today - timedelta(days=1))
+    (places.landing).mkdir()
+    (places.landing / "arrival.toml").write_text("deadline_hours = 48\n")
+    assert wait_for_landing_day(yesterday) is False
+    assert deadline(DAY, ArrivalSettings()) == NOON
+    with pytest.raises(AirflowFailException, match=r"2017-06-29 is not complete: there is no fold"):
+        wait_for_landing_day(str(DAY))
+    landed(places.landing, f"{yesterday}/views.jsonl", NOON)
+    assert wait_for_landing_day(yesterday) is True
+    (places.landing / "arrival.toml").write_text("days_expected = false\n")
+    with pytest.raises(AirflowSkipException, match="no day comes by itself"):
+        wait_for_landing_day(str(DAY))
+    assert wait_for_landing_day(yesterday) is True
+
+
+def task_log(path, *entries):
+    lines = [json.dumps({"event": event, "logger": logger}) for logger, event in entries]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_the_error_of_a_task_is_the_commands_own_message_with_its_sample(tmp_path):
+    log = task_log(
+        tmp_path / "attempt=1.log",
+        ("task", "::group::Pre Execute"),
+        ("hook", "WARNING: Using incubator modules"),
+        ("hook", "userbert browsing-logs: gate browsing_logs of 2017-06-29 failed: 3 of 9 rows"),
+        ("hook", "  rows that break unique: "),
+        ("hook", "    user_id=u1, log_id=a"),
+        ("hook", ""),
+        ("task", "Task failed with exception"),
+    )
+    assert command_error(log).splitlines() == [
+        "userbert browsing-logs: gate browsing_logs of 2017-06-29 failed: 3 of 9 rows",
+        "  rows that break unique: ",
+        "    user_id=u1, log_id=a",
+    ]
+    assert command_error(task_log(log, ("a", "Killed"), ("a", " "))) == "Killed"
+    log.write_text("userbert titles: not JSON\n")
+    assert command_error(log) == "userbert titles: not JSON"
+    assert command_error(tmp_path / "none.log") == "it left no log"
+
+
+def test_an_alert_is_given_to_the_command_that_the_environment_names(tmp_path, monkeypatch, caplog):
+    heard = tmp_path / "heard"
+    code = f"import sys; open({str(heard)!r}, 'w').write(sys.stdin.read())"
+    monkeypatch.setenv("USERBERT_ALERT", f'{sys.executable} -c "{code}"')
+    send_alert("the night is late")
+    assert heard.read_text() == "the night is late"
+    monkeypatch.setenv("USERBERT_ALERT", "/no/such/command --now")
+    send_alert("again")
+    assert "USERBERT_ALERT failed" in caplog.text
+
+
+def test_a_copied_folder_of_airflow_names_no_place_and_keeps_its_secrets(places):
+    places.airflow.mkdir()
+    config = places.airflow / "airflow.cfg"
+    config.write_text(
+        "[core]\ndags_folder = /old/airflow/dags\nfernet_key = kept\n[database]\n"
+        "sql_alchemy_conn = sqlite:////old/airflow/airflow.db\n[logging]\n"
+        "base_log_folder = /old/airflow/logs\nplugins_folder = /old/airflow/plugins\n"
+        "dag_processor_child_process_log_directory = /old/airflow/logs/dag_processor\n"
+        "[smtp]\nsmtp_host = mail.example\n"
+    )
+    prepare_home(places)
+    assert config.read_text() == (
+        "[core]\nfernet_key = kept\n[database]\n[logging]\n[smtp]\nsmtp_host = mail.example\n"
+    )
+    config.write_text("[database]\nsql_alchemy_conn = postgresql://db.example/airflow\n")
+    prepare_home(places)
+    assert "db.example" in config.read_text()
+    config.unlink()
+    prepare_home(places)
+    assert str(places.root) not in config.read_text()
+    assert config.read_text().count("_key = ") == 2
+    assert config.stat().st_mode & 0o077 == 0
+
+
+def test_the_shell_of_another_installation_does_not_lead_to_its_airflow(places, monkeypatch):
+    monkeypatch.setenv("AIRFLOW_HOME", "/old/airflow")
+    monkeypatch.setenv("AIRFLOW__API__PORT", "1")
+    monkeypatch.setenv("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "postgresql://db.example/airflow")
+    ours = environment(places, 8081)
+    assert ours["AIRFLOW_HOME"] == str(places.airflow)
+    assert ours["AIRFLOW__API__PORT"] == "8081"
+    assert ours["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] == "postgresql://db.example/airflow"
+
+
+def test_a_second_airflow_on_one_folder_is_refused_with_the_port_of_the_first(places):
+    prepare_home(places)
+    with sole_use(places) as lock:
+        lock.note(8099, [11, 12])
+        with (
+            pytest.raises(BadInput, match=r"already: http://localhost:8099 \(processes 11 12\)"),
+            sole_use(places),
+        ):
+            raise AssertionError
+    with sole_use(places):
+        pass  # the first has ended

@@ -1,0 +1,118 @@
+"""Airflow's processes: started in the right order, and stopped with all their children."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from contracts.paths import Places
+from userbert.local.airflow_api import Airflow, AirflowFailed
+from userbert.local.airflow_home import HomeLock, environment, prepare_home, sole_use
+from userbert.local.ports import free_port
+
+DAGS = ("history", "pretraining", "nightly", "backfill", "maintenance")
+START_SECONDS = 180  # until Airflow is ready; two cores take 25 to 40
+STOP_SECONDS = 15  # between SIGTERM and SIGKILL
+_AIRFLOW = str(Path(sys.prefix) / "bin" / "airflow")
+# Servers for logs would listen on all interfaces (ports 8793 and 8794). They are not needed: the
+# API reads the log files themselves, on the same machine.
+_WITHOUT_LOG_SERVER = "--skip-serve-logs"
+
+
+@contextlib.contextmanager
+def running_airflow(places: Places, wanted_port: int = 8080) -> Iterator[Airflow]:
+    """Airflow, started and, at the end, stopped with all its children. For the main thread.
+
+    `airflow standalone` would start the scheduler nine seconds before the API: a run that is due
+    would start a task that cannot report to anybody, and is killed. So the API comes first.
+    """
+    prepare_home(places)
+    with sole_use(places) as lock:
+        port = free_port(wanted_port)
+        log = places.airflow / "standalone.log"
+        airflow = Airflow(f"http://localhost:{port}")
+        with _Processes(environment(places, port), log, lock, port) as processes:
+            processes.run_to_end("db", "migrate")
+            processes.start("api-server")
+            processes.start("dag-processor")
+            processes.wait_until(airflow.answers)
+            processes.start("scheduler", _WITHOUT_LOG_SERVER)
+            processes.start("triggerer", _WITHOUT_LOG_SERVER)
+            processes.wait_until(lambda: airflow.is_ready(set(DAGS)))
+            airflow.add_pool("gpu", slots=1)
+            yield airflow
+
+
+class _Processes:
+    """Commands of Airflow, each in a session of its own so that its children can be ended too."""
+
+    def __init__(self, environ: dict[str, str], log: Path, lock: HomeLock, port: int) -> None:
+        self._environ, self._log, self._lock, self._port = environ, log, lock, port
+        self._started: list[subprocess.Popen[bytes]] = []
+
+    def __enter__(self) -> "_Processes":
+        # Who ends this process ends Airflow with it.
+        self._earlier_handler = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for process in reversed(self._started):
+            _signal_session(process, signal.SIGTERM)
+        deadline = time.monotonic() + STOP_SECONDS
+        for process in self._started:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.1, deadline - time.monotonic()))
+        time.sleep(1)  # for the children of a parent that has ended
+        for process in self._started:
+            _signal_session(process, signal.SIGKILL)
+            process.wait()
+        signal.signal(signal.SIGTERM, self._earlier_handler)
+
+    def run_to_end(self, *words: str) -> None:
+        process = self._popen(words)
+        exit_code = process.wait()
+        self._started.remove(process)
+        if exit_code:
+            raise AirflowFailed(f"`airflow {' '.join(words)}` failed; read {self._log}")
+
+    def start(self, *words: str) -> None:
+        self._popen(words)
+
+    def wait_until(self, is_true: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            for process in self._started:
+                if process.poll() is not None:
+                    name = " ".join(map(str, process.args[1:]))  # type: ignore[index]
+                    raise AirflowFailed(
+                        f"`airflow {name}` stopped with exit code {process.returncode}; "
+                        f"read {self._log}"
+                    )
+            if is_true():
+                return
+            time.sleep(0.5)
+        raise AirflowFailed(f"Airflow was not ready after {START_SECONDS} s; read {self._log}")
+
+    def _popen(self, words: tuple[str, ...]) -> "subprocess.Popen[bytes]":
+        with self._log.open("ab") as out:
+            process = subprocess.Popen(
+                [_AIRFLOW, *words],
+                env=self._environ,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                pass_fds=[self._lock.descriptor],
+            )
+        self._started.append(process)
+        self._lock.note(self._port, [each.pid for each in self._started])
+        return process
+
+
+def _signal_session(process: "subprocess.Popen[bytes]", number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)

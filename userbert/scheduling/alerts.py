@@ -1,0 +1,62 @@
+"""Whom a failed or late run is reported to.
+
+The last line of a failed task's log is the command's own error. `USERBERT_ALERT` names a command
+that gets the same text on its standard input, for example a script that sends a mail.
+"""
+
+import logging
+import os
+import shlex
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from userbert.scheduling.task_logs import attempt_log, command_error
+
+ALERT_SECONDS = 60  # that an alert's command may take
+
+logger = logging.getLogger(__name__)
+
+
+def log_failure(context: Any) -> None:
+    """Write the error of the failed command as the last line of its task's log."""
+    logger.error("%s", failure_text(context))
+
+
+def alert_failure(context: Any) -> None:
+    """Log the error, and send it to whoever is to know."""
+    text = failure_text(context)
+    send_alert(text)
+    logger.error("%s", text)
+
+
+def alert_late_run(context: Any, **_: object) -> None:
+    """Airflow calls this when a run is not finished at its deadline."""
+    run = context["dag_run"]
+    text = f"the run {run['run_id']} of {run['dag_id']} is not finished at its deadline"
+    send_alert(text)
+    logger.error("%s", text)
+
+
+def send_alert(text: str) -> None:
+    """Give `text` to the command that USERBERT_ALERT names; its failure changes nothing else."""
+    command = os.environ.get("USERBERT_ALERT")
+    if not command:
+        return
+    try:
+        subprocess.run(
+            shlex.split(command), input=text, text=True, timeout=ALERT_SECONDS, check=True
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        logger.warning("USERBERT_ALERT failed: %s", error)
+
+
+def failure_text(context: Any) -> str:
+    """What the failed command said, where it ran, and where its page is."""
+    from airflow.sdk.configuration import conf
+
+    task = context["ti"]
+    logs = Path(conf.get("logging", "base_log_folder"))
+    log = attempt_log(logs, task.dag_id, task.run_id, task.task_id, task.try_number)
+    error = command_error(log) if log.exists() else str(context.get("exception"))
+    return f"{error}\ntask {task.task_id} of {task.dag_id}, {task.run_id}: {task.log_url}"

@@ -1,0 +1,55 @@
+"""The log of a task: what the command said that failed in it."""
+
+import json
+from pathlib import Path
+
+_PROGRAM = "userbert "
+
+
+def attempt_log(logs: Path, dag: str, run: str, task: str, attempt: int) -> Path:
+    """Where Airflow keeps the log of one attempt of a task."""
+    return logs / f"dag_id={dag}" / f"run_id={run}" / f"task_id={task}" / f"attempt={attempt}.log"
+
+
+def command_error(log: Path) -> str:
+    """The last error of `userbert` in a task's log, with the lines that belong to it.
+
+    A log without one gives its last line.
+    """
+    events = [event for event, _ in _events(log)]
+    starts = [at for at, event in enumerate(events) if event.startswith(_PROGRAM) and ": " in event]
+    if not starts:
+        return next((event for event in reversed(events) if event.strip()), "it left no log")
+    return "\n".join(_message_lines(log, starts[-1]))
+
+
+def _events(log: Path) -> list[tuple[str, str]]:
+    """Each line of a log, and the name of the logger that wrote it."""
+    if not log.exists():
+        return []
+    events = []
+    for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            entry = json.loads(line)
+            events.append((str(entry.get("event", "")), str(entry.get("logger", ""))))
+        except (ValueError, AttributeError):
+            events.append((line, ""))
+    return events
+
+
+def _message_lines(log: Path, start: int) -> list[str]:
+    """The lines from `start` on that came out of the same command."""
+    events = _events(log)
+    source = events[start][1]
+    lines = []
+    for event, logger in events[start:]:
+        if logger != source or event.startswith(_END_OF_OUTPUT):
+            break
+        lines.append(event)
+    while lines and not lines[-1].strip():
+        lines.pop()
+    return lines
+
+
+# What the operators say after a command's output, by the same logger.
+_END_OF_OUTPUT = ("Command exited with return code", "Spark: ")
