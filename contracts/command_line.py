@@ -16,8 +16,14 @@ from typer.main import get_command
 from contracts.errors import UserbertError
 
 CONTEXT = {"max_content_width": 100, "help_option_names": ["-h", "--help"]}
-INTERRUPTED = 130  # as shells report a process that ended by Ctrl-C
 _BAD_INPUT = 2
+
+
+class Interrupted(UserbertError):
+    """Somebody stopped the command; the message says what is done and how to go on."""
+
+    exit_code = 130  # as shells report a process that ended by Ctrl-C
+
 
 Command = Any  # typer's own click is private, and its commands and groups share no public type
 
@@ -75,7 +81,7 @@ def run_command(command: Command, words: Sequence[str], name: str) -> int:
     except UserbertError as error:
         return _fail(f"{command_path(command, words, name)}: {error}", error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        return _fail(f"{command_path(command, words, name)}: interrupted", INTERRUPTED)
+        return _fail(f"{command_path(command, words, name)}: interrupted", Interrupted.exit_code)
     except BrokenPipeError:
         # The reader of our output ended first, as `head` does. Python would complain when it
         # flushes stdout at its exit.

@@ -2,11 +2,13 @@ import ast
 import os
 import subprocess
 import sys
+from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
+from contracts.command_line import Interrupted
 from userbert.cli import COMMANDS, main, root_command
 
 ROOT = Path(__file__).parents[1]
@@ -125,6 +127,24 @@ def test_an_interrupted_command_ends_in_one_line(monkeypatch, capsys):
     interrupted("titles", monkeypatch)
     assert main(["titles"]) == 130
     assert capsys.readouterr().err == "userbert titles: interrupted\n"
+
+
+def test_an_interrupted_backfill_says_how_far_it_came(monkeypatch, places):
+    from types import SimpleNamespace
+
+    from userbert.commands.backfill import fill
+
+    def run(lake, places, model_id, days, show_total):
+        show_total(5)
+        for day in days[:3]:
+            yield SimpleNamespace(day=SimpleNamespace(as_of=day), commits=[], seconds=0.1)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("spark_jobs.backfill.days.run", run)
+    days = [date(2017, 6, n) for n in range(1, 7)]
+    with pytest.raises(Interrupted, match=r"3 of 5 days done; the same command goes on") as stop:
+        fill(None, places, SimpleNamespace(model_id="m"), days)
+    assert stop.value.exit_code == 130
 
 
 def test_a_reader_that_leaves_ends_the_command_without_a_traceback(tmp_path):

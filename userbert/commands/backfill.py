@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table as Grid
 
-from contracts.command_line import command_group
+from contracts.command_line import Interrupted, command_group
 from contracts.errors import BadInput
 from contracts.options import AsJson, FirstAsOf, LastAsOf, ModelOrChampion
 from contracts.paths import Places
@@ -148,24 +148,36 @@ def _span(seconds: float) -> str:
 
 
 def fill(lake: Lake, places: Places, model: Model, days: Sequence[date]) -> list[Filled]:
-    """Run, with a bar for people and a line a day for logs."""
+    """Write the days, with a bar for people and a line a day for logs."""
     from spark_jobs.backfill.days import run
-    from spark_jobs.backfill.time_estimate import Timing, note
 
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
-    console = Console(stderr=True)
-    done = []
-    with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
+    done: list[Filled] = []
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
         task = bar.add_task("looking at what is there", total=None)
-        for filled in run(lake, places, model.model_id, days, lambda n: bar.update(task, total=n)):
-            bar.update(task, advance=1, description=f"as of {filled.day.as_of}")
-            bar.console.print(_line(filled))
-            done.append(filled)
-            if jobs := len(filled.commits):
-                as_of, rows = str(filled.day.as_of), filled.day.vectors_to_write
-                took = round(filled.seconds, 2)
-                note(places, Timing(model.model_id, as_of, rows, took, jobs))
+        try:
+            for filled in run(
+                lake, places, model.model_id, days, lambda n: bar.update(task, total=n)
+            ):
+                bar.update(task, advance=1, description=f"as of {filled.day.as_of}")
+                bar.console.print(_line(filled))
+                done.append(filled)
+                _note_time(places, model, filled)
+        except KeyboardInterrupt:
+            raise Interrupted(
+                f"{len(done)} of {bar.tasks[task].total or len(days):.0f} days done; the same "
+                "command goes on with the rest"
+            ) from None
     return done
+
+
+def _note_time(places: Places, model: Model, filled: Filled) -> None:
+    """Keep what a day took, for the estimates of later plans."""
+    from spark_jobs.backfill.time_estimate import Timing, note
+
+    if jobs := len(filled.commits):
+        as_of, rows = str(filled.day.as_of), filled.day.vectors_to_write
+        note(places, Timing(model.model_id, as_of, rows, round(filled.seconds, 2), jobs))
 
 
 def _line(filled: Filled) -> str:

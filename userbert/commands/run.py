@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.console import Console
 
+from contracts.command_line import Interrupted
 from contracts.errors import BadInput
 from contracts.options import day_option
 from contracts.paths import Places
@@ -141,6 +142,15 @@ def _follow_unfinished_nights(airflow: Airflow, days: list[str] | None, console:
             follow(airflow, "nightly", run["dag_run_id"], console)
 
 
+def run_pipeline(airflow: Airflow, plan: Plan, preset: str, console: Console) -> None:
+    """The history, the pre-training and the nights; what an earlier call finished is skipped."""
+    history = {"from_day": str(plan.first_day), "to_day": str(plan.last_history_day)}
+    run_once(airflow, "history", history, console)
+    pretraining = {"as_of": str(plan.trained_before), "preset": preset}
+    run_once(airflow, "pretraining", pretraining, console)
+    run_nights(airflow, plan, console)
+
+
 def make_landing_files(places: Places, plan: Plan, console: Console) -> None:
     """The demo's real logs, unless the last day's folder is there already."""
     from landing import completejourney
@@ -195,11 +205,12 @@ def main(
         make_landing_files(places, plan, console)
     check_landing_files(places, plan)
     console.print("[bold]Airflow[/] starts (SQLite, local executor)")
-    with running_airflow(places, port) as airflow:
-        history = {"from_day": str(plan.first_day), "to_day": str(plan.last_history_day)}
-        run_once(airflow, "history", history, console)
-        pretraining = {"as_of": str(plan.trained_before), "preset": preset}
-        run_once(airflow, "pretraining", pretraining, console)
-        run_nights(airflow, plan, console)
+    try:
+        with running_airflow(places, port) as airflow:
+            run_pipeline(airflow, plan, preset, console)
+    except KeyboardInterrupt:
+        raise Interrupted(
+            "what is finished stays; the same command goes on with the rest"
+        ) from None
     summary.main(as_of=None, json=False)
     console.print(f"all of it took {(time.monotonic() - began) / 60:.1f} minutes")

@@ -20,14 +20,14 @@ logger = logging.getLogger(__name__)
 
 def log_failure(context: Any) -> None:
     """Write the error of the failed command as the last line of its task's log."""
-    logger.error("%s", failure_text(context))
+    _log_last(failure_text(context))
 
 
 def alert_failure(context: Any) -> None:
     """Log the error, and send it to whoever is to know."""
     text = failure_text(context)
     send_alert(text)
-    logger.error("%s", text)
+    _log_last(text)
 
 
 def alert_late_run(context: Any, **_: object) -> None:
@@ -38,6 +38,12 @@ def alert_late_run(context: Any, **_: object) -> None:
     logger.error("%s", text)
 
 
+def _log_last(text: str) -> None:
+    """Log outside of the group that Airflow folds up in its UI; only that group's end follows."""
+    logger.info("::endgroup::")
+    logger.error("%s", text)
+
+
 def send_alert(text: str) -> None:
     """Give `text` to the command that USERBERT_ALERT names; its failure changes nothing else."""
     command = os.environ.get("USERBERT_ALERT")
@@ -45,7 +51,12 @@ def send_alert(text: str) -> None:
         return
     try:
         subprocess.run(
-            shlex.split(command), input=text, text=True, timeout=ALERT_SECONDS, check=True
+            shlex.split(command),
+            input=text,
+            text=True,
+            timeout=ALERT_SECONDS,
+            check=True,
+            capture_output=True,  # or its output would follow the error in the task's log
         )
     except (OSError, subprocess.SubprocessError) as error:
         logger.warning("USERBERT_ALERT failed: %s", error)
