@@ -9,7 +9,7 @@ import pytest
 
 from contracts.errors import BadInput
 from userbert.local.airflow_home import environment, prepare_home, sole_use
-from userbert.scheduling.alerts import send_alert
+from userbert.scheduling.alerts import alert_late_run, send_alert
 from userbert.scheduling.landing_arrival import (
     ArrivalSettings,
     deadline,
@@ -117,8 +117,13 @@ def test_an_alert_is_given_to_the_command_that_the_environment_names(tmp_path, m
     heard = tmp_path / "heard"
     code = f"import sys; open({str(heard)!r}, 'w').write(sys.stdin.read())"
     monkeypatch.setenv("USERBERT_ALERT", f'{sys.executable} -c "{code}"')
-    send_alert("the night is late")
-    assert heard.read_text() == "the night is late"
+    send_alert("the gate failed")
+    assert heard.read_text() == "the gate failed"
+    # What Airflow 3.3 gives to the callback of a deadline.
+    alert_late_run({"dag_run": {"dag_id": "nightly", "dag_run_id": "scheduled__2017-06-30"}})
+    assert heard.read_text() == (
+        "the run scheduled__2017-06-30 of nightly is not finished at its deadline"
+    )
     monkeypatch.setenv("USERBERT_ALERT", "/no/such/command --now")
     send_alert("again")
     assert "USERBERT_ALERT failed" in caplog.text

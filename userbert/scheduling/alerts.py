@@ -33,7 +33,7 @@ def alert_failure(context: Any) -> None:
 def alert_late_run(context: Any, **_: object) -> None:
     """Airflow calls this when a run is not finished at its deadline."""
     run = context["dag_run"]
-    text = f"the run {run['run_id']} of {run['dag_id']} is not finished at its deadline"
+    text = f"the run {run['dag_run_id']} of {run['dag_id']} is not finished at its deadline"
     send_alert(text)
     logger.error("%s", text)
 
