@@ -17,7 +17,7 @@ from userbert.scheduling.dag_defaults import LONG_TASK, TASK_DEFAULTS
 from userbert.scheduling.form_defaults import day_param, newest_as_of
 
 DAYS = ["--from", "{{ params.from_as_of }}", "--to", "{{ params.to_as_of }}"]
-NEWEST = newest_as_of(Places.from_environment())
+NEWEST_AS_OF = newest_as_of(Places.from_environment())
 MODEL = ["--model", "{{ params.model_id or '' }}"]
 
 with DAG(
@@ -25,8 +25,8 @@ with DAG(
     doc_md=__doc__,
     schedule=None,
     params={
-        "from_as_of": day_param(NEWEST - timedelta(days=1), "first as_of day"),
-        "to_as_of": day_param(NEWEST, "last as_of day"),
+        "from_as_of": day_param(NEWEST_AS_OF - timedelta(days=1), "first as_of day"),
+        "to_as_of": day_param(NEWEST_AS_OF, "last as_of day"),
         "model_id": Param(
             None, type=["null", "string"], title="whose vectors; the champion's without one"
         ),

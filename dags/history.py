@@ -12,7 +12,7 @@ from contracts.tables import BROWSING_LOGS, SESSIONS, TITLES
 from userbert.scheduling.dag_defaults import LONG_TASK, TASK_DEFAULTS
 from userbert.scheduling.form_defaults import day_param, first_landing_day, last_landing_day
 
-PLACES = Places.from_environment()
+DATA_PLACES = Places.from_environment()
 
 with DAG(
     dag_id="history",
@@ -20,8 +20,8 @@ with DAG(
     schedule=None,
     max_active_runs=1,
     params={
-        "from_day": day_param(first_landing_day(PLACES), "first landing day"),
-        "to_day": day_param(last_landing_day(PLACES), "last landing day"),
+        "from_day": day_param(first_landing_day(DATA_PLACES), "first landing day"),
+        "to_day": day_param(last_landing_day(DATA_PLACES), "last landing day"),
     },
     default_args=TASK_DEFAULTS,
     tags=["userbert"],

@@ -36,20 +36,20 @@ from userbert.scheduling.landing_arrival import ArrivalSettings, wait_for_landin
 
 AS_OF = "{{ dag_run.partition_key or params.as_of }}"
 DAY_BEFORE = "{{ macros.ds_add(dag_run.partition_key or params.as_of, -1) }}"
-PLACES = Places.from_environment()
-ARRIVAL = ArrivalSettings.of(PLACES)
+DATA_PLACES = Places.from_environment()
+ARRIVAL_RULE = ArrivalSettings.of(DATA_PLACES)
 
 with DAG(
     dag_id="nightly",
     doc_md=__doc__,
     schedule=CronPartitionTimetable("0 0 * * *", timezone="UTC", key_format="%Y-%m-%d"),
-    start_date=scheduled_from(ARRIVAL),
+    start_date=scheduled_from(ARRIVAL_RULE),
     catchup=False,
     max_active_runs=1,
-    deadline=night_deadline(ARRIVAL),
+    deadline=night_deadline(ARRIVAL_RULE),
     params={
         "as_of": day_param(
-            newest_as_of(PLACES),
+            newest_as_of(DATA_PLACES),
             "as_of day of a run without a partition key; the day before it is ingested",
         ),
     },
@@ -61,7 +61,7 @@ with DAG(
         python_callable=wait_for_landing_day,
         op_args=[DAY_BEFORE],
         mode="reschedule",
-        poke_interval=60 * ARRIVAL.poll_minutes,
+        poke_interval=60 * ARRIVAL_RULE.poll_minutes,
         timeout=timedelta(days=7),  # the callable itself ends at the deadline
     )
     browsing_logs = SparkSubmitOperator(

@@ -22,7 +22,7 @@ from userbert.scheduling.form_defaults import day_param, newest_as_of
 from userbert.scheduling.landing_arrival import ArrivalSettings
 
 AS_OF = "{{ dag_run.partition_key or params.as_of }}"
-PLACES = Places.from_environment()
+DATA_PLACES = Places.from_environment()
 MODEL_ID = "{{ ti.xcom_pull(task_ids='pretrain') }}"
 TRAINING = TrainingSettings.from_environment()
 
@@ -30,12 +30,12 @@ with DAG(
     dag_id="pretraining",
     doc_md=__doc__,
     schedule=CronPartitionTimetable("0 6 * * 1", timezone="UTC", key_format="%Y-%m-%d"),
-    start_date=scheduled_from(ArrivalSettings.of(PLACES)),
+    start_date=scheduled_from(ArrivalSettings.of(DATA_PLACES)),
     catchup=False,
     max_active_runs=1,
     params={
         "as_of": day_param(
-            newest_as_of(PLACES),
+            newest_as_of(DATA_PLACES),
             "as_of day of a run without a partition key: earlier views are learned from",
         ),
         "preset": Param("small", enum=["smoke", "small", "paper"], title="settings"),

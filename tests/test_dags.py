@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from userbert.local.airflow_processes import DAGS
+from userbert.local.airflow_processes import DAG_IDS
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = ROOT / "tests" / "golden" / "dags.json"
@@ -49,7 +49,7 @@ def described(dag):
 
 def test_every_dag_parses(dag_bag):
     assert dag_bag.import_errors == {}
-    assert set(dag_bag.dags) == set(DAGS)
+    assert set(dag_bag.dags) == set(DAG_IDS)
 
 
 def test_tasks_commands_and_order_are_as_recorded(dag_bag):

@@ -8,11 +8,11 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from contracts.errors import BadInput
-from userbert.local.airflow_home import environment, prepare_home, sole_use
+from userbert.local.airflow_home import airflow_environment, prepare_home, sole_use
 from userbert.scheduling.alerts import alert_late_run, send_alert
 from userbert.scheduling.landing_arrival import (
     ArrivalSettings,
-    deadline,
+    landing_deadline,
     missing_part,
     wait_for_landing_day,
 )
@@ -74,7 +74,7 @@ def test_a_night_waits_until_the_deadline_and_then_says_what_is_missing(places, 
     (places.landing).mkdir()
     (places.landing / "arrival.toml").write_text("deadline_hours = 48\n")
     assert wait_for_landing_day(yesterday) is False
-    assert deadline(DAY, ArrivalSettings()) == NOON
+    assert landing_deadline(DAY, ArrivalSettings()) == NOON
     with pytest.raises(AirflowFailException, match=r"2017-06-29 is not complete: there is no fold"):
         wait_for_landing_day(str(DAY))
     landed(places.landing, f"{yesterday}/views.jsonl", NOON)
@@ -157,7 +157,7 @@ def test_the_shell_of_another_installation_does_not_lead_to_its_airflow(places, 
     monkeypatch.setenv("AIRFLOW_HOME", "/old/airflow")
     monkeypatch.setenv("AIRFLOW__API__PORT", "1")
     monkeypatch.setenv("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "postgresql://db.example/airflow")
-    ours = environment(places, 8081)
+    ours = airflow_environment(places, 8081)
     assert ours["AIRFLOW_HOME"] == str(places.airflow)
     assert ours["AIRFLOW__API__PORT"] == "8081"
     assert ours["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] == "postgresql://db.example/airflow"
@@ -166,11 +166,14 @@ def test_the_shell_of_another_installation_does_not_lead_to_its_airflow(places, 
 def test_a_second_airflow_on_one_folder_is_refused_with_the_port_of_the_first(places):
     prepare_home(places)
     with sole_use(places) as lock:
-        lock.note(8099, [11, 12])
+        lock.note(8099, [os.getpid(), 2**22 + 1])
         with (
-            pytest.raises(BadInput, match=r"already: http://localhost:8099 \(processes 11 12\)"),
+            pytest.raises(BadInput, match=rf"http://localhost:8099 \(processes {os.getpid()}\)"),
             sole_use(places),
         ):
             raise AssertionError
+        lock.note(8099, [2**22 + 1])
+        with pytest.raises(BadInput, match="a task of an Airflow that was killed is still"):
+            sole_use(places).__enter__()
     with sole_use(places):
         pass  # the first has ended

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from contracts.paths import Places
-from userbert.local.airflow_home import environment as airflow_environment
+from userbert.local.airflow_home import airflow_environment
 from userbert.local.airflow_processes import running_airflow
 
 

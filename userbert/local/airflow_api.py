@@ -1,4 +1,4 @@
-"""A running Airflow, by its REST API (docs/adr/0001-airflow-rest-without-a-client.md)."""
+"""A running Airflow, by its REST API (docs/adr/0038-airflow-rest-without-a-client.md)."""
 
 import json
 import time

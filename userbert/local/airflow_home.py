@@ -33,7 +33,7 @@ _OWN_PATHS = re.compile(
 _SECRETS = {"core": "fernet_key", "api": "secret_key", "api_auth": "jwt_secret"}
 
 
-def environment(places: Places, port: int) -> dict[str, str]:
+def airflow_environment(places: Places, port: int) -> dict[str, str]:
     """What Airflow and the tasks that it starts find in their environment.
 
     A variable that is set outside wins, so that an installation with an Airflow database or a Spark
@@ -136,9 +136,24 @@ class HomeLock:
 def _already_runs(places: Places, note: str) -> str:
     with contextlib.suppress(ValueError, KeyError):
         running = json.loads(note)
-        pids = " ".join(map(str, running["pids"]))
+        alive = [str(pid) for pid in running["pids"] if _is_alive(pid)]
+        if not alive:
+            return (
+                f"a task of an Airflow that was killed is still at work on {places.root}: try "
+                "again when it has ended"
+            )
         return (
             f"an Airflow uses {places.root} already: http://localhost:{running['port']} (processes "
-            f"{pids}). Use that one, stop it, or name another folder by USERBERT_DATA"
+            f"{' '.join(alive)}). Use that one, stop it, or name another folder by USERBERT_DATA"
         )
     return f"an Airflow is starting on {places.root} already"
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's, and alive
+        pass
+    return True

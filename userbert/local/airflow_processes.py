@@ -11,10 +11,10 @@ from pathlib import Path
 
 from contracts.paths import Places
 from userbert.local.airflow_api import Airflow, AirflowFailed
-from userbert.local.airflow_home import HomeLock, environment, prepare_home, sole_use
+from userbert.local.airflow_home import HomeLock, airflow_environment, prepare_home, sole_use
 from userbert.local.ports import free_port
 
-DAGS = ("history", "pretraining", "nightly", "backfill", "maintenance")
+DAG_IDS = ("history", "pretraining", "nightly", "backfill", "maintenance")
 START_SECONDS = 180  # until Airflow is ready; two cores take 25 to 40
 STOP_SECONDS = 15  # between SIGTERM and SIGKILL
 _AIRFLOW = str(Path(sys.prefix) / "bin" / "airflow")
@@ -35,14 +35,14 @@ def running_airflow(places: Places, wanted_port: int = 8080) -> Iterator[Airflow
         port = free_port(wanted_port)
         log = places.airflow / "standalone.log"
         airflow = Airflow(f"http://localhost:{port}")
-        with _Processes(environment(places, port), log, lock, port) as processes:
+        with _Processes(airflow_environment(places, port), log, lock, port) as processes:
             processes.run_to_end("db", "migrate")
             processes.start("api-server")
             processes.start("dag-processor")
             processes.wait_until(airflow.answers)
             processes.start("scheduler", _WITHOUT_LOG_SERVER)
             processes.start("triggerer", _WITHOUT_LOG_SERVER)
-            processes.wait_until(lambda: airflow.is_ready(set(DAGS)))
+            processes.wait_until(lambda: airflow.is_ready(set(DAG_IDS)))
             airflow.add_pool("gpu", slots=1)
             yield airflow
 

@@ -59,7 +59,7 @@ def missing_part(folder: Path, settings: ArrivalSettings, now: datetime) -> str:
     return ""
 
 
-def deadline(day: date, settings: ArrivalSettings) -> datetime:
+def landing_deadline(day: date, settings: ArrivalSettings) -> datetime:
     """Until when a night waits for a landing day."""
     end_of_day = datetime.combine(day, time(), UTC) + timedelta(days=1)
     return end_of_day + timedelta(hours=settings.deadline_hours)
@@ -87,7 +87,7 @@ def wait_for_landing_day(day: str) -> bool:
         raise AirflowSkipException(
             f"{missing}, and {ARRIVAL_FILE} says that no day comes by itself"
         )
-    if now >= (end := deadline(landing_day, settings)):
+    if now >= (end := landing_deadline(landing_day, settings)):
         raise AirflowFailException(
             f"userbert nightly: the landing day {day} is not complete: {missing}. The night waited "
             f"until {end:%Y-%m-%d %H:%M} UTC. Put the files there and clear this task"
