@@ -3,12 +3,12 @@
 userbert evaluate negatives --as-of 2017-06-30
 userbert evaluate negatives --as-of 2017-06-30 --ways medium,random --seeds 3 --steps 100
 
-Each way is trained from the same first weights on the same batches, and asked once, at its end, of
-the held-out users: no way is stopped early, tuned or chosen by them. Every pair of a way and a seed
-is a model of `userbert pretrain` below --out, so a run that is cut short goes on where it was. The
-questions (random negatives, chance 0.2) are those of masked prediction and of matching, so they
-favor the ways that train on them: CP trains on neither. The paper asked labels, which logs do not
-have; `userbert evaluate interests` does where interests were planted.
+Each variant is trained from the same initialization on the same batches, and evaluated once, at its
+end, on the held-out users: none is stopped early, tuned or chosen by them. Every pair of a variant
+and a seed is a model of `userbert pretrain` below --out, so a run that is interrupted goes on where
+it was. The questions (random negatives, chance 0.2) are those of masked prediction and of matching,
+so they favor the variants that train on them: CP trains on neither. The paper evaluates on labels,
+which logs do not have; `userbert evaluate interests` uses planted interests instead.
 """
 
 import json
@@ -31,7 +31,7 @@ from model.config_options import config_from_options, with_config_options
 from model.data.corpus import TrainingInput
 from model.task_registry import METRICS
 
-WAYS: dict[str, dict[str, Any]] = {
+VARIANTS: dict[str, dict[str, Any]] = {
     "untrained": {"steps": 0},
     "random": {"negatives": "random"},
     "medium": {"negatives": "medium"},
@@ -43,11 +43,11 @@ WAYS: dict[str, dict[str, Any]] = {
     },
     "cp": {name: getattr(PRESETS["cp"], name) for name in ("tasks", "negatives")},
 }
-AGAINST = "medium"
-MEASURES = (*(f"{metric}_accuracy" for metric in reversed(METRICS)), "effective_rank")
+BASELINE = "medium"
+REPORTED_MEASURES = (*(f"{metric}_accuracy" for metric in reversed(METRICS)), "effective_rank")
 # A narrow model, so that a training takes seconds on two cores; but `hardest` ranks every sequence
 # of the training users at each refresh, a second a step on 11,000 of them.
-QUICK = {
+QUICK_SETTINGS = {
     "preset": "small",
     "steps": 200,
     "cooldown_steps": 140,
@@ -57,34 +57,34 @@ QUICK = {
     "heads": 4,
 }
 
-Found = dict[str, np.ndarray]  # by measure, a number a seed
+MeasuresOfSeeds = dict[str, np.ndarray]  # by measure: one number for each seed
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """By way, what each seed measured; seeds in the same order everywhere."""
+    """What each seed measured, by variant; seeds are in the same order everywhere."""
 
-    found: Mapping[str, Found]
+    measures: Mapping[str, MeasuresOfSeeds]
     seeds: tuple[int, ...]
 
-    def p_value(self, way: str, measure: str) -> float:
-        """Of a paired, two-sided t-test against AGAINST: a seed's first weights and batches are
-        the same in both. 1 where no seed differs or there is one seed alone."""
+    def p_value(self, variant: str, measure: str) -> float:
+        """Of a paired, two-sided t-test against BASELINE: a seed's initialization and batches
+        are the same in both. 1 where no seed differs or there is one seed alone."""
         from scipy.stats import ttest_rel
 
-        ours, theirs = self.found[AGAINST][measure], self.found[way][measure]
+        ours, theirs = self.measures[BASELINE][measure], self.measures[variant][measure]
         if len(ours) < 2 or np.array_equal(ours, theirs):
             return 1.0
         return float(ttest_rel(ours, theirs).pvalue)
 
 
-def settings_of(way: str, config: PretrainConfig, seed: int) -> PretrainConfig:
-    """`config` in this way, with nothing that looks at held-out users before the end."""
+def variant_settings(variant: str, config: PretrainConfig, seed: int) -> PretrainConfig:
+    """The settings of a variant; held-out users are not looked at before the end."""
     blind = replace(config, seed=seed, validation_interval=0, patience=0, checkpoint_interval=0)
-    return replace(blind, **WAYS[way])
+    return replace(blind, **VARIANTS[variant])
 
 
-def compared(
+def compare_variants(
     given: TrainingInput,
     config: PretrainConfig,
     ways: Sequence[str],
@@ -92,52 +92,61 @@ def compared(
     out: Path,
     threads: int = 0,
 ) -> Comparison:
-    """Train and measure each way with each seed."""
+    """Train and measure each variant with each seed."""
     from model.checkpoint import read_manifest
     from model.training.distributed import Processes
     from model.training.pretrain import pretrain
 
-    found: dict[str, Found] = {}
-    for way in ways:
+    measures_of: dict[str, MeasuresOfSeeds] = {}
+    for variant in ways:
         folders = [
-            pretrain(given, settings_of(way, config, seed), out, Processes(), threads=threads)
+            pretrain(
+                given, variant_settings(variant, config, seed), out, Processes(), threads=threads
+            )
             for seed in seeds
         ]
-        told = [read_manifest(folder).measures for folder in folders]
-        found[way] = {name: np.array([each[name] for each in told]) for name in MEASURES}
-    return Comparison(found, tuple(seeds))
+        measures = [read_manifest(folder).measures for folder in folders]
+        measures_of[variant] = {
+            name: np.array([each[name] for each in measures]) for name in REPORTED_MEASURES
+        }
+    return Comparison(measures_of, tuple(seeds))
 
 
-def as_table(told: Comparison, given: TrainingInput) -> Table:
-    test_pairs, several = len(given.test_pairs), len(told.seeds) > 1
-    title = f"{test_pairs:,} test pairs, {len(told.seeds)} seeds"
-    title += f": mean ± deviation (p against {AGAINST})" if several else ""
-    table = Table("", *(name.replace("_", " ") for name in MEASURES), title=title)
-    for way, found in told.found.items():
-        cells = [f"{found[name].mean():.3f}" for name in MEASURES]
+def comparison_table(comparison: Comparison, given: TrainingInput) -> Table:
+    test_pairs, several = len(given.test_pairs), len(comparison.seeds) > 1
+    title = f"{test_pairs:,} test pairs, {len(comparison.seeds)} seeds"
+    title += f": mean ± deviation (p against {BASELINE})" if several else ""
+    table = Table("", *(name.replace("_", " ") for name in REPORTED_MEASURES), title=title)
+    for variant, found in comparison.measures.items():
+        cells = [f"{found[name].mean():.3f}" for name in REPORTED_MEASURES]
         if several:
             cells = [
-                f"{c} ± {found[n].std(ddof=1):.3f}" for c, n in zip(cells, MEASURES, strict=True)
+                f"{c} ± {found[n].std(ddof=1):.3f}"
+                for c, n in zip(cells, REPORTED_MEASURES, strict=True)
             ]
-        if several and way != AGAINST and AGAINST in told.found:
+        if several and variant != BASELINE and BASELINE in comparison.measures:
             cells = [
-                f"{c} ({told.p_value(way, n):.3f})" for c, n in zip(cells, MEASURES, strict=True)
+                f"{c} ({comparison.p_value(variant, n):.3f})"
+                for c, n in zip(cells, REPORTED_MEASURES, strict=True)
             ]
-        table.add_row(way, *cells)
+        table.add_row(variant, *cells)
     return table
 
 
-def as_json(told: Comparison, given: TrainingInput, config: PretrainConfig) -> str:
+def comparison_line(comparison: Comparison, given: TrainingInput, config: PretrainConfig) -> str:
     """One line: what was measured, and all that it takes to measure it again."""
     return json.dumps(
         {
             "name": "evaluate negatives",
             "found": {
-                way: {name: values.tolist() for name, values in found.items()}
-                for way, found in told.found.items()
+                variant: {name: values.tolist() for name, values in found.items()}
+                for variant, found in comparison.measures.items()
             },
-            "seeds": told.seeds,
-            "settings": {way: settings_of(way, config, 0).to_json() for way in told.found},
+            "seeds": comparison.seeds,
+            "settings": {
+                variant: variant_settings(variant, config, 0).to_json()
+                for variant in comparison.measures
+            },
             "as_of": given.as_of.isoformat(),
             "inputs": given.inputs,
             "content": given.content,
@@ -150,20 +159,20 @@ def as_json(told: Comparison, given: TrainingInput, config: PretrainConfig) -> s
 
 def _ways(text: str | tuple[str, ...]) -> tuple[str, ...]:
     names = tuple(text.split(",")) if isinstance(text, str) else text
-    if unknown := [name for name in names if name not in WAYS]:
-        raise typer.BadParameter(f"{', '.join(unknown)} is not one of {', '.join(WAYS)}")
+    if unknown := [name for name in names if name not in VARIANTS]:
+        raise typer.BadParameter(f"{', '.join(unknown)} is not one of {', '.join(VARIANTS)}")
     return names
 
 
-@with_config_options(**QUICK)
+@with_config_options(**QUICK_SETTINGS)
 def main(
     as_of: AsOf,
     ways: Annotated[
         Any,
         typer.Option(
-            "--ways", metavar="WAY,...", parser=_ways, help=f"Which of {', '.join(WAYS)}."
+            "--ways", metavar="WAY,...", parser=_ways, help=f"Which of {', '.join(VARIANTS)}."
         ),
-    ] = tuple(WAYS),
+    ] = tuple(VARIANTS),
     seeds: Annotated[int, typer.Option("--seeds", help="How many seeds, counted from 0.")] = 5,
     out: Annotated[
         Path | None,
@@ -186,6 +195,6 @@ def main(
     config = config_from_options(settings)
     given = training_input_for(config, places, as_of)
     folder = out or places.root / "experiments"
-    told = compared(given, config, ways, range(seeds), folder, threads)
-    Console().print(as_table(told, given))
-    print(as_json(told, given, config))  # noqa: T201
+    comparison = compare_variants(given, config, ways, range(seeds), folder, threads)
+    Console().print(comparison_table(comparison, given))
+    print(comparison_line(comparison, given, config))  # noqa: T201

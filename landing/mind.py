@@ -8,7 +8,7 @@ times: it is placed before the user's first impression, `--spacing` hours apart 
 newest one spacing before it, so that its order is kept and no history view shares a session with
 another (any spacing over the session gap of contracts/limits.py does that). These times are ours,
 not MIND's; `--no-history` leaves the histories out. A user's history is read once, from the first
-impression; ids that only later impressions tell are counted as `history changed`.
+impression; ids that only later impressions name are counted as `history changed`.
 
 Nothing is lost on the way: a click on unknown news lands without a title, and a line of
 behaviors.tsv that cannot be read lands whole, under the name `broken`, in the folder of the day
@@ -31,9 +31,9 @@ from contracts.errors import BadInput
 from contracts.options import LandingRoot
 from contracts.paths import Places
 from landing.landing_writer import day_folder, write_settings
-from landing.progress import progress, show
+from landing.progress import print_summary, progress_bar
 
-COLUMNS = {"user_id": "user", "event_time": "time", "title": "title", "host": "category"}
+LANDING_COLUMNS = {"user_id": "user", "event_time": "time", "title": "title", "host": "category"}
 TIME_FORMAT = "%m/%d/%Y %I:%M:%S %p"  # 11/15/2019 10:22:32 AM
 
 
@@ -57,8 +57,8 @@ class News:
 
 
 @dataclass
-class Landing:
-    """Files of many days that are written side by side and appear together, or not at all.
+class LandingFiles:
+    """Files of many days that are written at the same time and appear together, or not at all.
 
     `name` is the file's name in each day's folder. One file a day is held open: MIND spans weeks,
     and its longest histories at six hours' spacing some months.
@@ -68,7 +68,7 @@ class Landing:
     name: str
     open: dict[date, IO[str]] = field(default_factory=dict)
 
-    def __enter__(self) -> "Landing":
+    def __enter__(self) -> "LandingFiles":
         return self
 
     def write(self, day: date, line: Mapping[str, object]) -> None:
@@ -97,7 +97,7 @@ class Landing:
                 self._hidden(day).unlink()
 
 
-def parsed(line: str) -> Impression:
+def parse_impression(line: str) -> Impression:
     """A line of behaviors.tsv; `ValueError` says what is wrong with it."""
     parts = line.split("\t")
     if len(parts) != 5:
@@ -142,7 +142,7 @@ def first_impressions(folders: list[Path]) -> dict[str, Impression]:
     for folder in folders:
         for _, line in _lines(folder / "behaviors.tsv"):
             try:
-                impression = parsed(line)
+                impression = parse_impression(line)
             except ValueError:
                 continue  # `land` counts and keeps it
             known = first.get(impression.user)
@@ -151,7 +151,7 @@ def first_impressions(folders: list[Path]) -> dict[str, Impression]:
     return first
 
 
-def placed(impression: Impression, spacing: timedelta) -> Iterator[tuple[datetime, str]]:
+def history_views(impression: Impression, spacing: timedelta) -> Iterator[tuple[datetime, str]]:
     """The history before an impression, oldest first, the newest one `spacing` before it."""
     num = len(impression.history)
     for place, news in enumerate(impression.history):
@@ -164,7 +164,7 @@ class Conversion:
 
     news: dict[str, News]
     first: dict[str, Impression]
-    files: Landing
+    files: LandingFiles
     counts: Counter[str]
 
     def land(self, what: str, user: str, time: datetime, clicked: str) -> None:
@@ -183,7 +183,7 @@ class Conversion:
 
     def land_histories(self, spacing: timedelta, bar: Progress) -> None:
         for user, impression in bar.track(self.first.items(), description="histories"):
-            for time, clicked in placed(impression, spacing):
+            for time, clicked in history_views(impression, spacing):
                 self.land("history views", user, time, clicked)
 
     def land_impressions(self, path: Path) -> None:
@@ -192,10 +192,10 @@ class Conversion:
         changed: set[tuple[str, str]] = set()
         for number, line in _lines(path):
             try:
-                impression = parsed(line)
+                impression = parse_impression(line)
             except ValueError as error:
-                told = {"broken": line, "why": str(error), "file": path.name, "line": number}
-                self.files.write(day, told)
+                broken = {"broken": line, "why": str(error), "file": path.name, "line": number}
+                self.files.write(day, broken)
                 self.counts["broken behavior lines"] += 1
                 continue
             day = impression.time.date()
@@ -208,7 +208,7 @@ class Conversion:
         self.counts["history changed"] += len(changed)
 
 
-def convert(
+def convert_folders(
     folders: list[Path], landing: Path, spacing: timedelta | None
 ) -> tuple[list[date], Counter[str]]:
     """Write landing files of all folders, for each day that has a line.
@@ -219,14 +219,16 @@ def convert(
     counts: Counter[str] = Counter()
     news: dict[str, News] = {}
     for folder in folders:
-        told, broken = read_news(folder / "news.tsv")
-        news |= told
+        news_of_folder, broken = read_news(folder / "news.tsv")
+        news |= news_of_folder
         counts["broken news lines"] += broken
     first = first_impressions(folders)
     if not first:
         raise BadInput(f"no line of {folders[0] / 'behaviors.tsv'} is as MIND describes it")
-    write_settings(landing, about="MIND; its times taken as UTC", format="jsonl", columns=COLUMNS)
-    with Landing(landing, "mind.jsonl") as files, progress() as bar:
+    write_settings(
+        landing, about="MIND; its times taken as UTC", format="jsonl", columns=LANDING_COLUMNS
+    )
+    with LandingFiles(landing, "mind.jsonl") as files, progress_bar() as bar:
         conversion = Conversion(news, first, files, counts)
         if spacing is not None:
             conversion.land_histories(spacing, bar)
@@ -255,6 +257,6 @@ def main(
         raise BadInput(f"--spacing is {spacing}: say how many hours lie between two views")
     root = out or Places.from_environment().root
     hours = None if no_history else timedelta(hours=spacing)
-    days, counts = convert(folders, root / "landing", hours)
+    days, counts = convert_folders(folders, root / "landing", hours)
     facts: dict[str, object] = {"landing files": root / "landing", **counts}
-    show("MIND as landing files", facts, root, days[0], days[-1], "--allow-missing-days")
+    print_summary("MIND as landing files", facts, root, days[0], days[-1], "--allow-missing-days")

@@ -1,4 +1,4 @@
-"""How long work shows itself: a bar while it runs, a table of what was made at its end."""
+"""What a user sees of long work: a progress bar, and a table of what was made."""
 
 from collections.abc import Mapping
 from datetime import date
@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 
-def progress() -> Progress:
+def progress_bar() -> Progress:
     """A bar on stderr, so that stdout holds results alone; nothing where stderr is no terminal."""
     return Progress(
         TextColumn("{task.description}"),
@@ -20,14 +20,14 @@ def progress() -> Progress:
     )
 
 
-def show(
+def print_summary(
     title: str, facts: Mapping[str, object], root: Path, first: date, last: date, *flags: str
 ) -> None:
     """Print what was made below `root`, and the command that ingests it, with `flags`."""
     table = Table(title=title, title_justify="left", show_header=False)
     for name, value in facts.items():
-        told = f"{value:,}" if isinstance(value, int) else str(value)
-        table.add_row(name, told)
+        text = f"{value:,}" if isinstance(value, int) else str(value)
+        table.add_row(name, text)
     console = Console(soft_wrap=True)
     console.print(table)
     ingest = " ".join((f"userbert browsing-logs --from-day {first} --to-day {last}", *flags))

@@ -10,18 +10,18 @@ import pyarrow.compute as pc
 Texts: TypeAlias = Any  # a pyarrow array of strings: only its stubs, not the class, take [...]
 
 
-def taken(texts: Texts, places: npt.NDArray[np.integer[Any]]) -> Texts:
+def take_texts(texts: Texts, places: npt.NDArray[np.integer[Any]]) -> Texts:
     """The text at each place of an array, or of a list."""
     array = texts if isinstance(texts, pa.Array) else pa.array(texts, pa.string())
     return array.take(pa.array(places))
 
 
-def joined(*parts: Texts) -> Texts:
+def join_texts(*parts: Texts) -> Texts:
     """The parts of each row, one after the other; a plain text is the same in every row."""
     return pc.binary_join_element_wise(*parts, "")
 
 
-def characters(texts: Texts) -> memoryview:
+def text_bytes(texts: Texts) -> memoryview:
     """All texts in UTF-8, one after the other, without a copy."""
     _, offsets, data = texts.buffers()
     if data is None or offsets is None or not len(texts):

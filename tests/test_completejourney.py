@@ -11,18 +11,18 @@ from contracts.errors import BadInput
 from contracts.landing_settings import read_settings
 from landing.completejourney import (
     as_lines,
+    department_host,
     main,
     package_data,
-    products,
-    read,
+    product_titles,
+    read_purchases,
     reading_form,
-    site,
 )
 
 
 @pytest.fixture
 def items():
-    return products(
+    return product_titles(
         pa.table(
             {
                 "product_id": [1, 2, 3],
@@ -74,7 +74,7 @@ def test_a_title_reads_as_a_person_would_write_it(told, title):
     ],
 )
 def test_a_department_is_the_host(department, host):
-    assert site(department) == host
+    assert department_host(department) == host
 
 
 def test_a_receipt_line_is_a_landing_line(items):
@@ -112,7 +112,7 @@ def test_the_demo_lands_each_day_of_the_package_whole_and_twice_the_same(tmp_pat
     landed = {p.parent.name: p.read_bytes() for p in tmp_path.glob("landing/*/transactions.jsonl")}
     assert sorted(landed) == ["2017-01-01", "2017-01-02", "2017-01-03"]
     told = [json.loads(line) for day in landed.values() for line in day.splitlines()]
-    transactions, _ = read(package_data(), date(2017, 1, 1), date(2017, 1, 3))
+    transactions, _ = read_purchases(package_data(), date(2017, 1, 1), date(2017, 1, 3))
     assert len(told) == transactions.num_rows > 5_000
     assert len({line["line_id"] for line in told}) == len(told)
     for day, text in landed.items():

@@ -14,8 +14,8 @@ from spoiled_landing import rename_column, send_half_to_the_future
 from contracts.errors import BadInput
 from contracts.landing_settings import read_settings
 from landing.synthetic import words
-from landing.synthetic.generate import Settings, generate
-from landing.synthetic.titles import TOPIC_NAMES, Catalogue, encoded, topic_of
+from landing.synthetic.generate import Settings, generate_logs
+from landing.synthetic.titles import TOPIC_NAMES, Catalogue, title_codes, topic_of
 
 SMALL = {
     "users": 300,
@@ -46,7 +46,7 @@ def lines(root):
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
     root = tmp_path_factory.mktemp("small")
-    return root, generate(Settings(**SMALL), root)
+    return root, generate_logs(Settings(**SMALL), root)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def month(tmp_path_factory):
     """Views of 2,000 users in 28 days, as (user, time, title, host), without defects."""
     root = tmp_path_factory.mktemp("month")
     asked = {"late": 0.0, "doubled": 0.0, "broken": 0.0, "bots": 0}
-    generate(Settings(users=2000, days=28, seed=3, **asked), root)
+    generate_logs(Settings(users=2000, days=28, seed=3, **asked), root)
     return root, [tuple(json.loads(line).values()) for _, line in lines(root)]
 
 
@@ -75,27 +75,27 @@ def sort_of(landing_day, line):
 
 def test_the_same_seed_gives_the_same_bytes_whatever_runs_side_by_side(small, tmp_path):
     root, _ = small
-    generate(Settings(**SMALL), tmp_path, workers=1)
+    generate_logs(Settings(**SMALL), tmp_path, workers=1)
     assert sums(tmp_path) == sums(root)
 
 
 def test_another_seed_gives_other_bytes(small, tmp_path):
-    generate(Settings(**SMALL | {"seed": 8}), tmp_path)
+    generate_logs(Settings(**SMALL | {"seed": 8}), tmp_path)
     day = "landing/2017-01-01/views-0000.jsonl"
     assert sums(tmp_path)[day] != sums(small[0])[day]
 
 
 def test_a_day_does_not_depend_on_how_many_follow(small, tmp_path):
     root, _ = small
-    generate(Settings(**SMALL | {"days": 3}), tmp_path)
+    generate_logs(Settings(**SMALL | {"days": 3}), tmp_path)
     short, long = sums(tmp_path / "landing"), sums(root / "landing")
     assert len(short) == 4  # three days and the settings
     assert short.items() <= long.items()
 
 
 def test_a_longer_run_goes_on_in_the_same_folder(small, tmp_path):
-    generate(Settings(**SMALL | {"days": 3}), tmp_path)
-    generate(Settings(**SMALL), tmp_path)
+    generate_logs(Settings(**SMALL | {"days": 3}), tmp_path)
+    generate_logs(Settings(**SMALL), tmp_path)
     assert sums(tmp_path) == sums(small[0])
 
 
@@ -104,7 +104,7 @@ def test_other_settings_are_not_mixed_into_a_folder(small, other):
     root, _ = small
     before = sums(root)
     with pytest.raises(BadInput, match="other settings"):
-        generate(Settings(**SMALL | other), root)
+        generate_logs(Settings(**SMALL | other), root)
     assert sums(root) == before
 
 
@@ -113,7 +113,7 @@ def test_logs_of_another_form_are_not_mixed_into_a_folder(tmp_path):
     landing.mkdir()
     (landing / "settings.toml").write_text('format = "csv"\n')
     with pytest.raises(BadInput, match="describes other logs"):
-        generate(Settings(**SMALL), tmp_path)
+        generate_logs(Settings(**SMALL), tmp_path)
 
 
 def test_every_wrong_setting_is_told_at_once():
@@ -187,7 +187,9 @@ def test_a_session_can_pass_midnight(month):
 
 
 def test_bots_view_thousands_of_pages_on_the_days_that_they_are_active(tmp_path):
-    summary = generate(Settings(users=50, days=20, seed=1, bots=8, broken=0, doubled=0), tmp_path)
+    summary = generate_logs(
+        Settings(users=50, days=20, seed=1, bots=8, broken=0, doubled=0), tmp_path
+    )
     users = Counter((day, json.loads(line)["user"]) for day, line in lines(tmp_path))
     busy = {place: n for place, n in users.items() if n > 1000}
     assert {user for _, user in busy} <= set(summary["bots"])
@@ -264,7 +266,7 @@ def test_users_view_what_they_are_interested_in(month):
 
 
 def test_an_interest_drifts_away(tmp_path):
-    generate(Settings(users=20, days=90, seed=5, bots=0), tmp_path)
+    generate_logs(Settings(users=20, days=90, seed=5, bots=0), tmp_path)
     table = pq.read_table(tmp_path / "planted/interests.parquet").to_pandas()
     lasting = table[table.to_day - table.from_day == timedelta(days=89)]
     drifting = table.drop(lasting.index)
@@ -275,7 +277,7 @@ def test_an_interest_drifts_away(tmp_path):
 
 def test_parquet_holds_the_same_views(small, tmp_path):
     root, _ = small
-    summary = generate(Settings(**SMALL | {"format": "parquet"}), tmp_path)
+    summary = generate_logs(Settings(**SMALL | {"format": "parquet"}), tmp_path)
     assert read_settings(tmp_path / "landing/settings.toml").format == "parquet"
     found = [
         row | {"time": row["time"].isoformat(timespec="milliseconds").replace("+00:00", "Z")}
@@ -307,7 +309,7 @@ def test_no_word_belongs_to_two_topics():
 
 def test_titles_speak_of_their_topic():
     topics = np.arange(len(words.TOPICS)).repeat(40)
-    codes = encoded(
+    codes = title_codes(
         topics, topics * 0 + 17_000, np.tile(np.arange(40), len(words.TOPICS)), topics % 2
     )
     assert (topic_of(codes) == topics).all()
@@ -318,14 +320,16 @@ def test_titles_speak_of_their_topic():
 def test_the_two_forms_of_a_title_differ_in_separators_alone():
     rank = np.arange(500)
     some = rank * 0 + 3
-    one, other = (Catalogue(1).texts(encoded(some, some, rank, rank * 0 + form)) for form in (0, 1))
+    one, other = (
+        Catalogue(1).texts(title_codes(some, some, rank, rank * 0 + form)) for form in (0, 1)
+    )
     plain = [text.replace(": ", " | ").replace(" - ", " | ") for text in one.to_pylist()]
     assert plain == [text.replace(" - ", " | ") for text in other.to_pylist()]
     assert one != other
 
 
 def test_a_days_files_can_be_spoiled_in_two_ways(tmp_path):
-    generate(Settings(users=300, days=1, seed=7), tmp_path)
+    generate_logs(Settings(users=300, days=1, seed=7), tmp_path)
     day = tmp_path / "landing/2017-01-01"
     good = Counter(sort_of(*line) for line in lines(tmp_path))
     assert send_half_to_the_future(day, "time") == good.total()

@@ -8,7 +8,7 @@ import pytest
 from contracts.command_line import parse_options
 from contracts.errors import BadInput
 from contracts.landing_settings import read_settings
-from landing.mind import convert, main
+from landing.mind import convert_folders, main
 
 NEWS = """\
 N1\tsports\tsoccer\tLate goal wins the derby\tAn abstract\thttps://news.example/1\t[]\t[]
@@ -54,7 +54,7 @@ def views(root):
 
 
 def test_clicks_become_views_at_their_impressions_time(folder, tmp_path):
-    convert([folder], tmp_path, spacing=None)
+    convert_folders([folder], tmp_path, spacing=None)
     assert views(tmp_path)[:3] == [
         ("U1", "2019-11-12T09:05:58Z", "Cafés of Zürich"),
         ("U2", "2019-11-11T23:59:59Z", 'Five soups for "cold" days'),
@@ -64,7 +64,7 @@ def test_clicks_become_views_at_their_impressions_time(folder, tmp_path):
 
 def test_a_history_comes_in_its_order_before_the_users_first_impression(folder, tmp_path):
     """U1's first impression is the third line, at 13:00 of the 11th, without a click."""
-    convert([folder], tmp_path, spacing=timedelta(hours=6))
+    convert_folders([folder], tmp_path, spacing=timedelta(hours=6))
     assert [view for view in views(tmp_path) if view[0] == "U1"] == [
         ("U1", "2019-11-11T01:00:00Z", 'Five soups for "cold" days'),
         ("U1", "2019-11-11T07:00:00Z", "Late goal wins the derby"),
@@ -73,13 +73,13 @@ def test_a_history_comes_in_its_order_before_the_users_first_impression(folder, 
 
 
 def test_each_line_lands_on_the_day_of_its_time(folder, tmp_path):
-    convert([folder], tmp_path, spacing=timedelta(hours=6))
+    convert_folders([folder], tmp_path, spacing=timedelta(hours=6))
     for day, lines in landed(tmp_path).items():
         assert all(line["time"].startswith(day) for line in lines if "user" in line)
 
 
 def test_nothing_is_lost(folder, tmp_path):
-    _, counts = convert([folder], tmp_path, spacing=timedelta(hours=6))
+    _, counts = convert_folders([folder], tmp_path, spacing=timedelta(hours=6))
     assert dict(counts) == {
         "broken news lines": 1,
         "history views": 3,  # U1's two, U3's one; U2 has none
@@ -103,7 +103,7 @@ def test_nothing_is_lost(folder, tmp_path):
 def test_a_history_that_grows_later_is_counted(folder, tmp_path):
     with (folder / "behaviors.tsv").open("a") as file:
         file.write("8\tU2\t11/13/2019 8:00:00 AM\tN3\tN1-0\n" * 2)
-    _, counts = convert([folder], tmp_path, spacing=None)
+    _, counts = convert_folders([folder], tmp_path, spacing=None)
     assert counts["history changed"] == 1
 
 
@@ -113,7 +113,7 @@ def test_folders_are_read_as_one_data_set(folder, tmp_path):
     earlier.mkdir()
     (earlier / "news.tsv").write_text("N9\tautos\tnew\tA quieter engine\t\t\t\t\n")
     (earlier / "behaviors.tsv").write_text("1\tU3\t11/10/2019 6:00:00 PM\tN9\tN9-0\n")
-    _, counts = convert([folder, earlier], tmp_path / "landing", spacing=timedelta(hours=1))
+    _, counts = convert_folders([folder, earlier], tmp_path / "landing", spacing=timedelta(hours=1))
     assert counts["views of unknown news"] == 0
     assert [view for view in views(tmp_path / "landing") if view[0] == "U3"] == [
         ("U3", "2019-11-10T17:00:00Z", "A quieter engine"),
@@ -124,14 +124,14 @@ def test_folders_are_read_as_one_data_set(folder, tmp_path):
 def test_the_days_with_lines_are_told(folder, tmp_path):
     with (folder / "behaviors.tsv").open("a") as file:
         file.write("8\tU2\t11/15/2019 8:00:00 AM\t\tN1-1\n")
-    days, _ = convert([folder], tmp_path, spacing=None)
+    days, _ = convert_folders([folder], tmp_path, spacing=None)
     assert [day.isoformat() for day in days] == list(landed(tmp_path))
     assert [day.day for day in days] == [11, 12, 15]
 
 
 def test_the_same_data_set_gives_the_same_bytes(folder, tmp_path):
     for name in ("one", "other"):
-        convert([folder], tmp_path / name, spacing=timedelta(hours=6))
+        convert_folders([folder], tmp_path / name, spacing=timedelta(hours=6))
     one, other = (
         {p.relative_to(tmp_path / name): p.read_bytes() for p in (tmp_path / name).rglob("*.*")}
         for name in ("one", "other")
@@ -151,16 +151,16 @@ def test_the_command_says_how_its_lines_are_read(folder, tmp_path, capsys):
 def test_a_failure_leaves_no_half_files(folder, tmp_path, monkeypatch):
     monkeypatch.setattr("landing.mind.Conversion.land_impressions", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        convert([folder], tmp_path / "landing", spacing=timedelta(hours=6))
+        convert_folders([folder], tmp_path / "landing", spacing=timedelta(hours=6))
     assert [p.name for p in (tmp_path / "landing").rglob("*") if p.is_file()] == ["settings.toml"]
 
 
 def test_a_folder_without_mind_says_what_belongs_there(tmp_path):
     with pytest.raises(BadInput, match=r"news\.tsv is missing: a MIND folder holds"):
-        convert([tmp_path], tmp_path, spacing=None)
+        convert_folders([tmp_path], tmp_path, spacing=None)
 
 
 def test_files_that_are_not_mind_are_refused(folder, tmp_path):
     (folder / "behaviors.tsv").write_text("user,time\n")
     with pytest.raises(BadInput, match="as MIND describes it"):
-        convert([folder], tmp_path, spacing=None)
+        convert_folders([folder], tmp_path, spacing=None)

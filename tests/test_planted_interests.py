@@ -20,7 +20,7 @@ from experiments.planted_interests import (
     stored_vectors,
     vectors_named,
 )
-from landing.synthetic.generate import Settings, generate
+from landing.synthetic.generate import Settings, generate_logs
 
 # Anna and Ben ride bikes, Cleo and Dan bake; Dan also rides a little.
 INTERESTS = {
@@ -109,7 +109,7 @@ def test_a_vector_without_a_direction_is_refused():
 @pytest.fixture(scope="module")
 def logs(tmp_path_factory):
     root = tmp_path_factory.mktemp("logs")
-    generate(Settings(users=400, days=40, seed=9), root)
+    generate_logs(Settings(users=400, days=40, seed=9), root)
     return root
 
 

@@ -16,10 +16,19 @@ import numpy as np
 import numpy.typing as npt
 
 from contracts.limits import SESSION_GAP
-from landing.synthetic.titles import NUM_TOPICS, PORTAL, Floats, Ints, encoded, mixed, uniform, zipf
+from landing.synthetic.titles import (
+    NUM_TOPICS,
+    PORTAL_INDEX,
+    Floats,
+    Ints,
+    hash_parts,
+    title_codes,
+    uniform_from_hash,
+    zipf_ranks,
+)
 
-BLOCK = 1 << 18  # users that are drawn together; part of what a seed means
-LASTING = 4  # the most lasting interests of a user; the fewest are 2
+USERS_PER_BLOCK = 1 << 18  # users that are drawn together; part of what a seed means
+MAX_LASTING_INTERESTS = 4  # the most lasting interests of a user; the fewest are 2
 SHARE_OF_DRIFTING = 0.25  # of a user's interested views: the interest of the current weeks
 SESSIONS_A_DAY = 0.155  # of the mean user: 126 views in 181 days at 4.5 views a session
 ACTIVITY_SPREAD = 1.2  # sigma of the log of a user's activity: half the users have under 62 views
@@ -28,8 +37,10 @@ GAP_SECONDS, GAP_SPREAD = 35.0, 1.1  # of the silences within a session: median,
 LONGEST_GAP_SECONDS = SESSION_GAP.total_seconds() * 5 / 6  # 1,500 s: well within a session
 DAY_MS = 86_400_000
 # Sessions that begin in each UTC hour: low at night, high in the morning, at noon, after dinner.
-HOURS = np.array([3, 2, 1, 1, 1, 2, 4, 7, 9, 8, 7, 7, 9, 8, 6, 6, 6, 7, 8, 10, 12, 12, 9, 6])
-SHARES = {"portal": 0.07, "anything": 0.07}  # of views that no interest explains
+SESSIONS_BY_HOUR = np.array(
+    [3, 2, 1, 1, 1, 2, 4, 7, 9, 8, 7, 7, 9, 8, 6, 6, 6, 7, 8, 10, 12, 12, 9, 6]
+)
+UNEXPLAINED_SHARES = {"portal": 0.07, "anything": 0.07}  # of views that no interest explains
 SAME_TOPIC_IN_SESSION = 0.75
 BACK, FAVORITE, EVERGREEN = 0.06, 0.22, 0.50  # upper bounds of the shares; the rest is news
 FAVORITES, FAVORITE_DAYS = 8, 30  # pages that a user returns to, and for how long
@@ -59,7 +70,7 @@ class Purpose(IntEnum):
 class Users:
     """The habits of a block of users.
 
-    Shapes: N users of numbers `first` to `first + N - 1`, L = LASTING slots.
+    Shapes: N users of numbers `first` to `first + N - 1`, L = MAX_LASTING_INTERESTS slots.
         activity  (N,) cumulated: sessions a day of the users up to this one
         topics    (N, L) a user's lasting interests, all different
         upto      (N, L) cumulated weights, 1 at the user's last interest and after it
@@ -105,7 +116,7 @@ class Views:
         return views.where(~repeated)
 
 
-def together(some: list[Views]) -> Views:
+def concatenate_views(some: list[Views]) -> Views:
     return Views(
         np.concatenate([views.user for views in some]),
         np.concatenate([views.ms for views in some]),
@@ -121,7 +132,7 @@ def day_number(day: date) -> int:
     return day.toordinal() - date(1970, 1, 1).toordinal()
 
 
-def popularity() -> Floats:
+def topic_popularity() -> Floats:
     """How likely a topic is to interest a user: a flattened Zipf law."""
     weights = 1.0 / (np.arange(NUM_TOPICS) + 10.0)
     return np.asarray(weights / weights.sum())
@@ -138,7 +149,7 @@ class World:
 
     @property
     def num_blocks(self) -> int:
-        return -(-self.num_users // BLOCK)
+        return -(-self.num_users // USERS_PER_BLOCK)
 
     @property
     def evergreens(self) -> int:
@@ -154,17 +165,19 @@ class World:
         return np.random.Generator(np.random.PCG64([self.seed, purpose, day, block]))
 
     def users(self, block: int) -> Users:
-        first = block * BLOCK
-        num = min(BLOCK, self.num_users - first)
+        first = block * USERS_PER_BLOCK
+        num = min(USERS_PER_BLOCK, self.num_users - first)
         rng = self.rng(Purpose.USERS, block)
         spread = ACTIVITY_SPREAD
         activity = rng.lognormal(-(spread**2) / 2, spread, num) * SESSIONS_A_DAY
         # The topics of the largest popularity**(1/e), e exponential: draws without replacement.
-        race = rng.standard_exponential((num, NUM_TOPICS), dtype=np.float32) / popularity()
-        topics = np.argpartition(race, LASTING, axis=1)[:, :LASTING].astype(np.int16)
+        race = rng.standard_exponential((num, NUM_TOPICS), dtype=np.float32) / topic_popularity()
+        topics = np.argpartition(race, MAX_LASTING_INTERESTS, axis=1)[
+            :, :MAX_LASTING_INTERESTS
+        ].astype(np.int16)
         num_lasting = 2 + np.searchsorted([0.35, 0.75], rng.random(num))
-        weights = rng.standard_gamma(2.0, (num, LASTING))
-        weights[np.arange(LASTING) >= num_lasting[:, None]] = 0.0
+        weights = rng.standard_gamma(2.0, (num, MAX_LASTING_INTERESTS))
+        weights[np.arange(MAX_LASTING_INTERESTS) >= num_lasting[:, None]] = 0.0
         upto = np.cumsum(weights, axis=1)
         return Users(
             first,
@@ -178,9 +191,11 @@ class World:
 
     def drifting(self, users: Users, rows: Ints, epoch: Ints) -> Ints:
         """The drifting interest of some users (by row) in an epoch: never a lasting one."""
-        topic = (mixed(self.seed, 100, users.first + rows, epoch) % NUM_TOPICS).astype(np.int64)
+        topic = (hash_parts(self.seed, 100, users.first + rows, epoch) % NUM_TOPICS).astype(
+            np.int64
+        )
         lasting = users.topics[rows]
-        for _ in range(LASTING):
+        for _ in range(MAX_LASTING_INTERESTS):
             topic = (topic + (lasting == topic[:, None]).any(axis=1)) % NUM_TOPICS
         return topic
 
@@ -197,10 +212,10 @@ class World:
             *([self.bots(day)] if block == 0 else []),
         ]
         if day == first_day:
-            return together(some).in_order(), tonight.where(NO_ROWS)
+            return concatenate_views(some).in_order(), tonight.where(NO_ROWS)
         last_night = self.sessions(users, block, day - 1, Kind.MIDNIGHT)
         some.append(last_night.where(last_night.ms >= midnight - DAY_MS))
-        return together(some).in_order(), self.sessions(users, block, day - 1, Kind.LATE)
+        return concatenate_views(some).in_order(), self.sessions(users, block, day - 1, Kind.LATE)
 
     def sessions(self, users: Users, block: int, day: int, kind: Kind) -> Views:
         """The views of one day's sessions of a kind, distinct and in order of time."""
@@ -229,7 +244,9 @@ class World:
         since = np.cumsum(gaps)
         since -= np.repeat(since[starts], lengths)
         lasts = since[starts + lengths - 1]
-        hours = np.searchsorted(np.cumsum(HOURS) / HOURS.sum(), rng.random(num), side="right")
+        hours = np.searchsorted(
+            np.cumsum(SESSIONS_BY_HOUR) / SESSIONS_BY_HOUR.sum(), rng.random(num), side="right"
+        )
         begin = ((hours + users.shift[rows]) % 24 + rng.random(num)) * (DAY_MS / 24)
         begin = np.minimum(begin.astype(np.int64), DAY_MS - 1 - lasts)
         if kind == Kind.MIDNIGHT:
@@ -244,13 +261,13 @@ class World:
         topic = self._topics(rng, users, rows, first, day)
         how, rank = rng.random(num), rng.random(num)
         age = np.minimum(rng.geometric(0.5, num) - 1, NEWS_DAYS - 1)
-        is_news = (how >= EVERGREEN) & (topic != PORTAL)
+        is_news = (how >= EVERGREEN) & (topic != PORTAL_INDEX)
         published = np.where(is_news, day - age, 0)
-        ranks = np.where(is_news, zipf(rank, self.news), zipf(rank, self.evergreens))
+        ranks = np.where(is_news, zipf_ranks(rank, self.news), zipf_ranks(rank, self.evergreens))
         returns = (how >= BACK) & (how < FAVORITE)
         topic[returns], ranks[returns] = self._favorites(users, rows[returns], rank[returns], day)
         form = (rng.random(num) < 0.1).astype(np.int64)
-        codes = encoded(topic, published, ranks, form)
+        codes = title_codes(topic, published, ranks, form)
         here = np.arange(num)
         went_back = (how < BACK) & (here != first)
         return codes[np.maximum.accumulate(np.where(went_back, 0, here))]
@@ -260,30 +277,30 @@ class World:
     ) -> Ints:
         num = len(rows)
         slot = (rng.random((num, 1)) >= users.upto[rows]).sum(axis=1)
-        topic = users.topics[rows, np.minimum(slot, LASTING - 1)].astype(np.int64)
+        topic = users.topics[rows, np.minimum(slot, MAX_LASTING_INTERESTS - 1)].astype(np.int64)
         drifts = np.flatnonzero(rng.random(num) < SHARE_OF_DRIFTING)
         who = rows[drifts]
         epoch = (day + users.phase[who].astype(np.int64)) // users.period[who]
         topic[drifts] = self.drifting(users, who, epoch)
         topic = np.where(rng.random(num) < SAME_TOPIC_IN_SESSION, topic[first], topic)
         other = rng.random(num)
-        anything = rng.choice(NUM_TOPICS, num, p=popularity())
-        topic = np.where(other < SHARES["anything"], anything, topic)
-        return np.where(other >= 1 - SHARES["portal"], PORTAL, topic)
+        anything = rng.choice(NUM_TOPICS, num, p=topic_popularity())
+        topic = np.where(other < UNEXPLAINED_SHARES["anything"], anything, topic)
+        return np.where(other >= 1 - UNEXPLAINED_SHARES["portal"], PORTAL_INDEX, topic)
 
     def _favorites(self, users: Users, rows: Ints, u: Floats, day: int) -> tuple[Ints, Ints]:
         """Topic and rank of one of the pages that these users return to this month."""
         month = (day + users.phase[rows].astype(np.int64)) // FAVORITE_DAYS
-        key = (users.first + rows, month, zipf(u, FAVORITES))
-        slot = (uniform(self.seed, 101, *key)[:, None] >= users.upto[rows]).sum(axis=1)
-        topic = users.topics[rows, np.minimum(slot, LASTING - 1)].astype(np.int64)
-        return topic, zipf(uniform(self.seed, 102, *key), self.evergreens)
+        key = (users.first + rows, month, zipf_ranks(u, FAVORITES))
+        slot = (uniform_from_hash(self.seed, 101, *key)[:, None] >= users.upto[rows]).sum(axis=1)
+        topic = users.topics[rows, np.minimum(slot, MAX_LASTING_INTERESTS - 1)].astype(np.int64)
+        return topic, zipf_ranks(uniform_from_hash(self.seed, 102, *key), self.evergreens)
 
     def bot_days(self, day: int) -> Ints:
         """The views of each bot on `day`."""
         bots = np.arange(self.num_bots, dtype=np.int64)
-        views = 2000 + (mixed(self.seed, 104, bots, day) % 4000).astype(np.int64)
-        return np.where(uniform(self.seed, 103, bots, day) < BOT_DAYS, views, 0)
+        views = 2000 + (hash_parts(self.seed, 104, bots, day) % 4000).astype(np.int64)
+        return np.where(uniform_from_hash(self.seed, 103, bots, day) < BOT_DAYS, views, 0)
 
     def bots(self, day: int) -> Views:
         """Bots' numbers follow the users'. They view evergreens of all topics, all day long."""
@@ -292,6 +309,6 @@ class World:
         num = int(counts.sum())
         topic = rng.integers(0, NUM_TOPICS, num)
         rank = rng.integers(0, self.evergreens, num)
-        titles = encoded(topic, np.zeros(num, np.int64), rank, np.zeros(num, np.int64))
+        titles = title_codes(topic, np.zeros(num, np.int64), rank, np.zeros(num, np.int64))
         who = self.num_users + np.repeat(np.arange(self.num_bots), counts)
         return Views(who, day * DAY_MS + rng.integers(0, DAY_MS, num), titles).distinct()

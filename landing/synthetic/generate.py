@@ -2,7 +2,7 @@
 
 userbert logs generate --users 2000 --days 30 --seed 7
 
-writes landing files, a folder a day, and the planted truth beside the landing folder. The same
+writes landing files, a folder a day, and the planted truth next to the landing folder. The same
 users and seed give the same bytes, and a day's bytes do not depend on how many days follow it.
 """
 
@@ -21,19 +21,26 @@ from contracts.errors import BadInput
 from contracts.options import day_option
 from contracts.paths import Places
 from landing.landing_writer import day_folder, whole_file, write_settings
-from landing.progress import progress, show
+from landing.progress import print_summary, progress_bar
 from landing.synthetic import planted
 from landing.synthetic.browsing import Users, World, day_number
-from landing.synthetic.lines import BROKEN, COLUMNS, Lines, compose, write_json_lines, write_parquet
+from landing.synthetic.lines import (
+    BROKEN_KINDS,
+    LANDING_COLUMNS,
+    Lines,
+    compose_lines,
+    write_json_lines,
+    write_parquet,
+)
 from landing.synthetic.titles import Catalogue, Ints
 
-FORMATS = ("jsonl", "parquet")
-WRITERS: dict[str, Callable[[Lines, Catalogue, Path], None]] = {
+FILE_FORMATS = ("jsonl", "parquet")
+FILE_WRITERS: dict[str, Callable[[Lines, Catalogue, Path], None]] = {
     "jsonl": write_json_lines,
     "parquet": write_parquet,
 }
 # Parquet has no bad JSON, and a time that cannot be read is a null there.
-KINDS = {"jsonl": BROKEN, "parquet": BROKEN[1:]}
+BROKEN_KINDS_OF_FORMAT = {"jsonl": BROKEN_KINDS, "parquet": BROKEN_KINDS[1:]}
 MERGE_AT = 4_000_000  # title codes that are held before doubles among them are dropped
 FEWEST_USERS_WITH_BOTS = 1_000  # among fewer, a bot would outweigh them all
 
@@ -61,12 +68,12 @@ class Settings:
         wrong += [
             f"{n} is {getattr(self, n)}" for n in ("seed", "num_bots") if getattr(self, n) < 0
         ]
-        if self.format not in FORMATS:
+        if self.format not in FILE_FORMATS:
             wrong.append(f"format is {self.format}")
         if wrong:
             raise BadInput(
                 f"{', '.join(wrong)}: users and days start at 1, seed and bots at 0, "
-                f"shares lie between 0 and 0.5, and format is one of {', '.join(FORMATS)}"
+                f"shares lie between 0 and 0.5, and format is one of {', '.join(FILE_FORMATS)}"
             )
 
     @property
@@ -99,7 +106,7 @@ class Generator:
     def write_day(self, place: tuple[date, int]) -> tuple[date, dict[str, int], Ints]:
         """Write a block's file of a day; returns the day, its counts and its distinct titles."""
         (day, block), settings = place, self.settings
-        lines = compose(
+        lines = compose_lines(
             settings.world,
             self.blocks[block],
             block=block,
@@ -107,11 +114,11 @@ class Generator:
             first_day=day_number(settings.from_day),
             doubled=settings.doubled,
             broken=settings.broken,
-            kinds=KINDS[settings.format],
+            kinds=BROKEN_KINDS_OF_FORMAT[settings.format],
         )
         name = f"views-{block:04}.{settings.format}"
         with whole_file(day_folder(self.root / "landing", day) / name) as hidden:
-            WRITERS[settings.format](lines, Catalogue(settings.seed), hidden)
+            FILE_WRITERS[settings.format](lines, Catalogue(settings.seed), hidden)
         return day, lines.counts, np.unique(lines.views.title)
 
     def write_days(self, workers: int) -> Iterator[tuple[date, dict[str, int], Ints]]:
@@ -125,15 +132,21 @@ class Generator:
             pool.shutdown(cancel_futures=True)
 
 
-def generate(settings: Settings, root: Path, workers: int = 2) -> dict[str, object]:
+def generate_logs(settings: Settings, root: Path, workers: int = 2) -> dict[str, object]:
     """Write landing files and the planted truth below `root`; returns planted/summary.json.
 
     A folder with generated logs of other settings, or with other logs, raises `BadInput`.
     """
-    told = asdict(settings) | {"from_day": settings.from_day.isoformat(), "bots": settings.num_bots}
-    planted.claim(root / "planted", told)
+    recorded = asdict(settings) | {
+        "from_day": settings.from_day.isoformat(),
+        "bots": settings.num_bots,
+    }
+    planted.reserve_folder(root / "planted", recorded)
     write_settings(
-        root / "landing", about="generated browsing logs", format=settings.format, columns=COLUMNS
+        root / "landing",
+        about="generated browsing logs",
+        format=settings.format,
+        columns=LANDING_COLUMNS,
     )
     generator = Generator(settings, root)
     days = [day_number(day) for day in settings.every_day]
@@ -148,8 +161,8 @@ def generate(settings: Settings, root: Path, workers: int = 2) -> dict[str, obje
     num_titles = planted.write_titles(
         root / "planted/titles.parquet", codes, Catalogue(settings.seed)
     )
-    summary = planted.summary(
-        told, settings.world, by_day, titles=num_titles, interests=num_interests
+    summary = planted.summarize_days(
+        recorded, settings.world, by_day, titles=num_titles, interests=num_interests
     )
     planted.write_json(root / "planted/summary.json", summary)
     return summary
@@ -160,7 +173,7 @@ def _write_all(generator: Generator, workers: int) -> tuple[dict[date, list[dict
     by_day: dict[date, list[dict[str, int]]] = {}
     seen: list[Ints] = []
     num_files = generator.settings.days * generator.settings.world.num_blocks
-    with progress() as bar:
+    with progress_bar() as bar:
         task = bar.add_task("landing files", total=num_files)
         for day, counts, codes in generator.write_days(workers):
             by_day.setdefault(day, []).append(counts)
@@ -223,8 +236,8 @@ def main(
         broken=broken,
         bots=bots,
     )
-    summary = generate(settings, root, workers)
+    summary = generate_logs(settings, root, workers)
     facts: dict[str, object] = {"landing files": root / "landing", "truth": root / "planted"}
     counts = {name.replace("_", " "): n for name, n in summary.items() if isinstance(n, int)}
     every_day = settings.every_day
-    show("Generated browsing logs", facts | counts, root, every_day[0], every_day[-1])
+    print_summary("Generated browsing logs", facts | counts, root, every_day[0], every_day[-1])

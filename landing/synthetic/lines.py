@@ -16,13 +16,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from landing.synthetic.browsing import NO_ROWS, Kind, Purpose, Users, Views, World, together
+from landing.synthetic.browsing import (
+    NO_ROWS,
+    Kind,
+    Purpose,
+    Users,
+    Views,
+    World,
+    concatenate_views,
+)
 from landing.synthetic.titles import Catalogue, Ints
-from landing.texts import Texts, characters, joined, taken
+from landing.texts import Texts, join_texts, take_texts, text_bytes
 
-BROKEN = ("bad_json", "missing_user", "blank_title", "unparsable_time", "future_time")
+BROKEN_KINDS = ("bad_json", "missing_user", "blank_title", "unparsable_time", "future_time")
 LANDED_AGAIN = 0.1  # share of a day's late views that land once more, a day later
-COLUMNS = {"user_id": "user", "event_time": "time", "title": "title", "host": "host"}
+LANDING_COLUMNS = {"user_id": "user", "event_time": "time", "title": "title", "host": "host"}
 _TYPES: dict[str, pa.DataType] = {
     "user": pa.string(),
     "time": pa.timestamp("ms", tz="UTC"),
@@ -36,8 +44,8 @@ PARQUET_SCHEMA = pa.schema(_TYPES)
 class Lines:
     """The lines of one file.
 
-    `views` are the distinct ones, then those that land again; `broken` pairs a defect's place in
-    BROKEN with the row of a view; `order` has a row of `views`, or its length plus a row of
+    `views` are the distinct ones, then those that land again; `broken` pairs a defect's position in
+    BROKEN_KINDS with the row of a view; `order` has a row of `views`, or its length plus a row of
     `broken`, for each line of the file.
     """
 
@@ -49,10 +57,10 @@ class Lines:
 
 def user_ids(numbers: Ints) -> Texts:
     """u0000042: a user's name in the logs."""
-    return joined("u", pc.utf8_lpad(pa.array(numbers).cast(pa.string()), 7, "0"))
+    return join_texts("u", pc.utf8_lpad(pa.array(numbers).cast(pa.string()), 7, "0"))
 
 
-def compose(
+def compose_lines(
     world: World,
     users: Users,
     *,
@@ -61,22 +69,22 @@ def compose(
     first_day: int,
     doubled: float,
     broken: float,
-    kinds: tuple[str, ...] = BROKEN,
+    kinds: tuple[str, ...] = BROKEN_KINDS,
 ) -> Lines:
     """The lines that a block's users leave on `day`; `doubled` and `broken` are shares of views."""
     now, late = world.landed(users, block, day, first_day)
-    fresh = together([late, now])
+    fresh = concatenate_views([late, now])
     again = _landing_again(world, users, block, day, first_day, LANDED_AGAIN if doubled else 0.0)
     rng, num = world.rng(Purpose.DEFECTS, block, day), len(fresh)
     twice = np.flatnonzero(rng.random(num) < doubled)
-    counts = rng.poisson(num * broken / len(BROKEN), len(BROKEN))
-    counts[[kind not in kinds for kind in BROKEN]] = 0
-    defects = np.repeat(np.arange(len(BROKEN)), counts)
+    counts = rng.poisson(num * broken / len(BROKEN_KINDS), len(BROKEN_KINDS))
+    counts[[kind not in kinds for kind in BROKEN_KINDS]] = 0
+    defects = np.repeat(np.arange(len(BROKEN_KINDS)), counts)
     copied = (rng.random(len(defects)) * num).astype(np.int64)
     added = np.concatenate([twice, num + np.arange(len(again) + len(defects))])
     anywhere = (rng.random(len(again) + len(defects)) * (num + 1)).astype(np.int64)
     return Lines(
-        together([fresh, again]),
+        concatenate_views([fresh, again]),
         np.column_stack([defects, copied]),
         np.insert(np.arange(num), np.concatenate([twice + 1, anywhere]), added),
         {
@@ -86,7 +94,7 @@ def compose(
             "bot_views": int((fresh.user >= world.num_users).sum()),
             "doubled_same_day": len(twice),
             "doubled_later_day": len(again),
-            **{f"broken_{kind}": int(n) for kind, n in zip(BROKEN, counts, strict=True)},
+            **{f"broken_{kind}": int(n) for kind, n in zip(BROKEN_KINDS, counts, strict=True)},
         },
     )
 
@@ -102,20 +110,22 @@ def _landing_again(
 
 
 def write_json_lines(lines: Lines, catalogue: Catalogue, path: Path) -> None:
-    """One JSON object a line, its members in the order of COLUMNS."""
+    """One JSON object a line, its members in the order of LANDING_COLUMNS."""
     user, time = user_ids(lines.views.user), _iso_times(lines.views.ms)
     title, host = _titles_and_hosts(lines.views.title, catalogue)
     quoted = pc.replace_substring(pc.replace_substring(title, "\\", "\\\\"), '"', '\\"')
-    whole = joined(
+    whole = join_texts(
         '{"user":"', user, '","time":"', time, '","title":"', quoted, '","host":"', host, '"}\n'
     )
     bad = [
-        _broken_line(BROKEN[kind], *(column[row].as_py() for column in (user, time, title, host)))
+        _broken_line(
+            BROKEN_KINDS[kind], *(column[row].as_py() for column in (user, time, title, host))
+        )
         for kind, row in lines.broken.tolist()
     ]
-    every = taken(pa.concat_arrays([whole, pa.array(bad, pa.string())]), lines.order)
+    every = take_texts(pa.concat_arrays([whole, pa.array(bad, pa.string())]), lines.order)
     with path.open("wb") as file:
-        file.write(characters(every))
+        file.write(text_bytes(every))
 
 
 def write_parquet(lines: Lines, catalogue: Catalogue, path: Path) -> None:
@@ -124,13 +134,16 @@ def write_parquet(lines: Lines, catalogue: Catalogue, path: Path) -> None:
     time = pa.array(lines.views.ms).cast(PARQUET_SCHEMA.field("time").type)
     whole: list[Any] = [user_ids(lines.views.user), time, title, host]
     bad = [
-        _broken_row(BROKEN[kind], {n: c[row].as_py() for n, c in zip(COLUMNS, whole, strict=True)})
+        _broken_row(
+            BROKEN_KINDS[kind],
+            {n: c[row].as_py() for n, c in zip(LANDING_COLUMNS, whole, strict=True)},
+        )
         for kind, row in lines.broken.tolist()
     ]
     order = pa.array(lines.order)
     columns: list[Any] = [
         pa.concat_arrays([column, pa.array([row[name] for row in bad], column.type)]).take(order)
-        for name, column in zip(COLUMNS, whole, strict=True)
+        for name, column in zip(LANDING_COLUMNS, whole, strict=True)
     ]
     table = pa.Table.from_arrays(columns, schema=PARQUET_SCHEMA)
     pq.write_table(table, path, compression="zstd", compression_level=1, store_schema=False)
@@ -139,7 +152,9 @@ def write_parquet(lines: Lines, catalogue: Catalogue, path: Path) -> None:
 def _titles_and_hosts(codes: Ints, catalogue: Catalogue) -> tuple[Texts, Texts]:
     """Text is made once a distinct title."""
     distinct, places = np.unique(codes, return_inverse=True)
-    return taken(catalogue.texts(distinct), places), taken(catalogue.hosts(distinct), places)
+    return take_texts(catalogue.texts(distinct), places), take_texts(
+        catalogue.hosts(distinct), places
+    )
 
 
 @cache
@@ -156,7 +171,7 @@ def _iso_times(ms: Ints) -> Texts:
     first = int(minutes.min())
     every = np.arange(first, int(minutes.max()) + 1).astype("datetime64[m]")
     names = np.datetime_as_string(every).tolist()
-    return joined(taken(names, minutes - first), taken(_seconds(), ms % 60_000))
+    return join_texts(take_texts(names, minutes - first), take_texts(_seconds(), ms % 60_000))
 
 
 def _broken_line(kind: str, user: str, time: str, title: str, host: str) -> str:
@@ -185,7 +200,7 @@ def _broken_row(kind: str, row: dict[str, object]) -> dict[str, object]:
     return row | {name: value}
 
 
-def totals(some: list[dict[str, int]]) -> dict[str, int]:
+def total_counts(some: list[dict[str, int]]) -> dict[str, int]:
     """The sums of counts, by name, names in the order of the first."""
     total: Counter[str] = Counter()
     for counts in some:

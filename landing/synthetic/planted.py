@@ -1,4 +1,4 @@
-"""The truth behind generated logs, written beside the landing folder: planted/.
+"""The truth behind generated logs, written next to the landing folder: planted/.
 
 settings.json          what was asked for, written first
 interests.parquet      user_id, topic, weight, from_day, to_day (both included): who is interested
@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from contracts.errors import BadInput
 from landing.landing_writer import whole_file
 from landing.synthetic.browsing import SHARE_OF_DRIFTING, Users, World, day_number
-from landing.synthetic.lines import totals, user_ids
+from landing.synthetic.lines import total_counts, user_ids
 from landing.synthetic.titles import TOPIC_NAMES, Catalogue, Floats, Ints, topic_of
 
 _TYPES: dict[str, pa.DataType] = {
@@ -30,16 +30,16 @@ _TYPES: dict[str, pa.DataType] = {
     "from_day": pa.date32(),
     "to_day": pa.date32(),
 }
-INTERESTS = pa.schema(_TYPES)
-TITLES = pa.schema([pa.field("title", pa.string()), pa.field("topic", pa.string())])
+INTERESTS_SCHEMA = pa.schema(_TYPES)
+TITLES_SCHEMA = pa.schema([pa.field("title", pa.string()), pa.field("topic", pa.string())])
 
 
-def write_json(path: Path, told: object) -> None:
+def write_json(path: Path, content: object) -> None:
     with whole_file(path) as hidden:
-        hidden.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+        hidden.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
-def claim(planted: Path, settings: dict[str, object]) -> None:
+def reserve_folder(planted: Path, settings: dict[str, object]) -> None:
     """Write planted/settings.json, unless the folder holds logs that these would not replace.
 
     The same settings with as many days or more write the same files again, and go on.
@@ -49,10 +49,10 @@ def claim(planted: Path, settings: dict[str, object]) -> None:
         found = json.loads(path.read_text(encoding="utf-8"))
         differing = [n for n in settings if n != "days" and found.get(n) != settings[n]]
         if differing or int(found["days"]) > int(str(settings["days"])):
-            told = ", ".join(f"{n} {found.get(n)}" for n in settings)
+            differences = ", ".join(f"{n} {found.get(n)}" for n in settings)
             raise BadInput(
-                f"{planted.parent} holds generated logs of other settings ({told}), whose days "
-                "would be left among these: remove its landing and planted folders, or name "
+                f"{planted.parent} holds generated logs of other settings ({differences}), whose "
+                "days would be left among these: remove its landing and planted folders, or name "
                 "another root by --out"
             )
     write_json(path, settings)
@@ -63,7 +63,7 @@ def write_interests(
 ) -> int:
     """Every interest that was live on some of the days; returns how many."""
     rows = 0
-    with whole_file(path) as hidden, pq.ParquetWriter(hidden, INTERESTS) as file:
+    with whole_file(path) as hidden, pq.ParquetWriter(hidden, INTERESTS_SCHEMA) as file:
         for users in blocks:
             table = _interests(world, users, first_day, last_day)
             file.write_table(table)
@@ -86,7 +86,7 @@ def _interests(world: World, users: Users, first_day: int, last_day: int) -> pa.
             for days in (from_days, to_days)
         ),
     ]
-    return pa.Table.from_arrays(columns, schema=INTERESTS)
+    return pa.Table.from_arrays(columns, schema=INTERESTS_SCHEMA)
 
 
 Interests = tuple[Ints, Ints, Floats, Ints, Ints]  # rows, topics, weights, first and last days
@@ -129,17 +129,17 @@ def write_titles(path: Path, codes: Ints, catalogue: Catalogue) -> int:
     """
     rows = 0
     bounds = np.searchsorted(topic_of(codes), np.arange(len(TOPIC_NAMES) + 1))
-    with whole_file(path) as hidden, pq.ParquetWriter(hidden, TITLES) as file:
+    with whole_file(path) as hidden, pq.ParquetWriter(hidden, TITLES_SCHEMA) as file:
         for topic, (start, end) in enumerate(pairwise(bounds)):
             if start < end:
                 texts = catalogue.texts(codes[start:end]).unique()
                 names = pa.array([TOPIC_NAMES[topic]] * len(texts), pa.string())
-                file.write_table(pa.Table.from_arrays([texts, names], schema=TITLES))
+                file.write_table(pa.Table.from_arrays([texts, names], schema=TITLES_SCHEMA))
                 rows += len(texts)
     return rows
 
 
-def summary(
+def summarize_days(
     settings: dict[str, object],
     world: World,
     by_day: dict[date, list[dict[str, int]]],
@@ -148,12 +148,12 @@ def summary(
     interests: int,
 ) -> dict[str, object]:
     """lines = views + doubled + broken, in total and a day. Late and bots' views are views."""
-    days = {day.isoformat(): totals(counts) for day, counts in by_day.items()}
+    days = {day.isoformat(): total_counts(counts) for day, counts in by_day.items()}
     bots = np.arange(world.num_users, world.num_users + world.num_bots)
     active = sum(bool(world.bot_days(day_number(day)).sum()) for day in by_day)
     return {
         "settings": settings,
-        **totals(list(days.values())),
+        **total_counts(list(days.values())),
         "titles": titles,
         "interests": interests,
         "bots": user_ids(bots).to_pylist(),

@@ -14,23 +14,23 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from landing.synthetic import words
-from landing.texts import Texts, joined, taken
+from landing.texts import Texts, join_texts, take_texts
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 NUM_TOPICS = len(words.TOPICS)
-PORTAL = NUM_TOPICS  # the index of the pages that tell nothing
-TOPIC_NAMES = (*words.TOPICS, words.PORTAL)
-DAYS = 1 << 15  # days since 1970 that a code can hold: until 2059
-RANKS = 1 << 24
-FORMS = 2  # "X: Y - Site" on the site's own host, "X | Y | Site" on its mobile one
+PORTAL_INDEX = NUM_TOPICS  # the index of the pages that say nothing of interests
+TOPIC_NAMES = (*words.TOPICS, words.PORTAL_TOPIC)
+MAX_DAYS = 1 << 15  # days since 1970 that a code can hold: until 2059
+MAX_RANKS = 1 << 24
+NUM_FORMS = 2  # "X: Y - Site" on the site's own host, "X | Y | Site" on its mobile one
 SHARE_OF_NAMED_SITES = 0.6  # titles that end in the site's name
 SHARE_OF_GENERAL_SITES = 0.3  # titles on a site that writes about everything
 WORDS_A_TOPIC = min(len(some) for some in words.TOPICS.values())
 
 
-def mixed(*parts: int | Ints) -> npt.NDArray[np.uint64]:
+def hash_parts(*parts: int | Ints) -> npt.NDArray[np.uint64]:
     """A 64-bit hash of the parts, in their order (splitmix64's finalizer after each)."""
     state: npt.NDArray[np.uint64] = np.zeros((), np.uint64)
     with np.errstate(over="ignore"):
@@ -42,12 +42,12 @@ def mixed(*parts: int | Ints) -> npt.NDArray[np.uint64]:
     return state
 
 
-def uniform(*parts: int | Ints) -> Floats:
+def uniform_from_hash(*parts: int | Ints) -> Floats:
     """A float in [0, 1) by the hash of the parts."""
-    return np.asarray((mixed(*parts) >> np.uint64(11)).astype(np.float64) * 2.0**-53)
+    return np.asarray((hash_parts(*parts) >> np.uint64(11)).astype(np.float64) * 2.0**-53)
 
 
-def zipf(u: Floats, size: int) -> Ints:
+def zipf_ranks(u: Floats, size: int) -> Ints:
     """Turn uniform draws into ranks below `size`: rank r has weight log((r + 2) / (r + 1)).
 
     That is Zipf's law of exponent 1 (about 1 / r), and its inverse is a power, so it is quick.
@@ -57,16 +57,16 @@ def zipf(u: Floats, size: int) -> Ints:
 
 @cache
 def _zipf_of_die(size: int) -> Ints:
-    """`zipf` of each value that a 16-bit die can show."""
-    return zipf(np.arange(1 << 16) / (1 << 16), size)
+    """`zipf_ranks` of each value that a 16-bit die can show."""
+    return zipf_ranks(np.arange(1 << 16) / (1 << 16), size)
 
 
-def encoded(topic: Ints, published: Ints, rank: Ints, form: Ints) -> Ints:
-    return ((topic * DAYS + published) * RANKS + rank) * FORMS + form
+def title_codes(topic: Ints, published: Ints, rank: Ints, form: Ints) -> Ints:
+    return ((topic * MAX_DAYS + published) * MAX_RANKS + rank) * NUM_FORMS + form
 
 
 def topic_of(codes: Ints) -> Ints:
-    return codes // (DAYS * RANKS * FORMS)
+    return codes // (MAX_DAYS * MAX_RANKS * NUM_FORMS)
 
 
 @cache
@@ -80,7 +80,7 @@ def _patterns() -> list[list[str]]:
 def _sites() -> tuple[list[str], list[str]]:
     """Names and hosts of the sites: each topic's, then those that write about everything."""
     own = [f"{topic} {kind}" for topic in words.TOPICS for kind in words.SITE_KINDS]
-    names = [*own, *words.SITES]
+    names = [*own, *words.GENERAL_SITES]
     return names, [re.sub("[^a-z]", "", name.lower()) + ".example" for name in names]
 
 
@@ -93,7 +93,9 @@ class Catalogue:
     def hosts(self, codes: Ints) -> Texts:
         _, hosts = _sites()
         both = [f"{prefix}.{host}" for host in hosts for prefix in ("www", "m")]
-        return taken(both, self._site(codes, self._dice(codes)) * FORMS + codes % FORMS)
+        return take_texts(
+            both, self._site(codes, self._dice(codes)) * NUM_FORMS + codes % NUM_FORMS
+        )
 
     def texts(self, codes: Ints) -> Texts:
         """The titles as a reader sees them. The two forms of a title may be the same text."""
@@ -102,30 +104,34 @@ class Catalogue:
         fields = self._fields(codes, dice)
         rows = [np.flatnonzero(pattern == place) for place in range(len(_patterns()))]
         pieces = [
-            joined(*(taken(fields[p], here) if p in fields else p for p in parts))
+            join_texts(*(take_texts(fields[p], here) if p in fields else p for p in parts))
             for parts, here in zip(_patterns(), rows, strict=True)
         ]
         back = np.argsort(np.concatenate(rows), kind="stable")
-        return taken(pa.concat_arrays(pieces), back)
+        return take_texts(pa.concat_arrays(pieces), back)
 
     def _dice(self, codes: Ints) -> npt.NDArray[np.uint16]:
         """Twelve dice of 16 bits a title (12, N), the same for its two forms."""
-        titles = codes // FORMS
-        hashes = [mixed(self.seed, salt, titles).astype("<u8") for salt in range(3)]
+        titles = codes // NUM_FORMS
+        hashes = [hash_parts(self.seed, salt, titles).astype("<u8") for salt in range(3)]
         return np.concatenate([some.view("<u2").reshape(-1, 4).T for some in hashes])
 
     def _site(self, codes: Ints, dice: npt.NDArray[np.uint16]) -> Ints:
         """Where each title stands, as a place in `_sites()`."""
         topics = topic_of(codes)
         own = topics * len(words.SITE_KINDS) + _zipf_of_die(len(words.SITE_KINDS))[dice[0]]
-        general = NUM_TOPICS * len(words.SITE_KINDS) + _zipf_of_die(len(words.SITES))[dice[0]]
+        general = (
+            NUM_TOPICS * len(words.SITE_KINDS) + _zipf_of_die(len(words.GENERAL_SITES))[dice[0]]
+        )
         is_general = dice[1] < SHARE_OF_GENERAL_SITES * (1 << 16)
-        return np.asarray(np.where(is_general | (topics == PORTAL), general, own))
+        return np.asarray(np.where(is_general | (topics == PORTAL_INDEX), general, own))
 
     def _pattern(self, codes: Ints, dice: npt.NDArray[np.uint16]) -> Ints:
         of_topic = _zipf_of_die(len(words.PATTERNS))[dice[2]]
-        of_portal = len(words.PATTERNS) + codes // FORMS % RANKS % len(words.PORTAL_PATTERNS)
-        return np.where(topic_of(codes) == PORTAL, of_portal, of_topic)
+        of_portal = len(words.PATTERNS) + codes // NUM_FORMS % MAX_RANKS % len(
+            words.PORTAL_PATTERNS
+        )
+        return np.where(topic_of(codes) == PORTAL_INDEX, of_portal, of_topic)
 
     def _fields(self, codes: Ints, dice: npt.NDArray[np.uint16]) -> dict[str, Texts]:
         """What stands for each field of a pattern, a value a code."""
@@ -135,14 +141,16 @@ class Catalogue:
         other = (word + 1 + _zipf_of_die(WORDS_A_TOPIC - 1)[dice[5]]) % WORDS_A_TOPIC
         endings = ["", *(f"{mark}{name}" for name in _sites()[0] for mark in (" - ", " | "))]
         named = dice[3] < SHARE_OF_NAMED_SITES * (1 << 16)
-        ending = np.where(named, 1 + self._site(codes, dice) * FORMS + codes % FORMS, 0)
+        ending = np.where(named, 1 + self._site(codes, dice) * NUM_FORMS + codes % NUM_FORMS, 0)
         return {
-            "{w}": taken(every_word, topic * WORDS_A_TOPIC + word),
-            "{v}": taken(every_word, topic * WORDS_A_TOPIC + other),
-            "{a}": taken(words.AUDIENCES, _zipf_of_die(len(words.AUDIENCES))[dice[6]]),
-            "{p}": taken(words.PLACES, _zipf_of_die(len(words.PLACES))[dice[7]]),
-            "{q}": taken(words.QUALITIES, _zipf_of_die(len(words.QUALITIES))[dice[8]]),
-            "{n}": taken([str(n) for n in range(1, 53)], dice[9].astype(np.int64) % 52),
-            "{:}": taken([": ", " | "], codes % FORMS),
-            "{site}": taken(endings, ending),
+            "{w}": take_texts(every_word, topic * WORDS_A_TOPIC + word),
+            "{v}": take_texts(every_word, topic * WORDS_A_TOPIC + other),
+            "{a}": take_texts(
+                words.AUDIENCE_NAMES, _zipf_of_die(len(words.AUDIENCE_NAMES))[dice[6]]
+            ),
+            "{p}": take_texts(words.PLACE_NAMES, _zipf_of_die(len(words.PLACE_NAMES))[dice[7]]),
+            "{q}": take_texts(words.QUALITY_WORDS, _zipf_of_die(len(words.QUALITY_WORDS))[dice[8]]),
+            "{n}": take_texts([str(n) for n in range(1, 53)], dice[9].astype(np.int64) % 52),
+            "{:}": take_texts([": ", " | "], codes % NUM_FORMS),
+            "{site}": take_texts(endings, ending),
         }

@@ -319,7 +319,7 @@ PATTERNS = (
     "Inside the World of {w}",
 )
 
-PORTAL = "Portal"  # pages that everybody has: they tell nothing of anybody's interests
+PORTAL_TOPIC = "Portal"  # pages that everybody has: they tell nothing of anybody's interests
 PORTAL_PATTERNS = (
     "Home",
     "Search Results",
@@ -333,24 +333,24 @@ PORTAL_PATTERNS = (
     "Top Stories{:}Page {n}",
 )
 
-AUDIENCES = _words(
+AUDIENCE_NAMES = _words(
     """Beginners, Everyone, Families, Students, Experts, Busy People, Fans, Seniors, Kids,
     Collectors, Newcomers, Professionals, Couples, Night Owls, Skeptics, Travelers, Neighbors,
     Enthusiasts, First-Timers, Locals"""
 )
-PLACES = _words(
+PLACE_NAMES = _words(
     """New York, Texas, London, California, Ohio, Paris, Chicago, Tokyo, Florida, Berlin, Seattle,
     Canada, Boston, Australia, Denver, Ireland, Detroit, Brazil, Oregon, Madrid, Georgia, Toronto,
     Alaska, Vienna, Portland, Kenya, Arizona, Lisbon, Nashville, Norway, Zürich, São Paulo,
     Montréal, Maine, Utah, Kansas, Delhi, Seoul, Cairo, Lima"""
 )
-QUALITIES = _words(
+QUALITY_WORDS = _words(
     """Best, Cheap, Simple, Surprising, New, Classic, Healthy, Better, Local, Popular, Forgotten,
     Modern, Essential, Rare, Affordable, Reliable, Famous, Unusual, Small, Big, Smart, Perfect,
     Underrated, Controversial, Traditional"""
 )
 SITE_KINDS = _words("Daily, Insider, Hub, Journal, Planet")  # each topic has a site of each kind
-SITES = _words(
+GENERAL_SITES = _words(
     """Morning Courier, Evening Ledger, Harbor Post, North Star News, The Open Gazette, Plain
     Press, Metro Lantern, Riverside Tribune"""
 )  # sites that write about everything

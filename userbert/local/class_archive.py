@@ -46,11 +46,11 @@ def run_jobs() -> None:
     """A night of a small lake, and the end of its JVM."""
     from pyspark import SparkContext
 
-    from landing.synthetic.generate import Settings, generate
+    from landing.synthetic.generate import Settings, generate_logs
     from spark_jobs.tables import browsing_logs, sessions, titles, user_sequences
 
     night = Settings(users=50, days=1, seed=0)
-    generate(night, Places.from_environment().root, workers=1)
+    generate_logs(night, Places.from_environment().root, workers=1)
     browsing_logs.main(night.from_day, night.from_day, allow_missing_days=False)
     titles.main()
     sessions.main()
