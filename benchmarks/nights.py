@@ -1,4 +1,4 @@
-"""Does a night cost more the more nights there were? Tiny nights, one after another, with upkeep.
+"""Does a night cost more when there are more nights before it? Small nights with maintenance.
 
     python -m benchmarks.nights [--nights 60] [--users 300] [--keep DIR]
 
@@ -9,7 +9,6 @@ line a week; the last line is JSON, with the growth from the first third to the 
 """
 
 import argparse
-import json
 import os
 import statistics
 import sys
@@ -21,14 +20,14 @@ from pathlib import Path
 
 from pyspark.sql import SparkSession
 
+from benchmarks.harness import benchmark_parser, print_result
 from contracts.paths import Places
-from contracts.provenance import code_version
 from contracts.tables import SESSIONS
 from spark_jobs.spark.event_log import newest_applications
 from userbert import cli
 
-FIRST = date(2017, 1, 1)
-WEEK = 7
+FIRST_DAY = date(2017, 1, 1)
+DAYS_A_WEEK = 7
 
 
 @dataclass(frozen=True)
@@ -48,8 +47,8 @@ class Night:
     log_tail: int  # commits after the newest checkpoint, at most over the tables
 
 
-def commands(night: int) -> list[list[str]]:
-    day, as_of = FIRST + timedelta(days=night), str(FIRST + timedelta(days=night + 1))
+def night_commands(night: int) -> list[list[str]]:
+    day, as_of = FIRST_DAY + timedelta(days=night), str(FIRST_DAY + timedelta(days=night + 1))
     return [
         ["browsing-logs", "--from-day", str(day), "--to-day", str(day)],
         ["titles"],
@@ -58,7 +57,7 @@ def commands(night: int) -> list[list[str]]:
     ]
 
 
-def run(words: list[str]) -> None:
+def run_command(words: list[str]) -> None:
     if cli.main(words) != 0:
         raise SystemExit(f"userbert {' '.join(words)} failed")
 
@@ -69,14 +68,14 @@ def stop_spark() -> None:
         active.stop()
 
 
-def one_night(places: Places, number: int) -> Night:
+def measure_night(places: Places, number: int) -> Night:
     began = time.monotonic()
-    for words in commands(number):
-        run(words)
+    for words in night_commands(number):
+        run_command(words)
     seconds = time.monotonic() - began
     stop_spark()
     (facts,) = newest_applications(places.event_logs, 1)
-    files, log_bytes, log_tail = lake_facts(places)
+    files, log_bytes, log_tail = lake_size(places)
     return Night(
         number=number,
         seconds=round(seconds, 1),
@@ -92,7 +91,7 @@ def one_night(places: Places, number: int) -> Night:
     )
 
 
-def lake_facts(places: Places) -> tuple[int, int, int]:
+def lake_size(places: Places) -> tuple[int, int, int]:
     """Data files, bytes of the logs, and the longest run of commits without a checkpoint."""
     data = logs = tail = 0
     for table in Path(places.lake).iterdir():
@@ -105,7 +104,7 @@ def lake_facts(places: Places) -> tuple[int, int, int]:
     return data, logs, tail
 
 
-def growth(nights: list[Night]) -> dict[str, float]:
+def growth_of_costs(nights: list[Night]) -> dict[str, float]:
     """Medians of the last third of the nights over those of the first."""
     early, late = nights[: len(nights) // 3], nights[-len(nights) // 3 :]
     names = ("seconds", "task_seconds", "tasks", "files_read", "rows_read")
@@ -116,14 +115,14 @@ def _median(nights: list[Night], name: str) -> float:
     return float(statistics.median(getattr(night, name) for night in nights))
 
 
-def show(nights: list[Night]) -> None:
+def print_weeks(nights: list[Night]) -> None:
     names = list(asdict(nights[0]))
     sys.stdout.write(" ".join(f"{name:>12}" for name in names) + "\n")
-    for night in nights[WEEK - 1 :: WEEK]:
+    for night in nights[DAYS_A_WEEK - 1 :: DAYS_A_WEEK]:
         sys.stdout.write(" ".join(f"{value:>12,}" for value in asdict(night).values()) + "\n")
 
 
-def measure(root: Path, nights: int, users: int) -> list[Night]:
+def measure_nights(root: Path, nights: int, users: int) -> list[Night]:
     os.environ["USERBERT_DATA"] = str(root)
     os.environ.setdefault(
         "PYSPARK_SUBMIT_ARGS",
@@ -131,31 +130,34 @@ def measure(root: Path, nights: int, users: int) -> list[Night]:
     )
     places = Places.from_environment()
     generate = ["logs", "generate", "--users", str(users), "--days", str(nights), "--seed", "1"]
-    run([*generate, "--from", str(FIRST)])
+    run_command([*generate, "--from", str(FIRST_DAY)])
     found = []
     for number in range(nights):
-        found.append(one_night(places, number))
+        found.append(measure_night(places, number))
         sys.stderr.write(f"{found[-1]}\n")
-        if number % WEEK == WEEK - 1:
-            run(["maintenance"])
+        if number % DAYS_A_WEEK == DAYS_A_WEEK - 1:
+            run_command(["maintenance"])
             stop_spark()
     return found
 
 
 def main(nights: int, users: int, keep: Path | None) -> None:
     with tempfile.TemporaryDirectory() as scratch:
-        found = measure(keep or Path(scratch), nights, users)
-    show(found)
-    result = {"benchmark": "nights", "code": code_version(), "cores": os.cpu_count(),
-              "nights": nights, "users": users, "growth": growth(found),
-              "measured": [asdict(night) for night in found]}  # fmt: skip
-    sys.stdout.write(json.dumps(result) + "\n")
+        found = measure_nights(keep or Path(scratch), nights, users)
+    print_weeks(found)
+    print_result(
+        {
+            "name": "nights",
+            "nights": nights,
+            "users": users,
+            "growth": growth_of_costs(found),
+            "measured": [asdict(night) for night in found],
+        }
+    )
 
 
 def arg_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = benchmark_parser(__doc__)
     parser.add_argument("--nights", type=int, default=60)
     parser.add_argument("--users", type=int, default=300)
     parser.add_argument("--keep", type=Path, help="folder for the data; a temporary one without it")

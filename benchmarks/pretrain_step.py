@@ -1,20 +1,19 @@
-"""One pre-training step, as a reader of the paper would write it, beside this repository's.
+"""One pre-training step, as a reader of the paper would write it, and as this repository does.
 
     python -m benchmarks.pretrain_step [--base-model nrms] [--rounds 5]
     python -m benchmarks.pretrain_step --device cuda --dtype bfloat16 --batch-size 256
 
 Both take the same batch of 32 pairs, the same pools and the same weights; one forward and backward
-pass with medium-hard negatives, dropout drawn. They run by turns, each in a process of its own, so
-that other work on the machine hits both alike. Before, without dropout, their losses must agree and
-they must choose the same negatives. The last line is JSON.
+pass with medium-hard negatives, dropout drawn. They take turns, each in a process of its own, so
+that other work on the machine affects both alike. Before that, without dropout, their losses must
+agree and they must choose the same negatives. The last line is JSON.
 
 The plain step pads titles to 30 words and users to 100 behaviors and encodes every occurrence of a
-title, though not A twice. "useful share" is the multiplications that ours cannot do without, over
-what the same cores do of plain matrix multiplication in the same process, by turns.
+title, though not A twice. "useful share" is the multiplications that ours cannot do without,
+divided by what the same cores do of plain matrix multiplication in the same process.
 """
 
 import argparse
-import json
 import multiprocessing as mp
 import resource
 import statistics
@@ -27,9 +26,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.device import device
-from benchmarks.synthetic import NUM_WORDS, corpus
-from contracts.provenance import code_version
+from benchmarks.harness import add_model_options, benchmark_parser, print_result
+from benchmarks.synthetic import NUM_WORDS, synthetic_corpus
 from model.config import BASE_MODELS, ModelConfig, PretrainConfig
 from model.data.batches import BatchOrder
 from model.data.corpus import Corpus
@@ -40,12 +38,15 @@ from model.objective.tasks.task import task_named
 from model.training.memory import keep_freed_memory
 from tests.reference_model import PlainUserModel, cross_entropies
 
-STEP = 3  # of the batch; its sequence negatives were chosen at step 0
-WAYS = ("plain", "plain, memory kept", "ours")
-AGREE = {"float32": 1e-5, "bfloat16": 0.05}  # relative; bfloat16 may rank near ties otherwise
+MEASURED_STEP = 3  # of the batch; its sequence negatives were chosen at step 0
+VARIANTS = ("plain", "plain, memory kept", "ours")
+LOSS_TOLERANCES = {
+    "float32": 1e-5,
+    "bfloat16": 0.05,
+}  # relative; bfloat16 may rank near ties otherwise
 
 
-class Plain:
+class PaddedStep:
     """Padded arrays of one batch and the step on them."""
 
     def __init__(self, objective: Objective, pairs: np.ndarray) -> None:
@@ -53,7 +54,7 @@ class Plain:
         model = objective.model
         self.model = PlainUserModel(model.config, NUM_WORDS + 2, len(self.corpus.title_ids))
         self.model.copy(model).to(model.device)
-        batch = objective._batch(STEP, pairs)
+        batch = objective._batch(MEASURED_STEP, pairs)
         chosen = objective.sequences.of(pairs).index
         hidden = task_named("mbp").plan(batch, config).sequences["masked"]
         width = model.config.max_views
@@ -63,7 +64,7 @@ class Plain:
         others = objective.sequences.pool.take(chosen.ravel()).titles(self.corpus)
         self.others = _pad(others.values, others.lengths(), width, -1)
         self.missing = torch.from_numpy(chosen < 0)
-        self.pool = torch.from_numpy(objective.behaviors.pool(STEP))
+        self.pool = torch.from_numpy(objective.behaviors.pool(MEASURED_STEP))
         self.K = config.K
         words = self.corpus.title_words
         table = _pad(words.values, words.lengths(), model.config.max_words, 0).long()
@@ -108,7 +109,7 @@ def _pad(values: np.ndarray, lengths: np.ndarray, width: int, fill: Any) -> Tens
     return torch.from_numpy(padded)
 
 
-def objective_of(
+def paper_objective(
     model_config: ModelConfig, data: Corpus, device: str, trace: Any = None, **settings: Any
 ) -> Objective:
     """The paper's run on this corpus, its first refresh done."""
@@ -119,13 +120,13 @@ def objective_of(
     return Objective(model, data, config, order, trace)
 
 
-def synchronize(device: str) -> None:
+def synchronize_device(device: str) -> None:
     if device != "cpu":
         torch.accelerator.synchronize()
 
 
 class Contestant:
-    """One of the ways, in a process of its own, ready to be asked."""
+    """One variant, in a process of its own, that answers questions."""
 
     def __init__(
         self, way: str, base_model: str, device: str, threads: int, dtype: str, batch_size: int
@@ -133,31 +134,32 @@ class Contestant:
         if way != "plain":
             keep_freed_memory()
         torch.set_num_threads(threads)
-        self.device, self.dtype, data = device, dtype, corpus()
+        self.device, self.dtype, data = device, dtype, synthetic_corpus()
         self.traced: list[dict[str, Any]] = []
-        self.objective = objective_of(
+        self.objective = paper_objective(
             BASE_MODELS[base_model],
             data,
             device,
             self.traced.append,
-            refresh_interval=STEP + 1,  # no more targets of the sequence pool than are needed
+            refresh_interval=MEASURED_STEP
+            + 1,  # no more targets of the sequence pool than are needed
             batch_size=batch_size,
             ranking_dtype=dtype,  # as the plain step ranks
         )
         self.objective.sequences.refresh(0)
-        self.pairs = self.objective.batches.share(STEP)
-        self.plain = Plain(self.objective, self.pairs) if way != "ours" else None
+        self.pairs = self.objective.batches.share(MEASURED_STEP)
+        self.plain = PaddedStep(self.objective, self.pairs) if way != "ours" else None
 
     def step(self) -> Tensor:
         module = self.objective.model if self.plain is None else self.plain.model
         module.zero_grad(set_to_none=True)
         with torch.autocast(self.device, torch.bfloat16, enabled=self.dtype == "bfloat16"):
             if self.plain is None:
-                loss = self.objective.loss(STEP, self.pairs).loss
+                loss = self.objective.loss(MEASURED_STEP, self.pairs).loss
             else:
                 loss = self.plain.loss()
         loss.backward()  # type: ignore[no-untyped-call]
-        synchronize(self.device)
+        synchronize_device(self.device)
         return loss.detach()
 
     def check(self) -> tuple[float, list[list[int]]]:
@@ -185,11 +187,11 @@ class Contestant:
         left = torch.randn(4096, 768, device=self.device, dtype=dtype)
         right = torch.randn(768, 768, device=self.device, dtype=dtype)
         left @ right
-        synchronize(self.device)
+        synchronize_device(self.device)
         started, busy = time.perf_counter(), time.process_time()
         for _ in range(8):
             left @ right
-        synchronize(self.device)
+        synchronize_device(self.device)
         flop = 8 * 2 * 4096 * 768 * 768
         return flop / (time.perf_counter() - started), flop / (time.process_time() - busy)
 
@@ -211,42 +213,42 @@ class Contestant:
         return float(counter.get_total_flops())
 
 
-def answer(pipe: Connection, *arguments: Any) -> None:
+def answer_questions(pipe: Connection, *arguments: Any) -> None:
     contestant = Contestant(*arguments)
     for question in iter(pipe.recv, "end"):
         pipe.send(getattr(contestant, question)())
 
 
-def compare(base_model: str, rounds: int, *settings: Any) -> dict[str, Any]:
+def compare_steps(base_model: str, rounds: int, *settings: Any) -> dict[str, Any]:
     """`settings` are those of a `Contestant`, after its base model."""
     context = mp.get_context("spawn")
     pipes, processes = {}, []
-    for way in WAYS:
+    for way in VARIANTS:
         pipes[way], theirs = context.Pipe()
         arguments = (theirs, way, base_model, *settings)
-        processes.append(context.Process(target=answer, args=arguments, daemon=True))
+        processes.append(context.Process(target=answer_questions, args=arguments, daemon=True))
         processes[-1].start()
 
     def ask(way: str, question: str) -> Any:
         pipes[way].send(question)
         return pipes[way].recv()
 
-    checks = {way: ask(way, "check") for way in WAYS}
-    times: dict[str, list[Any]] = {way: [] for way in WAYS}  # by the wall, and of all threads
+    checks = {way: ask(way, "check") for way in VARIANTS}
+    times: dict[str, list[Any]] = {way: [] for way in VARIANTS}  # by the wall, and of all threads
     peaks = []
     for _ in range(rounds):
-        for way in WAYS:
+        for way in VARIANTS:
             repeats = 1 if way != "ours" else 3
             asked = [ask(way, "timed") for _ in range(repeats)]
             times[way].append(np.median(asked, axis=0))
         peaks.append(ask("ours", "peak"))
-    memory = {way: ask(way, "memory") for way in WAYS}
+    memory = {way: ask(way, "memory") for way in VARIANTS}
     flops = ask("ours", "flops")
-    for way, process in zip(WAYS, processes, strict=True):
+    for way, process in zip(VARIANTS, processes, strict=True):
         pipes[way].send("end")
         process.join()
-    wall = {way: [float(each[0]) for each in times[way]] for way in WAYS}
-    busy = {way: [float(each[1]) for each in times[way]] for way in WAYS}
+    wall = {way: [float(each[0]) for each in times[way]] for way in VARIANTS}
+    busy = {way: [float(each[1]) for each in times[way]] for way in VARIANTS}
     dtype = settings[2]
     report = _report(base_model, checks, wall, memory, flops, [each[0] for each in peaks], dtype)
     names = ("device", "threads", "dtype", "batch_size")
@@ -258,7 +260,7 @@ def compare(base_model: str, rounds: int, *settings: Any) -> dict[str, Any]:
 
 def _speeds(times: dict[str, list[float]], flops: float, peaks: list[float]) -> dict[str, Any]:
     """Paired by round: the ratios, and ours as a share of the peak."""
-    plain, kept, ours = WAYS
+    plain, kept, ours = VARIANTS
     shares = [flops / each / best for each, best in zip(times[ours], peaks, strict=True)]
     ratios = [statistics.median(np.divide(times[way], times[ours])) for way in (plain, kept)]
     return {
@@ -279,7 +281,7 @@ def _report(
     peaks: list[float],
     dtype: str,
 ) -> dict[str, Any]:
-    plain, _, ours = WAYS
+    plain, _, ours = VARIANTS
     (loss, chosen), (our_loss, our_chosen) = checks[plain], checks[ours]
     speeds = _speeds(times, flops, peaks)
     difference = abs(loss - our_loss) / loss
@@ -287,7 +289,7 @@ def _report(
     return {
         "name": f"pretrain_step {base_model}",
         "ratio": speeds.pop("ratio"),
-        "agree": bool(difference < AGREE[dtype] and (same > 0.99 or dtype == "bfloat16")),
+        "agree": bool(difference < LOSS_TOLERANCES[dtype] and (same > 0.99 or dtype == "bfloat16")),
         "figures": speeds
         | {
             "loss_relative_difference": difference,
@@ -296,19 +298,15 @@ def _report(
             "memory_gib": {way: round(each, 2) for way, each in memory.items()},
             "memory_share": round(memory[ours] / memory[plain], 3),
         },
-        "commit": code_version(),
     }
 
 
 def arg_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = benchmark_parser(__doc__)
+    add_model_options(parser, rounds=5)
+    parser.add_argument(
+        "--dtype", choices=LOSS_TOLERANCES, default="float32", help="of the multiplications"
     )
-    parser.add_argument("--base-model", choices=BASE_MODELS, default="naml")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--device", type=device, default="cpu", help="or cuda")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--dtype", choices=AGREE, default="float32", help="of the multiplications")
     parser.add_argument("--batch-size", type=int, default=32, help="pairs (default: %(default)s)")
     return parser
 
@@ -316,7 +314,7 @@ def arg_parser() -> argparse.ArgumentParser:
 def main(
     base_model: str, rounds: int, device: str, threads: int, dtype: str, batch_size: int
 ) -> None:
-    print(json.dumps(compare(base_model, rounds, device, threads, dtype, batch_size)))  # noqa: T201
+    print_result(compare_steps(base_model, rounds, device, threads, dtype, batch_size))
 
 
 if __name__ == "__main__":

@@ -4,10 +4,11 @@
 
 On a small lake of its own making: plan and fill the champion's days, publish them, let a reader
 read all of published_embeddings every 100 ms, plan and fill the second model's days meanwhile,
-promote it, and roll back. Told are what the reader saw, what the plans had said beside what was
-written and how long it took (the first by a rehearsal, the second by the days before it), and what
-a backfill of nothing writes. The last line is JSON; `ratio` is the worse plan's miss in time; the
-exit code is 1 if a read was wrong, a plan's rows were not those written, or its time was off by 2.
+promote it, and roll back. The figures are what the reader saw, the rows and times of the plans and
+of what was done (the first plan by a rehearsal, the second by the days before it), and what a
+backfill of finished days writes. The last line is JSON; `ratio` is the worse plan's error in time;
+the exit code is 1 if a read was wrong, a plan's rows were not those written, or its time was off by
+2.
 """
 
 import argparse
@@ -25,18 +26,18 @@ from typing import Any
 
 from deltalake import DeltaTable
 
-from benchmarks.backfill_trials import small_lake, tell
+from benchmarks.harness import benchmark_parser, print_result
 from contracts.paths import Places
-from contracts.provenance import code_version
 from contracts.tables import PUBLISHED_EMBEDDINGS, USER_EMBEDDINGS, USER_SEQUENCES
 from spark_jobs.lake.lake import Lake
 from spark_jobs.registry.commands import Registry
 from spark_jobs.registry.model_status import find, standing
 from spark_jobs.spark.session import session
+from tests.faults.backfill_trials import small_lake
 from userbert.commands.backfill import fill, plan
 
-EACH = 0.1  # seconds from one read to the next
-AFTER_SWITCH = 1.0  # seconds that the reader is given to see it
+READ_INTERVAL_SECONDS = 0.1  # seconds from one read to the next
+SECONDS_AFTER_SWITCH = 1.0  # seconds that the reader is given to see it
 
 
 @dataclass(frozen=True)
@@ -49,14 +50,14 @@ class Read:
 
 
 class Reader(threading.Thread):
-    """Reads published_embeddings every 100 ms until told to stop."""
+    """Reads published_embeddings every 100 ms until measures to stop."""
 
     def __init__(self, places: Places) -> None:
         super().__init__()
         self.places, self.seen, self.over = places, list[Read](), threading.Event()
 
     def run(self) -> None:
-        while not self.over.wait(EACH):
+        while not self.over.wait(READ_INTERVAL_SECONDS):
             table = DeltaTable(f"{self.places.lake}/{PUBLISHED_EMBEDDINGS.name}")
             read = table.to_pyarrow_table(columns=["model_id", "as_of"])
             models: Any = read["model_id"].to_pylist()
@@ -65,8 +66,8 @@ class Reader(threading.Thread):
 
 
 @contextmanager
-def polled(places: Places) -> Iterator[list[Read]]:
-    """A reader beside what is done in the `with`."""
+def poll_published(places: Places) -> Iterator[list[Read]]:
+    """A reader that polls while the block runs."""
     reader = Reader(places)
     reader.start()
     try:
@@ -76,7 +77,7 @@ def polled(places: Places) -> Iterator[list[Read]]:
         reader.join()
 
 
-def verdict(seen: Sequence[Read], days: Sequence[date]) -> dict[str, Any]:
+def count_wrong_reads(seen: Sequence[Read], days: Sequence[date]) -> dict[str, Any]:
     """How many reads were wrong, and how often the model changed from one to the next."""
     rows = {len(read.days): read.rows for read in seen}.get(len(days), 0)
     return {
@@ -89,8 +90,10 @@ def verdict(seen: Sequence[Read], days: Sequence[date]) -> dict[str, Any]:
     }
 
 
-def filled(lake: Lake, places: Places, model_id: str, days: Sequence[date]) -> dict[str, Any]:
-    """What `plan` said, beside what `run` wrote and took."""
+def fill_and_compare(
+    lake: Lake, places: Places, model_id: str, days: Sequence[date]
+) -> dict[str, Any]:
+    """What `plan` said, and what `run` wrote and took."""
     made = plan(lake, places, find(standing(lake), model_id), days)
     began = time.monotonic()
     done = fill(lake, places, find(standing(lake), model_id), days)
@@ -103,7 +106,9 @@ def filled(lake: Lake, places: Places, model_id: str, days: Sequence[date]) -> d
     }
 
 
-def written_by_nothing(lake: Lake, places: Places, model_id: str, days: Sequence[date]) -> int:
+def commits_of_a_finished_backfill(
+    lake: Lake, places: Places, model_id: str, days: Sequence[date]
+) -> int:
     """Commits that a backfill of finished days makes."""
     before = [lake.version(table) for table in (USER_SEQUENCES, USER_EMBEDDINGS)]
     fill(lake, places, find(standing(lake), model_id), days)
@@ -111,53 +116,52 @@ def written_by_nothing(lake: Lake, places: Places, model_id: str, days: Sequence
     return sum(after) - sum(before)
 
 
-def measure(days: int) -> dict[str, Any]:
+def measure_promotion(days: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder, session("promotion") as spark:
         places = Places(Path(folder))
         new, champion, all_days = small_lake(spark, places.root, days)
         lake = Lake(spark, places.lake)
         registry = Registry(lake, places)
-        told = {"champion": filled(lake, places, champion, all_days)}
+        measures = {"champion": fill_and_compare(lake, places, champion, all_days)}
         registry.promote(champion, "benchmark")
-        with polled(places) as seen:
-            told["second_model"] = filled(lake, places, new, all_days)
+        with poll_published(places) as seen:
+            measures["second_model"] = fill_and_compare(lake, places, new, all_days)
             for switch in (lambda: registry.promote(new, "benchmark"), registry.rollback):
                 switch()
-                time.sleep(AFTER_SWITCH)
-        told["reader"] = verdict(seen, all_days)
-        commits = written_by_nothing(lake, places, new, all_days)
-        return told | {"commits_of_a_backfill_of_nothing": commits}
+                time.sleep(SECONDS_AFTER_SWITCH)
+        measures["reader"] = count_wrong_reads(seen, all_days)
+        commits = commits_of_a_finished_backfill(lake, places, new, all_days)
+        return measures | {"commits_of_a_backfill_of_nothing": commits}
 
 
-def miss(told: dict[str, Any]) -> float:
+def planning_error(measures: dict[str, Any]) -> float:
     """How many times the plan's time was off, in either direction."""
-    ratio = told["seconds_planned"] / told["seconds"]
+    ratio = measures["seconds_planned"] / measures["seconds"]
     return float(max(ratio, 1 / ratio))
 
 
 def arg_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = benchmark_parser(__doc__)
     parser.add_argument("--days", type=int, default=30)
     return parser
 
 
 def main(days: int) -> int:
-    told = measure(days)
-    fills = [told["champion"], told["second_model"]]
-    worst = max(map(miss, fills))
-    reader = told["reader"]
+    measures = measure_promotion(days)
+    fills = [measures["champion"], measures["second_model"]]
+    worst = max(map(planning_error, fills))
+    reader = measures["reader"]
     wrong = sum(reader[name] for name in ("empty", "mixed", "short_of_a_day", "other_rows"))
-    good = not wrong and reader["switches"] == 2 and not told["commits_of_a_backfill_of_nothing"]
+    good = (
+        not wrong and reader["switches"] == 2 and not measures["commits_of_a_backfill_of_nothing"]
+    )
     good &= worst <= 2 and all(each["rows_planned"] == each["rows_written"] for each in fills)
-    tell(
+    print_result(
         {
-            "name": f"two models, {days} days, a reader each {EACH} s",
+            "name": f"two models, {days} days, a reader each {READ_INTERVAL_SECONDS} s",
             "ratio": round(worst, 2),
             "agree": good,
-            "figures": told,
-            "commit": code_version(),
+            "figures": measures,
         }
     )
     return 0 if good else 1

@@ -1,4 +1,4 @@
-"""What serving costs: filling the online store, reading it, joining history, finding neighbours.
+"""What serving costs: filling the online store, reading it, joining history, finding neighbors.
 
     python -m benchmarks.serving [--users 100000] [--searched 500000] [--faiss-python PATH]
 
@@ -7,34 +7,32 @@ materialize  `userbert features materialize` of --users vectors of 256 floats, b
 online       Feast's reads of one user and of 100, one after the other: requests a second
 history      Feast's point-in-time join of --users rows over two days of vectors, by DuckDB and by
              Spark; the second time each is asked, as the first one starts things
-neighbours   benchmarks/neighbours.py over --searched users: ours, DuckDB, numpy, Spark SQL, faiss
+neighbors    benchmarks/neighbors.py over --searched users: ours, DuckDB, numpy, Spark SQL, faiss
 
 The last line is JSON; `ratio` is Spark's time over DuckDB's for the join.
 """
 
 import argparse
-import json
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from benchmarks import neighbours
+from benchmarks import neighbors
+from benchmarks.harness import benchmark_parser, print_line, print_result, run_timed
 from contracts.errors import MissingTable
 from contracts.limits import EMBEDDING_WIDTH
 from contracts.paths import Places
-from contracts.provenance import code_version
 from contracts.tables import PUBLISHED_EMBEDDINGS
 from userbert.local.ports import free_port
 
@@ -43,11 +41,10 @@ if TYPE_CHECKING:
 
     from feature_store.store import Store
 
-T = TypeVar("T")
-DAYS = (neighbours.DAY - timedelta(days=1), neighbours.DAY)
-BATCH = 100  # users of one request
-READING = 10.0  # seconds
-STARTING = 30.0  # seconds that Redis may take
+VECTOR_DAYS = (neighbors.VECTOR_DAY - timedelta(days=1), neighbors.VECTOR_DAY)
+USERS_PER_REQUEST = 100  # users of one request
+READING_SECONDS = 10.0  # seconds
+REDIS_START_SECONDS = 30.0  # seconds that Redis may take
 
 
 @contextmanager
@@ -59,7 +56,7 @@ def redis_server(folder: Path) -> Iterator[str]:
     flags = ["--port", str(port), "--dir", str(folder), "--save", "3600 1"]
     server = subprocess.Popen([program, *flags], stdout=subprocess.DEVNULL)
     try:
-        until = time.monotonic() + STARTING
+        until = time.monotonic() + REDIS_START_SECONDS
         while not _listens(port) and time.monotonic() < until:
             time.sleep(0.05)
         yield f"localhost:{port}"
@@ -73,16 +70,16 @@ def _listens(port: int) -> bool:
         return asked.connect_ex(("127.0.0.1", port)) == 0
 
 
-def write_table(places: Places, users: int) -> None:
+def write_two_days(places: Places, users: int) -> None:
     """Each user has a vector of either day."""
     from deltalake import write_deltalake
 
-    for day in DAYS:
+    for day in VECTOR_DAYS:
         midnight = datetime(day.year, day.month, day.day)
-        batches = (_of_day(batch, midnight) for batch in neighbours.made_up(users))
+        batches = (_of_day(batch, midnight) for batch in neighbors.synthetic_vectors(users))
         write_deltalake(
             f"{places.lake}/{PUBLISHED_EMBEDDINGS.name}",
-            pa.RecordBatchReader.from_batches(next(neighbours.made_up(1)).schema, batches),
+            pa.RecordBatchReader.from_batches(next(neighbors.synthetic_vectors(1)).schema, batches),
             partition_by=list(PUBLISHED_EMBEDDINGS.partition_by),
             mode="append",
         )
@@ -126,7 +123,7 @@ class Serving:
 
         published = Published.open(store.places)
         store.apply(published)
-        seconds, there = timed(lambda: store.materialize(published, DAYS[-1]))
+        seconds, there = run_timed(lambda: store.materialize(published, VECTOR_DAYS[-1]))
         assert there == self.users
         return seconds
 
@@ -135,7 +132,7 @@ class Serving:
         names = [f"user{row * 7_919 % self.users:08d}" for row in range(batch * 1_000)]
         store.get(names[:batch])
         began, requests = time.perf_counter(), 0
-        while (spent := time.perf_counter() - began) < READING:
+        while (spent := time.perf_counter() - began) < READING_SECONDS:
             start = requests * batch % len(names)
             found = store.get(names[start : start + batch])
             requests += 1
@@ -146,7 +143,9 @@ class Serving:
         """A row a user, at hours from the day before the first vector to that after the last."""
         import pandas as pd
 
-        first = datetime(DAYS[0].year, DAYS[0].month, DAYS[0].day) - timedelta(days=1)
+        first = datetime(VECTOR_DAYS[0].year, VECTOR_DAYS[0].month, VECTOR_DAYS[0].day) - timedelta(
+            days=1
+        )
         times = [first + timedelta(hours=row * 31 % 96) for row in range(self.users)]
         names = [f"user{row:08d}" for row in range(self.users)]
         return pd.DataFrame({"user_id": names, "event_timestamp": pd.to_datetime(times, utc=True)})
@@ -155,54 +154,41 @@ class Serving:
         """(seconds of the second time, rows with a vector)."""
         rows = self.asked()
         for _ in range(2):
-            seconds, found = timed(lambda: store.history(rows))
+            seconds, found = run_timed(lambda: store.history(rows))
         return seconds, int(found["model_id"].notna().sum())
 
 
-def timed(work: Callable[[], T]) -> tuple[float, T]:
-    began = time.perf_counter()
-    done = work()
-    return time.perf_counter() - began, done
-
-
-def measure(users: int) -> dict[str, Any]:
+def measure_serving(users: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder, redis_server(Path(folder)) as address:
         serving = Serving(Path(folder), users)
-        write_table(Places(serving.root), users)
+        write_two_days(Places(serving.root), users)
         sqlite = serving.store("sqlite")
         redis = serving.store("redis", online_store={"type": "redis", "connection_string": address})
-        told: dict[str, Any] = {}
+        measures: dict[str, Any] = {}
         for name, store in (("sqlite", sqlite), ("redis", redis)):
-            told[f"materialize_seconds_{name}"] = serving.fill(store)
-            for batch in (1, BATCH):
-                told[f"requests_a_second_{name}_{batch}"] = serving.read(store, batch)
-            say(told)
+            measures[f"materialize_seconds_{name}"] = serving.fill(store)
+            for batch in (1, USERS_PER_REQUEST):
+                measures[f"requests_a_second_{name}_{batch}"] = serving.read(store, batch)
+            print_line(round_floats(measures))
         utc = {"spark.sql.session.timeZone": "UTC"}
         spark = serving.store("spark", offline_store={"type": "spark", "spark_conf": utc})
         serving.fill(spark)
         rows = {}
         for name, store in (("duckdb", sqlite), ("spark", spark)):
-            told[f"history_seconds_{name}"], rows[name] = serving.join(store)
+            measures[f"history_seconds_{name}"], rows[name] = serving.join(store)
         assert rows["duckdb"] == rows["spark"]
-        told["history_rows_with_a_vector"] = rows["spark"]
-        return told
+        measures["history_rows_with_a_vector"] = rows["spark"]
+        return measures
 
 
-def say(told: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(rounded(told)) + "\n")
-    sys.stdout.flush()
-
-
-def rounded(told: dict[str, Any]) -> dict[str, Any]:
-    return {k: round(v, 3) if isinstance(v, float) else v for k, v in told.items()}
+def round_floats(measures: dict[str, Any]) -> dict[str, Any]:
+    return {k: round(v, 3) if isinstance(v, float) else v for k, v in measures.items()}
 
 
 def arg_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = benchmark_parser(__doc__)
     parser.add_argument("--users", type=int, default=100_000)
-    parser.add_argument("--searched", type=int, default=500_000, help="0: leave neighbours out")
+    parser.add_argument("--searched", type=int, default=500_000, help="0: leave neighbors out")
     parser.add_argument("--rounds", type=int, default=5, help="of the search")
     parser.add_argument("--faiss-python", metavar="PATH", help="an interpreter that has faiss")
     return parser
@@ -212,16 +198,17 @@ def main(users: int, searched: int, rounds: int, faiss_python: str | None) -> No
     warnings.filterwarnings("ignore", module="feast")
     found = {}
     if searched:
-        found = neighbours.compare(searched, rounds, True, faiss_python)
-        say(found)
-    told = measure(users)
-    say(
+        found = neighbors.compare_searches(searched, rounds, True, faiss_python)
+        print_line(found)
+    measures = measure_serving(users)
+    print_result(
         {
             "name": f"serving {users:,} x {EMBEDDING_WIDTH}",
-            "ratio": round(told["history_seconds_spark"] / told["history_seconds_duckdb"], 1),
-            "figures": rounded(told),
-            "neighbours": found,
-            "commit": code_version(),
+            "ratio": round(
+                measures["history_seconds_spark"] / measures["history_seconds_duckdb"], 1
+            ),
+            "figures": round_floats(measures),
+            "neighbors": found,
         }
     )
 

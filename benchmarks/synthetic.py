@@ -1,4 +1,4 @@
-"""A made-up corpus with the paper's proportions, for benchmarks that need no lake.
+"""A synthetic corpus with the paper's proportions, for benchmarks that need no lake.
 
 63,178,293 views of 500,000 users are 126.4 a user (Table 1), here log-normal; A is the newest 100
 of the first half of a user's views, B the first 100 of the second half. 100,000 words, by Zipf's
@@ -14,20 +14,22 @@ from model.data.ragged import Ragged, offsets_of
 
 NUM_WORDS = 100_000
 VIEWS_A_USER = 63_178_293 / 500_000
-SPREAD = 1.0  # of the logarithm of a user's views
+ACTIVITY_SPREAD = 1.0  # of the logarithm of a user's views
 TITLES_A_VIEW = 0.08
 WORDS_A_TITLE = 10
-MICROSECONDS = 181 * 86_400 * 10**6  # the paper's six months
+SIX_MONTHS_MICROSECONDS = 181 * 86_400 * 10**6  # the paper's six months
 
 
-def corpus(num_users: int = 8000, seed: int = 0) -> Corpus:
+def synthetic_corpus(num_users: int = 8000, seed: int = 0) -> Corpus:
     """About 126 views a user; the same for the same arguments."""
     draw = np.random.default_rng(seed)
-    mean = np.log(VIEWS_A_USER) - SPREAD**2 / 2
-    views = np.maximum(2, draw.lognormal(mean, SPREAD, num_users).astype(np.int64))
+    mean = np.log(VIEWS_A_USER) - ACTIVITY_SPREAD**2 / 2
+    views = np.maximum(2, draw.lognormal(mean, ACTIVITY_SPREAD, num_users).astype(np.int64))
     num_titles = int(views.sum() * TITLES_A_VIEW)
     titles = _zipf(draw, num_titles, 0.8, int(views.sum())).astype(np.int32)
-    times = np.concatenate([np.sort(draw.integers(0, MICROSECONDS, each)) for each in views])
+    times = np.concatenate(
+        [np.sort(draw.integers(0, SIX_MONTHS_MICROSECONDS, each)) for each in views]
+    )
     halves = views // 2
     lengths = np.column_stack([halves, views - halves]).clip(max=MAX_VIEWS)
     middle = offsets_of(views)[:-1] + halves

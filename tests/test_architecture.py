@@ -185,7 +185,8 @@ def one_word_names() -> set[str]:
         f"name {dotted(path)}.{name}"
         for path, tree in sources().items()
         for name in public_names(tree)
-        if "_" not in name and name.lower() not in allowed
+        # A single letter is a symbol of the mathematics or a type variable.
+        if len(name) > 1 and "_" not in name and name.lower() not in allowed
     }
 
 

@@ -26,8 +26,13 @@ from spark_jobs.tables import user_embeddings, user_sequences
 from userbert.commands.backfill import fill, plan, plan_words, show_plan, the_days, the_model
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from benchmarks.backfill_trials import backfill, halves, killed, rows
-from benchmarks.promotion import polled, verdict
+from benchmarks.promotion import count_wrong_reads, poll_published
+from tests.faults.backfill_trials import (
+    backfill_command,
+    overlapping_halves,
+    run_and_kill,
+    table_rows,
+)
 
 WRITTEN = (USER_SEQUENCES, USER_EMBEDDINGS)
 
@@ -81,7 +86,7 @@ def new(template):
 
 
 def tables(places):
-    return [rows(places, table) for table in WRITTEN]
+    return [table_rows(places, table) for table in WRITTEN]
 
 
 def files(folder):
@@ -172,7 +177,7 @@ def switched(spark, template, quiet, tmp_path_factory):
     registry = Registry(lake, served)
     registry.promote(old, "test")
     assert published_days(lake) == DAYS
-    with polled(served) as seen:
+    with poll_published(served) as seen:
         list(run(lake, served, new, published_days(lake)))
         registry.promote(new, "test")
         time.sleep(0.5)
@@ -187,7 +192,7 @@ def test_readers_see_each_change_of_model_as_one_switch_and_no_day_is_ever_missi
     _, seen = switched
     assert {(read.days, read.rows) for read in seen} == {(frozenset(DAYS), 9)}
     assert {read.models for read in seen} == {frozenset({old}), frozenset({new})}
-    assert verdict(seen, DAYS) == {
+    assert count_wrong_reads(seen, DAYS) == {
         "reads": len(seen),
         **dict.fromkeys(("empty", "mixed", "short_of_a_day", "other_rows"), 0),
         "switches": 2,
@@ -196,7 +201,12 @@ def test_readers_see_each_change_of_model_as_one_switch_and_no_day_is_ever_missi
 
 def test_runs_side_by_side_that_are_killed_end_as_one_quiet_run(lake, places, old, quiet):
     all_files = len(files(quiet.root)) - len(files(places.root))
-    killed([backfill(old, part) for part in halves(DAYS)], places.root, 1, all_files)
+    run_and_kill(
+        [backfill_command(old, part) for part in overlapping_halves(DAYS)],
+        places.root,
+        1,
+        all_files,
+    )
     list(run(lake, places, old, DAYS))
     assert tables(places) == tables(quiet)
 

@@ -1,16 +1,15 @@
-"""Batches of pairs: a Dataset of Python lists with a collate function, beside mapped arrays.
+"""Batches of pairs: mapped arrays against a Dataset of Python lists with a collate function.
 
-    python -m benchmarks.input [--rounds 3]
+    python -m benchmarks.batches [--rounds 3]
 
 A batch is what a step starts from: the word ids of every view of A and B of 32 pairs, in an order
-that is drawn anew each epoch. The plain way is PyTorch's usual one: a Dataset that holds lists, a
-DataLoader in this process, padding in the collate function. Ours is what the objective does: pairs
-out of the batch order, sequences and the words of their distinct titles out of memory-mapped
+that is drawn anew each epoch. The plain variant is PyTorch's usual one: a Dataset that holds lists,
+a DataLoader in this process, padding in the collate function. Ours is what the objective does:
+pairs out of the batch order, sequences and the words of their distinct titles out of memory-mapped
 files. The words of some batches must be the same. The last line is JSON.
 """
 
 import argparse
-import json
 import statistics
 import tempfile
 import time
@@ -22,14 +21,14 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from benchmarks.synthetic import corpus
-from contracts.provenance import code_version
+from benchmarks.harness import benchmark_parser, print_result
+from benchmarks.synthetic import synthetic_corpus
 from model.data.batches import BatchOrder
 from model.data.corpus import Corpus
 from model.data.encoder_input import corpus_input
 from model.data.ragged import Ragged
 
-BATCH = 32
+BATCH_SIZE = 32
 Lists = list[list[int]]
 
 
@@ -57,7 +56,7 @@ def _lists(rows: Ragged) -> Lists:
     return [row.tolist() for row in np.split(rows.values, rows.offsets[1:-1])]
 
 
-def collate(pairs: list[tuple[Lists, Lists]]) -> torch.Tensor:
+def collate_pairs(pairs: list[tuple[Lists, Lists]]) -> torch.Tensor:
     """(2 B, L, W) word ids, padded to the longest of the batch."""
     sequences = [sequence for pair in pairs for sequence in pair]
     longest = max(map(len, sequences))
@@ -71,7 +70,9 @@ def collate(pairs: list[tuple[Lists, Lists]]) -> torch.Tensor:
     return torch.tensor(padded)
 
 
-def ours(data: Corpus, order: BatchOrder, steps: range) -> Iterator[tuple[Ragged, Ragged]]:
+def mapped_batches(
+    data: Corpus, order: BatchOrder, steps: range
+) -> Iterator[tuple[Ragged, Ragged]]:
     """Sequences as places among the batch's distinct titles, and those titles' words."""
     for step in steps:
         rows = data.pairs[order.share(step)].ravel()
@@ -80,7 +81,7 @@ def ours(data: Corpus, order: BatchOrder, steps: range) -> Iterator[tuple[Ragged
         yield Ragged(places, sequences.offsets), corpus_input(data, titles, reads_words=True)
 
 
-def mapped(data: Corpus, folder: Path) -> Corpus:
+def map_corpus(data: Corpus, folder: Path) -> Corpus:
     """The same corpus out of memory-mapped files."""
 
     def on_disk(name: str, array: np.ndarray) -> np.ndarray:
@@ -105,45 +106,44 @@ def same_words(batch: torch.Tensor, sequences: Ragged, words: Ragged) -> bool:
     return bool(np.array_equal(views[views > 0].numpy(), titles.values))
 
 
-def compare(rounds: int, steps: int) -> dict[str, Any]:
-    data = corpus()
+def compare_rates(rounds: int, steps: int) -> dict[str, Any]:
+    data = synthetic_corpus()
     lists = ListDataset(data)
-    order = BatchOrder(np.arange(len(data.pairs)), BATCH, seed=0)
+    order = BatchOrder(np.arange(len(data.pairs)), BATCH_SIZE, seed=0)
     rates: dict[str, list[float]] = {"plain": [], "ours": []}
     with tempfile.TemporaryDirectory() as folder:
-        on_disk = mapped(data, Path(folder))
+        on_disk = map_corpus(data, Path(folder))
         for nth in range(rounds):
             batches = range(nth * steps, (nth + 1) * steps)
             sampler = [order.share(step).tolist() for step in batches]
             started = time.perf_counter()
-            theirs = list(DataLoader(lists, batch_sampler=sampler, collate_fn=collate))
+            theirs = list(DataLoader(lists, batch_sampler=sampler, collate_fn=collate_pairs))
             rates["plain"].append(steps / (time.perf_counter() - started))
             started = time.perf_counter()
-            mine = list(ours(on_disk, order, batches))
+            mine = list(mapped_batches(on_disk, order, batches))
             rates["ours"].append(steps / (time.perf_counter() - started))
         agree = all(same_words(a, *b) for a, b in zip(theirs, mine, strict=True))
     return {
-        "name": "input",
+        "name": "batches",
         "ratio": round(statistics.median(np.divide(rates["ours"], rates["plain"])), 1),
         "agree": agree,
         "figures": {
             "batches_a_second": {name: round(statistics.median(r), 2) for name, r in rates.items()},
             "pairs": len(data.pairs),
-            "views_a_batch": round(len(data.sequences.values) * BATCH / len(data.pairs)),
+            "views_a_batch": round(len(data.sequences.values) * BATCH_SIZE / len(data.pairs)),
         },
-        "commit": code_version(),
     }
 
 
 def arg_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = benchmark_parser(__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=20, help="a round; default: %(default)s")
     return parser
 
 
 def main(rounds: int, steps: int) -> None:
-    print(json.dumps(compare(rounds, steps)))  # noqa: T201
+    print_result(compare_rates(rounds, steps))
 
 
 if __name__ == "__main__":

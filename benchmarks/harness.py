@@ -1,0 +1,137 @@
+"""What every benchmark shares: its options, its clock, the cost of its processes, its last line."""
+
+import argparse
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import psutil  # type: ignore[import-untyped]
+
+from contracts.provenance import code_version
+
+MEMORY_INTERVAL_SECONDS = 0.2  # between two readings of the memory
+# A JVM that starts a program is for a moment two processes with one memory, which must not be
+# counted twice: a process counts from this age on.
+MIN_PROCESS_AGE_SECONDS = 1.0
+
+T = TypeVar("T")
+
+
+def benchmark_parser(doc: str | None) -> argparse.ArgumentParser:
+    """A parser whose help is the module's docstring."""
+    return argparse.ArgumentParser(
+        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+
+
+def add_model_options(parser: argparse.ArgumentParser, rounds: int) -> None:
+    """The options of every benchmark of the model."""
+    from model.config import BASE_MODELS
+
+    parser.add_argument("--base-model", choices=BASE_MODELS, default="naml")
+    parser.add_argument("--rounds", type=int, default=rounds, help="default: %(default)s")
+    parser.add_argument("--device", type=device_name, default="cpu", help="or cuda")
+    parser.add_argument("--threads", type=int, default=2, help="default: %(default)s")
+
+
+def device_name(name: str) -> str:
+    """`cpu`, or a GPU that is there; argparse prints what is wrong and exits with 2."""
+    import torch
+
+    kind = name.partition(":")[0]
+    if kind not in ("cpu", "cuda"):
+        raise argparse.ArgumentTypeError(f"{name!r} is neither cpu nor cuda")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise argparse.ArgumentTypeError(
+            "cuda needs an NVIDIA GPU, its driver, and a torch built for CUDA, and torch "
+            f"{torch.__version__} finds no GPU here; --device cpu runs the same on the processor"
+        )
+    return name
+
+
+def run_timed(
+    work: Callable[[], T], clock: Callable[[], float] = time.perf_counter
+) -> tuple[float, T]:
+    """The seconds that `work` took, and its result."""
+    started = clock()
+    result = work()
+    return clock() - started, result
+
+
+@dataclass
+class ProcessCost:
+    """What a block cost this process and all that it started: JVM and Python workers."""
+
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    peak_bytes: int = 0  # resident, summed over the processes: shared memory counts for each
+
+
+def _process_tree() -> list[psutil.Process]:
+    this = psutil.Process()
+    return [this, *this.children(recursive=True)]
+
+
+def _cpu_seconds() -> float:
+    """The CPU time of the living processes, and of those that they have waited for."""
+    total = 0.0
+    for process in _process_tree():
+        try:
+            times = process.cpu_times()
+        except psutil.Error:
+            continue
+        total += times.user + times.system + times.children_user + times.children_system
+    return total
+
+
+def _resident_bytes() -> int:
+    total, now = 0, time.time()
+    for process in _process_tree():
+        try:
+            if now - process.create_time() > MIN_PROCESS_AGE_SECONDS:
+                total += process.memory_info().rss
+        except psutil.Error:
+            continue
+    return total
+
+
+@contextmanager
+def measure_processes() -> Iterator[ProcessCost]:
+    """The cost of the block; complete when the block has ended."""
+    cost, is_over = ProcessCost(), threading.Event()
+
+    def watch() -> None:
+        while not is_over.wait(MEMORY_INTERVAL_SECONDS):
+            cost.peak_bytes = max(cost.peak_bytes, _resident_bytes())
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    started, cpu = time.monotonic(), _cpu_seconds()
+    try:
+        yield cost
+    finally:
+        cost.seconds = round(time.monotonic() - started, 2)
+        cost.cpu_seconds = round(_cpu_seconds() - cpu, 2)
+        is_over.set()
+        watcher.join()
+
+
+def print_line(facts: dict[str, Any]) -> None:
+    """One line of JSON, at once, so that a reader of a long run sees it."""
+    sys.stdout.write(json.dumps(facts) + "\n")
+    sys.stdout.flush()
+
+
+def print_result(facts: dict[str, Any]) -> None:
+    """The last line of a benchmark: its `name`, its facts, and where they were measured.
+
+    `ratio` is the claim as one number, `agree` whether all outputs that should be equal are, and
+    `figures` holds the rest.
+    """
+    print_line({**facts, "cores": os.cpu_count(), "commit": code_version()})
