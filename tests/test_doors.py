@@ -106,3 +106,10 @@ def test_the_links_of_a_page_lead_somewhere(page):
     links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text())
     files = [link for link in links if not re.match(r"[a-z]+:", link)]
     assert [link for link in files if not (page.parent / link).exists()] == []
+
+
+def test_the_architecture_names_paths_that_are_there():
+    text = (ROOT / "docs/architecture.md").read_text()
+    paths = re.findall(r"`([a-z_]+/[a-z_/]+(?:\.py)?/?)`", text)
+    assert len(paths) > 15
+    assert [path for path in paths if not (ROOT / path).exists()] == []
