@@ -123,6 +123,31 @@ def test_a_sequence_that_two_pairs_share_is_stored_once(places):
     assert corpus.sequence_users.tolist() == [0] * 5
 
 
+def test_sequences_of_equal_titles_at_other_times_are_two(places):
+    write_titles(places)
+    write_pairs(
+        places,
+        [
+            pair("u", 0, [70], [12], a_hour=0, b_hour=5),
+            pair("u", 1, [12], [70], a_hour=6, b_hour=9),  # the same title, an hour later
+        ],
+    )
+    corpus = make(places).corpus
+    assert corpus.pairs.tolist() == [[0, 1], [2, 3]]
+    hours = (corpus.times - corpus.times[0]) // 3_600_000_000
+    assert hours.tolist() == [0, 5, 6, 9]
+
+
+def test_arrays_of_another_earlier_vocabulary_are_other_arrays(places):
+    write_titles(places)
+    write_pairs(places, [pair("u", 0, [70], [12])])
+    assert make(places).vocabulary.words[0] == "green"
+    grown = make(places, earlier=Vocabulary(("old", "tea"))).vocabulary
+    assert grown.words[:2] == ("old", "tea")
+    other = make(places, earlier=Vocabulary(("tea", "old"))).vocabulary
+    assert other.words[:2] == ("tea", "old")
+
+
 def test_held_out_users_come_last_and_their_views_are_no_behaviors(places):
     (held_out,), (seen,) = held_out_names(1)
     write_titles(places)

@@ -236,6 +236,17 @@ def test_dropout_is_drawn_for_each_occurrence_of_a_behavior():
     assert torch.equal(seen[1], torch.ones(3, 64))
 
 
+def test_states_are_dropped_before_they_are_aggregated():
+    torch.manual_seed(0)
+    model = UserModel(ModelConfig(dropout=0.5, width=64, heads=2, aggregator="average"), 30)
+    states, users = model.encode_users(torch.randn(50, 64), torch.tensor([50]))
+    assert (states == 0).float().mean().item() == pytest.approx(0.5, abs=0.05)
+    torch.testing.assert_close(users[0], states.mean(0))
+    model.eval()
+    states, _ = model.encode_users(torch.randn(50, 64), torch.tensor([50]))
+    assert not (states == 0).any()
+
+
 def test_dropout_zeroes_its_share_and_scales_the_others():
     torch.manual_seed(0)
     dropped = Dropout(0.2)(torch.ones(100_001))

@@ -32,6 +32,13 @@ def test_the_mean_view_and_a_position_cancel(centered):
     assert np.abs(rest).max() < 4 * POSITION_SPREAD / len(model.position) ** 0.5
 
 
+def test_words_start_at_variance_one(centered):
+    model, _ = centered
+    words = model.behavior.words.weight.detach()
+    assert words[2:].std().item() == pytest.approx(1, abs=0.1)
+    assert not words[0].any()
+
+
 def test_self_attention_begins_as_an_average_of_what_comes_in(centered):
     model, _ = centered
     values = model.context.projection.weight[2 * model.config.width :]

@@ -25,7 +25,7 @@ from model.objective.negatives import (
 from model.objective.negatives_trace import event_writer
 from model.objective.objective import Objective
 from model.objective.tasks.task import NONE
-from model.objective.trace_check import check_events
+from model.objective.trace_check import Check, check_events
 
 TINY = ModelConfig(
     behavior_encoder="cnn", width=8, word_width=6, query_width=5, heads=2, dropout=0.5, max_words=8
@@ -298,6 +298,154 @@ def test_the_trace_of_one_of_two_processes_with_micro_batches_keeps_the_rules_to
     found = check_events(events, corpus, CONFIG)
     assert found.broken.total() == 0, found.cases
     assert (found.looked["every step"], found.looked["apart in time"]) == (6, 6 * 4)
+
+
+def pool_at(corpus, step, **settings):
+    order = BatchOrder(np.arange(len(corpus.pairs)), 4, seed=0)
+    return SequenceNegatives(tiny_model(), corpus, replace(CONFIG, **settings), order).draw(step)
+
+
+def crops(pool):
+    return list(zip(pool.rows.tolist(), pool.starts.tolist(), pool.lengths.tolist(), strict=True))
+
+
+def test_a_sequence_pool_is_drawn_anew_at_each_refresh_and_by_the_seed():
+    corpus = random_corpus()
+    drawn = [crops(pool_at(corpus, *step)) for step in ((0,), (4,), (8,))]
+    assert len({tuple(each) for each in drawn}) == 3
+    assert drawn[0] == crops(pool_at(corpus, 0))
+    assert drawn[0] != crops(pool_at(corpus, 0, seed=1))
+
+
+def test_a_behavior_pool_is_drawn_by_the_seed():
+    corpus = random_corpus()
+    pools = [behavior_negatives(corpus, seed=seed).pool(0).tolist() for seed in (0, 0, 1)]
+    assert pools[0] == pools[1] != pools[2]
+
+
+def long_a_short_b():
+    """A of 1 to 9 views and B of 1 to 3, so that whose length a crop has can be seen."""
+    people = [
+        (
+            [(10 * user + i, 0) for i in range(1 + user % 9)],
+            [(5000 + i, 0) for i in range(1 + user % 3)],
+        )
+        for user in range(40)
+    ]
+    return corpus_of([[2], [3]], people)
+
+
+def test_crops_are_as_long_as_a_b_and_the_longest_are_of_the_longest_rows():
+    corpus = long_a_short_b()
+    whole = corpus.sequences.lengths()
+    for step in range(20):
+        pool = pool_at(corpus, step, sequence_pool=20)
+        assert pool.lengths.max() <= 3
+        assert (pool.lengths <= whole[pool.rows]).all()
+        order = np.argsort(whole[pool.rows], kind="stable")
+        longest_b = np.sort(pool.lengths[order])
+        assert pool.lengths[order].tolist() == longest_b.tolist()
+    sums = [pool_at(corpus, step, sequence_pool=20).lengths.sum() for step in range(20)]
+    assert np.mean(sums) > 30  # with lengths in any order, short rows cut more of them: 28
+
+
+def test_crops_begin_anywhere_that_leaves_their_length():
+    corpus = long_a_short_b()
+    starts, rest = [], []
+    for step in range(30):
+        pool = pool_at(corpus, step, sequence_pool=20)
+        room = corpus.sequences.lengths()[pool.rows] - pool.lengths
+        assert (pool.starts <= room).all()
+        starts += pool.starts[room > 0].tolist()
+        rest += (room - pool.starts)[room > 0].tolist()
+    assert min(starts) == min(rest) == 0  # the first place and the last one occur
+    assert max(starts) >= 5
+
+
+def random_order(corpus, step, seed=0):
+    """What `random` chooses for every pair where the pool is everything there is."""
+    config = replace(CONFIG, negatives="random", sequence_pool=10**6, seed=seed)
+    order = BatchOrder(np.arange(len(corpus.pairs)), len(corpus.pairs), seed=0)
+    negatives = SequenceNegatives(tiny_model(), corpus, config, order)
+    negatives.refresh(step)
+    return negatives.of(np.arange(len(corpus.pairs))).index
+
+
+def test_random_sequences_begin_at_a_place_of_the_step_of_the_pair_and_of_the_seed():
+    people = [([(i, 0)], [(1000 + i, 0)]) for i in range(24)]
+    corpus = corpus_of([[2], [3]], people)
+    first = random_order(corpus, 0)
+    assert np.array_equal(first, random_order(corpus, 0))
+    assert not np.array_equal(first, random_order(corpus, 4))
+    assert not np.array_equal(first, random_order(corpus, 0, seed=1))
+    assert len(set(first[:, 0].tolist())) > 5  # a place a pair: all from one place gave 1 or 2
+
+
+def test_the_trace_check_knows_closed_spans_and_strange_rows():
+    """`_apart` shares no code with what chooses, and says the same."""
+    corpus = corpus_of(
+        [[2]],
+        [
+            ([(10, 0), (20, 0)], [(30, 0)]),
+            ([(0, 0), (9, 0)], [(20, 0)]),  # ends before; begins as A ends
+            ([(0, 0), (10, 0)], [(21, 0), (22, 0)]),  # ends as A begins; begins after
+            ([(12, 0), (13, 0)], [(40, 0)]),  # within A
+            ([(0, 0), (99, 0)], [(100, 0)]),  # around A
+        ],
+    )
+    check = Check(corpus, CONFIG, np.arange(5))
+    check.pool = SequencePool.whole(corpus, np.arange(10))
+    apart = check._apart(SequencePool.whole(corpus, np.array([0])))
+    assert np.flatnonzero(apart[0]).tolist() == [1, 2, 5, 7, 9]
+
+
+def changed_events(change, corpus=None, training_pairs=None, **settings):
+    """What the check finds in a whole run of six steps of which `change` edits the events."""
+    corpus, config = corpus or random_corpus(), replace(CONFIG, **settings)
+    _, events = run(6, corpus, config)
+    change(events)
+    return check_events(events, corpus, config, training_pairs)
+
+
+def test_the_trace_check_finds_a_pool_that_was_drawn_before():
+    def repeat(events):
+        pools = of(events, "sequence pool")
+        pools[1]["crops"] = pools[0]["crops"]
+
+    found = changed_events(repeat)
+    assert "step 4: fresh sequences" in found.cases
+    assert changed_events(lambda events: None).broken.total() == 0
+
+
+def test_the_trace_check_finds_views_and_sequences_that_are_not_trained_on():
+    found = changed_events(lambda events: None, training_pairs=np.arange(12))
+    assert any("crop" in case and "pool size" in case for case in found.cases)
+    strange = corpus_of(
+        [[2 + i] for i in range(8)],
+        [([(i, i)], [(100 + i, i)]) for i in range(6)],
+        behaviors=[0, 1, 2, 3, 4, 5],
+    )
+
+    def take_a_title_that_nobody_viewed(events):
+        of(events, "behaviors")[0]["pool"][0] = 7
+
+    found = changed_events(take_a_title_that_nobody_viewed, strange, negatives="random")
+    assert "step 0: pool size" in found.cases
+
+
+def test_the_trace_check_compares_titles_by_what_the_encoder_sees():
+    words = [[2 + i // 2] for i in range(20)]  # titles 2 n and 2 n + 1 look alike
+    draw = np.random.default_rng(0)
+    people = [
+        ([(t, int(draw.integers(20)))], [(500 + t, int(draw.integers(20)))]) for t in range(30)
+    ]
+    corpus = corpus_of(words, people)
+
+    def choose_a_copy(events):
+        event = of(events, "behaviors")[0]
+        event["pool"][event["chosen"][1][0]] = event["targets"][1] ^ 1
+
+    assert "step 0, target 1: other title" in changed_events(choose_a_copy, corpus).cases
 
 
 def test_crops_are_no_longer_than_some_b_and_come_from_training_users():

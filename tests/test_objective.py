@@ -256,6 +256,25 @@ def test_the_same_seed_gives_the_same_bits(base):
     assert all(torch.equal(a, b) for a, b in zip(weights, same, strict=True))
 
 
+def test_dropout_is_drawn_by_the_seed_the_step_and_the_first_pair():
+    drawn = []
+    for seed, step, pairs in (
+        (0, 0, [0, 1]),
+        (0, 0, [0, 1]),
+        (1, 0, [0, 1]),
+        (0, 1, [0, 1]),
+        (0, 0, [1, 0]),
+    ):
+        objective = objective_of(replace(CONFIG, seed=seed, tasks=("nbp",)))
+        objective.model.context.register_forward_pre_hook(
+            lambda *_: drawn.append(torch.initial_seed())
+        )
+        objective.loss(step, np.array(pairs))
+    assert len(drawn) == 5
+    assert drawn[0] == drawn[1]
+    assert len(set(drawn)) == 4
+
+
 def test_dropout_differs_by_step_and_leaves_torchs_generator_alone():
     objective = objective_of(replace(CONFIG, model=replace(CONFIG.model, dropout=0.5)))
     pairs = objective.batches.share(0)
@@ -354,6 +373,44 @@ def test_each_pair_comes_once_an_epoch_in_an_order_of_its_own():
     assert taken[:10].tolist() != taken[10:].tolist()
     shares = [BatchOrder(order.rows, 4, 0, rank, 2).share(1) for rank in range(2)]
     assert sorted(np.concatenate(shares)) == sorted(order.whole(1).tolist())
+
+
+def test_the_paper_s_settings_are_table_4_s():
+    paper = PRESETS["paper"]
+    table = {
+        "width": 256,
+        "word_width": 300,
+        "query_width": 200,
+        "heads": 16,
+        "window": 3,
+        "dropout": 0.2,
+        "max_words": 30,
+        "max_views": 100,
+        "behavior_encoder": "transformer",
+        "context_encoder": "self_attention",
+        "aggregator": "attentive",
+        "word_positions": True,
+    }
+    assert {name: getattr(paper.model, name) for name in table} == table
+    table = {
+        "learning_rate": 1e-5,
+        "batch_size": 32,
+        "behavior_pool": 1000,
+        "sequence_pool": 100,
+        "refresh_interval": 50,
+        "K": 4,
+        "P": 4,
+        "mask_rate": 0.1,
+        "negatives": "medium",
+        "tasks": ("mbp", "bsm"),
+        "masked_from": "state",
+    }
+    assert {name: getattr(paper, name) for name in table} == table
+    baselines = {"ptum": (("mbp", "nbp"), "user", "random"), "cp": (("cp",), "state", "random")}
+    for name, expected in baselines.items():
+        preset = PRESETS[name]
+        assert (preset.tasks, preset.masked_from, preset.negatives) == expected
+        assert replace(preset, tasks=paper.tasks, masked_from="state", negatives="medium") == paper
 
 
 def test_settings_survive_json_and_flags():

@@ -371,6 +371,12 @@ def test_early_stopping_keeps_the_weights_of_the_best_look(given, tmp_path):
     measures = read_manifest(folder).measures
     assert measures["steps"] == best["step"]
     assert measures["validation_loss"] == best["held_out"]["validation_loss"]
+    asked = draw_questions(given.corpus, given.validation_pairs, settings.validation_pairs)
+    again = evaluate(load_model(folder).model, asked)  # the weights that were kept
+    assert again["validation_loss"] == pytest.approx(measures["validation_loss"], rel=1e-5)
+    asked = draw_questions(given.corpus, given.test_pairs, settings.validation_pairs)
+    again = evaluate(load_model(folder).model, asked, "test")
+    assert again["test_loss"] == pytest.approx(measures["test_loss"], rel=1e-5)
 
 
 def test_the_learning_rate_rises_over_the_warm_up_and_falls_over_the_cooldown(given):

@@ -220,6 +220,35 @@ def test_two_views_of_a_user_lie_side_by_side_and_differ_by_step():
     assert not np.array_equal(first.values, later.values)
 
 
+def test_what_is_drawn_follows_the_seed():
+    batch = batch_of([range(50), range(50, 90)], late=[range(9), range(9)])
+    other = PretrainConfig(seed=1)
+    for task in ("mbp", "nbp", "cp"):
+        ours, again, theirs = (
+            task_named(task).plan(batch, config) for config in (CONFIG, CONFIG, other)
+        )
+        name = "views" if task == "cp" else "masked"
+        if task != "nbp":
+            assert not np.array_equal(ours.sequences[name].values, theirs.sequences[name].values)
+        if task != "cp":
+            assert ours.keys.tolist() == again.keys.tolist() != theirs.keys.tolist()
+
+
+def test_the_two_views_of_a_user_are_by_different_operations():
+    """A crop keeps 12 of 20, a mask hides 6, a reorder keeps all: the result tells which it was."""
+
+    def operation(view):
+        return "crop" if len(view) == 12 else "mask" if HIDDEN in view else "reorder"
+
+    sequences, seen = Ragged.of([range(20)] * 60), set()
+    views = two_views(sequences, np.arange(60), 0, 0)
+    for user in range(60):
+        pair = operation(views[2 * user]), operation(views[2 * user + 1])
+        assert pair[0] != pair[1]
+        seen.add(pair)
+    assert len(seen) == 6
+
+
 def test_the_number_of_targets_is_known_from_the_lengths():
     early, late = np.array([1, 20]), np.array([1, 5])
     counts = [

@@ -45,6 +45,7 @@ RULES = {
     "fresh pool": "behaviors are chosen by the model of the step, from a pool drawn for it",
     "pool size": "a pool is no larger than the setting, and of views that are trained on",
     "refresh": "a sequence pool is drawn every refresh_interval steps, and serves those alone",
+    "fresh sequences": "a sequence pool is another one than that before, unless it is everything",
     "model of refresh": "sequences are ranked by the model of the pool's step",
     "every step": "steps follow one another from 0, and none is left out",
 }
@@ -60,7 +61,7 @@ class Findings:
     broken: Counter[str] = field(default_factory=Counter)
     cases: list[str] = field(default_factory=list)
 
-    def tell(
+    def record(
         self, rule: str, step: int, fine: NDArray[np.bool_] | np.bool_ | bool, who: str = ""
     ) -> None:
         """One look at `rule` for each of `fine`, a target each where it is an array."""
@@ -89,7 +90,7 @@ class Check:
         self.step, self.behaviors_pool = -1, (-1, np.empty(0, np.int64))
         self.pool_step, self.pool = -1, SequencePool.whole(corpus, np.empty(0, np.int64))
 
-    def look(self, event: TraceEvent) -> None:
+    def check_event(self, event: TraceEvent) -> None:
         kinds: dict[str, Callable[[TraceEvent], None]] = {
             "sequence pool": self._sequence_pool,
             "sequences": self._sequences,
@@ -98,28 +99,32 @@ class Check:
         if event.get("event") not in kinds:
             raise BadInput(f"the record has an event {event.get('event')!r}")
         if event["step"] != self.step:
-            self.found.tell("every step", event["step"], event["step"] == self.step + 1)
+            self.found.record("every step", event["step"], event["step"] == self.step + 1)
             self.step = event["step"]
         kinds[event["event"]](event)
 
     def _sequence_pool(self, event: TraceEvent) -> None:
         step, config = event["step"], self.config
-        crops = np.array(event["crops"], np.int64).reshape(-1, 3)
+        crops = np.array(event["crops"], np.int64).reshape(-1, 3)  # (u, 3)
+        before = np.column_stack([self.pool.rows, self.pool.starts, self.pool.lengths])
+        is_everything = len(crops) == len(self.sequences)
+        is_fresh = is_everything or not np.array_equal(crops, before)
+        self.found.record("fresh sequences", step, is_fresh)
         self.pool_step, self.pool = step, SequencePool(*crops.T)
         rows, starts, lengths = crops.T
         whole = self.corpus.sequences.lengths()[rows]
         fits = (starts >= 0) & (lengths >= 1) & (starts + lengths <= whole)
         fits &= np.isin(rows, self.sequences)
         most = len(self.sequences) if config.negatives == "hardest" else config.sequence_pool
-        self.found.tell("pool size", step, fits, "crop")
-        self.found.tell("pool size", step, len(rows) <= most)
-        self.found.tell("refresh", step, step % config.refresh_interval == 0)
+        self.found.record("pool size", step, fits, "crop")
+        self.found.record("pool size", step, len(rows) <= most)
+        self.found.record("refresh", step, step % config.refresh_interval == 0)
 
     def _sequences(self, event: TraceEvent) -> None:
         step, chosen = event["step"], np.array(event["chosen"], np.int64)
         due = step - step % self.config.refresh_interval
-        self.found.tell("refresh", step, self.pool_step == due)
-        self.found.tell("model of refresh", step, event["model_step"] == self.pool_step)
+        self.found.record("refresh", step, self.pool_step == due)
+        self.found.record("model of refresh", step, event["model_step"] == self.pool_step)
         early = SequencePool.whole(self.corpus, self.corpus.pairs[event["pairs"], 0])
         users = self.corpus.sequence_users
         stranger = users[early.rows][:, None] != users[self.pool.rows]
@@ -160,11 +165,11 @@ class Check:
         everything = len(np.unique(self.identity[self.is_behavior]))
         is_all = len(pool) == everything
         same = np.array_equal(pool, earlier)
-        self.found.tell("fresh pool", step, is_all or same == (before == step))
-        self.found.tell("fresh pool", step, model_step == step)
+        self.found.record("fresh pool", step, is_all or same == (before == step))
+        self.found.record("fresh pool", step, model_step == step)
         most = everything if config.negatives == "hardest" else config.behavior_pool
-        self.found.tell("pool size", step, len(pool) <= max(most, is_all * everything))
-        self.found.tell("pool size", step, bool(self.is_behavior[pool].all()))
+        self.found.record("pool size", step, len(pool) <= max(most, is_all * everything))
+        self.found.record("pool size", step, bool(self.is_behavior[pool].all()))
         self.behaviors_pool = (step, pool)
 
     def _each(
@@ -172,23 +177,25 @@ class Check:
     ) -> None:
         """`rule` for each target: all that it has is allowed."""
         last = allowed.shape[1] - 1
-        self.found.tell("in the pool", step, ((chosen >= NONE) & (chosen <= last)).all(1), "target")
+        self.found.record(
+            "in the pool", step, ((chosen >= NONE) & (chosen <= last)).all(1), "target"
+        )
         real = np.where(chosen == NONE, last + 1, chosen.clip(0, last))
         fine = np.take_along_axis(np.pad(allowed, ((0, 0), (0, 1)), constant_values=True), real, 1)
-        self.found.tell(rule, step, fine.all(1), "target")
+        self.found.record(rule, step, fine.all(1), "target")
 
     def _choice(
         self, step: int, chosen: NDArray[np.int64], event: TraceEvent, allowed: NDArray[np.bool_]
     ) -> None:
         score = np.array([[np.nan if s is None else s for s in row] for row in event["score"]])
         real = np.sort(np.where(chosen == NONE, -1 - np.arange(chosen.shape[1]), chosen), 1)
-        self.found.tell("distinct", step, (np.diff(real, axis=1) != 0).all(1), "target")
+        self.found.record("distinct", step, (np.diff(real, axis=1) != 0).all(1), "target")
         enough = (chosen != NONE).sum(1) == np.minimum(chosen.shape[1], allowed.sum(1))
-        self.found.tell("enough", step, enough, "target")
+        self.found.record("enough", step, enough, "target")
         ordered = ~(np.diff(score, axis=1) > 0).any(1)
         if self.config.negatives != "random":
             ordered &= ~(np.abs(score) > 1 + HAIR).any(1)
-        self.found.tell("best first", step, ordered, "target")
+        self.found.record("best first", step, ordered, "target")
 
 
 def check_events(
@@ -202,7 +209,7 @@ def check_events(
     rows = np.arange(len(corpus.pairs)) if training_pairs is None else training_pairs
     check = Check(corpus, config, rows)
     for event in events:
-        check.look(event)
+        check.check_event(event)
     return check.found
 
 

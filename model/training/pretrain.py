@@ -212,7 +212,7 @@ def _run(training: Training, name: str, working: Path, show: bool) -> None:
             if log:
                 log.step(progress.step, told)
             if _is_due(config.validation_interval, progress.step):
-                _look(training, asked, log)
+                _evaluate(training, asked, log)
             if stop or _is_due(config.checkpoint_interval, progress.step):
                 _save(training, name, working, log)
             if stop and not training.is_over:
@@ -222,7 +222,7 @@ def _run(training: Training, name: str, working: Path, show: bool) -> None:
                     "the same command goes on from there"
                 )
         if not (progress.newest_measures and _is_due(config.validation_interval, progress.step)):
-            _look(training, asked, log)
+            _evaluate(training, asked, log)
 
 
 @contextmanager
@@ -264,11 +264,11 @@ def _is_due(interval: int, step: int) -> bool:
     return interval > 0 and step % interval == 0
 
 
-def _look(training: Training, asked: Questions, log: RunLog | None) -> None:
+def _evaluate(training: Training, asked: Questions, log: RunLog | None) -> None:
     measures = evaluate(training.model, asked)
-    training.looked(measures)
+    training.note_evaluation(measures)
     if log:
-        log.look(training.progress.step, measures)
+        log.evaluation(training.progress.step, measures)
 
 
 def _save(training: Training, name: str, working: Path, log: RunLog | None) -> None:
@@ -300,7 +300,7 @@ def _manifest(name: str, training: Training) -> Manifest:
 
 
 def _finish(training: Training, name: str, folder: Path, working: Path) -> None:
-    """The model in one rename: the best look's weights where `patience` waits for one."""
+    """The model in one rename; with `patience` it has the weights of the best evaluation."""
     given, progress = training.given, training.progress
     keeps_best = bool(training.best)
     if keeps_best:

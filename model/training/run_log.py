@@ -53,8 +53,8 @@ class RunLog:
         if rate := self._bar.format_dict.get("rate"):
             self._board.add_scalar("speed/behaviors_per_second", facts["behaviors"] * rate, step)
 
-    def look(self, step: int, measures: Mapping[str, float]) -> None:
-        """One look at the held-out users."""
+    def evaluation(self, step: int, measures: Mapping[str, float]) -> None:
+        """One evaluation on the validation users."""
         self._write({"step": step, "held_out": dict(measures)})
         self._curves("held_out", step, measures)
         shown = {name: f"{measures[name]:.3f}" for name in SHOWN}

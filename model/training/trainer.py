@@ -42,8 +42,8 @@ class Progress:
     step: int = 0  # updates done
     log_size: int = 0  # bytes of log.jsonl that belong to them
     threads: int = 0  # of torch; another number may round otherwise
-    best_step: int = 0  # of the best look so far
-    bad_looks: int = 0  # looks since then
+    best_step: int = 0  # of the best evaluation so far
+    evaluations_since_best: int = 0
     best_measures: Measures | None = None
     newest_measures: Measures | None = None
 
@@ -75,7 +75,7 @@ class Training:
         self.optimizer = torch.optim.Adam(
             self.model.parameters(), lr=config.learning_rate, fused=True
         )
-        self.best: dict[str, Tensor] = {}  # weights of the best look
+        self.best: dict[str, Tensor] = {}  # weights of the best evaluation
         if config.compile:
             for name in ("encode_titles", "encode_users"):
                 setattr(self.model, name, torch.compile(getattr(self.model, name), dynamic=True))
@@ -119,23 +119,23 @@ class Training:
         left = (config.steps - step) / max(1, config.cooldown_steps)
         return config.learning_rate * min(1.0, risen, left)
 
-    def looked(self, measures: Measures) -> None:
-        """Take note of a look at the held-out users, and of the weights where it is the best."""
+    def note_evaluation(self, measures: Measures) -> None:
+        """Note an evaluation on the validation users, and the weights if it is the best."""
         progress = self.progress
         progress.newest_measures = measures
         least = (progress.best_measures or {}).get("validation_loss", math.inf)
         if measures["validation_loss"] < least:
             progress.best_measures, progress.best_step = measures, progress.step
-            progress.bad_looks = 0
+            progress.evaluations_since_best = 0
             if self.config.patience:
                 self.best = {k: v.clone() for k, v in self.model.state_dict().items()}
         else:
-            progress.bad_looks += 1
+            progress.evaluations_since_best += 1
 
     @property
     def is_over(self) -> bool:
         config, progress = self.config, self.progress
-        stopped_early = config.patience and progress.bad_looks >= config.patience
+        stopped_early = config.patience and progress.evaluations_since_best >= config.patience
         return progress.step >= config.steps or bool(stopped_early)
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:
