@@ -23,7 +23,7 @@ from benchmarks.synthetic import NUM_WORDS, synthetic_corpus
 from model.config import BASE_MODELS
 from model.data.encoder_input import corpus_input
 from model.data.ragged import Ragged
-from model.inference.embed_users import embed
+from model.inference.embed_users import embed_sequences
 from model.layers.encoders import reads_words
 from model.layers.user_model import UserModel
 from model.training.memory import keep_freed_memory
@@ -73,9 +73,9 @@ def compare_rates(base_model: str, users: int, rounds: int, device: str) -> dict
         theirs = embed_padded(reference, words, few_padded).cpu().numpy()
         rates["plain"].append(len(few) / (clock() - started))
         started = clock()
-        embed(model, titles, sequences)
+        embed_sequences(model, titles, sequences)
         rates["ours"].append(len(sequences) / (clock() - started))
-    difference = float(np.abs(embed(model, titles, few) - theirs).max())
+    difference = float(np.abs(embed_sequences(model, titles, few) - theirs).max())
     ratios = np.divide(rates["ours"], rates["plain"])
     return {
         "name": f"embed_users {base_model}",

@@ -28,12 +28,12 @@ from model.layers.user_model import UserModel
 
 
 class BrokenCheckpoint(BadInput):
-    """A folder's files are not those that its manifest tells of, or not those that are needed."""
+    """A folder's files are not those of its manifest, or not those that are needed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """What is known of a model, as `manifest.json` holds it and the table `models` takes it."""
+    """What is known of a model, as `manifest.json` holds it and the table `models` takes it up."""
 
     model_id: str
     trained_before: date  # only views from before this UTC day were seen
@@ -53,13 +53,13 @@ class Manifest:
         return PretrainConfig.from_json(self.settings)
 
     def to_json(self) -> str:
-        told = asdict(self) | {"trained_before": self.trained_before.isoformat()}
-        return json.dumps(told, indent=1, sort_keys=True) + "\n"
+        values = asdict(self) | {"trained_before": self.trained_before.isoformat()}
+        return json.dumps(values, indent=1, sort_keys=True) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> "Manifest":
-        told = json.loads(text)
-        return cls(**told | {"trained_before": date.fromisoformat(told["trained_before"])})
+        values = json.loads(text)
+        return cls(**values | {"trained_before": date.fromisoformat(values["trained_before"])})
 
 
 def write_checkpoint(
@@ -97,23 +97,23 @@ def read_manifest(folder: Path) -> Manifest:
     if not (folder / MANIFEST_FILE).exists():
         raise MissingTable(
             f"{folder} holds no model ({MANIFEST_FILE} is missing): "
-            "`userbert pretrain --as-of DAY` makes one, `userbert models list` tells of those there"
+            "`userbert pretrain --as-of DAY` makes one, `userbert models list` shows all"
         )
     try:
         manifest = Manifest.from_json((folder / MANIFEST_FILE).read_text())
     except (ValueError, TypeError, KeyError) as error:
         raise BrokenCheckpoint(f"{folder / MANIFEST_FILE} cannot be read: {error}") from error
     if wrong := [
-        told for name, sha256 in manifest.files.items() if (told := _wrong(folder / name, sha256))
+        fault for name, sha256 in manifest.files.items() if (fault := _fault(folder / name, sha256))
     ]:
         raise BrokenCheckpoint(
-            f"{folder} is not as its manifest tells: {'; '.join(wrong)}. Nothing was loaded; "
-            "take the folder from where it was trained again, or train it anew"
+            f"{folder} is not as its manifest says: {'; '.join(wrong)}. The model was not loaded. "
+            "Copy the folder again from the machine that trained it, or train it again"
         )
     return manifest
 
 
-def _wrong(path: Path, sha256: str) -> str:
+def _fault(path: Path, sha256: str) -> str:
     if not path.is_file():
         return f"{path.name} is missing"
     found = _sha256(path)
@@ -138,7 +138,7 @@ def require_same_training(folder: Path, found: Manifest, expected: Manifest) -> 
         if theirs[name] != ours[name]
     ]
     wrong += [
-        f"settings: {told}" for told in _differences(found.settings, expected.settings, prefix="")
+        f"settings: {each}" for each in _differences(found.settings, expected.settings, prefix="")
     ]
     if wrong:
         raise BrokenCheckpoint(f"{folder} is of another training: {'; '.join(wrong)}")
@@ -149,9 +149,9 @@ def _differences(found: Any, expected: Any, prefix: str) -> list[str]:
         names = sorted(found.keys() | expected.keys())
         dot = f"{prefix}." if prefix else ""
         return [
-            told
+            difference
             for name in names
-            for told in _differences(found.get(name), expected.get(name), f"{dot}{name}")
+            for difference in _differences(found.get(name), expected.get(name), f"{dot}{name}")
         ]
     return [] if found == expected else [f"{prefix} is {found}, not {expected}"]
 
@@ -171,8 +171,8 @@ def load_model(folder: Path) -> TrainedModel:
     manifest = read_manifest(folder)
     vocabulary = Vocabulary.load(folder / VOCABULARY_FILE)
     wrong = [
-        told
-        for found, expected, told in (
+        fault
+        for found, expected, fault in (
             (vocabulary.sha256, manifest.vocabulary_hash, "the vocabulary is another one"),
             (len(vocabulary), manifest.num_words, "the vocabulary has another length"),
         )

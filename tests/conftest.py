@@ -21,12 +21,16 @@ os.environ["PYSPARK_SUBMIT_ARGS"] = (
 
 # The files that take longest, the longest first: begun last, one of them would run on alone.
 LONG = ("test_own_logs", "test_cluster", "test_forget", "test_backfill", "test_nights")
+LONG_TIMEOUT_S = 900  # of each of their tests; on a busy machine they took a third of it
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """`make test` hands out whole files in this order (--no-loadscope-reorder)."""
     order = {f"{name}.py": place for place, name in enumerate(LONG)}
     items.sort(key=lambda item: order.get(item.path.name, len(order)))
+    for item in items:
+        if item.path.name in order and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(LONG_TIMEOUT_S))
 
 
 @pytest.fixture(scope="session")

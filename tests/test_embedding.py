@@ -10,7 +10,7 @@ from model.checkpoint import Manifest, TrainedModel
 from model.config import BASE_MODELS, PRESETS, ModelConfig
 from model.data.ragged import Ragged
 from model.data.vocabulary import Vocabulary
-from model.inference.embed_users import embed, embed_users
+from model.inference.embed_users import embed_sequences, embed_users
 from model.inference.vectors import title_vectors, to_numpy, user_vectors
 from model.layers.user_model import UserModel
 
@@ -56,30 +56,35 @@ def test_a_user_has_one_vector_in_any_company(name):
     titles = random_users(50, 30, 20, seed=1)
     titles = Ragged(titles.values + 2, titles.offsets)
     users = random_users(300, 100, 50)
-    together = embed(model, titles, users)
+    together = embed_sequences(model, titles, users)
     for row in (0, 7, 299):
-        alone = embed(model, titles, users.take([row]))
+        alone = embed_sequences(model, titles, users.take([row]))
         np.testing.assert_allclose(together[[row]], alone, rtol=0, atol=1e-6)
 
 
 def test_the_same_rows_give_the_same_bytes():
     model = trained().model
     titles, users = Ragged.of([[2], [3, 4], [5]]), random_users(300, 100, 3)
-    assert embed(model, titles, users).tobytes() == embed(model, titles, users).tobytes()
+    assert (
+        embed_sequences(model, titles, users).tobytes()
+        == embed_sequences(model, titles, users).tobytes()
+    )
 
 
 def test_it_encodes_as_training_does():
     model = trained().model
     titles = model.encode_titles(torch.tensor([2, 3, 4]), torch.tensor([1, 2]))
     _, users = model.encode_users(titles[[0, 1, 1, 0]], torch.tensor([3, 1]))
-    ours = embed(model, Ragged.of([[2], [3, 4]]), Ragged.of([[0, 1, 1], [0]]))
+    ours = embed_sequences(model, Ragged.of([[2], [3, 4]]), Ragged.of([[0, 1, 1], [0]]))
     np.testing.assert_allclose(ours, users.detach().numpy(), rtol=0, atol=1e-6)
 
 
 def test_dropout_is_off_and_the_mode_comes_back():
     model = trained(dropout=0.9).model.train()
     titles, users = Ragged.of([[2], [3]]), Ragged.of([[0, 1]])
-    assert np.array_equal(embed(model, titles, users), embed(model, titles, users))
+    assert np.array_equal(
+        embed_sequences(model, titles, users), embed_sequences(model, titles, users)
+    )
     assert model.training
 
 
@@ -95,21 +100,23 @@ def test_a_word_that_was_never_seen_is_the_unknown_word():
     there = trained()
     ours = embed_users(there, Ragged.of([[4]]), TITLE_IDS, WORDS)
     ids = Ragged.of([[1, 2 + 4]])
-    np.testing.assert_array_equal(ours, embed(there.model, ids, Ragged.of([[0]])))
+    np.testing.assert_array_equal(ours, embed_sequences(there.model, ids, Ragged.of([[0]])))
 
 
 def test_long_titles_and_sequences_are_cut_as_in_training():
     there = trained(max_words=30, max_views=3)
     ours = embed_users(there, Ragged.of([[3, 800, 70, 70, -9]]), TITLE_IDS, WORDS)
     ids = Ragged.of([[2 + 5] * 30, [2 + 1]])
-    np.testing.assert_array_equal(ours, embed(there.model, ids, Ragged.of([[0, 0, 1]])))
+    np.testing.assert_array_equal(ours, embed_sequences(there.model, ids, Ragged.of([[0, 0, 1]])))
 
 
 def test_an_id_encoder_knows_the_titles_it_was_trained_on():
     there = trained(behavior_encoder="id")
     ours = embed_users(there, Ragged.of([[3], [800], [-9]]), TITLE_IDS, WORDS)
     rows = Ragged.of([[1], [4], [0]])  # -9 is not among its titles
-    np.testing.assert_array_equal(ours, embed(there.model, rows, Ragged.of([[0], [1], [2]])))
+    np.testing.assert_array_equal(
+        ours, embed_sequences(there.model, rows, Ragged.of([[0], [1], [2]]))
+    )
 
 
 def test_a_view_of_an_unknown_title_is_refused_by_its_id():

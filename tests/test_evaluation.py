@@ -12,13 +12,13 @@ from model.config import ModelConfig
 from model.layers.user_model import UserModel
 from model.objective.tasks.masked_behaviors import draw_wrong_titles
 from model.objective.tasks.sequence_matching import draw_strangers
-from model.objective.tasks.task import HIDDEN, HeldOutPairs
+from model.objective.tasks.task import HIDDEN_TITLE, HeldOutPairs
 from model.training.evaluation import (
     CHANCE,
     accuracy_of,
     draw_questions,
     effective_rank,
-    evaluate,
+    evaluate_model,
     loss_of,
 )
 
@@ -118,14 +118,14 @@ def test_an_a_without_four_strangers_is_left_out():
 def test_every_measure_is_that_of_the_plain_reference():
     corpus, model = random_corpus(num_users=40), model_of()
     questions = draw_questions(corpus, np.arange(40, dtype=np.int32), 1000)
-    measures = evaluate(model, questions)
+    measures = evaluate_model(model, questions)
     plain = PlainEncoder(PlainUserModel(TINY, 40).copy(model).eval(), corpus)
     with torch.no_grad():
         masked, matching = questions.by_metric["masked"], questions.by_metric["matching"]
         sequences = questions.held_out.sequences
         rows = [sequences[i] for i in range(len(sequences))]
         users = plain.sequences(rows)[1].numpy()
-        hidden = [np.flatnonzero(row == HIDDEN).tolist() for row in lists(masked.sequences)]
+        hidden = [np.flatnonzero(row == HIDDEN_TITLE).tolist() for row in lists(masked.sequences)]
         shown = [rows[a] for a in questions.held_out.a]
         states = plain.sequences(shown, hidden)[0]
         states = np.concatenate([states[i, places].numpy() for i, places in enumerate(hidden)])
@@ -156,7 +156,7 @@ def test_a_tenth_of_each_sequence_is_asked_about_and_questions_are_the_same_for_
     corpus = random_corpus(num_users=30, longest=25)
     pairs = np.arange(30, dtype=np.int32)
     one, again = (draw_questions(corpus, pairs, 1000).by_metric["masked"] for _ in range(2))
-    hidden = [(row == HIDDEN).sum() for row in lists(one.sequences)]
+    hidden = [(row == HIDDEN_TITLE).sum() for row in lists(one.sequences)]
     assert hidden == [max(1, len(row) // 10) for row in lists(one.sequences)]
     assert np.array_equal(one.wrong, again.wrong)
     assert np.array_equal(one.sequences.values, again.sequences.values)

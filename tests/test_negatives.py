@@ -24,7 +24,7 @@ from model.objective.negatives import (
 )
 from model.objective.negatives_trace import event_writer
 from model.objective.objective import Objective
-from model.objective.tasks.task import NONE
+from model.objective.tasks.task import NO_NEGATIVE
 from model.objective.trace_check import Check, check_events
 
 TINY = ModelConfig(
@@ -95,7 +95,10 @@ def test_the_highest_scores_win_and_of_equal_ones_the_first():
 def test_too_few_candidates_leave_places_empty():
     scores = torch.tensor([[float("-inf"), 3.0], [float("-inf"), float("-inf")]])
     chosen = top_candidates(lambda part: scores[:, part], 2, 3, 10)
-    assert chosen.index.tolist() == [[1, NONE, NONE], [NONE, NONE, NONE]]
+    assert chosen.index.tolist() == [
+        [1, NO_NEGATIVE, NO_NEGATIVE],
+        [NO_NEGATIVE, NO_NEGATIVE, NO_NEGATIVE],
+    ]
     assert chosen.missing == 5
 
 
@@ -224,8 +227,10 @@ def test_no_chosen_sequence_is_of_the_same_user_or_overlaps_a_over_a_whole_run()
         for pair, chosen in zip(event["pairs"], event["chosen"], strict=True):
             target = corpus.pairs[pair, 0]
             first, last = corpus.times[corpus.sequences.offsets[[target, target + 1]] - [0, 1]]
-            assert len({c for c in chosen if c != NONE}) == sum(c != NONE for c in chosen)
-            for row, start, length in (crops[c] for c in chosen if c != NONE):
+            assert len({c for c in chosen if c != NO_NEGATIVE}) == sum(
+                c != NO_NEGATIVE for c in chosen
+            )
+            for row, start, length in (crops[c] for c in chosen if c != NO_NEGATIVE):
                 offset = corpus.sequences.offsets[row] + start
                 times = corpus.times[offset : offset + length]
                 assert corpus.sequence_users[row] != corpus.sequence_users[target]
@@ -505,7 +510,7 @@ def test_sequences_are_ranked_by_the_model_of_the_refresh_for_targets_and_candid
     early = encoder.sequences([corpus.sequences[row] for row in corpus.pairs[last["pairs"], 0]])[1]
     similar = F.normalize(early, dim=-1) @ F.normalize(pool, dim=-1).T
     for row, (chosen, scores) in enumerate(zip(last["chosen"], last["score"], strict=True)):
-        found = [(c, s) for c, s in zip(chosen, scores, strict=True) if c != NONE]
+        found = [(c, s) for c, s in zip(chosen, scores, strict=True) if c != NO_NEGATIVE]
         for candidate, score in found:
             assert score == pytest.approx(similar[row, candidate].item(), abs=1e-12)
 

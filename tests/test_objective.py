@@ -25,7 +25,7 @@ from model.data.ragged import Ragged
 from model.data.vocabulary import UNKNOWN
 from model.layers.user_model import UserModel
 from model.objective.objective import Objective, drop_words
-from model.objective.tasks.task import HIDDEN, task_named
+from model.objective.tasks.task import HIDDEN_TITLE, task_named
 
 SMALL = {
     "width": 8,
@@ -91,7 +91,7 @@ def plain_loss(objective, plain, pairs):
             masked, shown = plan.sequences["masked"], early
             if config.masked_sequences == "both":
                 shown = [*early, *late]
-            hidden = [np.flatnonzero(masked[i] == HIDDEN).tolist() for i in range(len(shown))]
+            hidden = [np.flatnonzero(masked[i] == HIDDEN_TITLE).tolist() for i in range(len(shown))]
             from_user = config.masked_from == "user"
             losses.append(masked_losses(encoder, shown, hidden, wrong, from_user).mean())
         elif task == "nbp":
@@ -109,8 +109,8 @@ def plain_loss(objective, plain, pairs):
             losses.append(matching_losses(encoder, early, late, others).mean())
         else:
             views = plan.sequences["views"]
-            shown = [np.where(views[i] == HIDDEN, 0, views[i]) for i in range(len(views))]
-            places = [np.flatnonzero(views[i] == HIDDEN).tolist() for i in range(len(views))]
+            shown = [np.where(views[i] == HIDDEN_TITLE, 0, views[i]) for i in range(len(views))]
+            places = [np.flatnonzero(views[i] == HIDDEN_TITLE).tolist() for i in range(len(views))]
             losses.append(view_cross_entropies(encoder.sequences(shown, places)[1]).mean())
     return sum(losses)
 

@@ -23,7 +23,7 @@ from model.config import PRESETS
 from model.config_options import config_from_options
 from model.objective.trace_check import RULES, check_trace_file
 from model.training.distributed import Processes
-from model.training.evaluation import draw_questions, evaluate
+from model.training.evaluation import draw_questions, evaluate_model
 from model.training.pretrain import TrainingStopped, _save, main, model_id, pretrain, train
 from model.training.run_log import RunLog
 from model.training.trainer import Training
@@ -354,7 +354,7 @@ def test_the_model_s_measures_are_of_test_users_and_validation_s_stand_next_to_t
 ):
     measures, loaded = read_manifest(unbroken).measures, load_model(unbroken)
     asked = draw_questions(given.corpus, given.test_pairs, config().validation_pairs)
-    again = evaluate(loaded.model, asked, "test")
+    again = evaluate_model(loaded.model, asked, "test")
     assert {name: measures[name] for name in again} == pytest.approx(again)
     assert measures["validation_loss"] != measures["test_loss"]
     assert not set(given.validation_pairs) & set(given.test_pairs)
@@ -372,10 +372,10 @@ def test_early_stopping_keeps_the_weights_of_the_best_look(given, tmp_path):
     assert measures["steps"] == best["step"]
     assert measures["validation_loss"] == best["held_out"]["validation_loss"]
     asked = draw_questions(given.corpus, given.validation_pairs, settings.validation_pairs)
-    again = evaluate(load_model(folder).model, asked)  # the weights that were kept
+    again = evaluate_model(load_model(folder).model, asked)  # the weights that were kept
     assert again["validation_loss"] == pytest.approx(measures["validation_loss"], rel=1e-5)
     asked = draw_questions(given.corpus, given.test_pairs, settings.validation_pairs)
-    again = evaluate(load_model(folder).model, asked, "test")
+    again = evaluate_model(load_model(folder).model, asked, "test")
     assert again["test_loss"] == pytest.approx(measures["test_loss"], rel=1e-5)
 
 

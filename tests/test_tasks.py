@@ -11,7 +11,14 @@ from model.data.keyed_random import keyed_bits
 from model.data.ragged import Ragged, owners_of
 from model.objective.tasks.contrasted_views import crop_view, mask_view, reorder_view, two_views
 from model.objective.tasks.masked_behaviors import masked_positions, num_masked
-from model.objective.tasks.task import HIDDEN, NONE, Batch, contrast, contrast_in_batch, task_named
+from model.objective.tasks.task import (
+    HIDDEN_TITLE,
+    NO_NEGATIVE,
+    Batch,
+    contrast_candidates,
+    contrast_in_batch,
+    task_named,
+)
 
 CONFIG = PretrainConfig()
 
@@ -76,8 +83,8 @@ def test_what_is_masked_depends_on_step_and_pair_alone():
 def test_a_masked_behavior_is_hidden_and_no_other_is():
     plan = task_named("mbp").plan(batch_of([range(100)]), CONFIG)
     shown = plan.sequences["masked"].values
-    assert (shown == HIDDEN).sum() == 10
-    assert sorted([*plan.targets, *shown[shown != HIDDEN]]) == list(range(100))
+    assert (shown == HIDDEN_TITLE).sum() == 10
+    assert sorted([*plan.targets, *shown[shown != HIDDEN_TITLE]]) == list(range(100))
 
 
 def test_behaviors_of_b_are_masked_too_where_both_sequences_are_asked():
@@ -88,7 +95,7 @@ def test_behaviors_of_b_are_masked_too_where_both_sequences_are_asked():
     both = task_named("mbp").plan(batch, config)
     shown = both.sequences["masked"]
     assert len(shown) == 4
-    assert [(row == HIDDEN).sum() for row in (shown[i] for i in range(4))] == [2, 5, 4, 1]
+    assert [(row == HIDDEN_TITLE).sum() for row in (shown[i] for i in range(4))] == [2, 5, 4, 1]
     assert both.targets[:7].tolist() == alone.targets.tolist()
     assert both.keys[:7].tolist() == alone.keys.tolist()
     assert set(both.targets[7:11]) <= set(range(100, 140))
@@ -100,7 +107,7 @@ def test_behaviors_of_b_are_masked_too_where_both_sequences_are_asked():
 def test_a_hidden_behavior_of_b_is_found_by_the_state_at_its_own_position():
     batch = batch_of([range(10)], late=[range(10, 20)])
     plan = task_named("mbp").plan(batch, PretrainConfig(masked_sequences="both"))
-    hidden = np.flatnonzero(plan.sequences["masked"].values == HIDDEN)
+    hidden = np.flatnonzero(plan.sequences["masked"].values == HIDDEN_TITLE)
     states = torch.zeros(20, 20)
     states[hidden] = torch.eye(20)[plan.targets] * 50
     losses = plan.outcome(Known(torch.eye(20), states), np.array([[9, 19], [0, 10]])).losses
@@ -113,7 +120,7 @@ def test_matching_without_any_allowed_sequence_costs_nothing_and_counts_what_is_
         np.arange(2),
         Ragged.of([[1], [2]]),
         Ragged.of([[3], [4]]),
-        np.full((2, 4), NONE),
+        np.full((2, 4), NO_NEGATIVE),
         Ragged.of([]),
     )
     plan = task_named("bsm").plan(batch, CONFIG)
@@ -129,7 +136,7 @@ def test_matching_without_any_allowed_sequence_costs_nothing_and_counts_what_is_
 
 def test_indistinguishable_candidates_cost_the_log_of_their_number():
     same = torch.ones(3, 5, 4)
-    outcome = contrast(torch.randn(3, 4), same, torch.zeros(3, 4, dtype=torch.bool))
+    outcome = contrast_candidates(torch.randn(3, 4), same, torch.zeros(3, 4, dtype=torch.bool))
     torch.testing.assert_close(outcome.losses, torch.full((3,), math.log(1 + 4)))
     assert outcome.correct.tolist() == pytest.approx([1 / 5] * 3)
 
@@ -137,7 +144,7 @@ def test_indistinguishable_candidates_cost_the_log_of_their_number():
 def test_the_score_is_the_dot_product():
     query = torch.tensor([[1.0, 2]])
     candidates = torch.tensor([[[3.0, 4], [5, 0], [0, 1]]])
-    outcome = contrast(query, candidates, torch.zeros(1, 2, dtype=torch.bool))
+    outcome = contrast_candidates(query, candidates, torch.zeros(1, 2, dtype=torch.bool))
     right, *wrong = math.exp(11), math.exp(5), math.exp(2)
     assert outcome.losses.item() == pytest.approx(-math.log(right / (right + sum(wrong))), rel=1e-2)
     assert outcome.correct.item() == 1
@@ -147,7 +154,7 @@ def test_missing_candidates_leave_the_softmax_and_are_counted():
     missing = torch.tensor([[False, True, True, True], [True, True, True, True]])
     queries = torch.zeros(2, 4, requires_grad=True)
     candidates = torch.randn(2, 5, 4, requires_grad=True)
-    outcome = contrast(queries, candidates, missing)
+    outcome = contrast_candidates(queries, candidates, missing)
     assert outcome.losses.tolist() == pytest.approx([math.log(2), 0])
     assert outcome.missing == 7
     outcome.losses.sum().backward()
@@ -204,7 +211,7 @@ def test_the_three_operations_on_a_sequence():
     assert (np.diff(cropped) == 1).all()
     assert len(cropped) == 6
     masked = mask_view(titles.copy(), draw)
-    assert (masked == HIDDEN).sum() == 3
+    assert (masked == HIDDEN_TITLE).sum() == 3
     reordered = reorder_view(titles.copy(), draw)
     assert sorted(reordered) == list(range(10))
     moved = np.flatnonzero(reordered != titles)
@@ -215,7 +222,7 @@ def test_two_views_of_a_user_lie_side_by_side_and_differ_by_step():
     sequences = Ragged.of([range(10), range(10, 20)])
     first, again, later = (two_views(sequences, np.array([3, 4]), s, 0) for s in (0, 0, 1))
     assert len(first) == 4
-    assert set(first[0]) | set(first[1]) <= {HIDDEN, *range(10)}
+    assert set(first[0]) | set(first[1]) <= {HIDDEN_TITLE, *range(10)}
     assert np.array_equal(first.values, again.values)
     assert not np.array_equal(first.values, later.values)
 
@@ -238,7 +245,7 @@ def test_the_two_views_of_a_user_are_by_different_operations():
     """A crop keeps 12 of 20, a mask hides 6, a reorder keeps all: the result tells which it was."""
 
     def operation(view):
-        return "crop" if len(view) == 12 else "mask" if HIDDEN in view else "reorder"
+        return "crop" if len(view) == 12 else "mask" if HIDDEN_TITLE in view else "reorder"
 
     sequences, seen = Ragged.of([range(20)] * 60), set()
     views = two_views(sequences, np.arange(60), 0, 0)

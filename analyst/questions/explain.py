@@ -144,12 +144,12 @@ def weigh(
 
     from model.data.ragged import Ragged
     from model.inference.embed_users import encoder_input
-    from model.inference.vectors import evaluating, title_vectors, to_numpy, user_vectors
+    from model.inference.vectors import evaluation_mode, title_vectors, to_numpy, user_vectors
 
     model, length = trained.model, len(sequence.titles)
     words: Any = pa.array(sequence.words, pa.list_(pa.string()))
     titles = title_vectors(model, encoder_input(trained, sequence.title_ids, words))
-    with evaluating(model):
+    with evaluation_mode(model):
         weights = model.view_weights(titles, torch.tensor([length])).double().cpu().numpy()
     every = np.arange(length)
     without = [np.delete(every, place) for place in every] if length > 1 else []

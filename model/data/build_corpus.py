@@ -90,7 +90,7 @@ def training_input(
     versions = versions or {}
     pairs = Source.open(lake, SEQUENCE_PAIRS, versions.get(SEQUENCE_PAIRS.name), as_of=as_of)
     titles = Source.open(lake, TITLES, versions.get(TITLES.name))
-    told: dict[str, object] = {
+    facts: dict[str, object] = {
         "as_of": as_of.isoformat(),
         "inputs": {s.table.name: s.delta.version() for s in (pairs, titles)},
         "tables": [str(s.delta.metadata().id) for s in (pairs, titles)],
@@ -102,16 +102,16 @@ def training_input(
         "validation_per_mille": VALIDATION_PER_MILLE,
         "format": FORMAT,
     }
-    key = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+    key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
     folder = arrays / f"{as_of}-{key}"
     _remove_damaged(folder, verify)
     if not folder.exists():
         arrays.mkdir(parents=True, exist_ok=True)
         building = Path(tempfile.mkdtemp(prefix=".building-", dir=arrays))
         try:
-            told |= _build(pairs, titles, building, max_words, max_views, min_count, earlier)
-            told["content"] = _content(building)
-            (building / "corpus.json").write_text(json.dumps(told, indent=1, sort_keys=True))
+            facts |= _build(pairs, titles, building, max_words, max_views, min_count, earlier)
+            facts["content"] = _content(building)
+            (building / "corpus.json").write_text(json.dumps(facts, indent=1, sort_keys=True))
             _rename(building, folder)
         finally:
             shutil.rmtree(building, ignore_errors=True)

@@ -41,7 +41,7 @@ def embed_users(
     if isinstance(their_words, pa.ChunkedArray):
         their_words = their_words.combine_chunks()
     titles = encoder_input(trained, used, their_words)
-    return embed(trained.model, titles, Ragged(places, newest.offsets))
+    return embed_sequences(trained.model, titles, Ragged(places, newest.offsets))
 
 
 def encoder_input(trained: TrainedModel, title_ids: NDArray[np.int64], words: Arrow) -> Ragged:
@@ -56,7 +56,7 @@ def encoder_input(trained: TrainedModel, title_ids: NDArray[np.int64], words: Ar
     return Ragged(trained.vocabulary.ids(cut.flatten()), offsets_of(lengths))
 
 
-def embed(model: UserModel, titles: Ragged, sequences: Ragged) -> NDArray[np.float32]:
+def embed_sequences(model: UserModel, titles: Ragged, sequences: Ragged) -> NDArray[np.float32]:
     """(N, D) float32: one vector a sequence, which holds rows of `titles`.
 
     Shapes: T titles, each what the behavior encoder reads of it; N sequences.

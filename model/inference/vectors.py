@@ -23,7 +23,7 @@ USERS_PER_BATCH = 128
 
 def encode_titles(model: UserModel, titles: Ragged) -> Tensor:
     """(T, D): what the behavior encoder reads of T titles to vectors, in one go."""
-    return model.encode_titles(*packed(titles))
+    return model.encode_titles(*pack_rows(titles))
 
 
 def title_vectors(
@@ -53,7 +53,7 @@ def user_vectors(
     """
 
     def encode(part: Ragged) -> Tensor:
-        rows, lengths = packed(part)
+        rows, lengths = pack_rows(part)
         views = titles[rows.numpy()]  # (R, D); of a mapped array no more than these are read
         views = torch.from_numpy(views) if isinstance(views, np.ndarray) else views
         return model.encode_users(views.to(model.device), lengths)[1]
@@ -75,7 +75,7 @@ def _in_batches(
     order = np.arange(len(rows))
     if sort_by_length:
         order = np.argsort(rows.lengths(), kind="stable")
-    with evaluating(model):
+    with evaluation_mode(model):
         parts = [
             encode(rows.take(order[start : start + per_batch]))
             for start in range(0, len(rows), per_batch)
@@ -90,7 +90,7 @@ def _in_batches(
 
 
 @contextmanager
-def evaluating(model: UserModel) -> Iterator[None]:
+def evaluation_mode(model: UserModel) -> Iterator[None]:
     """Without dropout and gradients; the model's mode is as before afterwards."""
     was_training = model.training
     model.eval()
@@ -101,7 +101,7 @@ def evaluating(model: UserModel) -> Iterator[None]:
         model.train(was_training)
 
 
-def packed(rows: Ragged) -> tuple[Tensor, Tensor]:
+def pack_rows(rows: Ragged) -> tuple[Tensor, Tensor]:
     """The values, one row after the other, and the lengths, both int64."""
     return torch.from_numpy(rows.values.astype(np.int64)), torch.from_numpy(rows.lengths())
 

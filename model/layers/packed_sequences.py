@@ -17,13 +17,13 @@ from torch.nn import functional as F
 
 from model.data.ragged import offsets_of, owners_of, positions_of
 
-P = ParamSpec("P")
-T = TypeVar("T")
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 
-def outside_graphs(function: Callable[P, T]) -> Callable[P, T]:
+def outside_graphs(function: Callable[_P, _T]) -> Callable[_P, _T]:
     """Runs as it is, in numpy; `torch.compile` takes what lies around it."""
-    disabled: Callable[P, T] = torch.compiler.disable(function)  # type: ignore[no-untyped-call]
+    disabled: Callable[_P, _T] = torch.compiler.disable(function)  # type: ignore[no-untyped-call]
     return disabled
 
 

@@ -11,7 +11,7 @@ from model.data.ragged import Ragged
 from model.inference.vectors import title_vectors, user_vectors
 from model.layers.packed_sequences import rows_at
 from model.layers.user_model import UserModel
-from model.objective.tasks.task import HIDDEN, Titles
+from model.objective.tasks.task import HIDDEN_TITLE, Titles
 
 # Ranking encodes without gradient, in pieces that bound the memory.
 RANKED_TITLES_PER_BATCH = 8192  # 80,000 words: 0.25 GB of queries, keys and values
@@ -31,9 +31,9 @@ class TitleVectors:
         self._table = torch.cat([vectors, mask[None].to(vectors.dtype)])  # (U + 1, D)
 
     def at(self, titles: NDArray[np.integer]) -> Tensor:
-        """(...,) titles, or HIDDEN for the mask, to (..., D)."""
+        """(...,) titles, or HIDDEN_TITLE for the mask, to (..., D)."""
         index = np.searchsorted(self.titles, titles)
-        index[titles == HIDDEN] = len(self.titles)
+        index[titles == HIDDEN_TITLE] = len(self.titles)
         rows = torch.from_numpy(index).to(self._table.device)
         return rows_at(self._table, rows.flatten()).view(*rows.shape, -1)
 

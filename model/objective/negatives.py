@@ -29,10 +29,10 @@ from model.data.corpus import Corpus
 from model.data.encoder_input import title_identity
 from model.data.keyed_random import keyed_bits, keyed_generator
 from model.data.ragged import Ragged
-from model.inference.vectors import evaluating
+from model.inference.vectors import evaluation_mode
 from model.layers.user_model import UserModel
 from model.objective.encoding import TitleVectors, ranking_titles, ranking_users
-from model.objective.tasks.task import NONE, Titles
+from model.objective.tasks.task import NO_NEGATIVE, Titles
 
 RANKED_TITLES_PER_BLOCK = 16_384  # whose scores are in memory together
 RANKED_SEQUENCES_PER_BLOCK = 2048  # whose scores are in memory together
@@ -43,7 +43,7 @@ class Chosen:
     """The negatives of n targets among m candidates.
 
     Shapes:
-        index  (n, K) int64 places in the pool, best first; NONE where too few were allowed
+        index  (n, K) int64 places in the pool, best first; NO_NEGATIVE where too few were allowed
         score  (n, K) float64, the cosine to the target where the pool was ranked by it
     """
 
@@ -52,7 +52,7 @@ class Chosen:
 
     @property
     def missing(self) -> int:
-        return int((self.index == NONE).sum())
+        return int((self.index == NO_NEGATIVE).sum())
 
 
 Scores = Callable[[slice], Tensor]  # of some candidates, (n, c)
@@ -73,10 +73,10 @@ def top_candidates(scores_of: Scores, num_candidates: int, count: int, per_block
         index = places.gather(1, column)
     assert score is not None
     assert index is not None
-    found = index.masked_fill(torch.isneginf(score), NONE)
+    found = index.masked_fill(torch.isneginf(score), NO_NEGATIVE)
     short = (0, count - found.shape[1])  # fewer candidates than `count`
     return Chosen(
-        F.pad(found, short, value=NONE).cpu().numpy(),
+        F.pad(found, short, value=NO_NEGATIVE).cpu().numpy(),
         F.pad(score.double(), short, value=float("-inf")).cpu().numpy(),
     )
 
@@ -141,7 +141,7 @@ def ranking_mode(model: UserModel, config: PretrainConfig) -> Iterator[None]:
     """Without gradient and without dropout; the model's mode comes back."""
     half = with_ranking_dtype(config, model.device).ranking_dtype == "bfloat16"
     with (
-        evaluating(model),
+        evaluation_mode(model),
         torch.autocast(model.device.type, torch.bfloat16) if half else nullcontext(),
     ):
         yield
@@ -266,7 +266,7 @@ class SequenceNegatives:
         self, model: UserModel, corpus: Corpus, config: PretrainConfig, batches: BatchOrder
     ) -> None:
         self.model, self.corpus, self.config, self.batches = model, corpus, config, batches
-        self.step = NONE  # of the last refresh
+        self.step = NO_NEGATIVE  # of the last refresh
         self.pool = SequencePool.whole(corpus, np.empty(0, np.int64))
         self.pairs = np.empty(0, np.int64)  # (n,) ascending, whose negatives are chosen
         self.chosen = Chosen(np.empty((0, config.P), np.int64), np.empty((0, config.P)))

@@ -25,7 +25,7 @@ from model.inference.vectors import encode_titles
 from model.layers.user_model import UserModel
 from model.objective.encoding import TitleVectors
 from model.objective.negatives import BehaviorNegatives, Chosen, SequenceNegatives
-from model.objective.tasks.task import NONE, Batch, Outcome, Plan, Titles, task_named
+from model.objective.tasks.task import NO_NEGATIVE, Batch, Outcome, Plan, Titles, task_named
 
 Trace = Callable[[dict[str, Any]], None]
 
@@ -105,21 +105,23 @@ class Objective:
             refreshed = self.sequences.refresh_if_due(step)
             chosen = self.sequences.of(pairs)
             self._trace_sequences(step, refreshed, pairs, chosen)
-            used = np.unique(chosen.index[chosen.index != NONE])
+            used = np.unique(chosen.index[chosen.index != NO_NEGATIVE])
             others = self.sequences.pool.take(used).titles(self.corpus)
-            wrong = np.where(chosen.index == NONE, NONE, np.searchsorted(used, chosen.index))
+            wrong = np.where(
+                chosen.index == NO_NEGATIVE, NO_NEGATIVE, np.searchsorted(used, chosen.index)
+            )
         take = self.corpus.sequences.take
         return Batch(step, pairs, take(early), take(late), wrong, others)
 
     def _wrong_behaviors(self, step: int, plans: dict[str, Plan]) -> dict[str, Titles]:
-        """The negative titles of each task's targets, (n, K) or NONE, all from one pool."""
+        """The negative titles of each task's targets, (n, K) or NO_NEGATIVE, all from one pool."""
         targets = np.concatenate([plan.targets for plan in plans.values()])
         order = np.concatenate([plan.keys for plan in plans.values()])
         if not len(targets):
             return {task: np.empty((0, self.config.K), np.int64) for task in plans}
         pool, chosen = self.behaviors.choose(step, targets, order)
         self._trace_behaviors(step, pool, targets, chosen)
-        titles = np.where(chosen.index == NONE, NONE, pool[chosen.index])
+        titles = np.where(chosen.index == NO_NEGATIVE, NO_NEGATIVE, pool[chosen.index])
         ends = np.cumsum([len(plan.targets) for plan in plans.values()])[:-1]
         return dict(zip(plans, np.split(titles, ends), strict=True))
 

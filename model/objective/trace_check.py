@@ -32,7 +32,7 @@ from model.data.vocabulary import Vocabulary
 from model.layers.encoders import reads_words
 from model.objective.negatives import SequencePool, allowed_sequences
 from model.objective.negatives_trace import TraceEvent, read_trace
-from model.objective.tasks.task import NONE
+from model.objective.tasks.task import NO_NEGATIVE
 
 RULES = {
     "other title": "a chosen behavior is not identical to its target, as the encoder sees both",
@@ -49,8 +49,8 @@ RULES = {
     "model of refresh": "sequences are ranked by the model of the pool's step",
     "every step": "steps follow one another from 0, and none is left out",
 }
-SHOWN = 3  # cases a rule
-HAIR = 1e-6  # that a cosine in single precision may lie outside [-1, 1]
+MAX_CASES = 3  # cases a rule
+_ROUNDING = 1e-6  # by which a cosine in single precision may lie outside [-1, 1]
 
 
 @dataclass
@@ -67,12 +67,12 @@ class Findings:
         """One look at `rule` for each of `fine`, a target each where it is an array."""
         fine = np.atleast_1d(np.asarray(fine))
         self.looked[rule] += len(fine)
-        for target in np.flatnonzero(~fine)[:SHOWN]:
-            if self.broken[rule] < SHOWN:
+        for target in np.flatnonzero(~fine)[:MAX_CASES]:
+            if self.broken[rule] < MAX_CASES:
                 place = f", {who} {target}" if who else ""
                 self.cases.append(f"step {step}{place}: {rule}")
             self.broken[rule] += 1
-        self.broken[rule] += max(0, int((~fine).sum()) - SHOWN)
+        self.broken[rule] += max(0, int((~fine).sum()) - MAX_CASES)
 
 
 class Check:
@@ -178,9 +178,9 @@ class Check:
         """`rule` for each target: all that it has is allowed."""
         last = allowed.shape[1] - 1
         self.found.record(
-            "in the pool", step, ((chosen >= NONE) & (chosen <= last)).all(1), "target"
+            "in the pool", step, ((chosen >= NO_NEGATIVE) & (chosen <= last)).all(1), "target"
         )
-        real = np.where(chosen == NONE, last + 1, chosen.clip(0, last))
+        real = np.where(chosen == NO_NEGATIVE, last + 1, chosen.clip(0, last))
         fine = np.take_along_axis(np.pad(allowed, ((0, 0), (0, 1)), constant_values=True), real, 1)
         self.found.record(rule, step, fine.all(1), "target")
 
@@ -188,13 +188,13 @@ class Check:
         self, step: int, chosen: NDArray[np.int64], event: TraceEvent, allowed: NDArray[np.bool_]
     ) -> None:
         score = np.array([[np.nan if s is None else s for s in row] for row in event["score"]])
-        real = np.sort(np.where(chosen == NONE, -1 - np.arange(chosen.shape[1]), chosen), 1)
+        real = np.sort(np.where(chosen == NO_NEGATIVE, -1 - np.arange(chosen.shape[1]), chosen), 1)
         self.found.record("distinct", step, (np.diff(real, axis=1) != 0).all(1), "target")
-        enough = (chosen != NONE).sum(1) == np.minimum(chosen.shape[1], allowed.sum(1))
+        enough = (chosen != NO_NEGATIVE).sum(1) == np.minimum(chosen.shape[1], allowed.sum(1))
         self.found.record("enough", step, enough, "target")
         ordered = ~(np.diff(score, axis=1) > 0).any(1)
         if self.config.negatives != "random":
-            ordered &= ~(np.abs(score) > 1 + HAIR).any(1)
+            ordered &= ~(np.abs(score) > 1 + _ROUNDING).any(1)
         self.found.record("best first", step, ordered, "target")
 
 

@@ -10,7 +10,7 @@ from model.data.build_corpus import training_input
 from model.data.corpus import Corpus
 from model.data.ragged import Ragged
 from model.data.vocabulary import UNKNOWN
-from model.training.evaluation import Measures, draw_questions, evaluate
+from model.training.evaluation import Measures, draw_questions, evaluate_model
 
 
 def measures_on_the_same_users(asked: Path, answering: Path, lake: str, arrays: Path) -> Measures:
@@ -34,7 +34,7 @@ def measures_on_the_same_users(asked: Path, answering: Path, lake: str, arrays: 
     )
     corpus = known_words(given.corpus, trained)
     pairs, max_pairs = given.test_pairs, ours.config.validation_pairs
-    return evaluate(trained.model, draw_questions(corpus, pairs, max_pairs), "test")
+    return evaluate_model(trained.model, draw_questions(corpus, pairs, max_pairs), "test")
 
 
 def known_words(corpus: Corpus, trained: TrainedModel) -> Corpus:

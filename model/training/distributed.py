@@ -15,39 +15,39 @@ from contracts.errors import BadInput
 
 @dataclass(frozen=True)
 class Processes:
-    """This process's place among those that train one model together."""
+    """This process's rank among those that train one model together."""
 
     rank: int = 0
     world: int = 1
     local_rank: int = 0  # among the processes of this machine
-    local_world: int = 1  # how many they are
+    local_world: int = 1  # the number of processes of this machine
     device: torch.device = torch.device("cpu")  # noqa: RUF009  a constant
 
     @property
     def is_first(self) -> bool:
-        """The one that writes and tells."""
+        """Whether this one writes the checkpoints, the log and the output."""
         return self.rank == 0
 
     @property
     def is_first_here(self) -> bool:
-        """The first of its machine."""
+        """Whether this is the first process of its machine."""
         return self.local_rank == 0
 
-    def agreed(self, numbers: Mapping[str, int]) -> dict[str, int]:
+    def broadcast(self, numbers: Mapping[str, int]) -> dict[str, int]:
         """The first process's numbers, in every process."""
-        told = [dict(numbers)]
+        shared = [dict(numbers)]
         if self.world > 1:
-            dist.broadcast_object_list(told)
-        return told[0]
+            dist.broadcast_object_list(shared)
+        return shared[0]
 
-    def gathered(self, state: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
+    def gather(self, state: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
         """Every process's tensors, in the order of ranks, in every process."""
         parts: list[Any] = [dict(state)] * self.world
         if self.world > 1:
             dist.all_gather_object(parts, dict(state))
         return parts
 
-    def add_up(self, numbers: Mapping[str, float]) -> dict[str, float]:
+    def sum_over_processes(self, numbers: Mapping[str, float]) -> dict[str, float]:
         """The sum of each number over all processes, which must all name the same."""
         if self.world == 1:
             return dict(numbers)
@@ -57,7 +57,7 @@ class Processes:
         dist.all_reduce(total)
         return dict(zip(names, total.tolist(), strict=True))
 
-    def add_up_gradients(self, model: nn.Module) -> None:
+    def sum_gradients(self, model: nn.Module) -> None:
         """Give each weight the sum of its gradients over all processes, in one exchange."""
         if self.world == 1:
             return

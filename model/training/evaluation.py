@@ -76,7 +76,7 @@ class _Vectors:
         return self._vectors[np.searchsorted(self._titles, titles)]
 
 
-def evaluate(model: UserModel, questions: Questions, part: str = "validation") -> Measures:
+def evaluate_model(model: UserModel, questions: Questions, part: str = "validation") -> Measures:
     """Accuracies beside chance, losses in nats, and how many directions the embeddings use.
 
     `{part}_loss` is the sum of the losses; `part` names the held-out users that are asked.

@@ -46,7 +46,7 @@ from model.objective.negatives import with_ranking_dtype
 from model.objective.negatives_trace import TraceEvent, trace_writer
 from model.objective.objective import OBJECTIVE_VERSION
 from model.training.distributed import Processes, join_processes
-from model.training.evaluation import Measures, Questions, draw_questions, evaluate
+from model.training.evaluation import Measures, Questions, draw_questions, evaluate_model
 from model.training.memory import keep_freed_memory
 from model.training.run_log import LOG_FILE, RunLog
 from model.training.trainer import Training
@@ -55,7 +55,7 @@ KEPT_CHECKPOINTS = 2  # the newest, and one in case the disk is at fault
 
 
 class TrainingStopped(UserbertError):
-    """A training was told to stop, and has written a checkpoint to go on from."""
+    """SIGTERM stopped a training, which has written a checkpoint to go on from."""
 
     exit_code = 128 + signal.SIGTERM
 
@@ -141,7 +141,7 @@ def _as_begun(
     if checkpoint and config.ranking_dtype == "auto":
         return replace(config, ranking_dtype=read_manifest(checkpoint).config.ranking_dtype)
     here = with_ranking_dtype(config, processes.device)
-    half = processes.agreed({"half": here.ranking_dtype == "bfloat16"})["half"]
+    half = processes.broadcast({"half": here.ranking_dtype == "bfloat16"})["half"]
     return replace(config, ranking_dtype="bfloat16" if half else "float32")
 
 
@@ -198,21 +198,21 @@ def _prepare(working: Path, checkpoint: Path | None, damaged: list[Path]) -> Non
 
 
 def _run(training: Training, name: str, working: Path, show: bool) -> None:
-    """Update until it is over; then the measures are those of the weights that are kept."""
+    """Update the weights until the training is over, and evaluate the last ones."""
     config, progress, processes = training.config, training.progress, training.processes
-    asked = draw_questions(
+    questions = draw_questions(
         training.given.corpus,
         training.given.validation_pairs,
         config.validation_pairs,
     )
     with _log(training, working, show) as log, stop_requested() as must_stop:
         while not training.is_over:
-            told = training.update() | processes.add_up({"stop": must_stop()})
-            stop = told.pop("stop") > 0
+            facts = training.update() | processes.sum_over_processes({"stop": must_stop()})
+            stop = facts.pop("stop") > 0
             if log:
-                log.step(progress.step, told)
+                log.step(progress.step, facts)
             if _is_due(config.validation_interval, progress.step):
-                _evaluate(training, asked, log)
+                _evaluate(training, questions, log)
             if stop or _is_due(config.checkpoint_interval, progress.step):
                 _save(training, name, working, log)
             if stop and not training.is_over:
@@ -222,7 +222,7 @@ def _run(training: Training, name: str, working: Path, show: bool) -> None:
                     "the same command goes on from there"
                 )
         if not (progress.newest_measures and _is_due(config.validation_interval, progress.step)):
-            _evaluate(training, asked, log)
+            _evaluate(training, questions, log)
 
 
 @contextmanager
@@ -264,8 +264,8 @@ def _is_due(interval: int, step: int) -> bool:
     return interval > 0 and step % interval == 0
 
 
-def _evaluate(training: Training, asked: Questions, log: RunLog | None) -> None:
-    measures = evaluate(training.model, asked)
+def _evaluate(training: Training, questions: Questions, log: RunLog | None) -> None:
+    measures = evaluate_model(training.model, questions)
     training.note_evaluation(measures)
     if log:
         log.evaluation(training.progress.step, measures)
@@ -329,7 +329,7 @@ def test_measures(training: Training) -> Measures:
     """What the model makes of the test users, who decided neither its length nor its weights."""
     given, config = training.given, training.config
     questions = draw_questions(given.corpus, given.test_pairs, config.validation_pairs)
-    return evaluate(training.model, questions, "test")
+    return evaluate_model(training.model, questions, "test")
 
 
 def _validation_name(measure: str) -> str:
@@ -338,7 +338,7 @@ def _validation_name(measure: str) -> str:
 
 @contextmanager
 def stop_requested() -> Iterator[Callable[[], bool]]:
-    """Whether SIGTERM came: asked after each step, so that no step is lost or left half done."""
+    """Give a function that says whether SIGTERM came. Asked after each step, it loses none."""
     came: list[int] = []
     before = signal.signal(signal.SIGTERM, lambda number, frame: came.append(number))
     try:
@@ -444,7 +444,7 @@ def _read(
     earlier: Vocabulary | None,
 ) -> TrainingInput:
     """The same Delta versions in every process; one process of each machine makes the arrays."""
-    pinned = processes.agreed(newest_versions(places.lake) | versions)
+    pinned = processes.broadcast(newest_versions(places.lake) | versions)
 
     def read() -> TrainingInput:
         return training_input_for(config, places, as_of, pinned, earlier, verify=False)

@@ -1,4 +1,4 @@
-"""What a training tells while it runs: a JSON line a step, TensorBoard's curves, a progress bar."""
+"""The output of a training: a JSON line a step, TensorBoard's curves, a progress bar."""
 
 import json
 import sys
@@ -13,7 +13,7 @@ from tqdm import tqdm
 from model.task_registry import METRICS
 
 LOG_FILE = "log.jsonl"
-SHOWN = (*(f"{metric}_accuracy" for metric in METRICS), "validation_loss")  # beside the bar
+BAR_MEASURES = (*(f"{metric}_accuracy" for metric in METRICS), "validation_loss")  # next to the bar
 
 
 class RunLog:
@@ -57,7 +57,7 @@ class RunLog:
         """One evaluation on the validation users."""
         self._write({"step": step, "held_out": dict(measures)})
         self._curves("held_out", step, measures)
-        shown = {name: f"{measures[name]:.3f}" for name in SHOWN}
+        shown = {name: f"{measures[name]:.3f}" for name in BAR_MEASURES}
         self._bar.set_postfix(shown)
 
     def _write(self, line: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""One model being trained: the update, and all that a resumed training must find as it was."""
+"""One model in training: its update, and all that a resumed training needs as it was."""
 
 import math
 from collections import Counter
@@ -88,17 +88,17 @@ class Training:
         """
         step, rate = self.progress.step, self._rate()
         self.optimizer.zero_grad(set_to_none=True)
-        told: Counter[str] = Counter()
+        sums: Counter[str] = Counter()
         for pairs in self._micro_batches(step):
-            told.update(self._backward(step, pairs))
-        self.processes.add_up_gradients(self.model)
+            sums.update(self._backward(step, pairs))
+        self.processes.sum_gradients(self.model)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         if self.config.max_norm:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_norm)
         self.optimizer.step()
         self.progress.step += 1
-        return self.processes.add_up(told) | {"learning_rate": rate}
+        return self.processes.sum_over_processes(sums) | {"learning_rate": rate}
 
     def _micro_batches(self, step: int) -> list[NDArray[np.int64]]:
         share, count = self.objective.batches.share(step), self.config.accumulation
@@ -144,7 +144,7 @@ class Training:
         held = {
             WEIGHTS_FILE: self.model.state_dict(),
             OPTIMIZER_FILE: {f"{i}.{k}": v for i, each in state.items() for k, v in each.items()},
-            OBJECTIVE_FILE: _merged(self.processes.gathered(self.objective.state_dict())),
+            OBJECTIVE_FILE: _merged(self.processes.gather(self.objective.state_dict())),
             BEST_WEIGHTS_FILE: self.best,
         }
         return {name: tensors for name, tensors in held.items() if tensors}

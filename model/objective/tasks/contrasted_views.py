@@ -10,7 +10,7 @@ from model.config import PretrainConfig
 from model.data.keyed_random import keyed_generator
 from model.data.ragged import Ragged
 from model.objective.tasks.task import (
-    HIDDEN,
+    HIDDEN_TITLE,
     Batch,
     Encoded,
     Outcome,
@@ -45,8 +45,8 @@ class ContrastedViews(Task):
 def two_views(sequences: Ragged, pairs: NDArray[np.int64], step: int, seed: int) -> Ragged:
     """Two views of each sequence, side by side, by two different ones of the three operations.
 
-    Shapes: sequences of B rows, pairs (B,) what the draw depends on; returns 2 B rows, with HIDDEN
-    where a behavior is masked.
+    Shapes: sequences of B rows, pairs (B,) what the draw depends on; returns 2 B rows, with
+    HIDDEN_TITLE where a behavior is masked.
     """
     views = []
     for row, pair in enumerate(pairs):
@@ -69,7 +69,7 @@ def crop_view(titles: NDArray[np.int64], draw: np.random.Generator) -> NDArray[n
 
 def mask_view(titles: NDArray[np.int64], draw: np.random.Generator) -> NDArray[np.int64]:
     count = max(1, int(len(titles) * MASKED_SHARE + 1e-9))
-    titles[draw.choice(len(titles), count, replace=False)] = HIDDEN
+    titles[draw.choice(len(titles), count, replace=False)] = HIDDEN_TITLE
     return titles
 
 

@@ -14,9 +14,9 @@ from model.config import PretrainConfig
 from model.data.corpus import Corpus
 from model.data.keyed_random import keyed_bits
 from model.data.ragged import Ragged, owners_of, positions_of
-from model.inference.vectors import USERS_PER_BATCH, evaluating, packed
+from model.inference.vectors import USERS_PER_BATCH, evaluation_mode, pack_rows
 from model.objective.tasks.task import (
-    HIDDEN,
+    HIDDEN_TITLE,
     NUM_WRONG_ANSWERS,
     Batch,
     Encoded,
@@ -71,7 +71,7 @@ class MaskedBehaviors(Task):
         sequences = held_out.sequences.take(held_out.a)
         hidden, targets = _draw_hidden(sequences, draw)
         values = sequences.values.astype(np.int64)
-        values[hidden] = HIDDEN
+        values[hidden] = HIDDEN_TITLE
         wrong = draw_wrong_titles(held_out.corpus, targets, draw)
         return MaskedQuestion(Ragged(values, sequences.offsets), targets, wrong)
 
@@ -80,7 +80,7 @@ class MaskedBehaviors(Task):
 class _Hidden:
     """Shapes: B sequences, R behaviors, n of them hidden."""
 
-    sequences: Ragged  # (B rows) with HIDDEN
+    sequences: Ragged  # (B rows) with HIDDEN_TITLE
     hidden: NDArray[np.int64]  # (n,) positions in sequences.values
     targets: Titles  # (n,)
     keys: NDArray[np.uint64]  # (n,)
@@ -93,7 +93,7 @@ def _hide(sequences: Ragged, batch: Batch, config: PretrainConfig, purpose: str)
     hidden = masked_positions(sequences, num_masked(lengths, config.mask_rate), keys)
     values = sequences.values.astype(np.int64)
     targets = values[hidden]
-    values[hidden] = HIDDEN
+    values[hidden] = HIDDEN_TITLE
     return _Hidden(Ragged(values, sequences.offsets), hidden, targets, keys[hidden])
 
 
@@ -158,7 +158,7 @@ class MaskedQuestion:
     Shapes: N sequences A, n hidden behaviors.
     """
 
-    sequences: Ragged  # (N rows) titles, HIDDEN where one is hidden
+    sequences: Ragged  # (N rows) titles, HIDDEN_TITLE where one is hidden
     targets: Titles  # (n,)
     wrong: Titles  # (n, NUM_WRONG_ANSWERS)
 
@@ -175,12 +175,12 @@ class MaskedQuestion:
         model = vectors.model
         mask = model.mask.detach().cpu().numpy()  # (D,)
         found = []
-        with evaluating(model):
+        with evaluation_mode(model):
             for start in range(0, len(self.sequences), USERS_PER_BATCH):
                 stop = min(start + USERS_PER_BATCH, len(self.sequences))
-                titles, lengths = packed(self.sequences.take(np.arange(start, stop)))
-                is_hidden = titles == HIDDEN  # (R,)
-                behaviors = vectors.titles(titles.numpy())  # (R, D); of HIDDEN any vector
+                titles, lengths = pack_rows(self.sequences.take(np.arange(start, stop)))
+                is_hidden = titles == HIDDEN_TITLE  # (R,)
+                behaviors = vectors.titles(titles.numpy())  # (R, D); of HIDDEN_TITLE any vector
                 behaviors[is_hidden.numpy()] = mask
                 states, _ = model.encode_users(
                     torch.from_numpy(behaviors).to(model.device), lengths

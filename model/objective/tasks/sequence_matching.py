@@ -10,7 +10,7 @@ from torch import Tensor
 from model.config import PretrainConfig
 from model.layers.packed_sequences import rows_at
 from model.objective.tasks.task import (
-    NONE,
+    NO_NEGATIVE,
     NUM_WRONG_ANSWERS,
     Batch,
     Encoded,
@@ -20,7 +20,7 @@ from model.objective.tasks.task import (
     Plan,
     Task,
     Titles,
-    contrast,
+    contrast_candidates,
     dot_products,
 )
 
@@ -36,8 +36,8 @@ class SequenceMatching(Task):
         def outcome(encoded: Encoded, wrong: Titles) -> Outcome:
             early, late = encoded.users("early"), encoded.users("late")  # (B, D) each
             negatives = _negatives(encoded.users("others"), batch.wrong, early)  # (B, P, D)
-            missing = torch.from_numpy(batch.wrong == NONE).to(early.device)  # (B, P)
-            return contrast(early, torch.cat([late[:, None], negatives], dim=1), missing)
+            missing = torch.from_numpy(batch.wrong == NO_NEGATIVE).to(early.device)  # (B, P)
+            return contrast_candidates(early, torch.cat([late[:, None], negatives], dim=1), missing)
 
         return Plan.without_titles(sequences, outcome)
 
@@ -52,7 +52,7 @@ class SequenceMatching(Task):
 
 
 def _negatives(others: Tensor, wrong: NDArray[np.int64], like: Tensor) -> Tensor:
-    """others (U, D) at wrong (B, P): (B, P, D); where NONE is, any vector."""
+    """others (U, D) at wrong (B, P): (B, P, D); where NO_NEGATIVE is, any vector."""
     if not len(others):  # no pair of this share has an allowed sequence: every logit is missing
         return like.new_zeros((*wrong.shape, like.shape[1]))
     index = torch.from_numpy(wrong.clip(min=0)).to(others.device)

@@ -24,8 +24,8 @@ from model.layers.packed_sequences import rows_at
 from model.layers.user_model import UserModel
 from model.task_registry import TASKS
 
-HIDDEN = -1  # stands for a title where the model sees its mask embedding
-NONE = -1  # stands for a negative where too few candidates were allowed
+HIDDEN_TITLE = -1  # stands for a title where the model sees its mask embedding
+NO_NEGATIVE = -1  # stands for a negative where too few candidates were allowed
 
 NUM_WRONG_ANSWERS = 4  # next to each right answer of a question, so chance is one in five
 
@@ -39,7 +39,7 @@ class Batch:
     Shapes: B pairs.
         pairs  (B,) rows of corpus.pairs
         early  the titles of each A, late of each B
-        wrong  (B, P) for each pair its negatives among `others`, or NONE
+        wrong  (B, P) for each pair its negatives among `others`, or NO_NEGATIVE
         others  the titles of each negative sequence, once
     """
 
@@ -54,7 +54,7 @@ class Batch:
 class Encoded(Protocol):
     """The vectors of a step, all with gradient."""
 
-    def titles(self, titles: Titles) -> Tensor: ...  # (..., D); of NONE any vector
+    def titles(self, titles: Titles) -> Tensor: ...  # (..., D); of NO_NEGATIVE any vector
     def states(self, name: str) -> Tensor: ...  # (R, D) of the sequences of that name
     def users(self, name: str) -> Tensor: ...  # (N, D)
 
@@ -79,10 +79,10 @@ class Plan:
     """What a task needs of a batch, and how it turns the vectors into losses.
 
     Shapes: n behaviors to predict.
-        sequences  by name, titles or HIDDEN; two tasks that name "early" share its vectors
+        sequences  by name, titles or HIDDEN_TITLE; two tasks that name "early" share its vectors
         targets    (n,) the titles to be found
         keys       (n,) random bits of each target, however the step is shared out
-        outcome    takes the vectors and the targets' negatives (n, K), titles or NONE
+        outcome    takes the vectors and the targets' negatives (n, K), titles or NO_NEGATIVE
     """
 
     sequences: dict[str, Ragged]
@@ -160,7 +160,7 @@ def task_named(name: str) -> Task:
     return task
 
 
-def contrast(queries: Tensor, candidates: Tensor, missing: Tensor) -> Outcome:
+def contrast_candidates(queries: Tensor, candidates: Tensor, missing: Tensor) -> Outcome:
     """Cross entropy of picking candidate 0 by dot product (equations 1 and 2, a target each).
 
     Shapes: queries (n, D); candidates (n, 1 + K, D); missing (n, K) bool, whose logits are left
@@ -201,12 +201,12 @@ def contrast_titles(
 ) -> Outcome:
     """Find each target among its negatives by the query in `rows`.
 
-    Shapes: queries (m, D), rows (n,) into them, targets (n,), wrong (n, K) titles or NONE.
+    Shapes: queries (m, D), rows (n,) into them, targets (n,), wrong (n, K) titles or NO_NEGATIVE.
     """
     candidates = encoded.titles(np.column_stack([targets, wrong]))  # (n, 1 + K, D)
     index = torch.from_numpy(rows).to(queries.device)
-    missing = torch.from_numpy(wrong == NONE).to(queries.device)  # (n, K)
-    return contrast(rows_at(queries, index), candidates, missing)
+    missing = torch.from_numpy(wrong == NO_NEGATIVE).to(queries.device)  # (n, K)
+    return contrast_candidates(rows_at(queries, index), candidates, missing)
 
 
 def dot_products(
