@@ -61,6 +61,7 @@ setup(
         "": ["py.typed", "*.yaml", "*.j2", "*.toml", "*.html", "*.svg"],
         "userbert.conf": ["*"],
         "userbert.conf.examples": ["*"],
+        "expectations": ["templates/*.j2"],
     },
     install_requires=["numpy", "nltk==3.10", "xxhash", "rich", "typer", "pydantic", "jinja2"],
     extras_require={

@@ -17,7 +17,7 @@ from contracts.paths import Places
 from contracts.printing import grid, print_parts
 from contracts.tables import TABLES
 from expectations.data_docs import write_index
-from expectations.results import Result, newest
+from expectations.results import Result, load, newest
 
 COLUMNS = ("table", "run", "result", "#rows", "#seconds", "checked at (UTC)", "code")
 
@@ -57,5 +57,7 @@ def list_results(
 def docs() -> None:
     """Write the index of the Data Docs anew, and say where it is."""
     gates = Places.from_environment().gates
-    write_index(gates)
+    damaged = write_index(gates)
     print_parts(f"open {gates / 'docs' / 'index.html'}")
+    for path in damaged:
+        load(path)  # raises, with what mends it

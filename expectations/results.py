@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from contracts.damage import DamagedFile, job_command
+
 KEPT = 1000  # results a table, about 5 KB each; a year of nights and a backfill beside it
 
 
@@ -85,11 +87,29 @@ def save(gates: Path, result: Result) -> Path:
 
 
 def load(path: Path) -> Result:
-    told = json.loads(path.read_text(encoding="utf-8"))
-    return Result(**{**told, "expectations": [Found(**each) for each in told["expectations"]]})
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        return Result(**{**fields, "expectations": [Found(**f) for f in fields["expectations"]]})
+    except (ValueError, TypeError, KeyError) as error:
+        fault = f"not JSON ({error})" if path.stat().st_size else "of 0 bytes"
+        raise DamagedFile(
+            f"{path} is damaged: it is {fault}. It is what a gate found, and no data: remove it "
+            f"(`rm {path}`), and the next run of `{job_command(path.parent.name)}` writes another"
+        ) from None
 
 
 def newest(gates: Path, table: str, limit: int = 1) -> Iterator[Result]:
     """The results of a table, the newest first."""
     for path in newest_files(gates / "results" / table, "*.json")[:limit]:
         yield load(path)
+
+
+def newest_readable(gates: Path, table: str, limit: int) -> tuple[list[Result], list[Path]]:
+    """The newest results of a table, and the files among them that are damaged."""
+    results, damaged = [], []
+    for path in newest_files(gates / "results" / table, "*.json")[:limit]:
+        try:
+            results.append(load(path))
+        except DamagedFile:
+            damaged.append(path)
+    return results, damaged

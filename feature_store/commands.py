@@ -15,6 +15,7 @@ userbert features history --file rows.csv --out features.parquet
 import logging
 import sys
 import warnings
+from collections.abc import Iterable, Iterator
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -22,11 +23,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from contracts.command_line import command_group
-from contracts.errors import BadInput
+from contracts.errors import BadInput, MissingTable
 from contracts.options import AsOfOrNewest, day_option
 from contracts.paths import Places
 
 if TYPE_CHECKING:  # Feast takes five seconds to import; `--help` must not
+    from feature_store.published import Published
     from feature_store.store import Store
 
 SERVICE = "user_embeddings"
@@ -57,16 +59,25 @@ def _print(line: str) -> None:
     sys.stdout.write(f"{line}\n")
 
 
+def _print_each(lines: Iterable[str]) -> None:
+    for line in lines:
+        _print(line)
+
+
 @app.command()
 def apply() -> None:
     """Register what is published."""
-    _print(_apply(_open_store()))
+    store = _open_store()
+    _print_each(store.put_damaged_files_aside())
+    _print(_apply(store, _open_published(store)))
 
 
 @app.command()
 def materialize(as_of: PublishedDay) -> None:
     """Bring the online store up to the newest vectors."""
-    _print(_materialize(_open_store(), as_of))
+    store = _open_store()
+    with store.named_damage():
+        _print(_materialize(store, _open_published(store), as_of))
 
 
 @app.command()
@@ -77,16 +88,21 @@ def check(
     ] = 0,
 ) -> None:
     """Compare both stores with the table; exit code 3 if they differ."""
-    _print(_check(_open_store(), as_of, points))
+    store = _open_store()
+    with store.named_damage():
+        _print_each(_check(store, _open_published(store), as_of, points))
 
 
 @app.command()
 def refresh(as_of: PublishedDay) -> None:
-    """Apply, materialize and check, as a night does."""
+    """Apply, materialize and check, as a night does; what is damaged is made anew."""
     # In one process, since importing Feast takes longer than the three.
     store = _open_store()
-    for step in (_apply(store), _materialize(store, as_of), _check(store, as_of, points=0)):
-        _print(step)
+    _print_each(store.put_damaged_files_aside())
+    published = _open_published(store)
+    _print(_apply(store, published))
+    _print(_materialize(store, published, as_of))
+    _print_each(_check(store, published, as_of, points=0))
 
 
 @app.command()
@@ -94,9 +110,18 @@ def get(
     users: Annotated[list[str], typer.Argument(metavar="USER", help="The ids of the users.")],
     service: Service = SERVICE,
 ) -> None:
-    """Print the online features of some users as JSON lines."""
-    rows = _open_store().get(users, service)
-    _print(str(rows.to_json(orient="records", lines=True, date_format="iso")).rstrip())
+    """Print the online features of some users as JSON lines; exit code 4 if one has none."""
+    store = _open_store()
+    with store.named_damage():
+        rows = store.get(users, service)
+    known = rows[rows["model_id"].notna()]
+    if len(known):
+        _print(str(known.to_json(orient="records", lines=True, date_format="iso")).rstrip())
+    if unknown := [user for user in dict.fromkeys(users) if user not in set(known["user_id"])]:
+        raise MissingTable(
+            f"{service} has no vector of {', '.join(unknown)} online: "
+            f"`userbert coverage --users {' '.join(unknown)}` says why"
+        )
 
 
 @app.command()
@@ -108,40 +133,47 @@ def history(
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="A Parquet file to write.")],
     service: Service = SERVICE,
 ) -> None:
-    """Write the features of users as of past times."""
-    import pandas as pd
+    """Write the features of users as of past times, in the order of the file's rows."""
+    from feature_store.history_file import read_points
 
-    rows = pd.read_csv(file, dtype={"user_id": str})
-    if missing := {"user_id", "event_timestamp"} - set(rows.columns):
-        raise BadInput(f"{file} has no column {', '.join(sorted(missing))}")
-    rows["event_timestamp"] = pd.to_datetime(rows["event_timestamp"], utc=True)
-    features = _open_store().history(rows, service)
-    features.to_parquet(out, index=False)
+    points = read_points(file)
+    if not out.parent.is_dir():
+        raise BadInput(f"--out {out}: there is no folder {out.parent}")
+    store = _open_store()
+    with store.named_damage():
+        features = store.history(points, service)
+    try:
+        features.to_parquet(out, index=False)
+    except OSError as error:
+        raise BadInput(f"--out {out} cannot be written: {error.strerror or error}") from None
     _print(f"{out}: {len(features):,} rows, {features['model_id'].isna().sum():,} without a vector")
 
 
-def _apply(store: "Store") -> str:
-    from feature_store.published import Published
-
-    name = store.apply(Published.open(store.places))
-    return f"registered {name} in {store.places.feature_store}; serving {store.serving()}"
-
-
-def _materialize(store: "Store", as_of: date) -> str:
+def _open_published(store: "Store") -> "Published":
+    """The table at its newest version, whose pages are whole."""
     from feature_store.published import Published
 
     published = Published.open(store.places)
+    published.check_pages(store.places.feature_store / "checked_files.txt")
+    return published
+
+
+def _apply(store: "Store", published: "Published") -> str:
+    name = store.apply(published)
+    return f"registered {name} in {store.places.feature_store}; serving {store.serving()}"
+
+
+def _materialize(store: "Store", published: "Published", as_of: date) -> str:
     users = store.materialize(published, as_of)
     return f"online: {users:,} users of {published.model_id}, newest as of {published.days[-1]}"
 
 
-def _check(store: "Store", as_of: date | None, points: int) -> str:
+def _check(
+    store: "Store", published: "Published", as_of: date | None, points: int
+) -> Iterator[str]:
     from feature_store.historical_check import check_points
     from feature_store.online_check import check
-    from feature_store.published import Published
 
-    published = Published.open(store.places)
-    results = [check(store, published, as_of or published.days[-1])]
+    yield check(store, published, as_of or published.days[-1])
     if points:
-        results.append(check_points(store, published, points))
-    return "\n".join(results)
+        yield check_points(store, published, points)

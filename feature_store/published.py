@@ -1,5 +1,6 @@
 """What published_embeddings holds now, by DuckDB: what Feast is made from and compared with."""
 
+import os
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -8,6 +9,7 @@ import duckdb
 import pandas as pd
 from duckdb_extensions import import_extension
 
+from contracts.damage import check_delta_log, check_parquet_files, check_parquet_pages
 from contracts.errors import MissingTable
 from contracts.paths import Places
 from contracts.tables import PUBLISHED_EMBEDDINGS
@@ -34,6 +36,8 @@ class Published:
                 f"the lake has no {PUBLISHED_EMBEDDINGS.name} ({path}): "
                 "run `userbert published-embeddings --as-of DAY` first"
             )
+        if "://" not in path:
+            check_delta_log(path)
         import_extension("delta")
         connection = duckdb.connect()
         connection.execute("LOAD delta; SET TimeZone = 'UTC'; SET threads = 2")
@@ -45,6 +49,28 @@ class Published:
             raise MissingTable(f"{path} has no rows: `userbert published-embeddings --as-of DAY`")
         (model_id,) = {model_id for model_id, _ in found}  # its gate lets one space in
         return cls(path, connection, model_id, [day for _, day in found])
+
+    def check_pages(self, checked: Path) -> None:
+        """Raise `DamagedFile` if a page of the table is not what Spark wrote.
+
+        No reader notices a bit that a disk has flipped, and the vector would be served. A file is
+        read once: `checked` lists those that were whole, each with its size and time.
+        """
+        if "://" in self.path:
+            return
+        known = set(checked.read_text(encoding="utf-8").splitlines()) if checked.exists() else set()
+        files = [
+            file
+            for (file,) in self.connection.execute(
+                "SELECT data_file FROM delta_list_files(?)", [self.path]
+            ).fetchall()
+        ]
+        check_parquet_files(files)
+        stamps = {file: _stamp(Path(file)) for file in files}
+        check_parquet_pages(file for file, stamp in stamps.items() if stamp not in known)
+        unfinished = checked.with_name(f".{checked.name}.{os.getpid()}")
+        unfinished.write_text("\n".join(stamps.values()) + "\n", encoding="utf-8")
+        unfinished.replace(checked)
 
     def newest_days(self) -> dict[date, int]:
         """How many users have their newest vector as of each day."""
@@ -84,3 +110,8 @@ class Published:
         ).fetchall()
         found = {place: (sequence, vector) for place, sequence, vector in rows}
         return [found.get(place) for place in points["place"]]
+
+
+def _stamp(path: Path) -> str:
+    state = path.stat()
+    return f"{path} {state.st_size} {state.st_mtime_ns}"

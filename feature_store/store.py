@@ -9,6 +9,7 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from functools import cached_property
@@ -24,9 +25,19 @@ from feast.errors import FeatureServiceNotFoundException
 from contracts.commands import CONF_FOLDER
 from contracts.errors import BadInput, MissingTable
 from contracts.paths import Places
-from feature_store.definitions import ENTITY, SERVICE, services, user, view, view_name
+from feature_store.damage import is_whole_database, is_whole_registry, name_damage, put_aside
+from feature_store.definitions import (
+    ENTITY,
+    SERVICE,
+    TIME,
+    feature_names,
+    services,
+    user,
+    view,
+    view_name,
+)
 from feature_store.online_sqlite import OnlineRows, SqliteRows
-from feature_store.published import Published
+from feature_store.published import Published, table_path
 
 SETTINGS = "feature_store.yaml"
 
@@ -58,6 +69,16 @@ def prepare(offline: str) -> None:
     import ibis  # type: ignore[import-untyped]
 
     ibis.get_backend().raw_sql("SET TimeZone = 'UTC'; SET threads = 2")
+
+
+def must_not_clash(rows: pd.DataFrame) -> None:
+    """Raise `BadInput` if a column of the asker has the name of a feature; case does not count."""
+    taken = {TIME, *feature_names()}
+    if clashing := [name for name in rows.columns if str(name).lower() in taken]:
+        raise BadInput(
+            f"the rows have columns that are called as features are: {', '.join(clashing)}; "
+            "rename or drop them"
+        )
 
 
 @dataclass(frozen=True)
@@ -92,6 +113,31 @@ class Store:
         path = self.places.feature_store / config.online_store.path
         return SqliteRows(path, config.project, config.entity_key_serialization_version)
 
+    @property
+    def registry_path(self) -> Path:
+        return self.places.feature_store / str(self.feast.config.registry.path)
+
+    @property
+    def online_path(self) -> Path | None:
+        """The SQLite file; None where the online rows are in Redis."""
+        return self.online.path if isinstance(self.online, SqliteRows) else None
+
+    def named_damage(self) -> AbstractContextManager[None]:
+        """Errors of a damaged registry or online file end in one line that names the file."""
+        return name_damage(self.registry_path, self.online_path)
+
+    def put_damaged_files_aside(self) -> list[str]:
+        """Registry and online rows are made from the lake, so a damaged file makes room for a
+        new one; a line for each."""
+        damaged = []
+        if not is_whole_registry(self.registry_path):
+            damaged.append(self.registry_path)
+        if self.online_path and not is_whole_database(self.online_path):
+            damaged.append(self.online_path)
+        for path in damaged:
+            put_aside(path)
+        return [f"{path} was damaged: it is kept as {path.name}.damaged" for path in damaged]
+
     def apply(self, published: Published) -> str:
         """Register what is published; readers change model only in `materialize`."""
         new = view(published.path, published.model_id, self.offline)
@@ -121,6 +167,7 @@ class Store:
                 f"nothing is published as of {as_of} (published: {published.days[0]} to "
                 f"{published.days[-1]}): run `userbert published-embeddings --as-of {as_of}` first"
             )
+        self._follow_moved_root()
         name = view_name(published.model_id)
         for first in (self._first(self._view(name), published, as_of), published.days[0]):
             start, end = midnight(first), midnight(published.days[-1])
@@ -135,6 +182,13 @@ class Store:
             )
         self._serve(published)
         return self.online.count(name)
+
+    def _follow_moved_root(self) -> None:
+        """Register the table anew where the registry names the folder it was copied from."""
+        path = table_path(self.places)
+        sources = [view.batch_source for view in self.feast.list_feature_views()]
+        if any(getattr(source, "path", path) != path for source in sources):
+            self.apply(Published.open(self.places))
 
     def _first(self, registered: FeatureView, published: Published, as_of: date) -> date:
         """The first day to write: `as_of`, or the first that is not written yet."""
@@ -177,6 +231,8 @@ class Store:
         An error when the rows are not all of the model that the service is of: it was asked
         between a promotion and the next `materialize`.
         """
+        must_not_clash(rows)
+        self._follow_moved_root()
         features = self._service(service)
         asked = self.feast.get_historical_features(rows.copy(), features)  # Feast changes its rows
         spark = getattr(asked, "to_spark_df", None)

@@ -1,5 +1,6 @@
 """published_embeddings of a few users, as delta-rs writes it, for Feast to read."""
 
+import zlib
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
@@ -28,7 +29,7 @@ def midnight(day):
 
 def row(model_id, day, user):
     """A vector that its model, day and user determine."""
-    seed = [len(model_id), ord(model_id[-1]), day.toordinal(), int(user[1:])]
+    seed = [len(model_id), ord(model_id[-1]), day.toordinal(), zlib.crc32(user.encode()) % 100_000]
     vector = np.random.default_rng(seed).standard_normal(256).astype(np.float32)
     hour = midnight(day) - timedelta(hours=1)
     norm = float(np.linalg.norm(vector))

@@ -6,13 +6,14 @@ userbert summary [--as-of 2017-06-30] [--json]
 import json as jsonlib
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Annotated, Any
 
 from deltalake import DeltaTable
 from rich.table import Table as Grid
 
+from contracts.damage import check_delta_log, check_parquet_files
 from contracts.delta_reading import arrow_dataset
 from contracts.errors import MissingTable
 from contracts.options import AsJson, day_option
@@ -27,6 +28,7 @@ from contracts.tables import (
     USER_EMBEDDINGS,
     Table,
 )
+from expectations.results import newest
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,11 @@ class TableFacts:
 
 def open_table(places: Places, table: Table) -> DeltaTable | None:
     path = f"{places.lake}/{table.name}"
-    return DeltaTable(path) if DeltaTable.is_deltatable(path) else None
+    if not DeltaTable.is_deltatable(path):
+        return None
+    if "://" not in path:
+        check_delta_log(path)
+    return DeltaTable(path)
 
 
 def rows_of(places: Places, table: Table, columns: list[str]) -> list[dict[str, Any]]:
@@ -49,6 +55,8 @@ def rows_of(places: Places, table: Table, columns: list[str]) -> list[dict[str, 
     opened = open_table(places, table)
     if opened is None:
         return []
+    if "://" not in places.lake:
+        check_parquet_files(opened.file_uris())
     dataset = arrow_dataset(opened, f"{places.lake}/{table.name}")
     return dataset.to_table(columns=columns).to_pylist()
 
@@ -74,15 +82,12 @@ def refusals(places: Places) -> dict[str, int]:
 
 
 def newest_gates(places: Places) -> dict[str, dict[str, Any]]:
-    """The newest result of each table's gate (expectations/results.py writes them)."""
-    newest = {}
-    for table in TABLES:
-        results = sorted(
-            (places.gates / "results" / table.name).glob("*.json"), key=lambda p: p.stat().st_mtime
-        )
-        if results:
-            newest[table.name] = jsonlib.loads(results[-1].read_text())
-    return newest
+    """The newest result of each table's gate."""
+    return {
+        table.name: asdict(result)
+        for table in TABLES
+        for result in newest(places.gates, table.name)
+    }
 
 
 def models(places: Places) -> list[dict[str, Any]]:
