@@ -16,7 +16,7 @@ from contracts.paths import Places
 PAGE = (Path(__file__).parents[1] / "docs" / "sql-cookbook.md").read_text()
 RECIPE = re.compile(r"^\*\*(.+?)\*\*(.*?)(?=^\*\*|^## |\Z)", re.DOTALL | re.MULTILINE)
 QUERY = re.compile(r"^```sql ?(\w*)\n(.+?)^```$", re.DOTALL | re.MULTILINE)
-MONDAY, TUESDAY = date(2026, 1, 5), date(2026, 1, 6)
+FRIDAY, SATURDAY = date(2017, 6, 30), date(2017, 7, 1)  # the nights of `make run`
 
 
 def recipes():
@@ -29,17 +29,17 @@ def recipes():
 
 @pytest.fixture(scope="module")
 def places(tmp_path_factory):
-    """Ann and Bob with vectors, Cat active without one; a second model knows Ann alone."""
+    """Users 13 and 46 with vectors, 1467 active without one; a newer model knows 13 alone."""
     places = Places(tmp_path_factory.mktemp("cookbook"))
     publish(
         places,
         [
-            embedding("ann", MONDAY, [1, 0], model="nrms-1"),
-            embedding("bob", MONDAY, [0, 2], model="nrms-1"),
-            embedding("ann", TUESDAY, [3, 4], model="nrms-1"),
+            embedding("13", FRIDAY, [1, 0], model="nrms-1"),
+            embedding("46", FRIDAY, [0, 2], model="nrms-1"),
+            embedding("13", SATURDAY, [3, 4], model="nrms-1"),
         ],
     )
-    write(places, "user_embeddings", [embedding("ann", MONDAY, [7], model="nrms-2")])
+    write(places, "user_embeddings", [embedding("13", FRIDAY, [7], model="nrms-2")])
     models = [("nrms-1", "champion", 1, "0.7"), ("nrms-2", "candidate", 2, "0.8")]
     write(
         places,
@@ -48,8 +48,8 @@ def places(tmp_path_factory):
             {
                 "model_id": model,
                 "status": status,
-                "created_at": datetime(2026, 1, day),
-                "measures": f'{{"bsm_accuracy": {measure}}}',
+                "created_at": datetime(2017, 6, day),
+                "measures": f'{{"matching_accuracy": {measure}}}',
             }
             for model, status, day, measure in models
         ],
@@ -59,29 +59,29 @@ def places(tmp_path_factory):
     lines = [["blank title"], ["blank title", "blank user_id"]]
     write(places, "rejected_logs", [{"line": n + 1, "reasons": r} for n, r in enumerate(lines)])
     sessions = [
-        {"user_id": u, "session_date": MONDAY, "num_views": n} for u, n in (("ann", 2), ("bob", 5))
+        {"user_id": u, "session_date": FRIDAY, "num_views": n} for u, n in (("13", 2), ("46", 5))
     ]
     write(places, "sessions", sessions)
-    write(places, "user_sequences", [views("ann", TUESDAY, 1, 2), views("cat", TUESDAY, 2, 1)])
-    pairs = [{"user_id": user, "as_of": TUESDAY} for user in ("ann", "ann", "bob")]
+    write(places, "user_sequences", [views("13", SATURDAY, 1, 2), views("1467", SATURDAY, 2, 1)])
+    pairs = [{"user_id": user, "as_of": date(2017, 6, 29)} for user in ("13", "13", "46")]
     write(places, "sequence_pairs", pairs)
     return places
 
 
 TITLES = ((1, "tea"), (2, "rain"))
-VIEWS = (("ann", 1), ("ann", 2), ("ann", 1), ("bob", 1), ("cat", 2))
+VIEWS = (("13", 1), ("13", 2), ("13", 1), ("46", 1), ("1467", 2))
 
 
 def view(number, told):
     user, title_id = told
     return {
-        "event_date": MONDAY,
+        "event_date": FRIDAY,
         "log_id": number,
         "user_id": user,
-        "event_time": datetime(2026, 1, 5, 10, number),
+        "event_time": datetime(2017, 6, 30, 10, number),
         "title_id": title_id,
         "title": dict(TITLES)[title_id],
-        "landing_day": MONDAY,
+        "landing_day": FRIDAY,
     }
 
 
@@ -130,18 +130,18 @@ def answer(engines, beginning):
 
 
 def test_the_answers_are_those_that_the_small_lake_holds(engines):
-    assert answer(engines, "The users nearest") == [["bob", 0.8]]
-    assert answer(engines, "Who moved most") == [["ann", 0.4]]
-    assert answer(engines, "The same under another model") == [["ann", MONDAY, 1]]
-    assert answer(engines, "Active users without") == [["bob"], ["cat"]]
-    assert answer(engines, "The last title") == [["ann", "rain"], ["cat", "tea"]]
+    assert answer(engines, "The users nearest") == [["46", 0.8]]
+    assert answer(engines, "Who moved most") == [["13", 0.4]]
+    assert answer(engines, "The same under one model") == [["13", FRIDAY, 1]]
+    assert answer(engines, "Users who viewed") == [["1467"]]
+    assert answer(engines, "The last title") == [["13", "rain"], ["1467", "tea"]]
     assert [row[:4] for row in answer(engines, "Training rows")] == [
-        ["ann", datetime(2026, 1, 5, 9), 1, MONDAY],
-        ["ann", datetime(2026, 1, 6), 0, TUESDAY],
-        ["bob", datetime(2026, 1, 1), 1, None],
+        ["13", datetime(2017, 6, 30, 9), 1, FRIDAY],
+        ["13", datetime(2017, 7, 1), 0, SATURDAY],
+        ["46", datetime(2017, 6, 1), 1, None],
     ]
     near = dict(answer(engines, "How near some users"))  # the mean of (3, 4) and (0, 2)
-    assert near["bob"] == pytest.approx(3 / math.hypot(1.5, 3), abs=1e-6)
+    assert near["46"] == pytest.approx(3 / math.hypot(1.5, 3), abs=1e-6)
 
 
 def test_the_page_has_no_query_that_is_not_tested():

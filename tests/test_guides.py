@@ -1,0 +1,113 @@
+"""The guides for readers run as they stand, on a small lake with the names of the demo."""
+
+import re
+import shlex
+from datetime import date
+from pathlib import Path
+
+import pytest
+import small_model
+from small_lake import embedding, publish, views, write
+
+from contracts.paths import Places
+from userbert.cli import main
+
+DOCS = Path(__file__).parents[1] / "docs"
+FRIDAY, SATURDAY = date(2017, 6, 30), date(2017, 7, 1)  # the nights of `make run`
+MODEL = "nrms-2017-06-29"
+USERS = ("1", "12", "13", "46", "290")
+
+
+def guide(name):
+    return (DOCS / name).read_text()
+
+
+def commands(name):
+    """Each command line of a guide, without its comment."""
+    return [
+        words
+        for line in re.findall(r"^ {4}(userbert .+)$", guide(name), re.MULTILINE)
+        if (words := shlex.split(line, comments=True)[1:])
+    ]
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory):
+    """Users of the demo with vectors of both nights, and the model that made them."""
+    places = Places(tmp_path_factory.mktemp("guides"))
+    small_model.save(places, MODEL)
+    rows = [
+        embedding(user, day, [1 + n, 2, day.day % 7], model=MODEL)
+        for n, user in enumerate(USERS)
+        for day in (FRIDAY, SATURDAY)
+    ]
+    publish(places, rows)
+    titles = [
+        {"title_id": n, "title": title, "words": title.split()}
+        for n, title in small_model.TITLES.items()
+    ]
+    write(places, "titles", titles)
+    sequences = [views(user, day, 11, 22, 33) for user in USERS for day in (FRIDAY, SATURDAY)]
+    write(places, "user_sequences", sequences)
+    logs = [{"user_id": user, "log_id": n, "event_date": FRIDAY} for n, user in enumerate(USERS)]
+    write(places, "browsing_logs", [*logs, {"user_id": "1467", "event_date": SATURDAY}])
+    write(places, "sessions", [{"user_id": user} for user in USERS])
+    return places
+
+
+@pytest.fixture
+def run(places, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("USERBERT_DATA", str(places.root))
+    monkeypatch.chdir(tmp_path)
+
+    def run(words):
+        code = main(words)
+        printed = capsys.readouterr()
+        assert (code, printed.err) == (0, ""), words
+        return printed.out
+
+    return run
+
+
+def test_the_python_of_the_analysts_guide_runs_from_top_to_bottom(places, monkeypatch):
+    monkeypatch.setenv("USERBERT_DATA", str(places.root))
+    blocks = re.findall(r"^```python\n(.+?)^```$", guide("analysts.md"), re.DOTALL | re.MULTILINE)
+    assert len(blocks) == 3
+    names = {}
+    for block in blocks:
+        exec(block, names)
+    assert names["old"].cosine(names["new"]).shape == (len(USERS),)
+
+
+def test_the_commands_of_the_analysts_guide_answer(run, tmp_path):
+    lines = commands("analysts.md")
+    questions = {words[0] for words in lines}
+    assert questions == {"neighbors", "cohort", "drift", "coverage", "explain", "export", "sql"}
+    for words in lines:
+        assert run(words).strip(), words
+    assert (tmp_path / "drift.svg").stat().st_size > 1000
+    assert (tmp_path / "vectors.parquet").stat().st_size > 1000
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_commands_of_the_feature_stores_guide_answer(places, tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv("USERBERT_DATA", str(places.root))
+    monkeypatch.chdir(tmp_path)
+    page = guide("feature-store.md")
+    (rows,) = re.findall(r"^ {4}(user_id,event_timestamp.+?)\n\n", page, re.DOTALL | re.MULTILINE)
+    (tmp_path / "rows.csv").write_text(re.sub(r"^ {4}", "", rows, flags=re.MULTILINE))
+    lines = commands("feature-store.md")
+    actions = [words[1] for words in lines]
+    assert actions == ["apply", "materialize", "check", "get", "history", "refresh"]
+    for words in lines:
+        assert main(words) == 0, (words, capfd.readouterr().err)
+        assert capfd.readouterr().out.strip(), words
+    assert (tmp_path / "features.parquet").stat().st_size > 1000
+
+
+def test_every_day_of_the_guides_is_one_of_the_demo():
+    for name in ("analysts.md", "feature-store.md", "sql-cookbook.md"):
+        days = set(map(date.fromisoformat, re.findall(r"\b2\d{3}-\d\d-\d\d\b", guide(name))))
+        assert days
+        assert max(days) <= SATURDAY, name
+        assert min(days) >= date(2017, 1, 1), name
