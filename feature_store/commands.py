@@ -140,6 +140,7 @@ def history(
     if not out.parent.is_dir():
         raise BadInput(f"--out {out}: there is no folder {out.parent}")
     store = _open_store()
+    _open_published(store)
     with store.named_damage():
         features = store.history(points, service)
     try:

@@ -36,11 +36,14 @@ class Published:
                 f"the lake has no {PUBLISHED_EMBEDDINGS.name} ({path}): "
                 "run `userbert published-embeddings --as-of DAY` first"
             )
-        if "://" not in path:
+        is_local = "://" not in path
+        if is_local:
             check_delta_log(path)
         import_extension("delta")
         connection = duckdb.connect()
         connection.execute("LOAD delta; SET TimeZone = 'UTC'; SET threads = 2")
+        if is_local:
+            check_parquet_files(_data_files(connection, path))
         connection.execute(f"ATTACH '{path}' AS published (TYPE delta, PIN_SNAPSHOT)")
         found = connection.execute(
             "SELECT DISTINCT model_id, as_of FROM published ORDER BY as_of"
@@ -59,14 +62,7 @@ class Published:
         if "://" in self.path:
             return
         known = set(checked.read_text(encoding="utf-8").splitlines()) if checked.exists() else set()
-        files = [
-            file
-            for (file,) in self.connection.execute(
-                "SELECT data_file FROM delta_list_files(?)", [self.path]
-            ).fetchall()
-        ]
-        check_parquet_files(files)
-        stamps = {file: _stamp(Path(file)) for file in files}
+        stamps = {file: _stamp(Path(file)) for file in _data_files(self.connection, self.path)}
         check_parquet_pages(file for file, stamp in stamps.items() if stamp not in known)
         unfinished = checked.with_name(f".{checked.name}.{os.getpid()}")
         unfinished.write_text("\n".join(stamps.values()) + "\n", encoding="utf-8")
@@ -110,6 +106,11 @@ class Published:
         ).fetchall()
         found = {place: (sequence, vector) for place, sequence, vector in rows}
         return [found.get(place) for place in points["place"]]
+
+
+def _data_files(connection: duckdb.DuckDBPyConnection, path: str) -> list[str]:
+    rows = connection.execute("SELECT data_file FROM delta_list_files(?)", [path])
+    return [file for (file,) in rows.fetchall()]
 
 
 def _stamp(path: Path) -> str:

@@ -40,6 +40,7 @@ from feature_store.online_sqlite import OnlineRows, SqliteRows
 from feature_store.published import Published, table_path
 
 SETTINGS = "feature_store.yaml"
+_ROW_NUMBER = "userbert_row_number"
 
 
 def midnight(day: date) -> datetime:
@@ -228,15 +229,19 @@ class Store:
     def history(self, rows: pd.DataFrame, service: str = SERVICE) -> pd.DataFrame:
         """The features of (user_id, event_timestamp) rows as of each time, never later ones.
 
+        They come in the order of `rows`.
+
         An error when the rows are not all of the model that the service is of: it was asked
         between a promotion and the next `materialize`.
         """
         must_not_clash(rows)
         self._follow_moved_root()
         features = self._service(service)
-        asked = self.feast.get_historical_features(rows.copy(), features)  # Feast changes its rows
+        numbered = rows.assign(**{_ROW_NUMBER: range(len(rows))})  # Feast keeps no order
+        asked = self.feast.get_historical_features(numbered, features)
         spark = getattr(asked, "to_spark_df", None)
         found = exact(spark().toArrow() if spark else asked.to_arrow())
+        found = found.sort_values(_ROW_NUMBER, ignore_index=True).drop(columns=_ROW_NUMBER)
         models = set(found["model_id"].dropna())
         if models - {features.tags["model_id"]}:
             raise BadInput(

@@ -244,3 +244,5 @@ def test_a_root_that_was_copied_reads_its_own_table(run, places, served, tmp_pat
     assert code == 2
     assert f"{places.lake}/published_embeddings/as_of=2017-06-27" in err
     assert str(served.root) not in err
+    shutil.copytree(served.root / "lake", places.lake, dirs_exist_ok=True)
+    assert run(*words)[0] == 0
