@@ -95,8 +95,18 @@ def test_drift_is_told_and_drawn(places, tmp_path, monkeypatch, capsys):
     picture = tmp_path / "drift.svg"
     assert main([*days, "--picture", str(picture)]) == 0
     assert "3 (100.0% of the first)" in capsys.readouterr().out
+    svg = "{http://www.w3.org/2000/svg}"
     drawn = ElementTree.fromstring(picture.read_text())
-    assert len(drawn.findall(".//{http://www.w3.org/2000/svg}circle")) == 2 * 3
+    dots = drawn.findall(f".//{svg}g[@id='PathCollection_1']//{svg}use")
+    assert len(dots) == 3  # of the users of both days, and as many of the later one
+    texts = [text.text for text in drawn.iter(f"{svg}text")]
+    assert "2 embedded anew" in " ".join(filter(None, texts))
+    first = picture.read_bytes()
+    assert main([*days, "--picture", str(picture)]) == 0
+    assert picture.read_bytes() == first
+    assert b"http" not in first.replace(b"http://www.w3.org/", b"")  # names, no addresses
+    assert main([*days, "--picture", str(tmp_path / "drift.png")]) == 0
+    capsys.readouterr()
     assert main([*days, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["in_both"] == 3
-    assert main([*days, "--picture", "drift.png"]) == 2
+    assert main([*days, "--picture", "drift.gif"]) == 2

@@ -19,7 +19,7 @@ from rich.table import Table as Grid
 
 from analyst.lake_access.open_lake import OpenLake, open_lake
 from analyst.output.answers import grid, tell
-from analyst.output.plot import draw
+from analyst.output.plot import draw_moves
 from analyst.vectors.model_space import Vectors
 from contracts.errors import BadInput
 from contracts.options import AsJson, ModelOrChampion, day_option
@@ -189,7 +189,7 @@ def main(
     with open_lake() as lake:
         found = drift(lake, from_day, to_day, k, model)
         if picture is not None:
-            draw(picture, lake.embeddings(model, from_day), lake.embeddings(model, to_day))
+            draw_moves(picture, lake.embeddings(model, from_day), lake.embeddings(model, to_day))
     tell(found, json, *in_words(found))
 
 
