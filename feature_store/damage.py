@@ -9,7 +9,7 @@ from google.protobuf.message import DecodeError
 
 from contracts.damage import DamagedFile
 
-REFRESH = "`userbert features refresh --as-of DAY`"
+REFRESH_COMMAND = "`userbert features refresh --as-of DAY`"
 
 
 @contextmanager
@@ -20,7 +20,7 @@ def name_damage(registry: Path, online: Path | None) -> Iterator[None]:
     except DecodeError:
         raise DamagedFile(
             f"{registry} is damaged: it is no registry of Feast. It is made from the lake: "
-            f"{REFRESH} makes it anew"
+            f"{REFRESH_COMMAND} makes it anew"
         ) from None
     except sqlite3.DatabaseError as error:
         if online is None:
@@ -28,7 +28,7 @@ def name_damage(registry: Path, online: Path | None) -> Iterator[None]:
         missing = not online.exists() or not online.stat().st_size
         fault = "it is gone or empty" if missing else str(error)
         raise DamagedFile(
-            f"{online} is damaged: {fault}. It is made from the lake: {REFRESH} makes it anew"
+            f"{online} is damaged: {fault}. It is made from the lake: {REFRESH_COMMAND} makes it anew"
         ) from None
 
 
