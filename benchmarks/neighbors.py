@@ -116,14 +116,14 @@ def search_cold(root: Path, users: int, number: int) -> tuple[float, Answer]:
 
 def search_ours(root: Path, users: int, number: int) -> tuple[float, Answer]:
     from analyst import open_lake
-    from analyst.vectors.search import nearest
+    from analyst.vectors.search import nearest_rows
 
     began = time.perf_counter()
     if "vectors" not in OPENED_ONCE:
         OPENED_ONCE["vectors"] = open_lake(Places(root)).embeddings()
     vectors = OPENED_ONCE["vectors"]
     rows = np.array(asked_rows(users)[:number])
-    found = nearest(vectors, vectors.matrix[rows], NUM_NEAREST + 1).rows
+    found = nearest_rows(vectors, vectors.matrix[rows], NUM_NEAREST + 1).rows
     seconds = time.perf_counter() - began
     return seconds, without_themselves(rows, found, vectors.user_ids)
 
@@ -159,12 +159,12 @@ def search_numpy(root: Path, users: int, number: int) -> tuple[float, Answer]:
 
 
 def search_spark(root: Path, users: int, number: int) -> tuple[float, Answer]:
-    from analyst.lake_access.spark_views import register
+    from analyst.lake_access.spark_views import register_views
     from spark_jobs.spark.session import session
 
     if "spark" not in OPENED_ONCE:
         OPENED_ONCE["spark"] = session("neighbors")
-        register(OPENED_ONCE["spark"], Places(root))
+        register_views(OPENED_ONCE["spark"], Places(root))
     names = ", ".join(f"'user{row:08d}'" for row in asked_rows(users)[:number])
     began = time.perf_counter()
     found = OPENED_ONCE["spark"].sql(

@@ -112,9 +112,9 @@ class Serving:
         places = Places(self.root / name)
         places.feature_store.mkdir(parents=True)
         Path(places.lake).symlink_to(self.root / "lake")
-        default = Path(store.__file__).with_name(store.SETTINGS).read_text()
+        default = Path(store.__file__).with_name(store.SETTINGS_FILE).read_text()
         settings = yaml.safe_load(default) | stores
-        (places.feature_store / store.SETTINGS).write_text(yaml.safe_dump(settings))
+        (places.feature_store / store.SETTINGS_FILE).write_text(yaml.safe_dump(settings))
         return store.Store(places)
 
     def fill(self, store: "Store") -> float:

@@ -94,9 +94,9 @@ class Forgetting:
         return f"{rows or 'no rows'}; the checksums of the {others:,} other rows are as before"
 
     def caches(self) -> str:
-        from analyst.vectors.vector_cache import home
+        from analyst.vectors.vector_cache import snapshots_folder
 
-        folders = (self.places.arrays, home(self.places))
+        folders = (self.places.arrays, snapshots_folder(self.places))
         there = [folder for folder in folders if folder.exists()]
         for folder in there:
             shutil.rmtree(folder)

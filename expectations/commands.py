@@ -17,19 +17,19 @@ from contracts.paths import Places
 from contracts.printing import grid, print_parts
 from contracts.tables import TABLES
 from expectations.data_docs import write_index
-from expectations.results import Result, load, newest
+from expectations.results import GateResult, load_result, newest_results
 
-COLUMNS = ("table", "run", "result", "#rows", "#seconds", "checked at (UTC)", "code")
+_COLUMNS = ("table", "run", "result", "#rows", "#seconds", "checked at (UTC)", "code")
 
 
-def results_grid(results: list[Result]) -> Grid:
+def _results_grid(results: list[GateResult]) -> Grid:
     rows = []
     for r in results:
         verdict = "passed" if r.passed else f"FAILED: {', '.join(f.expectation for f in r.failed)}"
         rows.append(
             (r.table, r.run, verdict, r.rows, f"{r.seconds:.1f}", r.checked_at[:19], r.code)
         )
-    return grid(rows, *COLUMNS)
+    return grid(rows, *_COLUMNS)
 
 
 app = command_group(__doc__)
@@ -46,8 +46,8 @@ def list_results(
     """List the newest results; exit code 3 if a newest one failed."""
     gates = Places.from_environment().gates
     names = [table] if table else [t.name for t in TABLES]
-    by_table = [list(newest(gates, name, limit)) for name in names]
-    print_parts(results_grid([result for results in by_table for result in results]))
+    by_table = [list(newest_results(gates, name, limit)) for name in names]
+    print_parts(_results_grid([result for results in by_table for result in results]))
     failed = [results[0].line for results in by_table if results and not results[0].passed]
     if failed:
         raise GateFailed("\n".join(line.splitlines()[0] for line in failed))
@@ -60,4 +60,4 @@ def docs() -> None:
     damaged = write_index(gates)
     print_parts(f"open {gates / 'docs' / 'index.html'}")
     for path in damaged:
-        load(path)  # raises, with what mends it
+        load_result(path)  # raises, with what mends it

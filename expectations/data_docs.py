@@ -15,7 +15,7 @@ from contracts.tables import TABLES, Table
 from expectations.failure_message import row_text
 from expectations.gx_validation import result_page, suite_page
 from expectations.results import (
-    Result,
+    GateResult,
     file_name,
     keep_newest,
     newest_readable,
@@ -26,8 +26,8 @@ from expectations.suites import Expected
 if TYPE_CHECKING:
     from great_expectations.core import ExpectationSuiteValidationResult
 
-MAX_PAGES = 60  # of a table that are kept, 80 kB each
-MAX_LISTED = 15  # results of a table on the index
+_MAX_PAGES = 60  # of a table that are kept, 80 kB each
+_MAX_LISTED = 15  # results of a table on the index
 
 # What Great Expectations' pages load from six hosts, and a picture that tells its maker when the
 # page was opened.
@@ -47,7 +47,7 @@ def write_pages(
     table: Table,
     wanted: list[Expected],
     judged: "ExpectationSuiteValidationResult",
-    result: Result,
+    result: GateResult,
 ) -> None:
     """Write the page of `result`, the suite's page if it is missing or failed, and the index."""
     summary = _render("gate_summary.html.j2", result=result)
@@ -57,7 +57,7 @@ def write_pages(
     suite = gates / "docs" / "expectations" / f"{table.name}.html"
     if not result.passed or not suite.exists():
         write_whole(suite, _without_network(suite_page(table, wanted), ""))
-    keep_newest(gates / "docs" / table.name, "*.html", MAX_PAGES)
+    keep_newest(gates / "docs" / table.name, "*.html", _MAX_PAGES)
     write_index(gates)
 
 
@@ -75,7 +75,7 @@ def write_index(gates: Path) -> list[Path]:
     """Write the index; the results that are damaged, which it names and leaves out."""
     results, damaged = [], []
     for table in TABLES:
-        readable, unreadable = newest_readable(gates, table.name, MAX_LISTED)
+        readable, unreadable = newest_readable(gates, table.name, _MAX_LISTED)
         damaged += unreadable
         for result in readable:
             page = page_path(gates, result.table, result.run)

@@ -3,24 +3,24 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from expectations.results import Found
+from expectations.results import Finding
 
-REASONS = 3  # of refused lines that the line names
+_MAX_REASONS = 3  # of refused lines that the line names
 
 
-def failure(
+def failure_message(
     table: str,
     run: str,
-    found: Sequence[Found],
+    found: Sequence[Finding],
     taken: Mapping[str, float],
-    told: Mapping[str, float],
+    job_measures: Mapping[str, float],
     page: Path,
 ) -> str:
     """Empty when all passed. The first failure of `found` is the one that the line is about."""
     failed = [each for each in found if not each.passed]
     if not failed:
         return ""
-    facts = [_fact(each, int(taken["rows"]), told) for each in failed]
+    facts = [_fact(each, int(taken["rows"]), job_measures) for each in failed]
     example = f", e.g. {row_text(failed[0].rows[0])}" if failed[0].rows else ""
     first = (
         f"gate {table} of {run} failed: {facts[0]}{example}; nothing was written; details: {page}"
@@ -34,21 +34,21 @@ def row_text(row: Mapping[str, str]) -> str:
     return ", ".join(f"{name}={value}" for name, value in row.items())
 
 
-def _fact(found: Found, rows: int, told: Mapping[str, float]) -> str:
+def _fact(found: Finding, rows: int, job_measures: Mapping[str, float]) -> str:
     if found.of_rows:
         return f"{found.observed:,.0f} of {rows:,} rows break {found.expectation} ({found.says})"
     bound = f"at least {found.least:g}" if found.most is None else f"at most {found.most:g}"
-    value = "not told" if found.observed is None else f"{found.observed:.6g}"
-    reasons = _reasons(told) if found.expectation == "refused_share" else ""
+    value = "not measured" if found.observed is None else f"{found.observed:.6g}"
+    reasons = _reasons(job_measures) if found.expectation == "refused_share" else ""
     return f"{found.expectation} is {value}, {bound} is allowed ({found.says}){reasons}"
 
 
-def _reasons(told: Mapping[str, float]) -> str:
+def _reasons(job_measures: Mapping[str, float]) -> str:
     """The commonest reasons why the job refused lines; ties go by name."""
-    reasons = {name: count for name, count in told.items() if name.startswith("refused: ")}
-    common = sorted(reasons, key=lambda name: (-reasons[name], name))[:REASONS]
+    reasons = {name: count for name, count in job_measures.items() if name.startswith("refused: ")}
+    common = sorted(reasons, key=lambda name: (-reasons[name], name))[:_MAX_REASONS]
     return "".join(f", {reasons[name]:,.0f} {name}" for name in common)
 
 
-def _rows(found: Found) -> list[str]:
+def _rows(found: Finding) -> list[str]:
     return [f"  rows that break {found.expectation}:", *(f"    {row_text(r)}" for r in found.rows)]

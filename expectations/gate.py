@@ -13,13 +13,19 @@ from contracts.paths import Places
 from contracts.provenance import code_version
 from contracts.tables import Table
 from expectations import data_docs
-from expectations.failure_message import failure
-from expectations.gx_validation import failed_measures, import_early, judge
-from expectations.measures import offenders, take
-from expectations.results import Found, Result, save
-from expectations.suites import COLUMNS_THAT_DIFFER, DUPLICATE_KEYS, Expected, declared, expected
+from expectations.failure_message import failure_message
+from expectations.gx_validation import failed_measures, import_early, validate_measures
+from expectations.measures import breaking_rows, take_measures
+from expectations.results import Finding, GateResult, save_result
+from expectations.suites import (
+    COLUMNS_THAT_DIFFER,
+    DUPLICATE_KEYS,
+    Expected,
+    contract_expectations,
+    suite_expectations,
+)
 
-NAMED = 3  # broken expectations whose rows are looked up; each costs a query
+_MAX_NAMED = 3  # broken expectations whose rows are looked up; each costs a query
 
 
 class SchemaError(BadInput):
@@ -40,7 +46,7 @@ class Passed:
         self.frame.unpersist()
 
 
-def conform(frame: DataFrame, table: Table) -> DataFrame:
+def _conform(frame: DataFrame, table: Table) -> DataFrame:
     """Put `frame`'s columns in the declared order, or say which of them differ."""
     declared_types = dict(frame.sparkSession.createDataFrame([], table.ddl).dtypes)
     found = dict(frame.dtypes)
@@ -77,7 +83,7 @@ def check(
     Either way places.gates gets the result as JSON and as a page of Data Docs.
     """
     import_early()
-    gate = Gate(table, places, run, measures or {}, time.monotonic())
+    gate = _Gate(table, places, run, measures or {}, time.monotonic())
     judged = gate.conformed(frame)
     if cached:
         judged.persist()
@@ -86,34 +92,36 @@ def check(
     except BaseException:
         judged.unpersist()
         raise
-    return Passed(judged, table, {"rows": rows, **gate.told})
+    return Passed(judged, table, {"rows": rows, **gate.job_measures})
 
 
 @dataclass(frozen=True)
-class Gate:
+class _Gate:
     """One frame before one table."""
 
     table: Table
     places: Places
     run: str
-    told: Mapping[str, float]
+    job_measures: Mapping[str, float]
     started: float
 
     def conformed(self, frame: DataFrame) -> DataFrame:
         try:
-            return conform(frame, self.table)
+            return _conform(frame, self.table)
         except SchemaError as error:
-            of_columns = [e for e in declared(self.table) if e.measure == COLUMNS_THAT_DIFFER]
+            of_columns = [
+                e for e in contract_expectations(self.table) if e.measure == COLUMNS_THAT_DIFFER
+            ]
             self._record(of_columns, {COLUMNS_THAT_DIFFER: error.differing}, {}, str(error))
             raise
 
     def judged(self, frame: DataFrame) -> int:
         """The number of rows, when all is well."""
-        wanted = expected(self.table, self.told)
-        taken = {COLUMNS_THAT_DIFFER: 0, **take(frame, self.table, wanted)}
-        taken |= {e.measure: e.told(self.told) for e in wanted if e.told}
-        broken = [e for e in told_first(wanted) if not within(e, taken[e.measure])]
-        rows = {e.measure: offenders(frame, self.table, e) for e in broken[:NAMED]}
+        wanted = suite_expectations(self.table, self.job_measures)
+        taken = {COLUMNS_THAT_DIFFER: 0, **take_measures(frame, self.table, wanted)}
+        taken |= {e.measure: e.from_job(self.job_measures) for e in wanted if e.from_job}
+        broken = [e for e in _causes_first(wanted) if not _is_within(e, taken[e.measure])]
+        rows = {e.measure: breaking_rows(frame, self.table, e) for e in broken[:_MAX_NAMED]}
         result = self._record(wanted, taken, rows)
         if not result.passed:
             raise GateFailed(result.line)
@@ -125,35 +133,38 @@ class Gate:
         taken: Mapping[str, float],
         rows: Mapping[str, list[dict[str, str]]],
         error: str = "",
-    ) -> Result:
+    ) -> GateResult:
         """Judge, and leave the result and its page. Great Expectations has the last word."""
-        verdict = judge(self.table, self.run, wanted, taken)
+        verdict = validate_measures(self.table, self.run, wanted, taken)
         failed = failed_measures(verdict)
         page = data_docs.page_path(self.places.gates, self.table.name, self.run)
-        found = [_found(e, taken[e.measure], e.measure in failed, rows) for e in told_first(wanted)]
-        result = Result(
+        found = [
+            _found(e, taken[e.measure], e.measure in failed, rows) for e in _causes_first(wanted)
+        ]
+        result = GateResult(
             table=self.table.name,
             run=self.run,
             passed=not failed,
-            line=error or failure(self.table.name, self.run, found, taken, self.told, page),
+            line=error
+            or failure_message(self.table.name, self.run, found, taken, self.job_measures, page),
             rows=int(taken.get("rows", 0)),
             seconds=round(time.monotonic() - self.started, 2),
             checked_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
             code=code_version(),
-            measures={name: _finite(value) for name, value in self.told.items()},
+            measures={name: _finite(value) for name, value in self.job_measures.items()},
             expectations=found,
         )
-        save(self.places.gates, result)
+        save_result(self.places.gates, result)
         data_docs.write_pages(self.places.gates, self.table, wanted, verdict, result)
         return result
 
 
-def told_first(wanted: list[Expected]) -> list[Expected]:
-    """What the job told comes first: refused lines are the cause, broken rows the effect."""
-    return sorted(wanted, key=lambda e: e.told is None)
+def _causes_first(wanted: list[Expected]) -> list[Expected]:
+    """What the job measured comes first: refused lines are the cause, broken rows the effect."""
+    return sorted(wanted, key=lambda e: e.from_job is None)
 
 
-def within(wanted: Expected, value: float) -> bool:
+def _is_within(wanted: Expected, value: float) -> bool:
     """As Great Expectations will say; NaN is within nothing."""
     low = -math.inf if wanted.least is None else wanted.least
     high = math.inf if wanted.most is None else wanted.most
@@ -162,8 +173,8 @@ def within(wanted: Expected, value: float) -> bool:
 
 def _found(
     wanted: Expected, value: float, failed: bool, rows: Mapping[str, list[dict[str, str]]]
-) -> Found:
-    return Found(
+) -> Finding:
+    return Finding(
         expectation=wanted.measure,
         says=wanted.says,
         passed=not failed,

@@ -34,7 +34,7 @@ def import_early() -> threading.Thread:
     return thread
 
 
-def suite(table: Table, wanted: Sequence[Expected]) -> "gx.ExpectationSuite":
+def _expectation_suite(table: Table, wanted: Sequence[Expected]) -> "gx.ExpectationSuite":
     """The suite of a table: an expectation a measure, with its meaning as the note."""
     import_early().join()
     import great_expectations as gx
@@ -60,11 +60,11 @@ def suite(table: Table, wanted: Sequence[Expected]) -> "gx.ExpectationSuite":
     return gx.ExpectationSuite(name=table.name, expectations=[*bounds, *taken])
 
 
-def judge(
+def validate_measures(
     table: Table, run: str, wanted: Sequence[Expected], measures: Mapping[str, float]
 ) -> "ExpectationSuiteValidationResult":
     """What Great Expectations says of the measures of one frame."""
-    asked = suite(table, wanted)
+    asked = _expectation_suite(table, wanted)
     import pandas as pd
     from great_expectations.core.run_identifier import RunIdentifier
 
@@ -99,7 +99,7 @@ def suite_page(table: Table, wanted: Sequence[Expected]) -> str:
     from great_expectations.render.renderer.page_renderer import ExpectationSuitePageRenderer
 
     renderer: Any = ExpectationSuitePageRenderer()  # it has no types
-    return _html(renderer.render(suite(table, wanted)))
+    return _html(renderer.render(_expectation_suite(table, wanted)))
 
 
 def _html(document: "RenderedDocumentContent") -> str:

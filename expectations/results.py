@@ -9,11 +9,11 @@ from pathlib import Path
 
 from contracts.damage import DamagedFile, job_command
 
-KEPT = 1000  # results a table, about 5 KB each; a year of nights and a backfill beside it
+_MAX_RESULTS = 1000  # results a table, about 5 KB each; a year of nights and a backfill beside it
 
 
 @dataclass(frozen=True)
-class Found:
+class Finding:
     """One expectation, and what was observed."""
 
     expectation: str
@@ -27,7 +27,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Result:
+class GateResult:
     """One gate: `line` is what a person reads first."""
 
     table: str
@@ -39,10 +39,10 @@ class Result:
     checked_at: str  # UTC
     code: str
     measures: Mapping[str, float | None]
-    expectations: list[Found]
+    expectations: list[Finding]
 
     @property
-    def failed(self) -> list[Found]:
+    def failed(self) -> list[Finding]:
         return [found for found in self.expectations if not found.passed]
 
 
@@ -64,11 +64,11 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def keep_newest(folder: Path, pattern: str, kept: int) -> None:
-    for old in newest_files(folder, pattern)[kept:]:
+    for old in _newest_files(folder, pattern)[kept:]:
         old.unlink(missing_ok=True)
 
 
-def newest_files(folder: Path, pattern: str) -> list[Path]:
+def _newest_files(folder: Path, pattern: str) -> list[Path]:
     """Newest first; a file that another process takes away meanwhile is left out."""
     timed = []
     for path in folder.glob(pattern):
@@ -79,17 +79,19 @@ def newest_files(folder: Path, pattern: str) -> list[Path]:
     return [path for _, path in sorted(timed, reverse=True)]
 
 
-def save(gates: Path, result: Result) -> Path:
+def save_result(gates: Path, result: GateResult) -> Path:
     path = result_path(gates, result.table, result.run)
     write_whole(path, json.dumps(asdict(result), indent=1) + "\n")
-    keep_newest(path.parent, "*.json", KEPT)
+    keep_newest(path.parent, "*.json", _MAX_RESULTS)
     return path
 
 
-def load(path: Path) -> Result:
+def load_result(path: Path) -> GateResult:
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
-        return Result(**{**fields, "expectations": [Found(**f) for f in fields["expectations"]]})
+        return GateResult(
+            **{**fields, "expectations": [Finding(**f) for f in fields["expectations"]]}
+        )
     except (ValueError, TypeError, KeyError) as error:
         fault = f"not JSON ({error})" if path.stat().st_size else "of 0 bytes"
         raise DamagedFile(
@@ -98,18 +100,18 @@ def load(path: Path) -> Result:
         ) from None
 
 
-def newest(gates: Path, table: str, limit: int = 1) -> Iterator[Result]:
+def newest_results(gates: Path, table: str, limit: int = 1) -> Iterator[GateResult]:
     """The results of a table, the newest first."""
-    for path in newest_files(gates / "results" / table, "*.json")[:limit]:
-        yield load(path)
+    for path in _newest_files(gates / "results" / table, "*.json")[:limit]:
+        yield load_result(path)
 
 
-def newest_readable(gates: Path, table: str, limit: int) -> tuple[list[Result], list[Path]]:
+def newest_readable(gates: Path, table: str, limit: int) -> tuple[list[GateResult], list[Path]]:
     """The newest results of a table, and the files among them that are damaged."""
     results, damaged = [], []
-    for path in newest_files(gates / "results" / table, "*.json")[:limit]:
+    for path in _newest_files(gates / "results" / table, "*.json")[:limit]:
         try:
-            results.append(load(path))
+            results.append(load_result(path))
         except DamagedFile:
             damaged.append(path)
     return results, damaged

@@ -13,12 +13,12 @@ from contracts import tables
 from contracts.limits import EMBEDDING_WIDTH, SESSION_GAP_MINUTES
 from contracts.tables import Table
 
-Told = Mapping[str, float]  # what the job measured of its whole run, by name
+JobMeasures = Mapping[str, float]  # what the job measured of its whole run, by name
 
 COLUMNS_THAT_DIFFER = "columns_that_differ"  # measured before any row is read
 DUPLICATE_KEYS = "duplicate_keys"  # measured by a query of its own: it needs a shuffle
-FEW = 20  # rows; below it a share or a spread is noise, and passes
-FEW_WORDS = 1000  # words of titles; below it their share is noise, and passes
+_MIN_ROWS = 20  # rows; below it a share or a spread is noise, and passes
+_MIN_TITLE_WORDS = 1000  # words of titles; below it their share is noise, and passes
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Expected:
     """One measure, and the bounds (inclusive) between which it must lie.
 
     It is taken by `sql`, an aggregate over the frame, or by counting the rows that `breaks` holds
-    of, or from the job's own measures by `told`, or, without any of these, by the gate itself.
+    of, or from the job's own measures by `from_job`, or, without any of these, by the gate itself.
     """
 
     measure: str
@@ -35,7 +35,7 @@ class Expected:
     most: float | None = None
     sql: str = ""
     breaks: str = ""  # Spark SQL; null counts as false
-    told: Callable[[Told], float] | None = None
+    from_job: Callable[[JobMeasures], float] | None = None
 
     @property
     def aggregate(self) -> str:
@@ -43,7 +43,7 @@ class Expected:
         return f"count_if(coalesce({self.breaks}, false))" if self.breaks else self.sql
 
 
-def declared(table: Table) -> list[Expected]:
+def contract_expectations(table: Table) -> list[Expected]:
     """The contract as expectations: its columns, its key, NOT NULL, and each CHECK.
 
     As in Delta, a CHECK that is null is broken.
@@ -82,100 +82,105 @@ def _one(column: str) -> Expected:
     return Expected(f"{column}s", f"all rows have the same {column}", most=1, sql=differ)
 
 
-def refused_share(told: Told) -> float:
-    return told.get("refused", float("nan")) / max(told["lines_in"], 1)
+def refused_share(job_measures: JobMeasures) -> float:
+    return job_measures.get("refused", float("nan")) / max(job_measures["lines_in"], 1)
 
 
-def future_share(told: Told) -> float:
+def future_share(job_measures: JobMeasures) -> float:
     """Lines whose time is after their landing day."""
-    return told.get("future_share", float("nan"))
+    return job_measures.get("future_share", float("nan"))
 
 
-def lines_lost(told: Told) -> float:
-    """A line that is sent twice is told apart from one that is broken."""
+def lines_lost(job_measures: JobMeasures) -> float:
+    """A line that is sent twice is no broken line."""
     ends = ("accepted", "duplicates", "refused")
-    ended = sum(told.get(end, float("nan")) for end in ends) + told.get("forgotten", 0)
-    return abs(told["lines_in"] - ended)
+    ended = sum(job_measures.get(end, float("nan")) for end in ends) + job_measures.get(
+        "forgotten", 0
+    )
+    return abs(job_measures["lines_in"] - ended)
 
 
-def unknown_word_share(told: Told) -> float:
+def unknown_word_share(job_measures: JobMeasures) -> float:
     """Of the words of the day's titles, those that the model has no vector for."""
-    words = told.get("title_words", float("nan"))
-    return 0.0 if words < FEW_WORDS else told.get("unknown_words", float("nan")) / words
+    num_words = job_measures.get("title_words", float("nan"))
+    if num_words < _MIN_TITLE_WORDS:
+        return 0.0
+    return job_measures.get("unknown_words", float("nan")) / num_words
 
 
 # For the job that embeds: it counts the `title_words` of its day's titles, and the `unknown_words`.
 # A tenth of unknown words turned a user's vector by a cosine of 0.90 to 0.66 on average.
-EMBEDDING = [
+_EMBEDDING = [
     Expected(
         "unknown_word_share",
         "at most a tenth of the words of the day's titles are unknown to the model; train a new "
         "one on the words of today",
         most=0.1,
-        told=unknown_word_share,
+        from_job=unknown_word_share,
     )
 ]
 
 # For a job that tells how many `lines_in` it read, how many were `accepted`, `duplicates` and
 # `refused`, its `future_share`, and each reason's count as "refused: REASON".
-INGEST = [
+_INGEST = [
     Expected(
         "refused_share",
         "at most a fifth of the lines are refused",  # real logs: some broken lines, never many
         most=0.2,
-        told=refused_share,
+        from_job=refused_share,
     ),
     Expected(
         "future_share",
         "at most one line in twenty is of a time after its landing day",  # clocks are off by hours
         most=0.05,
-        told=future_share,
+        from_job=future_share,
     ),
     Expected(
         "lines_lost",
         "accepted + duplicates + refused + forgotten = lines_in",
         most=0,
-        told=lines_lost,
+        from_job=lines_lost,
     ),
 ]
 
 # Hashing a vector takes Spark 170 us, this takes 5: equal vectors lie at equal places on one fixed
 # line, and others, but for chance, do not.
-LINE = ", ".join(f"{math.sqrt(i):.6g}f" for i in range(1, EMBEDDING_WIDTH + 1))
-PLACE = (
-    f"if(size(embedding) = {EMBEDDING_WIDTH}, vector_inner_product(embedding, array({LINE})), null)"
+_LINE_WEIGHTS = ", ".join(f"{math.sqrt(i):.6g}f" for i in range(1, EMBEDDING_WIDTH + 1))
+_PLACE_ON_LINE = (
+    f"if(size(embedding) = {EMBEDDING_WIDTH}, "
+    f"vector_inner_product(embedding, array({_LINE_WEIGHTS})), null)"
 )
 
 # Two collapses. One vector for all: the mean of the unit vectors is as long as they are. Few
 # vectors for many inputs: fewer than half as many distinct vectors as distinct sequences (both
 # counts are approximate, within 5 %).
-VECTORS = [
+_VECTORS = [
     _rows(1),
     _one("model_id"),
     Expected(
         "mean_direction_length",
         "the vectors do not all point the same way",
         most=0.9999,
-        sql=f"if(count(1) < {FEW}, 0d, vector_norm(vector_avg(vector_normalize(embedding))))",
+        sql=f"if(count(1) < {_MIN_ROWS}, 0d, vector_norm(vector_avg(vector_normalize(embedding))))",
     ),
     Expected(
         "vectors_a_sequence",
         "different sequences have different vectors",
         least=0.5,
-        sql=f"if(count(1) < {FEW}, 1d, approx_count_distinct({PLACE}) "
+        sql=f"if(count(1) < {_MIN_ROWS}, 1d, approx_count_distinct({_PLACE_ON_LINE}) "
         "/ approx_count_distinct(sequence_hash))",
     ),
     Expected(
         "norm_ratio",
         "the longest vector is at most 1,000 times as long as the shortest",
         most=1e3,
-        sql=f"if(count(1) < {FEW}, 1d, try_divide(max(norm), min(norm)))",
+        sql=f"if(count(1) < {_MIN_ROWS}, 1d, try_divide(max(norm), min(norm)))",
     ),
 ]
 
-GAP = "zip_with(slice(event_times, 2, num_views), event_times, (later, t) -> later - t)"
+_GAPS = "zip_with(slice(event_times, 2, num_views), event_times, (later, t) -> later - t)"
 
-BY_HAND: Mapping[str, list[Expected]] = {
+_BY_HAND: Mapping[str, list[Expected]] = {
     tables.BROWSING_LOGS.name: [
         Expected(
             "titles_without_words",
@@ -205,7 +210,7 @@ BY_HAND: Mapping[str, list[Expected]] = {
             f"gaps_over_{SESSION_GAP_MINUTES}_minutes",
             f"no gap in a session is over {SESSION_GAP_MINUTES} minutes",
             most=0,
-            breaks=f"exists({GAP}, gap -> gap > interval '{SESSION_GAP_MINUTES}' minute)",
+            breaks=f"exists({_GAPS}, gap -> gap > interval '{SESSION_GAP_MINUTES}' minute)",
         ),
         Expected(
             "ends_not_at_its_views",
@@ -249,15 +254,18 @@ BY_HAND: Mapping[str, list[Expected]] = {
             "or get_json_object(measures, '$') is null",
         ),
     ],
-    tables.USER_EMBEDDINGS.name: VECTORS,
-    tables.PUBLISHED_EMBEDDINGS.name: VECTORS,
+    tables.USER_EMBEDDINGS.name: _VECTORS,
+    tables.PUBLISHED_EMBEDDINGS.name: _VECTORS,
 }
 
 
-def expected(table: Table, told: Told) -> list[Expected]:
-    """All that must hold of `table`, given what its job told."""
-    by_job = INGEST if table is tables.BROWSING_LOGS and "lines_in" in told else []
-    by_job = EMBEDDING if table is tables.USER_EMBEDDINGS and "title_words" in told else by_job
-    by_hand = BY_HAND.get(table.name, [])
+def suite_expectations(table: Table, job_measures: JobMeasures) -> list[Expected]:
+    """All that must hold of `table`, given what its job measured."""
+    by_job = []
+    if table is tables.BROWSING_LOGS and "lines_in" in job_measures:
+        by_job = _INGEST
+    if table is tables.USER_EMBEDDINGS and "title_words" in job_measures:
+        by_job = _EMBEDDING
+    by_hand = _BY_HAND.get(table.name, [])
     counted = [] if any(e.measure == "rows" for e in by_hand) else [_rows(0)]
-    return [*declared(table), *counted, *by_hand, *by_job]
+    return [*contract_expectations(table), *counted, *by_hand, *by_job]

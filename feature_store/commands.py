@@ -31,12 +31,12 @@ if TYPE_CHECKING:  # Feast takes five seconds to import; `--help` must not
     from feature_store.published import Published
     from feature_store.store import Store
 
-SERVICE = "user_embeddings"
+_CHAMPION_SERVICE = "user_embeddings"
 
 
 app = command_group(__doc__)
 
-Service = Annotated[
+_Service = Annotated[
     str,
     typer.Option(
         "--service",
@@ -44,7 +44,7 @@ Service = Annotated[
         help="The feature service; user_embeddings_MODEL_ID pins a model.",
     ),
 ]
-PublishedDay = Annotated[date, day_option("--as-of", help="A published UTC day, YYYY-MM-DD.")]
+_PublishedDay = Annotated[date, day_option("--as-of", help="A published UTC day, YYYY-MM-DD.")]
 
 
 def _open_store() -> "Store":
@@ -73,7 +73,7 @@ def apply() -> None:
 
 
 @app.command()
-def materialize(as_of: PublishedDay) -> None:
+def materialize(as_of: _PublishedDay) -> None:
     """Bring the online store up to the newest vectors."""
     store = _open_store()
     with store.named_damage():
@@ -94,7 +94,7 @@ def check(
 
 
 @app.command()
-def refresh(as_of: PublishedDay) -> None:
+def refresh(as_of: _PublishedDay) -> None:
     """Apply, materialize and check, as a night does; what is damaged is made anew."""
     # In one process, since importing Feast takes longer than the three.
     store = _open_store()
@@ -108,7 +108,7 @@ def refresh(as_of: PublishedDay) -> None:
 @app.command()
 def get(
     users: Annotated[list[str], typer.Argument(metavar="USER", help="The ids of the users.")],
-    service: Service = SERVICE,
+    service: _Service = _CHAMPION_SERVICE,
 ) -> None:
     """Print the online features of some users as JSON lines; exit code 4 if one has none."""
     store = _open_store()
@@ -131,7 +131,7 @@ def history(
         typer.Option("--file", metavar="FILE", help="A CSV of user_id and event_timestamp (UTC)."),
     ],
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="A Parquet file to write.")],
-    service: Service = SERVICE,
+    service: _Service = _CHAMPION_SERVICE,
 ) -> None:
     """Write the features of users as of past times, in the order of the file's rows."""
     from feature_store.history_file import read_points
@@ -173,8 +173,8 @@ def _check(
     store: "Store", published: "Published", as_of: date | None, points: int
 ) -> Iterator[str]:
     from feature_store.historical_check import check_points
-    from feature_store.online_check import check
+    from feature_store.online_check import check_online
 
-    yield check(store, published, as_of or published.days[-1])
+    yield check_online(store, published, as_of or published.days[-1])
     if points:
         yield check_points(store, published, points)

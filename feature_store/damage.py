@@ -28,7 +28,8 @@ def name_damage(registry: Path, online: Path | None) -> Iterator[None]:
         missing = not online.exists() or not online.stat().st_size
         fault = "it is gone or empty" if missing else str(error)
         raise DamagedFile(
-            f"{online} is damaged: {fault}. It is made from the lake: {REFRESH_COMMAND} makes it anew"
+            f"{online} is damaged: {fault}. It is made from the lake: "
+            f"{REFRESH_COMMAND} makes it anew"
         ) from None
 
 

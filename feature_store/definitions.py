@@ -18,10 +18,10 @@ from feast.types import Array, Float32, Float64, Int32, Int64, String, UnixTimes
 
 from contracts.tables import PUBLISHED_EMBEDDINGS
 
-SERVICE = "user_embeddings"
-TIME = "as_of_time"  # the feature's time: the first instant of as_of
-ENTITY = "user_id"
-TYPES = {
+CHAMPION_SERVICE = "user_embeddings"
+TIME_COLUMN = "as_of_time"  # the feature's time: the first instant of as_of
+USER_KEY = "user_id"
+_FEAST_TYPES = {
     "array<float>": Array(Float32),
     "bigint": Int64,
     "double": Float64,
@@ -30,9 +30,9 @@ TYPES = {
     "timestamp": UnixTimestamp,
 }
 
-user = Entity(
+USER_ENTITY = Entity(
     name="user",
-    join_keys=[ENTITY],
+    join_keys=[USER_KEY],
     value_type=ValueType.STRING,
     description="who viewed, by the id that the logs give",
 )
@@ -40,12 +40,14 @@ user = Entity(
 
 def feature_names() -> list[str]:
     """Every column but the user, the feature's time, and the day, which that time is."""
-    return [name for name in PUBLISHED_EMBEDDINGS.names if name not in (ENTITY, TIME, "as_of")]
-
-
-def fields() -> list[Field]:
     return [
-        Field(name=c.name, dtype=TYPES[c.type], description=c.doc)
+        name for name in PUBLISHED_EMBEDDINGS.names if name not in (USER_KEY, TIME_COLUMN, "as_of")
+    ]
+
+
+def _feature_fields() -> list[Field]:
+    return [
+        Field(name=c.name, dtype=_FEAST_TYPES[c.type], description=c.doc)
         for c in PUBLISHED_EMBEDDINGS.columns
         if c.name in feature_names()
     ]
@@ -53,53 +55,59 @@ def fields() -> list[Field]:
 
 def view_name(model_id: str) -> str:
     """A model_id as a name that every store takes."""
-    return f"{SERVICE}_{re.sub(r'[^0-9A-Za-z]', '_', model_id)}"
+    return f"{CHAMPION_SERVICE}_{re.sub(r'[^0-9A-Za-z]', '_', model_id)}"
 
 
-def file_source(name: str, path: str, model_id: str) -> FileSource:
+def _file_source(name: str, path: str, model_id: str) -> FileSource:
     """The Delta folder, as DuckDB reads it."""
-    delta, told = DeltaFormat(), tags(model_id)
-    return FileSource(name=name, path=path, file_format=delta, timestamp_field=TIME, tags=told)
+    delta, tags = DeltaFormat(), _model_tags(model_id)
+    return FileSource(
+        name=name, path=path, file_format=delta, timestamp_field=TIME_COLUMN, tags=tags
+    )
 
 
-def spark_source(name: str, path: str, model_id: str) -> Any:
+def _spark_source(name: str, path: str, model_id: str) -> Any:
     """The Delta folder, as Spark reads it."""
     from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import SparkSource
 
     query = f"SELECT * FROM delta.`{path}`"
-    return SparkSource(name=name, query=query, timestamp_field=TIME, tags=tags(model_id))
+    return SparkSource(
+        name=name, query=query, timestamp_field=TIME_COLUMN, tags=_model_tags(model_id)
+    )
 
 
-SOURCES = {"duckdb": file_source, "spark": spark_source}  # by the offline store's type
+_SOURCES = {"duckdb": _file_source, "spark": _spark_source}  # by the offline store's type
 
 
-def view(path: str, model_id: str, offline: str = "duckdb") -> FeatureView:
+def feature_view(path: str, model_id: str, offline: str = "duckdb") -> FeatureView:
     """The view of `path`, the Delta folder, while it holds `model_id`'s rows.
 
     Without a time to live: a user who has been away keeps the newest vector there is, in the past
     as online, where Feast applies none.
     """
     name = view_name(model_id)
-    source = SOURCES[offline](name, path, model_id)
+    source = _SOURCES[offline](name, path, model_id)
     return FeatureView(
         name=name,
-        entities=[user],
+        entities=[USER_ENTITY],
         ttl=timedelta(0),
-        schema=fields(),
+        schema=_feature_fields(),
         source=source,
         description=PUBLISHED_EMBEDDINGS.doc,
-        tags=tags(model_id),
+        tags=_model_tags(model_id),
     )
 
 
-def services(of: FeatureView, model_id: str) -> tuple[FeatureService, FeatureService]:
+def feature_services(of: FeatureView, model_id: str) -> tuple[FeatureService, FeatureService]:
     """The champion's, and the one that pins the model."""
     doc = f"vectors of {model_id}; compare them with one another only"
     return (
-        FeatureService(name=SERVICE, features=[of], description=doc, tags=tags(model_id)),
-        FeatureService(name=of.name, features=[of], description=doc, tags=tags(model_id)),
+        FeatureService(
+            name=CHAMPION_SERVICE, features=[of], description=doc, tags=_model_tags(model_id)
+        ),
+        FeatureService(name=of.name, features=[of], description=doc, tags=_model_tags(model_id)),
     )
 
 
-def tags(model_id: str) -> dict[str, str]:
+def _model_tags(model_id: str) -> dict[str, str]:
     return {"model_id": model_id}

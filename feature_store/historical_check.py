@@ -8,34 +8,34 @@ import numpy as np
 import pandas as pd
 
 from contracts.errors import GateFailed
-from feature_store.definitions import ENTITY
+from feature_store.definitions import USER_KEY
 from feature_store.published import Published
-from feature_store.store import Store, midnight
+from feature_store.store import Store, utc_midnight
 
-USER_STEP, MINUTE_STEP = (
+_USER_STEP, _MINUTE_STEP = (
     7_919,
     104_729,
 )  # primes, so that users and times fall beside each other anew
-AROUND = timedelta(days=2)  # before the first day, where nobody has a vector, and after the last
-NAMED = 3  # points that an error names
-PLACE = "place"  # a point's number, from 0
+_MARGIN = timedelta(days=2)  # before the first day, where nobody has a vector, and after the last
+_MAX_NAMED = 3  # points that an error names
+_POINT_NUMBER = "place"  # a point's number, from 0
 
 
-def drawn(published: Published, number: int) -> pd.DataFrame:
+def sample_points(published: Published, number: int) -> pd.DataFrame:
     """`number` points (user_id, event_timestamp), equal for equal tables.
 
     Every third is a midnight, at whose very instant the vector of that day counts already, and
     another third the microsecond before one, at which it does not.
     """
     users = published.users()
-    first = midnight(published.days[0]) - AROUND
-    minutes = int((midnight(published.days[-1]) + AROUND - first) / timedelta(minutes=1))
-    times = [_time(first + timedelta(minutes=i * MINUTE_STEP % minutes), i) for i in range(number)]
+    first = utc_midnight(published.days[0]) - _MARGIN
+    minutes = int((utc_midnight(published.days[-1]) + _MARGIN - first) / timedelta(minutes=1))
+    times = [_time(first + timedelta(minutes=i * _MINUTE_STEP % minutes), i) for i in range(number)]
     return pd.DataFrame(
         {
-            ENTITY: [users[i * USER_STEP % len(users)] for i in range(number)],
+            USER_KEY: [users[i * _USER_STEP % len(users)] for i in range(number)],
             "event_timestamp": pd.to_datetime(times, utc=True),
-            PLACE: range(number),
+            _POINT_NUMBER: range(number),
         }
     )
 
@@ -47,10 +47,10 @@ def _time(at: datetime, number: int) -> datetime:
 
 def check_points(store: Store, published: Published, number: int) -> str:
     """One line when Feast and a plain query agree at all points; `GateFailed` when they do not."""
-    points = drawn(published, number)
-    found = store.history(points).sort_values(PLACE)
+    points = sample_points(published, number)
+    found = store.history(points).sort_values(_POINT_NUMBER)
     expected = published.newest_before(points)
-    if differing := list(differences(points, found, expected)):
+    if differing := list(_differences(points, found, expected)):
         raise GateFailed(
             f"Feast's historical features ({store.offline}) are not what the table holds as of "
             f"{number:,} points: {'; '.join(differing)}"
@@ -62,24 +62,24 @@ def check_points(store: Store, published: Published, number: int) -> str:
     )
 
 
-def differences(
+def _differences(
     points: pd.DataFrame, found: pd.DataFrame, expected: list[tuple[int, list[float]] | None]
 ) -> Iterator[str]:
     ours = list(zip(found["sequence_hash"], found["embedding"], strict=True))
     if len(ours) != len(points):
         yield f"{len(ours):,} rows came back"
         return
-    users = list(points[ENTITY])
-    wrong = [user for user, a, b in zip(users, ours, expected, strict=True) if not same(a, b)]
+    users = list(points[USER_KEY])
+    wrong = [user for user, a, b in zip(users, ours, expected, strict=True) if not _is_same(a, b)]
     if wrong:
-        yield f"{len(wrong):,} differ, e.g. of {', '.join(wrong[:NAMED])}"
+        yield f"{len(wrong):,} differ, e.g. of {', '.join(wrong[:_MAX_NAMED])}"
     views = pd.to_datetime(found["last_view_time"], utc=True).to_numpy()
     newer = int((views >= points["event_timestamp"].to_numpy()).sum())
     if newer:
         yield f"{newer:,} hold a view from the time asked or later"
 
 
-def same(ours: tuple[Any, Any], theirs: tuple[int, list[float]] | None) -> bool:
+def _is_same(ours: tuple[Any, Any], theirs: tuple[int, list[float]] | None) -> bool:
     """Both none, or the same sequence and, float by float, the same vector."""
     if theirs is None or pd.isna(ours[0]):
         return theirs is None and bool(pd.isna(ours[0]))

@@ -12,12 +12,14 @@ from feature_store.definitions import view_name
 from feature_store.published import Published
 from feature_store.store import Store
 
-COMPARED = 1000  # users whose vectors are compared float by float; days and counts are of all
+_MAX_COMPARED_USERS = (
+    1000  # users whose vectors are compared float by float; days and counts are of all
+)
 
 
-def check(store: Store, published: Published, as_of: date) -> str:
+def check_online(store: Store, published: Published, as_of: date) -> str:
     """One line when all is well; `GateFailed` with all that differs when it is not."""
-    differing = list(differences(store, published, as_of))
+    differing = list(_differences(store, published, as_of))
     if differing:
         raise GateFailed(
             f"the online store is not what the table holds: {'; '.join(differing)}; "
@@ -27,7 +29,7 @@ def check(store: Store, published: Published, as_of: date) -> str:
     return f"online: {users:,} users, newest as of {published.days[-1]}, {published.model_id}"
 
 
-def differences(store: Store, published: Published, as_of: date) -> Iterator[str]:
+def _differences(store: Store, published: Published, as_of: date) -> Iterator[str]:
     serving, model_id = store.serving(), published.model_id
     if as_of not in published.days:
         yield f"nothing is published as of {as_of}, the newest day is {published.days[-1]}"
@@ -48,7 +50,7 @@ def _days(online: dict[date, int], table: dict[date, int]) -> Iterator[str]:
 
 def _vectors(store: Store, published: Published) -> Iterator[str]:
     """By a fixed rule a thousand users, all where there are fewer."""
-    expected = published.some_newest(COMPARED)
+    expected = published.some_newest(_MAX_COMPARED_USERS)
     found = store.get([user for user, *_ in expected])
     for column, values in (
         ("sequence_hash", [row[2] for row in expected]),

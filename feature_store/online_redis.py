@@ -14,12 +14,14 @@ from feast.protos.feast.types.Value_pb2 import Value
 from feast.repo_config import RepoConfig
 from google.protobuf.timestamp_pb2 import Timestamp  # type: ignore[import-untyped]
 
-from feature_store.definitions import ENTITY
+from feature_store.definitions import USER_KEY
 from feature_store.online_sqlite import ONE_FEATURE, OnlineRows, entity_key
 
-AT_ONCE = 1_000  # users a round trip
+_USERS_PER_TRIP = 1_000  # users a round trip
 
-Gone = Callable[[bytes, list[bytes | None]], bool]  # of a user's key, and its (time, model) fields
+_IsGone = Callable[
+    [bytes, list[bytes | None]], bool
+]  # of a user's key, and its (time, model) fields
 
 
 @dataclass(frozen=True)
@@ -63,17 +65,17 @@ class RedisRows(OnlineRows):
 
     def _rows(self, view: str) -> Iterator[tuple[bytes, list[bytes | None]]]:
         """(key, [time, model]) of each user who is in `view`."""
-        pattern = _redis_key_prefix([ENTITY]) + b"*" + self.config.project.encode()
-        keys = self.client.scan_iter(pattern, count=AT_ONCE)
+        pattern = _redis_key_prefix([USER_KEY]) + b"*" + self.config.project.encode()
+        keys = self.client.scan_iter(pattern, count=_USERS_PER_TRIP)
         fields = [f"_ts:{view}".encode(), _mmh3(f"{view}:{ONE_FEATURE}")]
-        while some := list(islice(keys, AT_ONCE)):
+        while some := list(islice(keys, _USERS_PER_TRIP)):
             with self.client.pipeline(transaction=False) as pipe:
                 for key in some:
                     pipe.hmget(key, fields)
                 found = pipe.execute()
             yield from ((key, each) for key, each in zip(some, found, strict=True) if each[0])
 
-    def _delete(self, view: str, gone: Gone) -> int:
+    def _delete(self, view: str, gone: _IsGone) -> int:
         """The view's fields of the users for whom `gone` holds; an empty hash ends by itself."""
         keys = {key for key, fields in self._rows(view) if gone(key, fields)}
         names = [f"_ts:{view}".encode(), *(_mmh3(f"{view}:{name}") for name in self.features)]

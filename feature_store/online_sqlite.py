@@ -12,17 +12,17 @@ from feast.infra.key_encoding_utils import serialize_entity_key
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
 
-from feature_store.definitions import ENTITY, feature_names
+from feature_store.definitions import USER_KEY, feature_names
 
 ONE_FEATURE = "model_id"  # each user has one value a feature; any one of them counts users
 
 
 def entity_key(user: str) -> EntityKey:
-    return EntityKey(join_keys=[ENTITY], entity_values=[Value(string_val=user)])
+    return EntityKey(join_keys=[USER_KEY], entity_values=[Value(string_val=user)])
 
 
 class OnlineRows(ABC):
-    """What each online store can be asked and told about the rows of a view."""
+    """The questions about the rows of a view, and their deletions, in every online store."""
 
     features = feature_names()
 

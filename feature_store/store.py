@@ -27,34 +27,34 @@ from contracts.errors import BadInput, MissingTable
 from contracts.paths import Places
 from feature_store.damage import is_whole_database, is_whole_registry, name_damage, put_aside
 from feature_store.definitions import (
-    ENTITY,
-    SERVICE,
-    TIME,
+    CHAMPION_SERVICE,
+    TIME_COLUMN,
+    USER_ENTITY,
+    USER_KEY,
     feature_names,
-    services,
-    user,
-    view,
+    feature_services,
+    feature_view,
     view_name,
 )
 from feature_store.online_sqlite import OnlineRows, SqliteRows
 from feature_store.published import Published, table_path
 
-SETTINGS = "feature_store.yaml"
+SETTINGS_FILE = "feature_store.yaml"
 _ROW_NUMBER = "userbert_row_number"
 
 
-def midnight(day: date) -> datetime:
+def utc_midnight(day: date) -> datetime:
     return datetime.combine(day, time(), UTC)
 
 
-def exact(rows: pa.Table) -> pd.DataFrame:
+def _exact_frame(rows: pa.Table) -> pd.DataFrame:
     """With nulls in its whole numbers: pandas' own way makes floats of them, and loses digits."""
     whole: dict[Any, Any] = {pa.int32(): pd.Int32Dtype(), pa.int64(): pd.Int64Dtype()}
     found: pd.DataFrame = rows.to_pandas(types_mapper=whole.get)
     return found
 
 
-def prepare(offline: str) -> None:
+def _prepare_offline_store(offline: str) -> None:
     """What Feast does not do for its offline stores."""
     if offline == "spark":
         # The session that Feast makes: Delta by conf/spark-defaults.conf, and Python as here.
@@ -63,8 +63,8 @@ def prepare(offline: str) -> None:
         return
     if offline != "duckdb":
         raise BadInput(
-            f"offline_store {offline} in {SETTINGS}: say duckdb or spark. Others, dask above all, "
-            "read every Parquet file in a Delta folder, those that were replaced too"
+            f"offline_store {offline} in {SETTINGS_FILE}: say duckdb or spark. Others, dask above "
+            "all, read every Parquet file in a Delta folder, those that were replaced too"
         )
     import_extension("delta")
     import ibis  # type: ignore[import-untyped]
@@ -72,9 +72,9 @@ def prepare(offline: str) -> None:
     ibis.get_backend().raw_sql("SET TimeZone = 'UTC'; SET threads = 2")
 
 
-def must_not_clash(rows: pd.DataFrame) -> None:
+def _must_not_clash(rows: pd.DataFrame) -> None:
     """Raise `BadInput` if a column of the asker has the name of a feature; case does not count."""
-    taken = {TIME, *feature_names()}
+    taken = {TIME_COLUMN, *feature_names()}
     if clashing := [name for name in rows.columns if str(name).lower() in taken]:
         raise BadInput(
             f"the rows have columns that are called as features are: {', '.join(clashing)}; "
@@ -92,11 +92,11 @@ class Store:
     def feast(self) -> FeatureStore:
         """Feast's own store, by the settings in the folder: the embedded default at first."""
         folder = self.places.feature_store
-        if not (folder / SETTINGS).exists():
+        if not (folder / SETTINGS_FILE).exists():
             folder.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(Path(__file__).with_name(SETTINGS), folder / SETTINGS)
+            shutil.copyfile(Path(__file__).with_name(SETTINGS_FILE), folder / SETTINGS_FILE)
         opened = FeatureStore(repo_path=str(folder))
-        prepare(opened.config.offline_store.type)
+        _prepare_offline_store(opened.config.offline_store.type)
         return opened
 
     @property
@@ -141,9 +141,9 @@ class Store:
 
     def apply(self, published: Published) -> str:
         """Register what is published; readers change model only in `materialize`."""
-        new = view(published.path, published.model_id, self.offline)
-        champion, pinned = services(new, published.model_id)
-        self.feast.apply([user, new, pinned])
+        new = feature_view(published.path, published.model_id, self.offline)
+        champion, pinned = feature_services(new, published.model_id)
+        self.feast.apply([USER_ENTITY, new, pinned])
         if self.serving() in (None, published.model_id):
             self.feast.apply([champion])
         return str(new.name)
@@ -151,7 +151,7 @@ class Store:
     def serving(self) -> str | None:
         """The model_id that the service `user_embeddings` gives; None before the first apply."""
         try:
-            service: FeatureService = self.feast.get_feature_service(SERVICE)
+            service: FeatureService = self.feast.get_feature_service(CHAMPION_SERVICE)
         except FeatureServiceNotFoundException:
             return None
         return str(service.tags["model_id"])
@@ -171,7 +171,7 @@ class Store:
         self._follow_moved_root()
         name = view_name(published.model_id)
         for first in (self._first(self._view(name), published, as_of), published.days[0]):
-            start, end = midnight(first), midnight(published.days[-1])
+            start, end = utc_midnight(first), utc_midnight(published.days[-1])
             self.feast.materialize(start, end, feature_views=[name])
             self.online.keep_only(name, published.users())
             if self.online.days(name) == published.newest_days():
@@ -209,24 +209,26 @@ class Store:
         """Point the service at the published model, and drop the views of all others."""
         name = view_name(published.model_id)
         if self.serving() != published.model_id:
-            champion, _ = services(self._view(name), published.model_id)
+            champion, _ = feature_services(self._view(name), published.model_id)
             self.feast.apply([champion])
         views = [v for v in self.feast.list_feature_views() if v.name != name]
-        pinned = [s for s in self.feast.list_feature_services() if s.name not in (SERVICE, name)]
+        pinned = [
+            s for s in self.feast.list_feature_services() if s.name not in (CHAMPION_SERVICE, name)
+        ]
         if views or pinned:
             sources = [v.batch_source for v in views]
             gone = [*pinned, *views, *sources]
             self.feast.apply([], objects_to_delete=gone, partial=False)
 
-    def get(self, users: Sequence[str], service: str = SERVICE) -> pd.DataFrame:
+    def get(self, users: Sequence[str], service: str = CHAMPION_SERVICE) -> pd.DataFrame:
         """Each user's online features, in the order asked; null for a user who has none."""
         features = self._service(service)
         rows: Any = self.feast.get_online_features(
-            features=features, entity_rows=[{ENTITY: each} for each in users]
+            features=features, entity_rows=[{USER_KEY: each} for each in users]
         )
-        return exact(rows.to_arrow())
+        return _exact_frame(rows.to_arrow())
 
-    def history(self, rows: pd.DataFrame, service: str = SERVICE) -> pd.DataFrame:
+    def history(self, rows: pd.DataFrame, service: str = CHAMPION_SERVICE) -> pd.DataFrame:
         """The features of (user_id, event_timestamp) rows as of each time, never later ones.
 
         They come in the order of `rows`.
@@ -234,13 +236,13 @@ class Store:
         An error when the rows are not all of the model that the service is of: it was asked
         between a promotion and the next `materialize`.
         """
-        must_not_clash(rows)
+        _must_not_clash(rows)
         self._follow_moved_root()
         features = self._service(service)
         numbered = rows.assign(**{_ROW_NUMBER: range(len(rows))})  # Feast keeps no order
         asked = self.feast.get_historical_features(numbered, features)
         spark = getattr(asked, "to_spark_df", None)
-        found = exact(spark().toArrow() if spark else asked.to_arrow())
+        found = _exact_frame(spark().toArrow() if spark else asked.to_arrow())
         found = found.sort_values(_ROW_NUMBER, ignore_index=True).drop(columns=_ROW_NUMBER)
         models = set(found["model_id"].dropna())
         if models - {features.tags["model_id"]}:

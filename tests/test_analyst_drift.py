@@ -7,7 +7,7 @@ import pytest
 from small_lake import embedding, publish, write
 
 from analyst import Vectors, open_lake
-from analyst.questions.drift import drift, energy, population_drift
+from analyst.questions.drift import drift, energy_distances, population_drift
 from contracts.errors import BadInput
 from userbert.cli import main
 
@@ -58,7 +58,7 @@ def test_the_energy_distance_is_what_its_formula_says():
     places = np.array([0.0, 2.0, 5.0])  # X is 0 and 2, Y is 5
     distances = np.abs(places[:, None] - places)
     expected = 2 * (5 + 3) / 2 - (0 + 2 + 2 + 0) / 4 - 0
-    assert energy(distances, np.array([[1.0, 1.0, -1.0]])) == pytest.approx([expected])
+    assert energy_distances(distances, np.array([[1.0, 1.0, -1.0]])) == pytest.approx([expected])
 
 
 def test_a_population_that_turns_is_told_from_one_whose_users_only_jitter():

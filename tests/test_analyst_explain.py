@@ -8,7 +8,12 @@ from small_lake import embedding, publish, views, write
 from small_model import DAY, TITLES, save
 
 from analyst import open_lake
-from analyst.questions.explain import explain, load, read_sequence, weigh
+from analyst.questions.explain import (
+    explain_vector,
+    load_registered_model,
+    read_sequence,
+    weigh_views,
+)
 from contracts.errors import MissingTable
 from model import checkpoint
 from model.data.ragged import Ragged
@@ -33,7 +38,7 @@ def embed(places, model, user="ann"):
     """The vector as the embedding job makes it."""
     write(places, "user_embeddings", [embedding(user, DAY, [1], model=model)])
     lake = open_lake(places)
-    return weigh(load(lake, model), read_sequence(lake, user, DAY)[0])[2]
+    return weigh_views(load_registered_model(lake, model), read_sequence(lake, user, DAY)[0])[2]
 
 
 def stored(places, model, user="ann"):
@@ -47,7 +52,7 @@ def stored(places, model, user="ann"):
 @pytest.mark.parametrize("behavior", ["cnn", "id"])
 def test_the_weights_are_the_aggregators(places, behavior, aggregator):
     save(places, "m1", behavior_encoder=behavior, aggregator=aggregator)
-    found = explain(stored(places, "m1"), "ann")
+    found = explain_vector(stored(places, "m1"), "ann")
     assert (found.num_views, found.unknown_titles, found.aggregator) == (4, 1, aggregator)
     assert found.is_the_stored_vector
     weights = [view.weight for view in found.views]
@@ -64,9 +69,9 @@ def test_moves_are_how_far_the_vector_is_without_the_view(places):
     save(places, "m1")
     embed(places, "m1")
     lake = open_lake(places)
-    trained, (sequence, _) = load(lake, "m1"), read_sequence(lake, "ann", DAY)
-    weights, moves, vector = weigh(trained, sequence)
-    without = weigh(
+    trained, (sequence, _) = load_registered_model(lake, "m1"), read_sequence(lake, "ann", DAY)
+    weights, moves, vector = weigh_views(trained, sequence)
+    without = weigh_views(
         trained,
         type(sequence)(
             *(list(np.delete(np.array(part, object), 1)) for part in vars(sequence).values())
@@ -107,6 +112,6 @@ def test_a_vector_that_is_not_the_models_is_told(places, monkeypatch, capsys):
 def test_what_is_missing_is_named(places):
     publish(places, [embedding("ann", DAY, [1]), embedding("eve", DAY, [1])])
     with pytest.raises(MissingTable, match="holds no model"):
-        explain(open_lake(places), "ann")
+        explain_vector(open_lake(places), "ann")
     with pytest.raises(MissingTable, match="no views of eve as of 2026-01-06"):
-        explain(open_lake(places), "eve")
+        explain_vector(open_lake(places), "eve")

@@ -7,9 +7,9 @@ from small_lake import embedding, publish, views, write
 
 from analyst import Vectors, open_lake
 from analyst.questions.cohort import cohort
-from analyst.questions.neighbors import kept, neighbors
+from analyst.questions.neighbors import neighbors, neighbors_kept
 from analyst.vectors.model_space import BLOCK_ROWS
-from analyst.vectors.search import nearest
+from analyst.vectors.search import nearest_rows
 from contracts.errors import BadInput, MissingTable
 from userbert.cli import main
 
@@ -85,14 +85,14 @@ def test_the_search_finds_what_a_plain_search_in_double_precision_finds():
     units = many.matrix.astype(np.float64)
     units /= np.linalg.norm(units, axis=1, keepdims=True)
     plain = units @ (queries / np.linalg.norm(queries, axis=1, keepdims=True)).T
-    found = nearest(many, queries, 7)
+    found = nearest_rows(many, queries, 7)
     np.testing.assert_array_equal(found.rows, np.argsort(-plain, axis=0)[:7].T)
     np.testing.assert_allclose(found.cosine, np.sort(plain, axis=0)[::-1][:7].T, atol=1e-6)
 
 
 def test_many_equal_users_are_told_in_their_order_wherever_they_lie():
     alike = vectors(np.tile(np.float32([0.1, 0.7, 0.3]), (BLOCK_ROWS + 100, 1)))
-    found = nearest(alike, alike.matrix[:1], 4, leave_out=np.array([1]))
+    found = nearest_rows(alike, alike.matrix[:1], 4, leave_out=np.array([1]))
     assert found.rows.tolist() == [[0, 2, 3, 4]]
     assert found.cosine.tolist() == [pytest.approx([1] * 4)]
 
@@ -100,10 +100,10 @@ def test_many_equal_users_are_told_in_their_order_wherever_they_lie():
 def test_two_models_are_compared_by_the_neighbors_they_keep():
     line = vectors([[1, 0], [0.9, 0.1], [0, 1], [0.1, 0.9]])
     turned = vectors(line.matrix[:, ::-1])  # another space, the same neighborhoods
-    assert kept(line, turned, k=1) == 1
-    assert kept(line, vectors([[1, 0], [0, 1], [0.9, 0.1], [0.1, 0.9]]), k=1) == 0
+    assert neighbors_kept(line, turned, k=1) == 1
+    assert neighbors_kept(line, vectors([[1, 0], [0, 1], [0.9, 0.1], [0.1, 0.9]]), k=1) == 0
     with pytest.raises(BadInput, match="share 1 users"):
-        kept(line, vectors([[1, 0]]))
+        neighbors_kept(line, vectors([[1, 0]]))
 
 
 def test_a_cohort_has_a_tightness_a_neighborhood_and_marks(places):

@@ -11,7 +11,7 @@ from small_backfill import DAYS, FIRST, active, session, two_models, write_sessi
 from small_lake import write
 
 from analyst.lake_access.open_lake import open_lake
-from analyst.questions.model_comparison import compare
+from analyst.questions.model_comparison import compare_models
 from contracts.command_line import parse_options
 from contracts.errors import BadInput
 from contracts.paths import Places
@@ -213,14 +213,14 @@ def test_runs_side_by_side_that_are_killed_end_as_one_quiet_run(lake, places, ol
 
 def test_two_models_are_compared_each_in_its_own_space(switched, old, new):
     lake = open_lake(switched[0])
-    found = compare(lake, new, old, DAYS, k=1)
+    found = compare_models(lake, new, old, DAYS, k=1)
     assert [(d.new.users, d.old.users, d.in_both) for d in found.days] == [(3, 3, 3)] * 3
     assert all(0 <= day.neighbors_kept <= 1 for day in found.days)
     assert found.by_chance == 0.5
-    alone = compare(lake, "none yet", old, DAYS, k=1)
+    alone = compare_models(lake, "none yet", old, DAYS, k=1)
     assert [(d.new.users, d.only_old, d.neighbors_kept) for d in alone.days] == [(0, 3, None)] * 3
     with pytest.raises(BadInput, match="compared with itself"):
-        compare(lake, new, new, DAYS)
+        compare_models(lake, new, new, DAYS)
 
 
 def test_the_pace_is_a_jobs_cost_and_a_rows():

@@ -64,54 +64,54 @@ def test_a_point_in_time_join_gives_the_newest_vector_of_then_for_1000_times(sto
 
 
 def test_the_check_passes_and_says_how_fresh_it_is(store):
-    from feature_store.online_check import check
+    from feature_store.online_check import check_online
     from feature_store.published import Published
 
-    told = check(store, Published.open(store.places), date(2017, 6, 28))
+    told = check_online(store, Published.open(store.places), date(2017, 6, 28))
     assert told == "online: 3 users, newest as of 2017-06-28, m1"
 
 
 def test_a_day_that_is_not_materialized_makes_the_check_fail_with_what_mends_it(store):
-    from feature_store.online_check import check
+    from feature_store.online_check import check_online
 
     days = {26: ["u1", "u2"], 27: ["u1"], 28: ["u3"], 29: ["u1"]}
     published = publish(store, "m1", days)
     with pytest.raises(GateFailed, match=r"0 users online as of 2017-06-29, 1 in the table.*mend"):
-        check(store, published, date(2017, 6, 29))
+        check_online(store, published, date(2017, 6, 29))
     for _ in range(2):  # again is the same
         assert store.materialize(published, date(2017, 6, 29)) == 3
-        check(store, published, date(2017, 6, 29))
+        check_online(store, published, date(2017, 6, 29))
 
 
 def test_days_that_were_filled_in_behind_are_served_too(store):
-    from feature_store.online_check import check
+    from feature_store.online_check import check_online
 
     days = {25: ["u4"], 26: ["u1", "u2"], 27: ["u1"], 28: ["u3"], 29: ["u1"]}
     published = publish(store, "m1", days)
     with pytest.raises(GateFailed, match=r"0 users online as of 2017-06-25.*1 of 4 users differ"):
-        check(store, published, date(2017, 6, 29))
+        check_online(store, published, date(2017, 6, 29))
     assert store.materialize(published, date(2017, 6, 29)) == 4
-    check(store, published, date(2017, 6, 29))
+    check_online(store, published, date(2017, 6, 29))
 
 
 def test_an_old_day_again_puts_no_old_vector_over_a_new_one(store):
-    from feature_store.online_check import check
+    from feature_store.online_check import check_online
     from feature_store.published import Published
 
     published = Published.open(store.places)
     store.materialize(published, date(2017, 6, 26))
-    check(store, published, date(2017, 6, 29))
+    check_online(store, published, date(2017, 6, 29))
 
 
 def test_a_user_who_is_gone_from_the_table_is_gone_online_to_the_last_byte(store):
-    from feature_store.online_check import check
+    from feature_store.online_check import check_online
 
     published = publish(store, "m1", {26: ["u1"], 28: ["u3"], 29: ["u1"]})
     gone, file = store.online.key("u2"), store.online.path
     assert gone in file.read_bytes()
     store.materialize(published, date(2017, 6, 29))
     assert gone not in file.read_bytes()
-    check(store, published, date(2017, 6, 29))
+    check_online(store, published, date(2017, 6, 29))
 
 
 def test_a_day_that_is_not_published_is_refused(store):
@@ -122,17 +122,17 @@ def test_a_day_that_is_not_published_is_refused(store):
 
 
 def test_a_new_champion_is_served_whole_or_not_at_all(store):
-    from feature_store.online_check import check
+    from feature_store.online_check import check_online
 
     published = publish(store, "m-2", {28: ["u1", "u3"]})
     store.apply(published)
     assert store.serving() == "m1"  # nothing of m-2 is online yet
     assert set(store.get(["u1", "u3"])["model_id"]) == {"m1"}
     with pytest.raises(GateFailed, match="it serves m1, published is m-2"):
-        check(store, published, date(2017, 6, 28))
+        check_online(store, published, date(2017, 6, 28))
     store.materialize(published, date(2017, 6, 28))
     assert set(store.get(["u1", "u3"])["model_id"]) == {"m-2"}
-    check(store, published, date(2017, 6, 28))
+    check_online(store, published, date(2017, 6, 28))
     assert [v.name for v in store.feast.list_feature_views()] == ["user_embeddings_m_2"]
 
 

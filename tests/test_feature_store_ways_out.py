@@ -76,11 +76,11 @@ def way_out(spark, redis, tmp_path_factory):
 
 
 def test_spark_and_redis_serve_what_the_table_holds(way_out):
-    from feature_store.online_check import check
+    from feature_store.online_check import check_online
 
     store, published = way_out
     assert (store.offline, store.feast.config.online_store.type) == ("spark", "redis")
-    assert check(store, published, NEWEST) == "online: 3 users, newest as of 2017-06-28, m1"
+    assert check_online(store, published, NEWEST) == "online: 3 users, newest as of 2017-06-28, m1"
     found = store.get(["u1", "u9"])
     assert np.array_equal(
         np.float32(found["embedding"][0]), np.float32(row("m1", date(2017, 6, 27), "u1")[4])
@@ -102,7 +102,7 @@ def test_points_that_differ_are_told(embedded, monkeypatch):
     from feature_store import historical_check
 
     store, published = embedded
-    asked = historical_check.drawn(published, 30)
+    asked = historical_check.sample_points(published, 30)
     later = published.newest_before(asked.assign(event_timestamp=asked["event_timestamp"].max()))
     monkeypatch.setattr(type(published), "newest_before", lambda self, rows: later)
     with pytest.raises(GateFailed, match=r"\(duckdb\) are not .* as of 30 points: \d+ differ"):
@@ -125,7 +125,7 @@ def test_in_redis_too_who_is_gone_is_gone_from_memory_and_disk(way_out, redis):
 
 
 def test_in_redis_too_a_new_champion_is_served_whole_or_not_at_all(way_out):
-    from feature_store.online_check import check
+    from feature_store.online_check import check_online
 
     store, _ = way_out
     published = publish(store, "m-2", {28: ["u1", "u3"]})
@@ -133,7 +133,7 @@ def test_in_redis_too_a_new_champion_is_served_whole_or_not_at_all(way_out):
     assert store.serving() == "m1"
     store.materialize(published, NEWEST)
     assert set(store.get(["u1", "u3"])["model_id"]) == {"m-2"}
-    check(store, published, NEWEST)
+    check_online(store, published, NEWEST)
     fields = store.online.client.hkeys(store.online.key("u3"))
     assert [name for name in fields if name.startswith(b"_ts:")] == [b"_ts:user_embeddings_m_2"]
     assert store.online.drop_other_models("user_embeddings_m_2", "m3") == 2

@@ -6,7 +6,7 @@ import pytest
 from contracts.errors import GateFailed
 from contracts.tables import BROWSING_LOGS, USER_EMBEDDINGS, USER_SEQUENCES
 from expectations.gate import SchemaError, check
-from expectations.results import load, result_path
+from expectations.results import load_result, result_path
 
 AS_OF = date(2017, 6, 30)
 MIDNIGHT = datetime(2017, 6, 30, tzinfo=UTC)
@@ -46,7 +46,7 @@ def unit(place):
 
 
 def result_of(places, table, run="2017-06-30"):
-    return load(result_path(places.gates, table.name, run))
+    return load_result(result_path(places.gates, table.name, run))
 
 
 def gate(frame, places, table=USER_SEQUENCES, **told):

@@ -7,16 +7,16 @@ import pytest
 from small_lake import embedding, publish
 
 from expectations.data_docs import page_path, write_index
-from expectations.results import Found, Result, newest, result_path, save
+from expectations.results import Finding, GateResult, newest_results, result_path, save_result
 from userbert.cli import main
 
 NASTY = "<script>alert(1)</script> [bold]:x:[/] & ü"
 
 
 def result(run="2026-01-05", passed=True, line=""):
-    finding = Found("rows", NASTY, passed, 3.0, 1, None, False, [{"user_id": NASTY}])
+    finding = Finding("rows", NASTY, passed, 3.0, 1, None, False, [{"user_id": NASTY}])
     checked_at = "2026-01-05T01:02:03.000"
-    return Result(
+    return GateResult(
         "titles", run, passed, line, 1234, 0.5, checked_at, "abc-dirty", {"rows": 3.0}, [finding]
     )
 
@@ -35,13 +35,15 @@ def run(places, monkeypatch, capsys):
 
 
 def test_a_result_comes_back_as_it_was_saved(places):
-    save(places.gates, result())
-    assert list(newest(places.gates, "titles")) == [result()]
+    save_result(places.gates, result())
+    assert list(newest_results(places.gates, "titles")) == [result()]
 
 
 def test_the_index_leads_to_pages_and_holds_no_markup_of_others(places):
-    save(places.gates, result(run=f"backfill/{NASTY}", passed=False, line=f"failed: {NASTY}"))
-    save(places.gates, result())
+    save_result(
+        places.gates, result(run=f"backfill/{NASTY}", passed=False, line=f"failed: {NASTY}")
+    )
+    save_result(places.gates, result())
     page = page_path(places.gates, "titles", "2026-01-05")
     page.parent.mkdir(parents=True)
     page.write_text("a page")
@@ -55,11 +57,11 @@ def test_the_index_leads_to_pages_and_holds_no_markup_of_others(places):
 
 
 def test_a_gates_list_prints_what_was_found_as_it_is(run, places):
-    save(places.gates, result(run=NASTY))
+    save_result(places.gates, result(run=NASTY))
     code, out, _ = run("gates", "list")
     assert code == 0
     assert NASTY in out
-    save(places.gates, result(passed=False, line="gate titles failed: [b]1 of 2[/b]\nmore"))
+    save_result(places.gates, result(passed=False, line="gate titles failed: [b]1 of 2[/b]\nmore"))
     code, out, err = run("gates", "list")
     assert code == 3
     assert "gate titles failed: [b]1 of 2[/b]" in err
@@ -67,8 +69,8 @@ def test_a_gates_list_prints_what_was_found_as_it_is(run, places):
 
 @pytest.mark.parametrize("content", ["", '{"table": "tit', "[]", "{}", '{"expectations": [{}]}'])
 def test_a_damaged_result_is_one_line_that_says_what_to_remove(run, places, content):
-    save(places.gates, result("whole"))
-    path = save(places.gates, result("damaged"))
+    save_result(places.gates, result("whole"))
+    path = save_result(places.gates, result("damaged"))
     path.write_text(content)
     for words in (("gates", "list"), ("summary",), ("gates", "docs")):
         code, _, err = run(*words)

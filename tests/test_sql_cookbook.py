@@ -10,7 +10,7 @@ import pytest
 from small_lake import embedding, publish, views, write
 
 from analyst import open_lake
-from analyst.lake_access.spark_views import register
+from analyst.lake_access.spark_views import register_views
 from contracts.paths import Places
 
 PAGE = (Path(__file__).parents[1] / "docs" / "sql-cookbook.md").read_text()
@@ -89,7 +89,7 @@ def view(number, told):
 def engines(spark, places):
     """A function each, from a query to its rows."""
     lake = open_lake(places)
-    register(spark, places)
+    register_views(spark, places)
     for name in lake.versions:  # read once: planning a read of Delta costs Spark more than a recipe
         table = spark.table(name)
         spark.createDataFrame(table.toArrow(), table.schema).createOrReplaceTempView(name)

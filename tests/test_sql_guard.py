@@ -11,7 +11,7 @@ from small_lake import embedding, publish, write
 
 from analyst.lake_access.open_lake import open_lake
 from analyst.lake_access.sql_guard import lock_to_tables, must_be_one_select
-from analyst.questions.sql import select
+from analyst.questions.sql import select_rows
 from contracts.errors import BadInput
 from contracts.paths import Places
 from userbert.cli import main
@@ -196,7 +196,7 @@ def locked(places):
 def outcome(lake, query):
     """What `userbert sql` does with a query: its rows, or the error."""
     try:
-        return select(lake, query).fetchall()
+        return select_rows(lake, query).fetchall()
     except (BadInput, duckdb.Error) as error:
         return error
 

@@ -7,12 +7,18 @@ from contracts.tables import (
     TABLES,
     USER_EMBEDDINGS,
 )
-from expectations.suites import declared, expected, future_share, lines_lost, refused_share
+from expectations.suites import (
+    contract_expectations,
+    future_share,
+    lines_lost,
+    refused_share,
+    suite_expectations,
+)
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
 def test_a_suite_says_all_that_its_contract_says(table):
-    measures = [e.measure for e in declared(table)]
+    measures = [e.measure for e in contract_expectations(table)]
     assert measures[:2] == ["columns_that_differ", "duplicate_keys"]
     assert {f"nulls_in_{c.name}" for c in table.columns if not c.nullable} <= set(measures)
     assert {name for name, _ in table.checks} <= set(measures)
@@ -20,22 +26,26 @@ def test_a_suite_says_all_that_its_contract_says(table):
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
 def test_measures_have_names_of_their_own_bounds_and_a_meaning(table):
-    suite = expected(table, {"lines_in": 1})
+    suite = suite_expectations(table, {"lines_in": 1})
     assert len({e.measure for e in suite}) == len(suite)
     assert all(e.says and (e.least is not None or e.most is not None) for e in suite)
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
 def test_spark_can_take_every_measure_of_no_rows(table, spark):
-    from expectations.measures import take
+    from expectations.measures import take_measures
 
-    taken = take(spark.createDataFrame([], table.ddl), table, expected(table, {}))
+    taken = take_measures(
+        spark.createDataFrame([], table.ddl), table, suite_expectations(table, {})
+    )
     assert taken["rows"] == taken["duplicate_keys"] == 0
 
 
 def test_only_refusals_and_new_titles_may_be_none():
     may_be_empty = [
-        t.name for t in TABLES if next(e for e in expected(t, {}) if e.measure == "rows").least == 0
+        t.name
+        for t in TABLES
+        if next(e for e in suite_expectations(t, {}) if e.measure == "rows").least == 0
     ]
     assert may_be_empty == ["browsing_logs", "rejected_logs", "titles"]
 
@@ -43,8 +53,8 @@ def test_only_refusals_and_new_titles_may_be_none():
 def test_what_the_job_tells_is_judged_for_the_logs_alone():
     told = {"lines_in": 10, "accepted": 6, "duplicates": 1, "refused": 3, "future_share": 0.1}
     assert (refused_share(told), future_share(told), lines_lost(told)) == (0.3, 0.1, 0)
-    assert "lines_lost" in {e.measure for e in expected(BROWSING_LOGS, told)}
-    assert "lines_lost" not in {e.measure for e in expected(REJECTED_LOGS, told)}
+    assert "lines_lost" in {e.measure for e in suite_expectations(BROWSING_LOGS, told)}
+    assert "lines_lost" not in {e.measure for e in suite_expectations(REJECTED_LOGS, told)}
 
 
 def test_a_tenth_of_unknown_words_is_the_most_that_a_day_of_vectors_may_have():
@@ -59,4 +69,4 @@ def test_a_tenth_of_unknown_words_is_the_most_that_a_day_of_vectors_may_have():
 
 def test_what_is_published_is_of_one_space():
     for table in (USER_EMBEDDINGS, PUBLISHED_EMBEDDINGS):
-        assert "model_ids" in {e.measure for e in expected(table, {})}
+        assert "model_ids" in {e.measure for e in suite_expectations(table, {})}

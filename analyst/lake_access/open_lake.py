@@ -12,17 +12,17 @@ from typing import Any
 import duckdb
 from duckdb_extensions import import_extension
 
-from analyst.lake_access.sql_guard import quoted
-from analyst.lake_access.views import AS_OF, LATEST, VECTOR_FUNCTIONS
+from analyst.lake_access.sql_guard import sql_literal
+from analyst.lake_access.views import AS_OF_VIEW, LATEST_VIEW, VECTOR_FUNCTIONS
 from analyst.vectors.model_space import Vectors
-from analyst.vectors.vector_cache import Snapshot, Wanted, snapshot
+from analyst.vectors.vector_cache import Snapshot, Wanted, open_snapshot
 from contracts.damage import check_delta_log, check_parquet_files, check_parquet_pages
 from contracts.errors import MissingTable
 from contracts.paths import Places
 from contracts.tables import PUBLISHED_EMBEDDINGS, TABLES, USER_EMBEDDINGS, Table
 
 # DuckDB's errors of whoever wrote the query; no damage is behind them.
-MISTAKES = (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException)
+_QUERY_MISTAKES = (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException)
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class OpenLake:
 
     def name_damage(self, error: duckdb.Error) -> None:
         """Raise `DamagedFile` if `error` comes from a data file that is not whole."""
-        if not isinstance(error, MISTAKES) and "://" not in self.places.lake:
+        if not isinstance(error, _QUERY_MISTAKES) and "://" not in self.places.lake:
             files = self.data_files()
             check_parquet_files(files)
             check_parquet_pages(files)
@@ -87,19 +87,19 @@ class OpenLake:
 
     def data_files(self, *tables: Table) -> list[str]:
         """The Parquet files of these tables, or of all, at the versions that are open."""
-        root = for_readers(self.places.lake)
+        root = _for_readers(self.places.lake)
         names = [table.name for table in tables] or list(self.versions)
         return [
             path
             for name in names
             for (path,) in self.connection.execute(
                 "SELECT data_file FROM "
-                f"delta_list_files({quoted(f'{root}/{name}')}, version={self.versions[name]})"
+                f"delta_list_files({sql_literal(f'{root}/{name}')}, version={self.versions[name]})"
             ).fetchall()
         ]
 
     def embeddings(self, model_id: str | None = None, as_of: date | None = None) -> Vectors:
-        """Each user's newest vector of `as_of` or earlier; of the champion unless told.
+        """Each user's newest vector of `as_of` or earlier; of the champion unless a model is named.
 
         The matrix is memory-mapped from a copy below places.root/neighbours, made when first asked
         for and again when the table has changed.
@@ -115,7 +115,7 @@ class OpenLake:
             )
         self.need(table)
         wanted = Wanted(table, self.versions[table.name], model_id, as_of)
-        return snapshot(self.connection, self.places, wanted, self._check_pages)
+        return open_snapshot(self.connection, self.places, wanted, self._check_pages)
 
     def _check_pages(self, table: Table) -> None:
         """A bit that a disk has flipped makes another vector, and no reader notices."""
@@ -126,17 +126,17 @@ class OpenLake:
 def open_lake(places: Places | None = None) -> OpenLake:
     """The lake below `places`, or below the folder that USERBERT_DATA names."""
     places = places or Places.from_environment()
-    root = for_readers(places.lake)
-    there = [table for table in TABLES if existing(root, table)]
+    root = _for_readers(places.lake)
+    there = [table for table in TABLES if table_exists(root, table)]
     if "://" not in root:
         for table in there:
             check_delta_log(f"{root}/{table.name}")
     import_extension("delta")
     connection = duckdb.connect()
     connection.execute("LOAD delta; SET TimeZone = 'UTC'")
-    versions = {table.name: newest_version(root, table) for table in there}
+    versions = {table.name: _newest_version(root, table) for table in there}
     for name, version in versions.items():
-        scan = f"delta_scan({quoted(f'{root}/{name}')}, version={version})"
+        scan = f"delta_scan({sql_literal(f'{root}/{name}')}, version={version})"
         connection.execute(f"CREATE VIEW {name} AS SELECT * FROM {scan}")
     _add_views(connection, versions)
     return OpenLake(places, connection, versions)
@@ -144,28 +144,28 @@ def open_lake(places: Places | None = None) -> OpenLake:
 
 def _add_views(connection: duckdb.DuckDBPyConnection, versions: dict[str, int]) -> None:
     if PUBLISHED_EMBEDDINGS.name in versions:
-        connection.execute(f"CREATE VIEW user_embeddings_latest AS {LATEST}")
+        connection.execute(f"CREATE VIEW user_embeddings_latest AS {LATEST_VIEW}")
     if {PUBLISHED_EMBEDDINGS.name, USER_EMBEDDINGS.name} <= versions.keys():
         connection.execute(
-            f"CREATE MACRO user_embeddings_as_of(day, model := NULL) AS TABLE {AS_OF}"
+            f"CREATE MACRO user_embeddings_as_of(day, model := NULL) AS TABLE {AS_OF_VIEW}"
         )
     for ours, theirs in VECTOR_FUNCTIONS.items():
         connection.execute(f"CREATE MACRO {ours} AS {theirs}")
 
 
-def for_readers(lake: str) -> str:
+def _for_readers(lake: str) -> str:
     """DuckDB and delta-rs name an object store otherwise than Spark does."""
     return lake.replace("s3a://", "s3://", 1)
 
 
-def existing(lake: str, table: Table) -> bool:
-    folder = f"{for_readers(lake)}/{table.name}"
+def table_exists(lake: str, table: Table) -> bool:
+    folder = f"{_for_readers(lake)}/{table.name}"
     if "://" in folder:
         return bool(_delta().is_deltatable(folder))
     return any((Path(folder) / "_delta_log").glob("*.json"))
 
 
-def newest_version(lake: str, table: Table) -> int:
+def _newest_version(lake: str, table: Table) -> int:
     """Of a folder, the number of the newest file of its log: no more of the log is read."""
     folder = f"{lake}/{table.name}"
     if "://" in folder:

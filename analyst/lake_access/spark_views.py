@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from analyst.lake_access.open_lake import existing
-from analyst.lake_access.views import AS_OF, LATEST
+from analyst.lake_access.open_lake import table_exists
+from analyst.lake_access.views import AS_OF_VIEW, LATEST_VIEW
 from contracts.paths import Places
 from contracts.tables import PUBLISHED_EMBEDDINGS, TABLES, USER_EMBEDDINGS
 
@@ -11,18 +11,18 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 
-def register(spark: "SparkSession", places: Places | None = None) -> None:
+def register_views(spark: "SparkSession", places: Places | None = None) -> None:
     """Make a temporary view of each table that exists, and the views of `views.py`."""
     places = places or Places.from_environment()
-    there = [table for table in TABLES if existing(places.lake, table)]
+    there = [table for table in TABLES if table_exists(places.lake, table)]
     for table in there:
         frame = spark.read.format("delta").load(f"{places.lake}/{table.name}")
         frame.createOrReplaceTempView(table.name)
     if PUBLISHED_EMBEDDINGS in there:
-        spark.sql(f"CREATE OR REPLACE TEMPORARY VIEW user_embeddings_latest AS {LATEST}")
+        spark.sql(f"CREATE OR REPLACE TEMPORARY VIEW user_embeddings_latest AS {LATEST_VIEW}")
     if {PUBLISHED_EMBEDDINGS, USER_EMBEDDINGS} <= set(there):
         columns = ", ".join(f"{column.name} {column.type}" for column in USER_EMBEDDINGS.columns)
         spark.sql(
             "CREATE OR REPLACE TEMPORARY FUNCTION user_embeddings_as_of"
-            f"(day DATE, model STRING DEFAULT NULL) RETURNS TABLE({columns}) RETURN {AS_OF}"
+            f"(day DATE, model STRING DEFAULT NULL) RETURNS TABLE({columns}) RETURN {AS_OF_VIEW}"
         )

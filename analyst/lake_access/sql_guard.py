@@ -19,7 +19,7 @@ from contracts.errors import BadInput
 
 # All that a FROM clause may call. DuckDB has some hundred more table functions: most of those that
 # take text read a file, a Delta log or a query out of it.
-TABLE_FUNCTIONS = frozenset({"generate_series", "range", "unnest", "user_embeddings_as_of"})
+_TABLE_FUNCTIONS = frozenset({"generate_series", "range", "unnest", "user_embeddings_as_of"})
 
 _REFUSED = (
     "nothing was run: `userbert sql` takes one SELECT over the lake's tables. For anything else "
@@ -33,9 +33,9 @@ def lock_to_tables(connection: duckdb.DuckDBPyConnection, data_files: Iterable[s
     DuckDB still spills large sorts, into a folder of its own that it removes.
     """
     spill = f"{tempfile.gettempdir()}/userbert-sql-{os.getpid()}"
-    paths = ", ".join(map(quoted, data_files))
+    paths = ", ".join(map(sql_literal, data_files))
     connection.execute(
-        f"""SET temp_directory = {quoted(spill)};
+        f"""SET temp_directory = {sql_literal(spill)};
         SET allowed_paths = [{paths}];
         SET python_enable_replacements = false;
         SET autoload_known_extensions = false;
@@ -63,7 +63,7 @@ def must_be_one_select(connection: duckdb.DuckDBPyConnection, query: str) -> Non
         )
     if (number := len(parsed["statements"])) != 1:
         raise BadInput(f"there are {number} statements; {_REFUSED}")
-    if foreign := sorted(set(_table_functions(parsed)) - TABLE_FUNCTIONS):
+    if foreign := sorted(set(_table_functions(parsed)) - _TABLE_FUNCTIONS):
         raise BadInput(f"a query may not read from {', '.join(foreign)}; {_REFUSED}")
 
 
@@ -78,6 +78,6 @@ def _table_functions(node: Any) -> Iterator[str]:
             yield from _table_functions(child)
 
 
-def quoted(text: str) -> str:
+def sql_literal(text: str) -> str:
     """`text` as a literal of SQL."""
     return "'" + text.replace("'", "''") + "'"

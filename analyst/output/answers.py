@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from rich.table import Table as Grid
 
-from contracts.printing import grid, print_parts
+from contracts.printing import print_parts
 
 
-def tell(answer: Any, as_json: bool, *parts: str | Grid) -> None:
+def print_answer(answer: Any, as_json: bool, *parts: str | Grid) -> None:
     """Print `answer`, a dataclass, as JSON; or else `parts`, which show it to a person."""
     if as_json:
         print(json.dumps(asdict(answer), indent=2, default=_plain, ensure_ascii=False))  # noqa: T201
@@ -20,6 +20,3 @@ def tell(answer: Any, as_json: bool, *parts: str | Grid) -> None:
 
 def _plain(value: object) -> object:
     return value.item() if isinstance(value, np.generic) else str(value)
-
-
-__all__ = ["grid", "tell"]

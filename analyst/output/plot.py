@@ -12,14 +12,14 @@ from contracts.errors import BadInput
 if TYPE_CHECKING:  # matplotlib takes half a second to import
     from matplotlib.axes import Axes
 
-FORMATS = (".svg", ".png")
-MAX_SHOWN_USERS = 1500  # more dots hide one another
-NUM_BINS = 30
-EARLIER_COLOR, LATER_COLOR = "#8a8f98", "#c8502d"
+_FORMATS = (".svg", ".png")
+_MAX_SHOWN_USERS = 1500  # more dots hide one another
+_NUM_BINS = 30
+_EARLIER_COLOR, _LATER_COLOR = "#8a8f98", "#c8502d"
 # Text stays text in an SVG, and equal vectors make an equal file.
-STYLE: dict[str, Any] = {"svg.fonttype": "none", "svg.hashsalt": "userbert", "font.size": 9}
+_STYLE: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "userbert", "font.size": 9}
 
-NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
+_NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
 
 def draw_moves(path: Path, old: Vectors, new: Vectors) -> None:
@@ -27,25 +27,25 @@ def draw_moves(path: Path, old: Vectors, new: Vectors) -> None:
 
     A line joins a user's two places. Right how many users moved how far, in cosine distance.
     """
-    if path.suffix not in FORMATS:
-        raise BadInput(f"--picture {path}: name a file that ends in {' or '.join(FORMATS)}")
+    if path.suffix not in _FORMATS:
+        raise BadInput(f"--picture {path}: name a file that ends in {' or '.join(_FORMATS)}")
     in_old, in_new = old.shared(new)  # (M,), (M,) rows
     if len(in_old) < 2:
         raise BadInput(f"{old} and {new} share {len(in_old)} users: a picture needs two or more")
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    steps = np.unique(np.linspace(0, len(in_old) - 1, MAX_SHOWN_USERS).astype(np.int64))
+    steps = np.unique(np.linspace(0, len(in_old) - 1, _MAX_SHOWN_USERS).astype(np.int64))
     moved = (1 - old.cosine(new))[old.days[in_old] != new.days[in_new]]  # (M,) -> (users anew,)
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(10, 5.4), layout="constrained")
         figure.suptitle(f"{old.as_of} (grey) to {new.as_of} (red) under {_plain(old.model_id)}")
         left, right = figure.subplots(1, 2)
-        draw_map(left, old.at(in_old[steps]), new.at(in_new[steps]))
+        _draw_map(left, old.at(in_old[steps]), new.at(in_new[steps]))
         left.set_title(f"{len(steps):,} of the {len(in_old):,} users in both days")
-        draw_histogram(right, moved)
+        _draw_histogram(right, moved)
         right.set_title(f"cosine distance moved by the {len(moved):,} embedded anew")
-        figure.savefig(path, metadata=NO_METADATA if path.suffix == ".svg" else None, dpi=150)
+        figure.savefig(path, metadata=_NO_METADATA if path.suffix == ".svg" else None, dpi=150)
 
 
 def _plain(text: str) -> str:
@@ -53,22 +53,22 @@ def _plain(text: str) -> str:
     return text.replace("$", r"\$")
 
 
-def draw_map(axes: "Axes", before: Vectors, after: Vectors) -> None:
+def _draw_map(axes: "Axes", before: Vectors, after: Vectors) -> None:
     """Dots of both days on the two main directions of `before`, and a line a user."""
     from matplotlib.collections import LineCollection
 
-    directions = main_directions(before.units())  # (2, D)
+    directions = _main_directions(before.units())  # (2, D)
     center = before.units().mean(axis=0)  # (D,)
     old, new = ((side.units() - center) @ directions.T for side in (before, after))  # (S, 2) each
     lines = np.stack([old, new], axis=1)  # (S, 2 days, 2)
     axes.add_collection(LineCollection(list(lines), colors="#cccccc", linewidths=0.5))
-    for places, color in ((old, EARLIER_COLOR), (new, LATER_COLOR)):
+    for places, color in ((old, _EARLIER_COLOR), (new, _LATER_COLOR)):
         axes.scatter(places[:, 0], places[:, 1], s=6, c=color, alpha=0.6, linewidths=0)
     axes.set_xticks([])
     axes.set_yticks([])
 
 
-def main_directions(units: NDArray[np.float32]) -> NDArray[np.float64]:
+def _main_directions(units: NDArray[np.float32]) -> NDArray[np.float64]:
     """(2, D) of greatest variance; each points to where its largest number is positive."""
     centered = units.astype(np.float64) - units.mean(axis=0, dtype=np.float64)  # (S, D)
     directions: NDArray[np.float64] = np.linalg.svd(centered, full_matrices=False)[2][:2]
@@ -77,11 +77,11 @@ def main_directions(units: NDArray[np.float32]) -> NDArray[np.float64]:
     return directions
 
 
-def draw_histogram(axes: "Axes", moved: NDArray[np.float64]) -> None:
+def _draw_histogram(axes: "Axes", moved: NDArray[np.float64]) -> None:
     if not len(moved):
         axes.text(0.05, 0.9, "no user has a newer vector", transform=axes.transAxes)
         axes.set_axis_off()
         return
-    axes.hist(moved, NUM_BINS, range=(0, max(float(moved.max()), 1e-6)), color=LATER_COLOR)
+    axes.hist(moved, _NUM_BINS, range=(0, max(float(moved.max()), 1e-6)), color=_LATER_COLOR)
     axes.set_xlabel("cosine distance")
     axes.set_ylabel("users")

@@ -17,9 +17,10 @@ from rich.table import Table as Grid
 
 from analyst.lake_access.open_lake import OpenLake, open_lake
 from analyst.landing_counts import lines_by_day
-from analyst.output.answers import grid, tell
+from analyst.output.answers import print_answer
 from contracts.limits import EMBEDDING_WIDTH, MAX_VIEWS, MAX_VIEWS_A_DAY, SESSION_GAP_MINUTES
 from contracts.options import AsJson
+from contracts.printing import grid
 from contracts.tables import (
     BROWSING_LOGS,
     MODELS,
@@ -34,7 +35,7 @@ from contracts.tables import (
     Table,
 )
 
-EXAMPLES = 3
+_MAX_EXAMPLES = 3
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def _no_key_twice(table: Table) -> Rule:
     )
 
 
-RULES = (
+AUDIT_RULES = (
     Rule(
         "A is over before B begins",
         (SEQUENCE_PAIRS,),
@@ -152,7 +153,7 @@ RULES = (
     ),
     *map(_no_key_twice, TABLES),
 )
-LINES = Rule(
+_LINES_RULE = Rule(
     "lines of the landing files = accepted + refused, on each day",
     (BROWSING_LOGS, REJECTED_LOGS),
     "WITH kept AS (SELECT landing_day AS day, count(*) AS kept FROM (SELECT landing_day FROM "
@@ -179,13 +180,13 @@ class Audit:
 
 def audit(lake: OpenLake) -> Iterator[Finding]:
     """Each rule whose tables exist."""
-    for rule in RULES:
+    for rule in AUDIT_RULES:
         if lake.has(*rule.tables):
             yield _looked_at(lake, rule, _rows(lake, rule.over))
-    if lake.has(*LINES.tables) and (lines := _landing_lines(lake)):
+    if lake.has(*_LINES_RULE.tables) and (lines := _landing_lines(lake)):
         counts = [{"day": day, "lines": count} for day, count in lines.items()]
         lake.connection.register("landing_counts", pa.Table.from_pylist(counts))
-        yield _looked_at(lake, LINES, sum(lines.values()))
+        yield _looked_at(lake, _LINES_RULE, sum(lines.values()))
 
 
 def _landing_lines(lake: OpenLake) -> dict[date, int]:
@@ -199,24 +200,24 @@ def _rows(lake: OpenLake, table: Table) -> int:
 
 def _looked_at(lake: OpenLake, rule: Rule, rows: int) -> Finding:
     broken = int(lake.sql(f"SELECT count(*) FROM ({rule.broken})").fetchall()[0][0])
-    found = lake.sql(f"SELECT * FROM ({rule.broken}) ORDER BY ALL LIMIT {EXAMPLES}")
+    found = lake.sql(f"SELECT * FROM ({rule.broken}) ORDER BY ALL LIMIT {_MAX_EXAMPLES}")
     examples = [dict(zip(found.columns, row, strict=True)) for row in found.fetchall()]
     return Finding(rule.over.name, rule.says, rows, broken, examples, rule.broken)
 
 
-def as_grid(found: list[Finding]) -> Grid:
+def _findings_grid(found: list[Finding]) -> Grid:
     rows = [(each.table, each.rule, each.rows, each.broken) for each in found]
     return grid(rows, "table", "rule", "#rows", "#broken")
 
 
-def in_words(found: list[Finding], with_sql: bool) -> Iterator[str]:
+def _report(found: list[Finding], with_sql: bool) -> Iterator[str]:
     """What is broken, with examples, and the queries where they are asked for."""
     for each in found:
         if with_sql:
             yield f"-- {each.table}: {each.rule}\n{each.sql};"
         for example in each.examples:
-            told = ", ".join(f"{name} {value}" for name, value in example.items())
-            yield f"broken: {each.table}, {each.rule}: {told}"
+            values = ", ".join(f"{name} {value}" for name, value in example.items())
+            yield f"broken: {each.table}, {each.rule}: {values}"
 
 
 def main(
@@ -225,5 +226,5 @@ def main(
 ) -> int:
     with open_lake() as lake:
         answer = Audit(list(audit(lake)))
-    tell(answer, json, *in_words(answer.rules, sql), as_grid(answer.rules))
+    print_answer(answer, json, *_report(answer.rules, sql), _findings_grid(answer.rules))
     return int(any(finding.broken for finding in answer.rules))

@@ -13,13 +13,14 @@ import typer
 from numpy.typing import NDArray
 
 from analyst.lake_access.open_lake import OpenLake, open_lake
-from analyst.output.answers import grid, tell
-from analyst.questions.neighbors import Neighbor, told
-from analyst.questions.titles import Mark, marks, recent_titles
-from analyst.vectors.model_space import Vectors, parts
-from analyst.vectors.search import nearest
+from analyst.output.answers import print_answer
+from analyst.questions.neighbors import Neighbor, describe_neighbors
+from analyst.questions.titles import Mark, recent_titles, title_marks
+from analyst.vectors.model_space import Vectors, row_slices
+from analyst.vectors.search import nearest_rows
 from contracts.errors import BadInput
 from contracts.options import AsJson, AsOfOrNewest, ModelOrChampion, UserFile
+from contracts.printing import grid
 from contracts.user_lists import named_users
 
 
@@ -53,8 +54,8 @@ def cohort(
         raise BadInput(
             f"the {len(members)} users cancel each other out: they have no direction in common"
         )
-    cosines = cosine_to(everybody, centroid)
-    outside = nearest(everybody, centroid[None].astype(np.float32), k, leave_out=rows)
+    cosines = _cosine_to(everybody, centroid)
+    outside = nearest_rows(everybody, centroid[None].astype(np.float32), k, leave_out=rows)
     titles = recent_titles(lake, everybody.at(np.sort(outside.rows[0])))
     others = np.delete(cosines, rows)
     return Cohort(
@@ -63,20 +64,20 @@ def cohort(
         everybody.as_of,
         float(cosines[rows].mean()),
         float(others.mean()) if len(others) else float("nan"),
-        least_typical(members, cosines[rows]),
-        told(everybody, outside, titles),
-        marks(lake, everybody, members, k),
+        _least_typical(members, cosines[rows]),
+        describe_neighbors(everybody, outside, titles),
+        title_marks(lake, everybody, members, k),
     )
 
 
-def cosine_to(vectors: Vectors, direction: NDArray[np.float64]) -> NDArray[np.float64]:
+def _cosine_to(vectors: Vectors, direction: NDArray[np.float64]) -> NDArray[np.float64]:
     """(N,) float64 cosine of each user to `direction` (D,), in blocks."""
     unit = (direction / np.linalg.norm(direction)).astype(np.float32)
-    blocks = [vectors.matrix[part] @ unit for part in parts(len(vectors))]
+    blocks = [vectors.matrix[part] @ unit for part in row_slices(len(vectors))]
     return np.clip(np.concatenate(blocks).astype(np.float64) / vectors.norms, -1, 1)
 
 
-def least_typical(
+def _least_typical(
     members: Vectors, cosines: NDArray[np.float64], limit: int = 3
 ) -> list[tuple[str, float]]:
     order = np.argsort(np.round(cosines, 6), kind="stable")[:limit]
@@ -104,7 +105,7 @@ def main(
     )
     near = [(n.user_id, n.cosine, n.vector_of, n.recent_titles) for n in found.nearest_outside]
     marked = [(m.title, m.viewed_inside, m.viewed_outside, m.log_odds, m.z) for m in found.marks]
-    tell(
+    print_answer(
         found,
         json,
         title,

@@ -13,11 +13,12 @@ import typer
 from rich.table import Table as Grid
 
 from analyst.lake_access.open_lake import OpenLake, open_lake
-from analyst.output.answers import grid, tell
+from analyst.output.answers import print_answer
 from contracts.errors import BadInput, MissingTable
 from contracts.landing_settings import read_settings
 from contracts.limits import MAX_VIEWS_A_DAY
 from contracts.options import AsJson, AsOfOrNewest, ModelOrChampion, UserFile
+from contracts.printing import grid
 from contracts.tables import (
     BROWSING_LOGS,
     PUBLISHED_EMBEDDINGS,
@@ -28,9 +29,9 @@ from contracts.tables import (
 )
 from contracts.user_lists import named_users
 
-EXAMPLES = 3
+_MAX_EXAMPLES = 3
 # (name, whether it has a vector, condition over FACTS, what to do), in the order of their trial.
-REASONS = (
+_REASONS = (
     ("embedded on the day", True, "vector_day = $day", ""),
     (
         "has an older vector: no view on the day before",
@@ -115,16 +116,16 @@ def coverage(
     users: list[str] | None = None,
 ) -> Coverage:
     lake.need(BROWSING_LOGS)
-    model_id, as_of = embedded(lake, model_id, as_of)
-    unnamed = gather(lake, model_id, as_of)
+    model_id, as_of = _embedded_day(lake, model_id, as_of)
+    unnamed = _gather_facts(lake, model_id, as_of)
     counted = lake.connection.execute(
-        f"""SELECT reason, count(*), array_agg(user_id ORDER BY user_id)[:{EXAMPLES}]
+        f"""SELECT reason, count(*), array_agg(user_id ORDER BY user_id)[:{_MAX_EXAMPLES}]
         FROM reasoned GROUP BY reason"""
     ).fetchall()
     found = {place: (number, examples) for place, number, examples in counted}
     reasons = [
         Reason(name, has_vector, *found[place], what_to_do)
-        for place, (name, has_vector, _, what_to_do) in enumerate(REASONS)
+        for place, (name, has_vector, _, what_to_do) in enumerate(_REASONS)
         if place in found
     ]
     return Coverage(
@@ -134,12 +135,12 @@ def coverage(
         sum(reason.users for reason in reasons if reason.has_vector),
         reasons,
         unnamed,
-        asked(lake, users or []),
+        _requested_users(lake, users or []),
     )
 
 
-def embedded(lake: OpenLake, model_id: str | None, as_of: date | None) -> tuple[str, date]:
-    """The model, and the day: the champion and the newest day that it has, unless told."""
+def _embedded_day(lake: OpenLake, model_id: str | None, as_of: date | None) -> tuple[str, date]:
+    """The model and the day; where they are None, the champion and its newest day."""
     table = PUBLISHED_EMBEDDINGS if model_id is None else USER_EMBEDDINGS
     lake.need(table)
     found = lake.connection.execute(
@@ -155,15 +156,16 @@ def embedded(lake: OpenLake, model_id: str | None, as_of: date | None) -> tuple[
     return found[0], as_of or found[1]
 
 
-def gather(lake: OpenLake, model_id: str, as_of: date) -> int:
+def _gather_facts(lake: OpenLake, model_id: str, as_of: date) -> int:
     """Make the table `reasoned`, a row a user; tell how many refused lines name nobody."""
-    unnamed = refused(lake)
-    told = {"day": as_of, "model": model_id, "most": MAX_VIEWS_A_DAY}
+    unnamed = _gather_refused(lake)
+    parameters = {"day": as_of, "model": model_id, "most": MAX_VIEWS_A_DAY}
     lake.connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE facts AS {facts(lake)}", _named_in(facts(lake), told)
+        f"CREATE OR REPLACE TEMP TABLE facts AS {_facts_query(lake)}",
+        _named_in(_facts_query(lake), parameters),
     )
     cases = " ".join(
-        f"WHEN {condition} THEN {place}" for place, (_, _, condition, _) in enumerate(REASONS)
+        f"WHEN {condition} THEN {place}" for place, (_, _, condition, _) in enumerate(_REASONS)
     )
     lake.connection.execute(
         f"CREATE OR REPLACE TEMP TABLE reasoned AS SELECT *, CASE {cases} END AS reason FROM facts",
@@ -172,7 +174,7 @@ def gather(lake: OpenLake, model_id: str, as_of: date) -> int:
     return unnamed
 
 
-def facts(lake: OpenLake) -> str:
+def _facts_query(lake: OpenLake) -> str:
     """SQL: what the tables tell of each user. Of `titles` only whether a title is there."""
     titled = "title_id IN (SELECT title_id FROM titles)" if lake.has(TITLES) else "true"
     newest = {
@@ -205,7 +207,7 @@ def facts(lake: OpenLake) -> str:
     LEFT JOIN ({parts["vector_day"]}) USING (user_id)"""
 
 
-def refused(lake: OpenLake) -> int:
+def _gather_refused(lake: OpenLake) -> int:
     """Make the table `refused` of users that refused lines name; tell how many name nobody.
 
     A line names its user where it is JSON, as lines of JSON and of Parquet are kept; a CSV line
@@ -219,7 +221,7 @@ def refused(lake: OpenLake) -> int:
         SELECT nullif(trim(CASE WHEN json_valid(raw) THEN json_extract_string(raw, $path) END), '')
             AS user_id
         FROM {REJECTED_LOGS.name}""",
-        {"path": f'$."{user_column(lake)}"'},
+        {"path": f'$."{_user_column(lake)}"'},
     )
     lake.connection.execute(
         "INSERT INTO refused SELECT DISTINCT user_id FROM named WHERE user_id IS NOT NULL"
@@ -229,7 +231,7 @@ def refused(lake: OpenLake) -> int:
     return int(unnamed[0])
 
 
-def user_column(lake: OpenLake) -> str:
+def _user_column(lake: OpenLake) -> str:
     """What the landing files call user_id, if their settings are still there."""
     try:
         return read_settings(lake.places.landing / "settings.toml").columns["user_id"]
@@ -237,22 +239,22 @@ def user_column(lake: OpenLake) -> str:
         return "user_id"
 
 
-def asked(lake: OpenLake, users: list[str]) -> list[User]:
+def _requested_users(lake: OpenLake, users: list[str]) -> list[User]:
     rows = lake.connection.execute(
         """SELECT user_id, reason, num_views, last_view_day, vector_day
         FROM reasoned WHERE list_contains($users, user_id) ORDER BY user_id""",
         {"users": users},
     ).fetchall()
-    found = [User(user, REASONS[reason][0], *told) for user, reason, *told in rows]
+    found = [User(user, _REASONS[reason][0], *facts) for user, reason, *facts in rows]
     unknown = set(users) - {user.user_id for user in found}
     return found + [
         User(user, "no line names this user", 0, None, None) for user in sorted(unknown)
     ]
 
 
-def _named_in(query: str, told: dict[str, object]) -> dict[str, object]:
+def _named_in(query: str, parameters: dict[str, object]) -> dict[str, object]:
     """DuckDB refuses a parameter that the query does not name."""
-    return {name: value for name, value in told.items() if f"${name}" in query}
+    return {name: value for name, value in parameters.items() if f"${name}" in query}
 
 
 def main(
@@ -287,9 +289,9 @@ def main(
         grid(rows, "vector", "reason", "#users", "such as", "what to do"),
     ]
     if found.asked:
-        told = [
+        requested = [
             (u.user_id, u.reason, u.views_before, u.last_view_day, u.vector_day)
             for u in found.asked
         ]
-        parts.append(grid(told, "user", "reason", "#views before", "last view", "vector of"))
-    tell(found, json, *parts)
+        parts.append(grid(requested, "user", "reason", "#views before", "last view", "vector of"))
+    print_answer(found, json, *parts)

@@ -18,16 +18,19 @@ from numpy.typing import NDArray
 from rich.table import Table as Grid
 
 from analyst.lake_access.open_lake import OpenLake, open_lake
-from analyst.output.answers import grid, tell
+from analyst.output.answers import print_answer
 from analyst.output.plot import draw_moves
 from analyst.vectors.model_space import Vectors
 from contracts.errors import BadInput
 from contracts.options import AsJson, ModelOrChampion, day_option
+from contracts.printing import grid
 
-QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9, 0.99)
-SAMPLED_USERS = 1500  # for the population's distance: at most 3,000 vectors, 36 MB of distances
-EXCHANGES = 400  # so that a p below 0.0025 cannot be told
-SEED = 20210  # of the sample and of the exchanges: equal vectors, equal answer
+_QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9, 0.99)
+_MAX_SAMPLED_USERS = (
+    1500  # for the population's distance: at most 3,000 vectors, 36 MB of distances
+)
+_NUM_EXCHANGES = 400  # so no p below 0.0025 can be measured
+_SEED = 20210  # of the sample and of the exchanges: equal vectors, equal answer
 
 
 @dataclass(frozen=True)
@@ -82,23 +85,23 @@ def drift(
         len(new),
         len(in_old),
         int(anew.sum()),
-        moves(distances),
-        moved_most(old.user_ids[in_old[anew]], distances, k),
+        describe_moves(distances),
+        _moved_most(old.user_ids[in_old[anew]], distances, k),
         float(np.linalg.norm(means[1] - means[0])),
         float(means[0] @ means[1] / np.prod([np.linalg.norm(mean) for mean in means])),
         population_drift(old, new),
     )
 
 
-def moves(distances: NDArray[np.float64]) -> Moves | None:
+def describe_moves(distances: NDArray[np.float64]) -> Moves | None:
     if not len(distances):
         return None
-    values = np.quantile(distances, QUANTILES).tolist()
-    quantiles = {f"{q:g}": value for q, value in zip(QUANTILES, values, strict=True)}
+    values = np.quantile(distances, _QUANTILES).tolist()
+    quantiles = {f"{q:g}": value for q, value in zip(_QUANTILES, values, strict=True)}
     return Moves(len(distances), float(distances.mean()), quantiles)
 
 
-def moved_most(
+def _moved_most(
     users: NDArray[np.str_], distances: NDArray[np.float64], k: int
 ) -> list[tuple[str, float]]:
     order = np.argsort(-np.round(distances, 9), kind="stable")[:k]
@@ -111,7 +114,7 @@ def population_drift(old: Vectors, new: Vectors) -> PopulationDrift:
     Lot exchanges the two days of a user who is in both, and moves the others as they fall, so
     that the null keeps what a population of the same people has in common.
     """
-    users = sampled(np.union1d(old.user_ids, new.user_ids))
+    users = _sampled_users(np.union1d(old.user_ids, new.user_ids))
     owners, units, sides = [], [], []
     for side, vectors in ((1.0, old), (-1.0, new)):
         _, rows, owner = np.intersect1d(
@@ -120,9 +123,9 @@ def population_drift(old: Vectors, new: Vectors) -> PopulationDrift:
         owners.append(owner)
         units.append(vectors.at(rows).units())
         sides.append(np.full(len(rows), side))
-    distances = euclidean(np.concatenate(units))
-    exchanged = exchange(np.concatenate(owners), np.concatenate(sides))
-    values = energy(distances, exchanged)
+    distances = _euclidean_distances(np.concatenate(units))
+    exchanged = _exchanged_sides(np.concatenate(owners), np.concatenate(sides))
+    values = energy_distances(distances, exchanged)
     lots = values[1:]
     return PopulationDrift(
         float(values[0]),
@@ -133,29 +136,31 @@ def population_drift(old: Vectors, new: Vectors) -> PopulationDrift:
     )
 
 
-def sampled(users: NDArray[np.str_]) -> NDArray[np.str_]:
-    if len(users) <= SAMPLED_USERS:
+def _sampled_users(users: NDArray[np.str_]) -> NDArray[np.str_]:
+    if len(users) <= _MAX_SAMPLED_USERS:
         return users
-    rows = np.random.default_rng(SEED).choice(len(users), SAMPLED_USERS, replace=False)
+    rows = np.random.default_rng(_SEED).choice(len(users), _MAX_SAMPLED_USERS, replace=False)
     return users[np.sort(rows)]
 
 
-def exchange(owners: NDArray[np.int64], sides: NDArray[np.float64]) -> NDArray[np.float64]:
+def _exchanged_sides(owners: NDArray[np.int64], sides: NDArray[np.float64]) -> NDArray[np.float64]:
     """(EXCHANGES + 1, n) sides, 1 or -1: first as they are, then by lot.
 
     Of a user with two vectors the sides are turned together or not at all; the sides of users
     with one vector are shuffled among themselves.
     """
-    generator = np.random.default_rng(SEED)
+    generator = np.random.default_rng(_SEED)
     single = np.flatnonzero(np.bincount(owners)[owners] == 1)
-    exchanged = np.tile(sides, (EXCHANGES + 1, 1))
-    turns = generator.choice([1.0, -1.0], (EXCHANGES, int(owners.max()) + 1))
+    exchanged = np.tile(sides, (_NUM_EXCHANGES + 1, 1))
+    turns = generator.choice([1.0, -1.0], (_NUM_EXCHANGES, int(owners.max()) + 1))
     exchanged[1:] *= turns[:, owners]
-    exchanged[1:, single] = generator.permuted(np.tile(sides[single], (EXCHANGES, 1)), axis=1)
+    exchanged[1:, single] = generator.permuted(np.tile(sides[single], (_NUM_EXCHANGES, 1)), axis=1)
     return exchanged
 
 
-def energy(distances: NDArray[np.float64], sides: NDArray[np.float64]) -> NDArray[np.float64]:
+def energy_distances(
+    distances: NDArray[np.float64], sides: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """2 E|X - Y| - E|X - X'| - E|Y - Y'| for each row of sides, where X has 1 and Y -1."""
     weights = sides / np.where(
         sides > 0, (sides > 0).sum(1, keepdims=True), (sides < 0).sum(1, keepdims=True)
@@ -164,7 +169,7 @@ def energy(distances: NDArray[np.float64], sides: NDArray[np.float64]) -> NDArra
     return values
 
 
-def euclidean(units: NDArray[np.float32]) -> NDArray[np.float64]:
+def _euclidean_distances(units: NDArray[np.float32]) -> NDArray[np.float64]:
     """(n, n) distances between unit vectors."""
     exact = units.astype(np.float64)
     distances: NDArray[np.float64] = np.sqrt(np.maximum(2 - 2 * exact @ exact.T, 0))
@@ -190,10 +195,10 @@ def main(
         found = drift(lake, from_day, to_day, k, model)
         if picture is not None:
             draw_moves(picture, lake.embeddings(model, from_day), lake.embeddings(model, to_day))
-    tell(found, json, *in_words(found))
+    print_answer(found, json, *_report(found))
 
 
-def in_words(found: Drift) -> tuple[str | Grid, ...]:
+def _report(found: Drift) -> tuple[str | Grid, ...]:
     drifted = found.population
     facts: list[tuple[str, object]] = [
         (f"users with a vector as of {found.from_day}", found.users_from),

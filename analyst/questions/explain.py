@@ -18,15 +18,16 @@ import typer
 from numpy.typing import NDArray
 
 from analyst.lake_access.open_lake import OpenLake, open_lake
-from analyst.output.answers import grid, tell
+from analyst.output.answers import print_answer
 from contracts.errors import BadInput, MissingTable
 from contracts.options import AsJson, AsOfOrNewest, ModelOrChampion
+from contracts.printing import grid
 from contracts.tables import MODELS, TITLES, USER_SEQUENCES
 
 if TYPE_CHECKING:
     from model.checkpoint import TrainedModel
 
-SAME = 0.999  # cosine; other company in a batch moves a vector by 1e-6
+_SAME_COSINE = 0.999  # cosine; other company in a batch moves a vector by 1e-6
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Explanation:
 
     @property
     def is_the_stored_vector(self) -> bool:
-        return self.cosine_to_stored >= SAME
+        return self.cosine_to_stored >= _SAME_COSINE
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Sequence:
     times: list[datetime]
 
 
-def explain(
+def explain_vector(
     lake: OpenLake, user: str, k: int = 10, model_id: str | None = None, as_of: date | None = None
 ) -> Explanation:
     if k < 1:
@@ -74,8 +75,8 @@ def explain(
     row = vectors.rows([user])[0]
     day: date = vectors.days[row].item()
     sequence, unknown = read_sequence(lake, user, day)
-    trained = load(lake, vectors.model_id)
-    weights, moves, vector = weigh(trained, sequence)
+    trained = load_registered_model(lake, vectors.model_id)
+    weights, moves, vector = weigh_views(trained, sequence)
     stored = vectors.matrix[row].astype(np.float64)
     order = np.lexsort((-np.arange(len(weights)), -weights))[:k]
     return Explanation(
@@ -86,7 +87,7 @@ def explain(
         trained.model.config.aggregator,
         len(sequence.titles),
         unknown,
-        float(cosine(vector, stored)),
+        float(_cosine_to(vector, stored)),
         [
             View(
                 sequence.titles[place],
@@ -121,21 +122,21 @@ def read_sequence(lake: OpenLake, user: str, day: date) -> tuple[Sequence, int]:
     return sequence, len(rows) - len(known)
 
 
-def load(lake: OpenLake, model_id: str) -> "TrainedModel":
+def load_registered_model(lake: OpenLake, model_id: str) -> "TrainedModel":
     """The model from where `models` says it lies, or from its folder below places.models."""
     from model.checkpoint import load_model
 
     folder = lake.places.models / model_id
     if lake.has(MODELS):
-        told = lake.connection.execute(
+        row = lake.connection.execute(
             "SELECT path FROM models WHERE model_id = $model", {"model": model_id}
         ).fetchone()
-        if told is not None and Path(told[0]).exists():
-            folder = Path(told[0])
+        if row is not None and Path(row[0]).exists():
+            folder = Path(row[0])
     return load_model(folder)
 
 
-def weigh(
+def weigh_views(
     trained: "TrainedModel", sequence: Sequence
 ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None, NDArray[np.float64]]:
     """Weights (L,), moves (L,) or None for a single view, and the vector (D,)."""
@@ -155,11 +156,11 @@ def weigh(
     without = [np.delete(every, place) for place in every] if length > 1 else []
     rows = Ragged.of([every, *without])
     vectors = to_numpy(user_vectors(model, titles, rows)).astype(np.float64)
-    moves = 1 - cosine(vectors[1:], vectors[0]) if without else None
+    moves = 1 - _cosine_to(vectors[1:], vectors[0]) if without else None
     return weights, moves, vectors[0]
 
 
-def cosine(vectors: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+def _cosine_to(vectors: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
     norms = np.linalg.norm(vectors, axis=-1) * np.linalg.norm(other)
     result: NDArray[np.float64] = vectors @ other / norms
     return result.clip(-1, 1)
@@ -173,7 +174,7 @@ def main(
     json: AsJson = False,
 ) -> None:
     with open_lake() as lake:
-        found = explain(lake, user, k, model, as_of)
+        found = explain_vector(lake, user, k, model, as_of)
     parts = [
         f"{user}: {found.num_views} views behind the vector of {found.vector_of} under "
         f"{found.model_id}, weighed by its {found.aggregator} aggregator"
@@ -184,4 +185,4 @@ def main(
             "stored one: the sequence, the titles or the model are not what they were"
         )
     rows = [(v.title, f"{v.viewed_at:%Y-%m-%d %H:%M}", v.weight, v.moves) for v in found.views]
-    tell(found, json, *parts, grid(rows, "title", "viewed at (UTC)", "#weight", "#moves"))
+    print_answer(found, json, *parts, grid(rows, "title", "viewed at (UTC)", "#weight", "#moves"))

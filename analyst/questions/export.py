@@ -20,7 +20,7 @@ import numpy as np
 import typer
 
 from analyst.lake_access.open_lake import open_lake
-from analyst.vectors.model_space import Vectors, parts
+from analyst.vectors.model_space import Vectors, row_slices
 from contracts.errors import BadInput
 from contracts.options import AsOfOrNewest, ModelOrChampion
 from contracts.printing import print_parts
@@ -46,21 +46,21 @@ class Metadata:
 
 def export(vectors: Vectors, path: Path, format: str, metadata: Metadata) -> None:
     """Write `path` in one rename. Rows go by user_id: equal vectors, equal bytes."""
-    if format not in WRITERS:
-        raise BadInput(f"--format {format}: say one of {', '.join(WRITERS)}")
+    if format not in _WRITERS:
+        raise BadInput(f"--format {format}: say one of {', '.join(_WRITERS)}")
     if metadata.dtype == "float16":
-        must_fit_in_half(vectors)
+        _must_fit_in_half(vectors)
     with in_one_rename(path) as partial:
-        WRITERS[format](vectors, partial, metadata)
+        _WRITERS[format](vectors, partial, metadata)
 
 
-def must_fit_in_half(vectors: Vectors) -> None:
-    largest = max((float(np.abs(block).max()) for _, block in blocks(vectors)), default=0.0)
+def _must_fit_in_half(vectors: Vectors) -> None:
+    largest = max((float(np.abs(block).max()) for _, block in _matrix_blocks(vectors)), default=0.0)
     if largest > float(np.finfo(np.float16).max):
         raise BadInput(f"--fp16 holds no number above 65504, and the vectors have {largest:.6g}")
 
 
-def write_parquet(vectors: Vectors, path: Path, metadata: Metadata) -> None:
+def _write_parquet(vectors: Vectors, path: Path, metadata: Metadata) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -72,7 +72,7 @@ def write_parquet(vectors: Vectors, path: Path, metadata: Metadata) -> None:
     ]
     schema = pa.schema(fields).with_metadata({**metadata.text()})
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-        for rows, block in blocks(vectors):
+        for rows, block in _matrix_blocks(vectors):
             flat: Any = pa.array(block.ravel().astype(metadata.dtype))
             starts: Any = np.arange(0, block.size + 1, block.shape[1], dtype=np.int32)
             columns: list[Any] = [
@@ -83,21 +83,21 @@ def write_parquet(vectors: Vectors, path: Path, metadata: Metadata) -> None:
             writer.write_table(pa.table(columns, schema=schema))
 
 
-def write_csv(vectors: Vectors, path: Path, metadata: Metadata) -> None:
+def _write_csv(vectors: Vectors, path: Path, metadata: Metadata) -> None:
     import pandas as pd
 
-    told = " ".join(f"{name}={value}" for name, value in asdict(metadata).items())
+    facts = " ".join(f"{name}={value}" for name, value in asdict(metadata).items())
     names = [f"e{place}" for place in range(metadata.width)]
     with path.open("w", encoding="utf-8", newline="") as file:
-        file.write(f"# userbert {told}\n")
-        for rows, block in blocks(vectors):
+        file.write(f"# userbert {facts}\n")
+        for rows, block in _matrix_blocks(vectors):
             frame = pd.DataFrame(block.astype(metadata.dtype), columns=names)
             frame.insert(0, "as_of", vectors.days[rows].astype(str))
             frame.insert(0, "user_id", vectors.user_ids[rows])
             frame.to_csv(file, index=False, header=rows.start == 0)
 
 
-def write_npz(vectors: Vectors, path: Path, metadata: Metadata) -> None:
+def _write_npz(vectors: Vectors, path: Path, metadata: Metadata) -> None:
     """`user_ids` (N,) text, `as_of` (N,) days, `embeddings` (N, D), `metadata` as JSON."""
     with path.open("wb") as file:
         np.savez(
@@ -109,15 +109,15 @@ def write_npz(vectors: Vectors, path: Path, metadata: Metadata) -> None:
         )
 
 
-WRITERS: dict[str, Callable[[Vectors, Path, Metadata], None]] = {
-    "parquet": write_parquet,
-    "csv": write_csv,
-    "npz": write_npz,
+_WRITERS: dict[str, Callable[[Vectors, Path, Metadata], None]] = {
+    "parquet": _write_parquet,
+    "csv": _write_csv,
+    "npz": _write_npz,
 }
 
 
-def blocks(vectors: Vectors) -> Iterator[tuple[slice, Any]]:
-    for rows in parts(len(vectors)):
+def _matrix_blocks(vectors: Vectors) -> Iterator[tuple[slice, Any]]:
+    for rows in row_slices(len(vectors)):
         yield rows, vectors.matrix[rows]
 
 
@@ -162,5 +162,5 @@ def main(
         code_version(),
     )
     export(vectors, out, format, metadata)
-    told = f"{out}: {len(vectors):,} vectors of {vectors.model_id} as of {vectors.as_of}"
-    print_parts(f"{told}, {out.stat().st_size / 1e6:,.1f} MB")
+    summary = f"{out}: {len(vectors):,} vectors of {vectors.model_id} as of {vectors.as_of}"
+    print_parts(f"{summary}, {out.stat().st_size / 1e6:,.1f} MB")

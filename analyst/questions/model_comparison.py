@@ -9,17 +9,18 @@ import numpy as np
 from rich.table import Table as Grid
 
 from analyst.lake_access.open_lake import OpenLake, open_lake
-from analyst.output.answers import grid, tell
-from analyst.questions.drift import moves
-from analyst.questions.neighbors import kept
+from analyst.output.answers import print_answer
+from analyst.questions.drift import describe_moves
+from analyst.questions.neighbors import neighbors_kept
 from analyst.vectors.model_space import Vectors
 from contracts.errors import BadInput, MissingTable
 from contracts.paths import Places
+from contracts.printing import grid
 from contracts.tables import USER_EMBEDDINGS
 
-ASKED = 200  # users a day whose neighbors are compared
-K = 10
-NOTHING = np.empty((0, 0), np.float32)
+_MAX_COMPARED_USERS = 200  # users a day whose neighbors are compared
+_NUM_NEIGHBORS = 10
+_NO_VECTORS = np.empty((0, 0), np.float32)
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,13 @@ class Comparison:
     days: list[SameDay]
 
 
-def compare(
-    lake: OpenLake, new: str, old: str, days: Sequence[date], k: int = K, users: int = ASKED
+def compare_models(
+    lake: OpenLake,
+    new: str,
+    old: str,
+    days: Sequence[date],
+    k: int = _NUM_NEIGHBORS,
+    users: int = _MAX_COMPARED_USERS,
 ) -> Comparison:
     """Set `new` beside `old` on each of `days` that either has vectors of."""
     if new == old:
@@ -76,14 +82,14 @@ def _days(
 ) -> Iterator[SameDay]:
     before: dict[str, Vectors] = {}
     for day in sorted(days):
-        now = {model: vectors_of_day(lake, model, day) for model in (new, old)}
+        now = {model: _vectors_of_day(lake, model, day) for model in (new, old)}
         if not any(len(vectors) for vectors in now.values()):
             continue
         yield _same_day(day, now[new], now[old], before, k, users)
         before |= {model: vectors for model, vectors in now.items() if len(vectors)}
 
 
-def vectors_of_day(lake: OpenLake, model: str, day: date) -> Vectors:
+def _vectors_of_day(lake: OpenLake, model: str, day: date) -> Vectors:
     """The rows of this very day; none is a valid answer."""
     rows = lake.connection.execute(
         """SELECT user_id, embedding FROM user_embeddings
@@ -92,7 +98,9 @@ def vectors_of_day(lake: OpenLake, model: str, day: date) -> Vectors:
     ).to_arrow_table()
     vectors: Any = rows["embedding"].combine_chunks()  # its type stubs know no lists
     flat = vectors.flatten().to_numpy(zero_copy_only=False)
-    matrix = flat.astype(np.float32, copy=False).reshape(len(rows), -1) if len(rows) else NOTHING
+    matrix = (
+        flat.astype(np.float32, copy=False).reshape(len(rows), -1) if len(rows) else _NO_VECTORS
+    )
     user_ids = np.asarray(rows["user_id"].to_pylist(), np.str_)
     return Vectors(model, day, user_ids, np.full(len(rows), day, "datetime64[D]"), matrix)
 
@@ -108,7 +116,7 @@ def _same_day(
         both,
         len(new) - both,
         len(old) - both,
-        kept(new, old, k, users) if both > 1 else None,
+        neighbors_kept(new, old, k, users) if both > 1 else None,
     )
 
 
@@ -116,11 +124,11 @@ def _side(vectors: Vectors, before: Vectors | None) -> Side:
     if not len(vectors):
         return Side(0, 0.0, 0.0, 0.0, None)
     low, middle, high = np.quantile(vectors.norms, (0, 0.5, 1)).tolist()
-    moved = moves(1 - before.cosine(vectors)) if before is not None else None
+    moved = describe_moves(1 - before.cosine(vectors)) if before is not None else None
     return Side(len(vectors), middle, low, high, moved.mean if moved else None)
 
 
-def told(found: Comparison) -> Grid:
+def _comparison_grid(found: Comparison) -> Grid:
     rows = (
         (
             str(day.as_of),
@@ -144,12 +152,14 @@ def _sides(day: SameDay) -> tuple[Side, Side]:
     return day.new, day.old
 
 
-def show(places: Places, new: str, old: str, days: Sequence[date], k: int, as_json: bool) -> None:
-    found = compare(open_lake(places), new, old, days, k)
+def print_comparison(
+    places: Places, new: str, old: str, days: Sequence[date], k: int, as_json: bool
+) -> None:
+    found = compare_models(open_lake(places), new, old, days, k)
     chance = "" if found.by_chance is None else f" (by chance: {found.by_chance:.4f})"
     words = (
         f"new: {new}\nold: {old}",
         f"kept: share of a user's {k} nearest that both models name{chance}; "
         "moved: mean cosine distance from the day before, within each model's own space",
     )
-    tell(found, as_json, words[0], told(found), words[1])
+    print_answer(found, as_json, words[0], _comparison_grid(found), words[1])

@@ -13,12 +13,13 @@ import numpy as np
 import typer
 
 from analyst.lake_access.open_lake import OpenLake, open_lake
-from analyst.output.answers import grid, tell
+from analyst.output.answers import print_answer
 from analyst.questions.titles import recent_titles
 from analyst.vectors.model_space import Vectors
-from analyst.vectors.search import Nearest, nearest
+from analyst.vectors.search import Nearest, nearest_rows
 from contracts.errors import BadInput
 from contracts.options import AsJson, AsOfOrNewest, ModelOrChampion
+from contracts.printing import grid
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def neighbors(
         raise BadInput(f"-k is {k}: ask for one neighbor or more")
     vectors = lake.embeddings(model_id, as_of)
     own = vectors.rows([user])
-    found = nearest(vectors, vectors.matrix[own], k, leave_out=own)
+    found = nearest_rows(vectors, vectors.matrix[own], k, leave_out=own)
     titles = recent_titles(lake, vectors.at(np.sort(np.append(found.rows[0], own))))
     return Neighbors(
         user,
@@ -55,11 +56,13 @@ def neighbors(
         vectors.as_of,
         len(vectors),
         titles.get(user, []),
-        told(vectors, found, titles),
+        describe_neighbors(vectors, found, titles),
     )
 
 
-def told(vectors: Vectors, found: Nearest, titles: dict[str, list[str]]) -> list[Neighbor]:
+def describe_neighbors(
+    vectors: Vectors, found: Nearest, titles: dict[str, list[str]]
+) -> list[Neighbor]:
     """The neighbors of the first query."""
     users = vectors.user_ids[found.rows[0]].tolist()
     days = vectors.days[found.rows[0]].tolist()
@@ -69,7 +72,7 @@ def told(vectors: Vectors, found: Nearest, titles: dict[str, list[str]]) -> list
     ]
 
 
-def kept(a: Vectors, b: Vectors, k: int = 10, users: int = 1000) -> float:
+def neighbors_kept(a: Vectors, b: Vectors, k: int = 10, users: int = 1000) -> float:
     """Which share of each user's `k` neighbors in `a` are neighbors in `b` too, on average.
 
     This is how two models are compared: each is asked in its own space. Both are searched among
@@ -85,7 +88,7 @@ def kept(a: Vectors, b: Vectors, k: int = 10, users: int = 1000) -> float:
     for one in asked:
         each = np.array([one])
         sides = [
-            set(nearest(side, side.matrix[each], k, leave_out=each).rows[0].tolist())
+            set(nearest_rows(side, side.matrix[each], k, leave_out=each).rows[0].tolist())
             for side in (a.at(rows_a), b.at(rows_b))
         ]
         shares.append(len(sides[0] & sides[1]) / len(sides[0]))
@@ -106,4 +109,4 @@ def main(
         f"nearest to {user} of {found.searched:,} users, {found.model_id} as of {found.as_of}"
         f"\n{user} viewed lately: {' · '.join(found.recent_titles) or 'no titles known'}"
     )
-    tell(found, json, title, grid(rows, "user", "#cosine", "vector of", "viewed lately"))
+    print_answer(found, json, title, grid(rows, "user", "#cosine", "vector of", "viewed lately"))

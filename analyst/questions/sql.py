@@ -20,8 +20,8 @@ from analyst.lake_access.sql_guard import lock_to_tables, must_be_one_select
 from contracts.errors import BadInput
 from contracts.printing import grid, print_parts
 
-MAX_LIST_ITEMS = 8  # of a list that is shown whole
-FIRST_ITEMS = 3  # of a longer one
+_MAX_LIST_ITEMS = 8  # of a list that is shown whole
+_FIRST_ITEMS = 3  # of a longer one
 
 
 def main(
@@ -33,18 +33,18 @@ def main(
     with open_lake() as lake:
         lock_to_tables(lake.connection, lake.data_files())
         try:
-            print_rows(select(lake, query), csv)
+            _print_rows(select_rows(lake, query), csv)
         except duckdb.Error as error:
             lake.name_damage(error)
             raise BadInput(_explained(lake, error)) from error
 
 
-def select(lake: OpenLake, query: str) -> duckdb.DuckDBPyRelation:
+def select_rows(lake: OpenLake, query: str) -> duckdb.DuckDBPyRelation:
     must_be_one_select(lake.connection, query)
     return lake.sql(query)
 
 
-def print_rows(rows: duckdb.DuckDBPyRelation, csv: bool) -> None:
+def _print_rows(rows: duckdb.DuckDBPyRelation, csv: bool) -> None:
     if csv:
         print(rows.df().to_csv(index=False), end="")  # noqa: T201
     else:
@@ -58,8 +58,8 @@ def _explained(lake: OpenLake, error: duckdb.Error) -> str:
 
 def _short(value: object) -> str:
     """A value as text, and of a vector its first three numbers."""
-    if isinstance(value, list) and len(value) > MAX_LIST_ITEMS:
-        first = ", ".join(_item(item) for item in value[:FIRST_ITEMS])
+    if isinstance(value, list) and len(value) > _MAX_LIST_ITEMS:
+        first = ", ".join(_item(item) for item in value[:_FIRST_ITEMS])
         return f"[{first}, … {len(value)} in all]"
     return str(value)
 

@@ -10,8 +10,10 @@ from analyst.lake_access.open_lake import OpenLake
 from analyst.vectors.model_space import Vectors
 from contracts.tables import TITLES, USER_SEQUENCES
 
-RECENT = 3
-PRIOR = 0.5  # users added to each count, so that an unseen title has finite odds (Haldane 1956)
+_NUM_RECENT = 3
+_PRIOR_USERS = (
+    0.5  # users added to each count, so that an unseen title has finite odds (Haldane 1956)
+)
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Mark:
     z: float  # log_odds over its standard error; marks go by it
 
 
-def recent_titles(lake: OpenLake, users: Vectors, limit: int = RECENT) -> dict[str, list[str]]:
+def recent_titles(lake: OpenLake, users: Vectors, limit: int = _NUM_RECENT) -> dict[str, list[str]]:
     """The `limit` newest distinct titles of the sequence behind each vector, newest first."""
     if not lake.has(TITLES, USER_SEQUENCES):
         return {}
@@ -49,7 +51,7 @@ def recent_titles(lake: OpenLake, users: Vectors, limit: int = RECENT) -> dict[s
     return {user: newest[:limit] for user, newest in titles.items()}
 
 
-def marks(lake: OpenLake, everybody: Vectors, inside: Vectors, limit: int) -> list[Mark]:
+def title_marks(lake: OpenLake, everybody: Vectors, inside: Vectors, limit: int) -> list[Mark]:
     """The titles that most tell `inside` from the rest of `everybody`, by z; ties by title.
 
     A user counts once a title, however often viewed. What counts is the sequence that the user's
@@ -72,14 +74,15 @@ def marks(lake: OpenLake, everybody: Vectors, inside: Vectors, limit: int) -> li
             FROM counted LEFT JOIN titles USING (title_id) WHERE inside > 0"""
         ).fetchall()
     sizes = len(inside), len(everybody) - len(inside)
-    found = [mark(title, counts, sizes) for title, *counts in counted]
+    found = [_title_mark(title, counts, sizes) for title, *counts in counted]
     return sorted(found, key=lambda each: (-each.z, each.title))[:limit]
 
 
-def mark(title: str, counts: Sequence[int], sizes: Sequence[int]) -> Mark:
+def _title_mark(title: str, counts: Sequence[int], sizes: Sequence[int]) -> Mark:
     """Log-odds ratio of `counts` users of `sizes`, (inside, outside), and its z."""
     cells = [
-        (count + PRIOR, size - count + PRIOR) for count, size in zip(counts, sizes, strict=True)
+        (count + _PRIOR_USERS, size - count + _PRIOR_USERS)
+        for count, size in zip(counts, sizes, strict=True)
     ]
     (yes, no), (yes_outside, no_outside) = cells
     log_odds = math.log(yes / no) - math.log(yes_outside / no_outside)

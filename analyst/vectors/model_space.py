@@ -14,7 +14,7 @@ from contracts.errors import BadInput, MissingTable
 
 Matrix = NDArray[np.float32]
 BLOCK_ROWS = 32_768  # of 256 floats: 32 MB
-NAMED = 5  # users that an error names; it counts the rest
+_MAX_NAMED = 5  # users that an error names; it counts the rest
 
 
 class TwoSpaces(BadInput):
@@ -47,7 +47,7 @@ class Vectors(NDArrayOperatorsMixin):
     @cached_property
     def norms(self) -> NDArray[np.float32]:
         """(N,) float32, each above 0."""
-        return lengths(self.matrix)
+        return row_lengths(self.matrix)
 
     def __len__(self) -> int:
         return len(self.user_ids)
@@ -68,9 +68,9 @@ class Vectors(NDArrayOperatorsMixin):
         places, there = self._found(users)
         if not there.all():
             lost = [user for user, found in zip(users, there, strict=True) if not found]
-            more = f" and {len(lost) - NAMED} more" if len(lost) > NAMED else ""
+            more = f" and {len(lost) - _MAX_NAMED} more" if len(lost) > _MAX_NAMED else ""
             raise MissingTable(
-                f"no vector of {', '.join(lost[:NAMED])}{more} under {self.model_id} as of "
+                f"no vector of {', '.join(lost[:_MAX_NAMED])}{more} under {self.model_id} as of "
                 f"{self.as_of}: `userbert coverage --as-of {self.as_of} --users ...` says why"
             )
         return places
@@ -108,7 +108,7 @@ class Vectors(NDArrayOperatorsMixin):
         """(M,) for each user who is in both, by user_id: 1 where the direction is the same."""
         mine, theirs = self.shared(other)
         dots = np.empty(len(mine), np.float64)
-        for part in parts(len(mine)):
+        for part in row_slices(len(mine)):
             pair = self.matrix[mine[part]], other.matrix[theirs[part]]
             dots[part] = np.einsum("nd,nd->n", *pair, dtype=np.float64)
         cosine: NDArray[np.float64] = dots / (
@@ -118,7 +118,7 @@ class Vectors(NDArrayOperatorsMixin):
 
     def mean_direction(self) -> NDArray[np.float64]:
         """(D,) the mean of the unit vectors: a long vector counts no more than a short one."""
-        blocks = [self.matrix[part].T @ (1 / self.norms[part]) for part in parts(len(self))]
+        blocks = [self.matrix[part].T @ (1 / self.norms[part]) for part in row_slices(len(self))]
         total: NDArray[np.float64] = np.sum(blocks, axis=0, dtype=np.float64)
         return total / len(self)
 
@@ -139,12 +139,12 @@ class Vectors(NDArrayOperatorsMixin):
         return function(*_plain(args), **{name: _plain(value) for name, value in named.items()})
 
 
-def parts(rows: int, size: int = BLOCK_ROWS) -> Iterator[slice]:
+def row_slices(rows: int, size: int = BLOCK_ROWS) -> Iterator[slice]:
     """Slices of up to `size` rows, so that no step holds a second copy of a matrix."""
     return (slice(start, min(start + size, rows)) for start in range(0, rows, size))
 
 
-def lengths(matrix: Matrix) -> NDArray[np.float32]:
+def row_lengths(matrix: Matrix) -> NDArray[np.float32]:
     """(N,) Euclidean length of each row."""
     squares = np.einsum("nd,nd->n", matrix, matrix, dtype=np.float64)
     norms: NDArray[np.float32] = np.sqrt(squares).astype(np.float32)

@@ -6,16 +6,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analyst.vectors.model_space import Matrix, Vectors, lengths, parts
+from analyst.vectors.model_space import Matrix, Vectors, row_lengths, row_slices
 
 # 128 MB: few large products. In blocks of 32,768 rows the search took three times as long on a busy
 # machine, where each product waits for its slowest thread.
-SCORES_AT_ONCE = 2**25
-FIRST_ROWS = 16_384
+_MAX_SCORES = 2**25
+_FIRST_ROWS = 16_384
 # Single precision errs by less than this on unit vectors of 256 numbers (measured: 4e-7), so the
 # rows that near the k-th best are scored again in double precision, and only then ranked.
-NEAR = np.float32(4e-6)
-SAME = 9  # decimals: what agrees so far is a tie, which goes by user_id
+_SCORE_ERROR = np.float32(4e-6)
+_TIE_DECIMALS = 9  # decimals: what agrees so far is a tie, which goes by user_id
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Nearest:
     cosine: NDArray[np.float64]
 
 
-def nearest(
+def nearest_rows(
     vectors: Vectors, queries: Matrix, k: int, leave_out: NDArray[np.int64] | None = None
 ) -> Nearest:
     """The `k` rows nearest to each query (Q, D), or all the rows where there are fewer.
@@ -39,7 +39,7 @@ def nearest(
     """
     left_out = np.unique(np.empty(0, np.int64) if leave_out is None else leave_out)
     k = min(k, len(vectors) - len(left_out))
-    units = (queries / lengths(queries)[:, None]).astype(np.float32)
+    units = (queries / row_lengths(queries)[:, None]).astype(np.float32)
     found = [_ranked(vectors, unit, rows, k) for unit, rows in _near(vectors, units, k, left_out)]
     return Nearest(
         np.array([rows for rows, _ in found], np.int64).reshape(len(units), k),
@@ -53,7 +53,7 @@ def _near(
     """Each query with the rows that may be among its `k` nearest."""
     kept = [(np.empty(0, np.int64), np.empty(0, np.float32)) for _ in units]
     least = np.full(len(units), -np.inf, np.float32)  # what a row must score to be kept
-    for part in blocks(len(vectors) if k else 0, len(units)):
+    for part in _score_blocks(len(vectors) if k else 0, len(units)):
         scores = units @ vectors.matrix[part].T  # (Q, rows)
         scores /= vectors.norms[part]
         inside = left_out[np.searchsorted(left_out, part.start) :]
@@ -63,18 +63,18 @@ def _near(
             rows = np.concatenate([kept[query][0], better + part.start])
             marks = np.concatenate([kept[query][1], scores[query, better]])
             if len(rows) > k:
-                least[query] = np.partition(marks, -k)[-k] - NEAR
+                least[query] = np.partition(marks, -k)[-k] - _SCORE_ERROR
                 stays = marks > least[query]
                 rows, marks = rows[stays], marks[stays]
             kept[query] = rows, marks
     return [(unit, rows) for unit, (rows, _) in zip(units, kept, strict=True)]
 
 
-def blocks(rows: int, queries: int) -> Iterator[slice]:
+def _score_blocks(rows: int, queries: int) -> Iterator[slice]:
     """First some rows, whose k-th best spares most of the others a second look; then many."""
-    yield slice(0, min(FIRST_ROWS, rows))
-    for part in parts(rows - FIRST_ROWS, max(1, SCORES_AT_ONCE // max(1, queries))):
-        yield slice(part.start + FIRST_ROWS, part.stop + FIRST_ROWS)
+    yield slice(0, min(_FIRST_ROWS, rows))
+    for part in row_slices(rows - _FIRST_ROWS, max(1, _MAX_SCORES // max(1, queries))):
+        yield slice(part.start + _FIRST_ROWS, part.stop + _FIRST_ROWS)
 
 
 def _ranked(
@@ -84,7 +84,7 @@ def _ranked(
     exact = unit.astype(np.float64)
     cosine = np.einsum("nd,d->n", vectors.matrix[rows], exact, dtype=np.float64)
     cosine /= np.sqrt(exact @ exact) * _exact_norms(vectors.matrix[rows])
-    order = np.lexsort((rows, -np.round(cosine, SAME)))[:k]
+    order = np.lexsort((rows, -np.round(cosine, _TIE_DECIMALS)))[:k]
     return rows[order], np.clip(cosine[order], -1, 1)
 
 

@@ -19,16 +19,16 @@ from urllib.parse import quote
 import duckdb
 import numpy as np
 
-from analyst.vectors.model_space import Vectors, lengths
+from analyst.vectors.model_space import Vectors, row_lengths
 from contracts.errors import BadInput, MissingTable
 from contracts.paths import Places
 from contracts.tables import Table
 
-KEPT = 6  # snapshots; 500,000 vectors take half a gigabyte each
-BATCH_ROWS = 8192
-MAX_BUILDS = 3  # another process may remove a copy as stale before it is opened
-FACTS = "snapshot.json"  # written last
-ARRAYS = ("user_ids", "days", "matrix", "norms")
+_MAX_SNAPSHOTS = 6  # snapshots; 500,000 vectors take half a gigabyte each
+_BATCH_ROWS = 8192
+_MAX_BUILDS = 3  # another process may remove a copy as stale before it is opened
+_FACTS_FILE = "snapshot.json"  # written last
+_ARRAYS = ("user_ids", "days", "matrix", "norms")
 
 
 @dataclass(frozen=True)
@@ -66,11 +66,11 @@ class Wanted:
         return {"day": self.as_of or date.max, **model}
 
 
-def home(places: Places) -> Path:
+def snapshots_folder(places: Places) -> Path:
     return places.root / "neighbours"
 
 
-def snapshot(
+def open_snapshot(
     connection: duckdb.DuckDBPyConnection,
     places: Places,
     wanted: Wanted,
@@ -80,16 +80,16 @@ def snapshot(
 
     `connection` has the table as a view of its version; `check_source` refuses a damaged table.
     """
-    folder = home(places) / wanted.folder_name
-    vectors = load(folder)
+    folder = snapshots_folder(places) / wanted.folder_name
+    vectors = _load_snapshot(folder)
     built = vectors is None
-    for _ in range(MAX_BUILDS):
+    for _ in range(_MAX_BUILDS):
         if vectors is not None:
             break
         check_source(wanted.table)
-        build(connection, wanted, folder)
-        remove_stale(home(places), wanted)
-        vectors = load(folder)
+        _build_snapshot(connection, wanted, folder)
+        _remove_stale(snapshots_folder(places), wanted)
+        vectors = _load_snapshot(folder)
     else:
         raise BadInput(f"{folder} was damaged or removed each time that it was made")
     with suppress(FileNotFoundError):
@@ -97,14 +97,14 @@ def snapshot(
     return Snapshot(vectors, wanted.table.name, wanted.version, folder, built)
 
 
-def load(folder: Path) -> Vectors | None:
+def _load_snapshot(folder: Path) -> Vectors | None:
     """Map the arrays; nothing of the matrix is read before it is used.
 
     None where there is no copy that is whole. What is left of one is removed: it is only a copy.
     """
     try:
-        facts = json.loads((folder / FACTS).read_text())
-        user_ids, days, matrix, norms = (_mapped(folder / f"{name}.npy") for name in ARRAYS)
+        facts = json.loads((folder / _FACTS_FILE).read_text())
+        user_ids, days, matrix, norms = (_mapped(folder / f"{name}.npy") for name in _ARRAYS)
         model_id, as_of = facts["model_id"], date.fromisoformat(facts["as_of"])
         if not len(user_ids) == len(days) == len(matrix) == len(norms):
             raise ValueError("the arrays are of different lengths")
@@ -121,7 +121,7 @@ def _mapped(path: Path) -> Any:
     return np.load(path, mmap_mode="r", allow_pickle=False).view(np.ndarray)
 
 
-def build(connection: duckdb.DuckDBPyConnection, wanted: Wanted, folder: Path) -> None:
+def _build_snapshot(connection: duckdb.DuckDBPyConnection, wanted: Wanted, folder: Path) -> None:
     """Make `folder` whole, or not at all. Memory is a batch and the user_ids, not the matrix."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder.parent))
@@ -129,13 +129,13 @@ def build(connection: duckdb.DuckDBPyConnection, wanted: Wanted, folder: Path) -
         model_id, as_of = _write_users(connection, wanted, building)
         _write_matrix(connection, wanted, building)
         facts = {"model_id": model_id, "as_of": str(wanted.as_of or as_of)}
-        (building / FACTS).write_text(json.dumps(facts) + "\n")
+        (building / _FACTS_FILE).write_text(json.dumps(facts) + "\n")
         building.chmod(0o755)
-        if not (folder / FACTS).exists():
+        if not (folder / _FACTS_FILE).exists():
             shutil.rmtree(folder, ignore_errors=True)
             building.rename(folder)
     except OSError:
-        if not (folder / FACTS).exists():  # else another process was quicker
+        if not (folder / _FACTS_FILE).exists():  # else another process was quicker
             raise
     finally:
         connection.execute("DROP TABLE IF EXISTS newest")
@@ -177,7 +177,7 @@ def _write_matrix(connection: duckdb.DuckDBPyConnection, wanted: Wanted, buildin
         f"""SELECT row, embedding FROM {wanted.table.name} AS all_days
         JOIN newest USING (user_id, as_of) WHERE {wanted.condition}""",
         wanted.parameters,
-    ).fetch_record_batch(BATCH_ROWS)
+    ).fetch_record_batch(_BATCH_ROWS)
     for batch in batches:
         embeddings: Any = batch["embedding"]  # its type stubs know no lists
         part = embeddings.flatten().to_numpy().reshape(len(batch), -1)
@@ -190,7 +190,7 @@ def _write_matrix(connection: duckdb.DuckDBPyConnection, wanted: Wanted, buildin
                 for name, shape in shapes.items()
             )
         rows = batch["row"].to_numpy()
-        matrix[rows], norms[rows] = part, lengths(part)
+        matrix[rows], norms[rows] = part, row_lengths(part)
         num_written += len(rows)
     if num_written != num_rows:
         raise BadInput(
@@ -211,11 +211,11 @@ def _nothing(connection: duckdb.DuckDBPyConnection, wanted: Wanted) -> MissingTa
     )
 
 
-def remove_stale(where: Path, newest: Wanted) -> None:
+def _remove_stale(where: Path, newest: Wanted) -> None:
     """Remove snapshots of the table's earlier versions, and all but those used last."""
-    there = sorted(where.glob(f"*/{FACTS}"), key=lambda path: -path.parent.stat().st_mtime)
+    there = sorted(where.glob(f"*/{_FACTS_FILE}"), key=lambda path: -path.parent.stat().st_mtime)
     for place, path in enumerate(there):
         table, version, *_ = path.parent.name.split(",")
         stale = table == newest.table.name and int(version) < newest.version
-        if stale or place >= KEPT:
+        if stale or place >= _MAX_SNAPSHOTS:
             shutil.rmtree(path.parent, ignore_errors=True)

@@ -267,7 +267,7 @@ def compare_days(
     json: AsJson = False,
 ) -> None:
     """Compare the model's days with another model's, each in its own space."""
-    from analyst.questions.model_comparison import show
+    from analyst.questions.model_comparison import print_comparison
     from spark_jobs.registry.champion import champion_or_none
 
     lake, places = _open_lake("compare")
@@ -277,7 +277,7 @@ def compare_days(
     if beside is None or (beside == model_id and not other):
         _print(f"{model_id} has no champion beside it to be compared with: name one by --with")
     elif days:
-        show(places, model_id, beside, days, k, json)
+        print_comparison(places, model_id, beside, days, k, json)
 
 
 @app.command("status")

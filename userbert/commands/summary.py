@@ -28,7 +28,7 @@ from contracts.tables import (
     USER_EMBEDDINGS,
     Table,
 )
-from expectations.results import newest
+from expectations.results import newest_results
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def newest_gates(places: Places) -> dict[str, dict[str, Any]]:
     return {
         table.name: asdict(result)
         for table in TABLES
-        for result in newest(places.gates, table.name)
+        for result in newest_results(places.gates, table.name)
     }
 
 
