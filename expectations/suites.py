@@ -94,10 +94,8 @@ def future_share(job_measures: JobMeasures) -> float:
 def lines_lost(job_measures: JobMeasures) -> float:
     """A line that is sent twice is no broken line."""
     ends = ("accepted", "duplicates", "refused")
-    ended = sum(job_measures.get(end, float("nan")) for end in ends) + job_measures.get(
-        "forgotten", 0
-    )
-    return abs(job_measures["lines_in"] - ended)
+    num_ended = sum(job_measures.get(end, float("nan")) for end in ends)
+    return abs(job_measures["lines_in"] - num_ended - job_measures.get("forgotten", 0))
 
 
 def unknown_word_share(job_measures: JobMeasures) -> float:
