@@ -74,9 +74,9 @@ def test_each_user_has_one_reason(places):
 
 def test_an_earlier_day_knows_nothing_of_later_ones(places):
     found = coverage(open_lake(places), as_of=MONDAY)
-    told = {user: r.reason for r in found.reasons for user in r.examples}
-    assert told["older"] == "embedded on the day"
-    assert told["long-gone"] == "active on the day before, and no sequence as of the day"
+    reasons = {user: r.reason for r in found.reasons for user in r.examples}
+    assert reasons["older"] == "embedded on the day"
+    assert reasons["long-gone"] == "active on the day before, and no sequence as of the day"
     by_name = coverage(open_lake(places), MONDAY, users=["embedded", "robot"]).asked
     assert [user.reason for user in by_name] == ["no view before the day"] * 2
 

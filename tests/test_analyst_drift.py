@@ -37,7 +37,7 @@ def day(matrix, first=0):
     return Vectors("m1", MONDAY, users, days, np.asarray(matrix, np.float32))
 
 
-def test_who_moved_how_far_is_told_of_those_embedded_anew(places):
+def test_who_moved_how_far_counts_those_embedded_anew(places):
     found = drift(open_lake(places), MONDAY, FRIDAY)
     assert (found.users_from, found.users_to, found.in_both, found.embedded_anew) == (3, 4, 3, 2)
     assert found.moved_most == [("ann", pytest.approx(1)), ("bob", pytest.approx(0.2))]
@@ -61,7 +61,7 @@ def test_the_energy_distance_is_what_its_formula_says():
     assert energy_distances(distances, np.array([[1.0, 1.0, -1.0]])) == pytest.approx([expected])
 
 
-def test_a_population_that_turns_is_told_from_one_whose_users_only_jitter():
+def test_a_population_that_turns_differs_from_one_whose_users_only_jitter():
     rng = np.random.default_rng(0)
     base = rng.standard_normal((200, 8))
     jittered = [base + 0.3 * rng.standard_normal(base.shape) for _ in range(2)]
@@ -89,7 +89,7 @@ def test_days_must_be_in_order_and_of_one_model(places):
         drift(open_lake(places), MONDAY, TUESDAY, model_id="m2")
 
 
-def test_drift_is_told_and_drawn(places, tmp_path, monkeypatch, capsys):
+def test_drift_is_printed_and_drawn(places, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("USERBERT_DATA", str(places.root))
     days = ["drift", "--from", str(MONDAY), "--to", str(TUESDAY)]
     picture = tmp_path / "drift.svg"

@@ -96,14 +96,14 @@ def test_the_weighted_sum_of_the_states_is_the_vector(places):
     np.testing.assert_allclose(alone, users.numpy(), atol=1e-6)
 
 
-def test_a_vector_that_is_not_the_models_is_told(places, monkeypatch, capsys):
+def test_a_vector_that_is_not_the_models_is_named(places, monkeypatch, capsys):
     monkeypatch.setenv("USERBERT_DATA", str(places.root))
     save(places, "m1")
     publish(places, [embedding("ann", DAY, [1]), embedding("bob", DAY, [1])])
     assert main(["explain", "ann", "-k", "2"]) == 0
-    told = capsys.readouterr().out
-    assert "CAUTION: made again" in told
-    assert "weighed by its attentive aggregator" in told
+    out = capsys.readouterr().out
+    assert "CAUTION: made again" in out
+    assert "weighed by its attentive aggregator" in out
     assert main(["explain", "bob", "--json"]) == 0
     (only,) = json.loads(capsys.readouterr().out)["views"]
     assert (only["title"], only["weight"], only["moves"]) == ("green tea", 1, None)

@@ -27,10 +27,12 @@ def export(out, *flags):
 
 def test_parquet_holds_the_vectors_and_says_whose_they_are(out):
     assert export(out / "v.parquet") == 0
-    told = {k.decode(): v.decode() for k, v in pq.read_metadata(out / "v.parquet").metadata.items()}
-    assert told["userbert.model_id"] == "m1"
-    assert told["userbert.as_of"] == "2026-01-06"
-    assert told["userbert.rows"] == "2"
+    facts = {
+        k.decode(): v.decode() for k, v in pq.read_metadata(out / "v.parquet").metadata.items()
+    }
+    assert facts["userbert.model_id"] == "m1"
+    assert facts["userbert.as_of"] == "2026-01-06"
+    assert facts["userbert.rows"] == "2"
     rows = pq.read_table(out / "v.parquet").to_pylist()
     assert [(row["user_id"], row["as_of"]) for row in rows] == [("ann", TUESDAY), ("bob", MONDAY)]
     assert rows[1]["embedding"] == vector(0.1, 2)

@@ -65,12 +65,12 @@ def test_nearest_come_first_and_ties_go_by_user(places):
     assert (found.searched, found.model_id, found.as_of) == (5, "m1", TUESDAY)
 
 
-def test_what_was_viewed_lately_is_told_of_the_sequence_behind_the_vector(places):
+def test_what_was_viewed_lately_comes_from_the_sequence_behind_the_vector(places):
     found = neighbors(open_lake(places), "east")
     assert found.recent_titles == ["green tea", "red shoes"]
-    told = {n.user_id: n.recent_titles for n in found.neighbors}
-    assert told["near"] == ["green tea", "rain"]
-    assert told["far"] == ["rain"]  # of Monday, as its vector; Tuesday's sequence is another
+    answer = {n.user_id: n.recent_titles for n in found.neighbors}
+    assert answer["near"] == ["green tea", "rain"]
+    assert answer["far"] == ["rain"]  # of Monday, as its vector; Tuesday's sequence is another
 
 
 def test_an_earlier_day_knows_nothing_of_later_vectors(places):
@@ -90,7 +90,7 @@ def test_the_search_finds_what_a_plain_search_in_double_precision_finds():
     np.testing.assert_allclose(found.cosine, np.sort(plain, axis=0)[::-1][:7].T, atol=1e-6)
 
 
-def test_many_equal_users_are_told_in_their_order_wherever_they_lie():
+def test_many_equal_users_come_in_their_order_wherever_they_lie():
     alike = vectors(np.tile(np.float32([0.1, 0.7, 0.3]), (BLOCK_ROWS + 100, 1)))
     found = nearest_rows(alike, alike.matrix[:1], 4, leave_out=np.array([1]))
     assert found.rows.tolist() == [[0, 2, 3, 4]]
@@ -135,12 +135,12 @@ def test_a_cohort_may_come_from_a_file(places, tmp_path, monkeypatch, capsys):
     assert "no vector of eve" in capsys.readouterr().err
 
 
-def test_neighbors_are_told_as_a_table_and_as_json(places, monkeypatch, capsys):
+def test_neighbors_are_printed_as_a_table_and_as_json(places, monkeypatch, capsys):
     monkeypatch.setenv("USERBERT_DATA", str(places.root))
     assert main(["neighbors", "east", "-k", "1"]) == 0
     assert "green tea · red shoes" in capsys.readouterr().out
     assert main(["neighbors", "east", "-k", "1", "--json", "--as-of", "2026-01-06"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["as_of"] == "2026-01-06"
-    assert told["neighbors"][0]["user_id"] == "near"
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["as_of"] == "2026-01-06"
+    assert answer["neighbors"][0]["user_id"] == "near"
     assert main(["neighbors", "east", "-k", "0"]) == 2

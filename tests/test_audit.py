@@ -134,13 +134,13 @@ def test_a_sequence_with_a_view_of_its_own_day_is_found(places):
     assert broken(places)[rule] == [{"as_of": TUESDAY, "user_id": "bea"}]
 
 
-def test_a_broken_rule_is_told_with_an_example_and_exit_code_1(places, monkeypatch, capsys):
+def test_a_broken_rule_is_named_with_an_example_and_exit_code_1(places, monkeypatch, capsys):
     write(places, "browsing_logs", [view(3, "cleo")])
     monkeypatch.setenv("USERBERT_DATA", str(places.root))
     assert main(["audit", "--sql"]) == 1
-    told = capsys.readouterr().out
-    assert "user_id cleo" in told
-    assert "SELECT" in told
+    out = capsys.readouterr().out
+    assert "user_id cleo" in out
+    assert "SELECT" in out
 
 
 def test_csv_headers_and_hidden_files_are_no_lines(places):

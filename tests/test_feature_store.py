@@ -67,8 +67,8 @@ def test_the_check_passes_and_says_how_fresh_it_is(store):
     from feature_store.online_check import check_online
     from feature_store.published import Published
 
-    told = check_online(store, Published.open(store.places), date(2017, 6, 28))
-    assert told == "online: 3 users, newest as of 2017-06-28, m1"
+    line = check_online(store, Published.open(store.places), date(2017, 6, 28))
+    assert line == "online: 3 users, newest as of 2017-06-28, m1"
 
 
 def test_a_day_that_is_not_materialized_makes_the_check_fail_with_what_mends_it(store):
@@ -163,5 +163,5 @@ def test_the_commands_do_it_all(store, monkeypatch, capsys, tmp_path):
     assert "history (duckdb): 50 of 50 points equal" in run("check", "--points", "50")
     assert json.loads(run("get", "u2"))["model_id"] == "m3"
     (tmp_path / "rows.csv").write_text("user_id,event_timestamp\nu1,2017-06-28 12:00:00\n")
-    told = run("history", "--file", f"{tmp_path}/rows.csv", "--out", f"{tmp_path}/out.parquet")
-    assert "1 rows, 0 without a vector" in told
+    line = run("history", "--file", f"{tmp_path}/rows.csv", "--out", f"{tmp_path}/out.parquet")
+    assert "1 rows, 0 without a vector" in line

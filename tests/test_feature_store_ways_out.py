@@ -91,13 +91,13 @@ def test_spark_and_redis_serve_what_the_table_holds(way_out):
 def test_at_10000_points_both_offline_stores_equal_a_plain_query(embedded, way_out):
     from feature_store.historical_check import check_points
 
-    told = [check_points(*each, POINTS) for each in (embedded, way_out)]
-    assert "history (duckdb): 10,000 of 10,000 points equal a plain query" in told[0]
-    assert told[1] == told[0].replace("duckdb", "spark")
-    assert "0 newer than asked" in told[0]
+    lines = [check_points(*each, POINTS) for each in (embedded, way_out)]
+    assert "history (duckdb): 10,000 of 10,000 points equal a plain query" in lines[0]
+    assert lines[1] == lines[0].replace("duckdb", "spark")
+    assert "0 newer than asked" in lines[0]
 
 
-def test_points_that_differ_are_told(embedded, monkeypatch):
+def test_points_that_differ_are_named(embedded, monkeypatch):
     from contracts.errors import GateFailed
     from feature_store import historical_check
 
@@ -152,8 +152,11 @@ def started(store, *words):
 
 def answered(server, address, body=None):
     """What it says, once it is up."""
-    data, told = (json.dumps(body).encode() if body else None), {"content-type": "application/json"}
-    asked = Request(address, data, told)
+    data, headers = (
+        (json.dumps(body).encode() if body else None),
+        {"content-type": "application/json"},
+    )
+    asked = Request(address, data, headers)
     for _ in range(1500):
         assert server.poll() is None, "the server has ended"
         try:
@@ -172,9 +175,9 @@ def test_feast_serve_and_feast_ui_open_the_repo_as_it_is(embedded):
     try:
         (serve, at), (ui, ui_at) = servers
         body = {"feature_service": "user_embeddings", "entities": {"user_id": ["u3", "u9"]}}
-        told = json.loads(answered(serve, f"{at}/get-online-features", body))
-        place = told["metadata"]["feature_names"].index("embedding")
-        vector, nothing = told["results"][place]["values"]
+        answer = json.loads(answered(serve, f"{at}/get-online-features", body))
+        place = answer["metadata"]["feature_names"].index("embedding")
+        vector, nothing = answer["results"][place]["values"]
         assert np.array_equal(np.float32(vector), np.float32(row("m1", NEWEST, "u3")[4]))
         assert nothing is None
         assert b"<html" in answered(ui, ui_at)

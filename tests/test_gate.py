@@ -49,8 +49,8 @@ def result_of(places, table, run="2017-06-30"):
     return load_result(result_path(places.gates, table.name, run))
 
 
-def gate(frame, places, table=USER_SEQUENCES, **told):
-    return check(frame, table, places=places, run="2017-06-30", **told)
+def gate(frame, places, table=USER_SEQUENCES, **options):
+    return check(frame, table, places=places, run="2017-06-30", **options)
 
 
 def test_a_good_frame_passes_and_its_rows_are_counted(sequences, places):
@@ -117,12 +117,12 @@ def test_a_wrong_column_is_named_with_both_types_and_leaves_its_result(sequences
     assert [found.expectation for found in result.failed] == ["columns_that_differ"]
 
 
-def test_refused_lines_are_told_with_their_reasons_first(view, places):
-    told = {"lines_in": 1000, "accepted": 500, "duplicates": 0, "refused": 500}
-    told["future_share"] = 0.0
-    told |= {"refused: missing column user_id": 490, "refused: not JSON": 10}
+def test_refused_lines_are_named_with_their_reasons_first(view, places):
+    measures = {"lines_in": 1000, "accepted": 500, "duplicates": 0, "refused": 500}
+    measures["future_share"] = 0.0
+    measures |= {"refused: missing column user_id": 490, "refused: not JSON": 10}
     with pytest.raises(GateFailed) as failure:
-        gate(view, places, BROWSING_LOGS, measures=told)
+        gate(view, places, BROWSING_LOGS, measures=measures)
     assert str(failure.value).startswith(
         "gate browsing_logs of 2017-06-30 failed: refused_share is 0.5, at most 0.2 is allowed "
         "(at most a fifth of the lines are refused), "
@@ -131,13 +131,13 @@ def test_refused_lines_are_told_with_their_reasons_first(view, places):
 
 
 def test_a_lost_line_fails(view, places):
-    told = {"lines_in": 9, "accepted": 7, "duplicates": 1, "refused": 0, "future_share": 0}
+    measures = {"lines_in": 9, "accepted": 7, "duplicates": 1, "refused": 0, "future_share": 0}
     with pytest.raises(GateFailed, match="lines_lost is 1, at most 0"):
-        gate(view, places, BROWSING_LOGS, measures=told)
+        gate(view, places, BROWSING_LOGS, measures=measures)
 
 
 def test_a_count_that_the_job_forgot_to_tell_fails(view, places):
-    with pytest.raises(GateFailed, match="lines_lost is not told"):
+    with pytest.raises(GateFailed, match="lines_lost is not measured"):
         gate(view, places, BROWSING_LOGS, measures={"lines_in": 9, "accepted": 9, "refused": 0})
 
 

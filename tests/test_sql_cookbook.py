@@ -55,7 +55,7 @@ def places(tmp_path_factory):
         ],
     )
     write(places, "titles", [{"title_id": n, "title": t, "words": [t]} for n, t in TITLES])
-    write(places, "browsing_logs", [view(*told) for told in enumerate(VIEWS)])
+    write(places, "browsing_logs", [view(*facts) for facts in enumerate(VIEWS)])
     lines = [["blank title"], ["blank title", "blank user_id"]]
     write(places, "rejected_logs", [{"line": n + 1, "reasons": r} for n, r in enumerate(lines)])
     sessions = [
@@ -72,8 +72,8 @@ TITLES = ((1, "tea"), (2, "rain"))
 VIEWS = (("13", 1), ("13", 2), ("13", 1), ("46", 1), ("1467", 2))
 
 
-def view(number, told):
-    user, title_id = told
+def view(number, facts):
+    user, title_id = facts
     return {
         "event_date": FRIDAY,
         "log_id": number,

@@ -51,10 +51,10 @@ def test_only_refusals_and_new_titles_may_be_none():
 
 
 def test_what_the_job_tells_is_judged_for_the_logs_alone():
-    told = {"lines_in": 10, "accepted": 6, "duplicates": 1, "refused": 3, "future_share": 0.1}
-    assert (refused_share(told), future_share(told), lines_lost(told)) == (0.3, 0.1, 0)
-    assert "lines_lost" in {e.measure for e in suite_expectations(BROWSING_LOGS, told)}
-    assert "lines_lost" not in {e.measure for e in suite_expectations(REJECTED_LOGS, told)}
+    measures = {"lines_in": 10, "accepted": 6, "duplicates": 1, "refused": 3, "future_share": 0.1}
+    assert (refused_share(measures), future_share(measures), lines_lost(measures)) == (0.3, 0.1, 0)
+    assert "lines_lost" in {e.measure for e in suite_expectations(BROWSING_LOGS, measures)}
+    assert "lines_lost" not in {e.measure for e in suite_expectations(REJECTED_LOGS, measures)}
 
 
 def test_a_tenth_of_unknown_words_is_the_most_that_a_day_of_vectors_may_have():

@@ -30,6 +30,7 @@ from contracts.command_line import Interrupted, command_group
 from contracts.errors import BadInput
 from contracts.options import AsJson, FirstAsOf, LastAsOf, ModelOrChampion
 from contracts.paths import Places
+from contracts.printing import grid, print_parts
 
 if TYPE_CHECKING:  # Spark takes seconds to start, and `--help` needs none
     from spark_jobs.backfill.days import Day, Filled
@@ -101,17 +102,18 @@ def _bytes(lake: Lake, todo: Sequence[Day]) -> int:
 
 
 def plan_grid(made: Plan) -> Grid:
-    grid = Grid("as of", "users", "sequences", "vectors", "to write", "")
-    for day in made.days:
-        grid.add_row(
-            str(day.as_of),
-            f"{day.users:,}",
+    rows = (
+        (
+            day.as_of,
+            day.users,
             _held(day.sequences, day.sequences_differ),
             _held(day.vectors, day.vectors_differ),
-            f"{day.sequences_to_write + day.vectors_to_write:,}",
+            day.sequences_to_write + day.vectors_to_write,
             _remark(day, made),
         )
-    return grid
+        for day in made.days
+    )
+    return grid(rows, "as of", "#users", "#sequences", "#vectors", "#to write", "")
 
 
 def _held(there: int, differ: int) -> str:
@@ -195,14 +197,14 @@ def status_grid(lake: Lake, places: Places) -> Grid:
     vectors = held(lake, USER_EMBEDDINGS)
     served = held(lake, PUBLISHED_EMBEDDINGS)
     models = sorted({model for model, _ in vectors})
-    grid = Grid("as of", *models, "")
+    rows = []
     for day in sorted({day for _, day in vectors}):
         counts = [
             f"{vectors.get((model, day), 0):,}" + (" served" if (model, day) in served else "")
             for model in models
         ]
-        grid.add_row(str(day), *counts, "being written" if claims.is_taken(day) else "")
-    return grid
+        rows.append((day, *counts, "being written" if claims.is_taken(day) else ""))
+    return grid(rows, "as of", *models, "")
 
 
 app = command_group(__doc__)
@@ -227,7 +229,7 @@ def show_plan(
     if json:
         _print(jsonlib.dumps(asdict(made), indent=2, default=str))
         return
-    Console().print(f"under {made.model_id}", plan_grid(made), soft_wrap=True)
+    print_parts(f"under {made.model_id}", plan_grid(made))
     for line in plan_words(made):
         _print(line)
 
@@ -283,7 +285,7 @@ def compare_days(
 @app.command("status")
 def show_status() -> None:
     """Show which model has vectors of which days."""
-    Console().print(status_grid(*_open_lake("status")))
+    print_parts(status_grid(*_open_lake("status")))
 
 
 def _open_lake(action: str) -> tuple[Lake, Places]:
