@@ -20,9 +20,9 @@ DERIVED = """
 import json
 from datetime import datetime, timedelta, timezone
 import pyarrow as pa
-from analyst.questions.audit import RULES
+from analyst.questions.audit import AUDIT_RULES
 from contracts.tables import SESSIONS
-from expectations.suites import expected
+from expectations.suites import suite_expectations
 from landing.synthetic.browsing import LONGEST_GAP_SECONDS
 from spark_jobs.tables import sessions
 
@@ -39,8 +39,8 @@ views = pa.RecordBatch.from_arrays(
     ["user_hash", "user_id", "event_time", "log_id", "title_id"],
 )
 (cut,) = sessions._cut_all([views], 99)
-gate = next(e for e in expected(SESSIONS, {}) if e.measure.startswith("gaps_over"))
-rules = [rule for rule in RULES if rule.over is SESSIONS and "minutes" in rule.says]
+gate = next(e for e in suite_expectations(SESSIONS, {}) if e.measure.startswith("gaps_over"))
+rules = [rule for rule in AUDIT_RULES if rule.over is SESSIONS and "minutes" in rule.says]
 print(json.dumps({
     "sessions": cut.column("title_ids").to_pylist(),
     "near": sessions.INTERVAL,

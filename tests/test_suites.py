@@ -58,13 +58,15 @@ def test_what_the_job_tells_is_judged_for_the_logs_alone():
 
 
 def test_a_tenth_of_unknown_words_is_the_most_that_a_day_of_vectors_may_have():
-    suite = {e.measure: e for e in expected(USER_EMBEDDINGS, {"title_words": 5000})}
+    suite = {e.measure: e for e in suite_expectations(USER_EMBEDDINGS, {"title_words": 5000})}
     unknown = suite["unknown_word_share"]
     assert unknown.most == 0.1
-    assert unknown.told({"title_words": 5000, "unknown_words": 600}) == 0.12
-    assert unknown.told({"title_words": 900, "unknown_words": 600}) == 0.0
-    assert "unknown_word_share" not in {e.measure for e in expected(PUBLISHED_EMBEDDINGS, {})}
-    assert "unknown_word_share" not in {e.measure for e in expected(USER_EMBEDDINGS, {})}
+    assert unknown.from_job({"title_words": 5000, "unknown_words": 600}) == 0.12
+    assert unknown.from_job({"title_words": 900, "unknown_words": 600}) == 0.0
+    assert "unknown_word_share" not in {
+        e.measure for e in suite_expectations(PUBLISHED_EMBEDDINGS, {})
+    }
+    assert "unknown_word_share" not in {e.measure for e in suite_expectations(USER_EMBEDDINGS, {})}
 
 
 def test_what_is_published_is_of_one_space():
