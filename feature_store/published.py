@@ -64,6 +64,7 @@ class Published:
         known = set(checked.read_text(encoding="utf-8").splitlines()) if checked.exists() else set()
         stamps = {file: _stamp(Path(file)) for file in _data_files(self.connection, self.path)}
         check_parquet_pages(file for file, stamp in stamps.items() if stamp not in known)
+        checked.parent.mkdir(parents=True, exist_ok=True)
         unfinished = checked.with_name(f".{checked.name}.{os.getpid()}")
         unfinished.write_text("\n".join(stamps.values()) + "\n", encoding="utf-8")
         unfinished.replace(checked)

@@ -63,7 +63,7 @@ def test_each_user_has_one_reason(places):
         "has an older vector, though active on the day before": ["older-active"],
         "only refused lines": ["refused"],
         "no view before the day": ["tomorrow"],
-        "set aside as a bot: more than 5,000 views on each of its days": ["robot"],
+        "excluded as a bot: more than 5,000 views on each of its days": ["robot"],
         "none of the titles is in `titles`": ["untitled"],
         "has a sequence, and no vector under this model": ["unembedded"],
         "active on the day before, and no sequence as of the day": ["unsequenced"],

@@ -40,10 +40,10 @@ _MAX_EXAMPLES = 3
 
 @dataclass(frozen=True)
 class Rule:
-    """`broken` selects what breaks the rule, out of the rows of `over`, the first of `tables`."""
+    """`broken` selects the rows that break the rule, from `over`, the first of `tables`."""
 
     says: str
-    tables: tuple[Table, ...]  # the rule is looked at when all of them exist
+    tables: tuple[Table, ...]  # the rule applies when all of them exist
     broken: str  # SQL of DuckDB
 
     @property
@@ -97,7 +97,7 @@ AUDIT_RULES = (
     Rule(
         "a user who viewed on the day before, and no bot, has a sequence",
         (BROWSING_LOGS, USER_SEQUENCES),
-        # A view that landed after its night is in the nights since.
+        # A view that landed after its night counts in the nights since.
         "SELECT event_date + 1 AS as_of, user_id FROM browsing_logs "
         "WHERE as_of::DATE IN (SELECT DISTINCT as_of FROM user_sequences) "
         f"GROUP BY ALL HAVING count(*) <= {MAX_VIEWS_A_DAY} AND min(landing_day) = event_date "
@@ -159,7 +159,7 @@ _LINES_RULE = Rule(
     "WITH kept AS (SELECT landing_day AS day, count(*) AS kept FROM (SELECT landing_day FROM "
     "browsing_logs UNION ALL SELECT landing_day FROM rejected_logs) GROUP BY ALL) "
     "SELECT day, lines, kept FROM landing_counts LEFT JOIN kept USING (day) "
-    "WHERE kept != lines",  # a day whose folder is gone, or is not ingested yet, breaks nothing
+    "WHERE kept != lines",  # a day whose folder is gone, or that is not ingested yet, is left out
 )
 
 
@@ -167,7 +167,7 @@ _LINES_RULE = Rule(
 class Finding:
     table: str
     rule: str
-    rows: int  # that were looked at
+    rows: int  # that were checked
     broken: int
     examples: list[dict[str, Any]]
     sql: str
@@ -179,7 +179,7 @@ class Audit:
 
 
 def audit(lake: OpenLake) -> Iterator[Finding]:
-    """Each rule whose tables exist."""
+    """Check each rule whose tables exist."""
     for rule in AUDIT_RULES:
         if lake.has(*rule.tables):
             yield _looked_at(lake, rule, _rows(lake, rule.over))
@@ -211,7 +211,7 @@ def _findings_grid(found: list[Finding]) -> Grid:
 
 
 def _report(found: list[Finding], with_sql: bool) -> Iterator[str]:
-    """What is broken, with examples, and the queries where they are asked for."""
+    """A line for each example of a broken rule; with `with_sql`, each rule's query too."""
     for each in found:
         if with_sql:
             yield f"-- {each.table}: {each.rule}\n{each.sql};"

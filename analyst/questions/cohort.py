@@ -1,6 +1,6 @@
 """What some users have in common: how tight they are, who else is near, which titles mark them.
 
-userbert cohort 12 1467 80 --as-of 2017-06-28
+userbert cohort 13 46 290 --as-of 2017-07-01
 userbert cohort --file users.txt -k 20          (one user_id a line)
 """
 
@@ -30,7 +30,7 @@ class Cohort:
     model_id: str
     as_of: date
     tightness: float  # mean cosine of the members to their centroid; 1 when all point one way
-    others: float  # mean cosine of everybody else to it: what a tightness is to be held against
+    others: float  # mean cosine of everybody else to it: what the tightness is compared with
     least_typical: list[tuple[str, float]]  # members farthest from the centroid, and their cosine
     nearest_outside: list[Neighbor]
     marks: list[Mark]
@@ -43,7 +43,7 @@ def cohort(
     model_id: str | None = None,
     as_of: date | None = None,
 ) -> Cohort:
-    """The centroid is the mean of the members' unit vectors, so that no long vector rules it."""
+    """The centroid is the mean of the members' unit vectors, so long vectors count no more."""
     if k < 1:
         raise BadInput(f"-k is {k}: ask for one or more")
     everybody = lake.embeddings(model_id, as_of)

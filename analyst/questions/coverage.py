@@ -1,6 +1,6 @@
 """Who has a vector as of a day, who has none, and why.
 
-userbert coverage --as-of 2017-06-28 [--users 12 1467] [--file users.txt] [--json]
+userbert coverage --as-of 2017-07-01 [--users 12 1467] [--file users.txt] [--json]
 
 A user is whoever is in browsing_logs, and whoever is named by a refused line.
 """
@@ -30,7 +30,8 @@ from contracts.tables import (
 from contracts.user_lists import named_users
 
 _MAX_EXAMPLES = 3
-# (name, whether it has a vector, condition over FACTS, what to do), in the order of their trial.
+# (name, whether it has a vector, condition over the facts of a user, what to do). The first reason
+# whose condition holds is the one.
 _REASONS = (
     ("embedded on the day", True, "vector_day = $day", ""),
     (
@@ -53,7 +54,7 @@ _REASONS = (
     ),
     ("no view before the day", False, "num_views = 0", ""),
     (
-        f"set aside as a bot: more than {MAX_VIEWS_A_DAY:,} views on each of its days",
+        f"excluded as a bot: more than {MAX_VIEWS_A_DAY:,} views on each of its days",
         False,
         "person_days = 0",
         "",
@@ -94,7 +95,7 @@ class User:
     user_id: str
     reason: str
     views_before: int
-    last_view_day: date | None  # before the day, and on a day that was not set aside
+    last_view_day: date | None  # before the day, and on a day that was not excluded
     vector_day: date | None
 
 
@@ -105,7 +106,7 @@ class Coverage:
     users: int
     with_vector: int
     reasons: list[Reason]
-    refused_unnamed: int  # refused lines that tell of no user
+    refused_unnamed: int  # refused lines that name no user
     asked: list[User]
 
 
@@ -157,7 +158,7 @@ def _embedded_day(lake: OpenLake, model_id: str | None, as_of: date | None) -> t
 
 
 def _gather_facts(lake: OpenLake, model_id: str, as_of: date) -> int:
-    """Make the table `reasoned`, a row a user; tell how many refused lines name nobody."""
+    """Make the table `reasoned`, a row a user; the number of refused lines that name nobody."""
     unnamed = _gather_refused(lake)
     parameters = {"day": as_of, "model": model_id, "most": MAX_VIEWS_A_DAY}
     lake.connection.execute(
@@ -175,7 +176,7 @@ def _gather_facts(lake: OpenLake, model_id: str, as_of: date) -> int:
 
 
 def _facts_query(lake: OpenLake) -> str:
-    """SQL: what the tables tell of each user. Of `titles` only whether a title is there."""
+    """SQL: the facts of each user from all tables. Of `titles` only whether a title is there."""
     titled = "title_id IN (SELECT title_id FROM titles)" if lake.has(TITLES) else "true"
     newest = {
         USER_SEQUENCES: ("sequence_day", "true"),
@@ -208,7 +209,7 @@ def _facts_query(lake: OpenLake) -> str:
 
 
 def _gather_refused(lake: OpenLake) -> int:
-    """Make the table `refused` of users that refused lines name; tell how many name nobody.
+    """Make the table `refused` of users that refused lines name; how many lines name nobody.
 
     A line names its user where it is JSON, as lines of JSON and of Parquet are kept; a CSV line
     does not say which of its values is the user.

@@ -1,10 +1,10 @@
 """How far users have moved from one day to another, under one model.
 
-userbert drift --from 2017-06-01 --to 2017-06-28 [--picture drift.svg]
+userbert drift --from 2017-06-30 --to 2017-07-01 [--picture drift.svg]
 
 Each user counts with the newest vector of the day or earlier. Users move one by one (cosine
-distance), and the whole population may move: that is measured as an energy distance, and judged
-against the same vectors with their days exchanged by lot.
+distance), and the whole population may move: that is measured as an energy distance, with a
+permutation test, which exchanges the days of the same vectors at random.
 """
 
 from dataclasses import dataclass
@@ -26,11 +26,9 @@ from contracts.options import AsJson, ModelOrChampion, day_option
 from contracts.printing import grid
 
 _QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9, 0.99)
-_MAX_SAMPLED_USERS = (
-    1500  # for the population's distance: at most 3,000 vectors, 36 MB of distances
-)
+_MAX_SAMPLED_USERS = 1500  # of the population: at most 3,000 vectors, 36 MB of distances
 _NUM_EXCHANGES = 400  # so no p below 0.0025 can be measured
-_SEED = 20210  # of the sample and of the exchanges: equal vectors, equal answer
+_SEED = 20210  # of the sample and of the exchanges, so that equal vectors give an equal answer
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,7 @@ class Moves:
 @dataclass(frozen=True)
 class PopulationDrift:
     energy_distance: float  # between the days' unit vectors (Szekely & Rizzo 2013); 0 when equal
-    by_lot_median: float  # of the same vectors with their days exchanged by lot
+    by_lot_median: float  # of the permutation test: the same vectors, their days exchanged
     by_lot_95: float  # 95 of 100 exchanges stay below
     p: float  # share of exchanges that reach the distance, the days as they are among them
     users: int  # sampled
@@ -109,10 +107,10 @@ def _moved_most(
 
 
 def population_drift(old: Vectors, new: Vectors) -> PopulationDrift:
-    """The energy distance between two days, and how often lot alone makes as large a one.
+    """The energy distance between two days, and how often chance alone makes one as large.
 
-    Lot exchanges the two days of a user who is in both, and moves the others as they fall, so
-    that the null keeps what a population of the same people has in common.
+    A random exchange swaps the two days of a user who is in both, and shuffles the days of the
+    others. So the null hypothesis keeps what a population of the same people has in common.
     """
     users = _sampled_users(np.union1d(old.user_ids, new.user_ids))
     owners, units, sides = [], [], []
@@ -144,9 +142,9 @@ def _sampled_users(users: NDArray[np.str_]) -> NDArray[np.str_]:
 
 
 def _exchanged_sides(owners: NDArray[np.int64], sides: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(EXCHANGES + 1, n) sides, 1 or -1: first as they are, then by lot.
+    """Sides, 1 or -1, (n,) -> (_NUM_EXCHANGES + 1, n): first as they are, then at random.
 
-    Of a user with two vectors the sides are turned together or not at all; the sides of users
+    The two sides of a user with two vectors are swapped or left as they are; the sides of users
     with one vector are shuffled among themselves.
     """
     generator = np.random.default_rng(_SEED)
@@ -208,7 +206,10 @@ def _report(found: Drift) -> tuple[str | Grid, ...]:
         ("distance between the days' means", found.mean_shift),
         ("cosine between the days' means", found.mean_cosine),
         ("population drift (energy distance)", drifted.energy_distance),
-        ("  by lot: median, 95 %", f"{drifted.by_lot_median:.4f}, {drifted.by_lot_95:.4f}"),
+        (
+            "  by chance: median, 95 %",
+            f"{drifted.by_lot_median:.4f}, {drifted.by_lot_95:.4f}",
+        ),
         ("  p", drifted.p),
     ]
     if found.moves:

@@ -1,6 +1,6 @@
 """The views that weigh most in a user's vector.
 
-userbert explain 1467 --as-of 2017-06-28 [-k 10]
+userbert explain 13 --as-of 2017-07-01 [-k 10]
 
 `weight` is the aggregator's attention: how much of the vector is the state at that view. A state
 has seen the views around it, so `moves` stands beside it: the cosine distance between the vector
@@ -27,7 +27,7 @@ from contracts.tables import MODELS, TITLES, USER_SEQUENCES
 if TYPE_CHECKING:
     from model.checkpoint import TrainedModel
 
-_SAME_COSINE = 0.999  # cosine; other company in a batch moves a vector by 1e-6
+_SAME_COSINE = 0.999  # cosine; the other users of a batch move a vector by 1e-6
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Explanation:
     aggregator: str
     num_views: int
     unknown_titles: int  # views left out because their title is not in `titles`
-    cosine_to_stored: float  # of the vector made again to the stored one
+    cosine_to_stored: float  # between the vector made again and the stored one
     views: list[View]  # heaviest first; of equal ones the newer
 
     @property
@@ -123,7 +123,7 @@ def read_sequence(lake: OpenLake, user: str, day: date) -> tuple[Sequence, int]:
 
 
 def load_registered_model(lake: OpenLake, model_id: str) -> "TrainedModel":
-    """The model from where `models` says it lies, or from its folder below places.models."""
+    """The model from the folder that `models` names, else from its folder below places.models."""
     from model.checkpoint import load_model
 
     folder = lake.places.models / model_id

@@ -1,6 +1,6 @@
 """The vectors of a day as one file: Parquet, CSV or NumPy.
 
-userbert export --as-of 2017-06-28 --format parquet --out vectors.parquet [--fp16]
+userbert export --as-of 2017-07-01 --format parquet --out vectors.parquet [--fp16]
 
 The file says which model and day it is of and how many rows it has: in Parquet's key-value
 metadata, in `metadata` of an npz, in the first line of a CSV (`pandas.read_csv(F, skiprows=1)`).
@@ -29,7 +29,7 @@ from contracts.provenance import code_version
 
 @dataclass(frozen=True)
 class Metadata:
-    """What a file says of itself."""
+    """What a file says about itself."""
 
     model_id: str
     as_of: str
@@ -45,7 +45,7 @@ class Metadata:
 
 
 def export(vectors: Vectors, path: Path, format: str, metadata: Metadata) -> None:
-    """Write `path` in one rename. Rows go by user_id: equal vectors, equal bytes."""
+    """Write `path` in one rename. Rows go by user_id, so equal vectors give equal bytes."""
     if format not in _WRITERS:
         raise BadInput(f"--format {format}: say one of {', '.join(_WRITERS)}")
     if metadata.dtype == "float16":
@@ -123,7 +123,7 @@ def _matrix_blocks(vectors: Vectors) -> Iterator[tuple[slice, Any]]:
 
 @contextmanager
 def in_one_rename(path: Path) -> Iterator[Path]:
-    """A file beside `path` to write to, which takes its place when all went well."""
+    """A file next to `path` to write to, which replaces it when all went well."""
     if not path.parent.is_dir():
         raise BadInput(f"--out {path}: there is no folder {path.parent}")
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)

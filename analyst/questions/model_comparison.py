@@ -1,4 +1,4 @@
-"""Two models over the same days, each asked in its own space: no vector meets one of the other."""
+"""Two models over the same days, each in its own space: no vector is compared with the other's."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -62,7 +62,7 @@ def compare_models(
     k: int = _NUM_NEIGHBORS,
     users: int = _MAX_COMPARED_USERS,
 ) -> Comparison:
-    """Set `new` beside `old` on each of `days` that either has vectors of."""
+    """Compare `new` with `old` on each of `days` of which either has vectors."""
     if new == old:
         raise BadInput(f"{new} was to be compared with itself: name another one by --with")
     lake.need(USER_EMBEDDINGS)
@@ -90,7 +90,7 @@ def _days(
 
 
 def _vectors_of_day(lake: OpenLake, model: str, day: date) -> Vectors:
-    """The rows of this very day; none is a valid answer."""
+    """The vectors of this very day; there may be none."""
     rows = lake.connection.execute(
         """SELECT user_id, embedding FROM user_embeddings
         WHERE model_id = $model AND as_of = $day ORDER BY user_id""",

@@ -1,6 +1,6 @@
 """The users nearest to one, by cosine, with what each viewed lately.
 
-userbert neighbors 1467 -k 10 --as-of 2017-06-28
+userbert neighbors 13 -k 10 --as-of 2017-07-01
 
 The search is exact: one pass over the vectors, from a copy kept below places.root/neighbours.
 """
@@ -73,7 +73,7 @@ def describe_neighbors(
 
 
 def neighbors_kept(a: Vectors, b: Vectors, k: int = 10, users: int = 1000) -> float:
-    """Which share of each user's `k` neighbors in `a` are neighbors in `b` too, on average.
+    """The share of a user's `k` neighbors in `a` who are neighbors in `b` too, averaged over users.
 
     This is how two models are compared: each is asked in its own space. Both are searched among
     the users they share, for `users` of those at even steps.

@@ -3,7 +3,7 @@
 userbert sql "SELECT as_of, count(*) FROM published_embeddings GROUP BY as_of ORDER BY as_of"
 
 `user_embeddings_latest` is each user's newest vector under the champion, and
-`user_embeddings_as_of(DATE '2017-06-28')` each user's newest of that day or an earlier one; a
+`user_embeddings_as_of(DATE '2017-07-01')` each user's newest of that day or an earlier one; a
 second argument names another model. Spark's vector functions (`vector_cosine_similarity`, ...) go
 by the same names. docs/sql-cookbook.md has queries to start from.
 

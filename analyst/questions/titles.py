@@ -1,4 +1,4 @@
-"""What users viewed, by title: their newest views, and the titles that mark some of them."""
+"""What users viewed, by title: their newest views, and the titles that set a group apart."""
 
 import math
 from collections.abc import Iterator, Sequence

@@ -14,11 +14,11 @@ from contracts.errors import BadInput, MissingTable
 
 Matrix = NDArray[np.float32]
 BLOCK_ROWS = 32_768  # of 256 floats: 32 MB
-_MAX_NAMED = 5  # users that an error names; it counts the rest
+_MAX_NAMED = 5  # users that an error names; the others are counted
 
 
 class TwoSpaces(BadInput):
-    """Vectors of two models were to be compared, and a distance between them means nothing."""
+    """Somebody compares vectors of two models, and a distance between those means nothing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,8 +29,8 @@ class Vectors(NDArrayOperatorsMixin):
         old.cosine(new)                               # how alike two days' vectors of each user are
         np.vstack([old, new])                         # works, and raises for two models
 
-    Numpy takes a `Vectors` for its matrix, after a check that all those in the call are of one
-    model. `matrix` itself is plain numpy: who takes it out answers for the space.
+    Numpy's functions take a `Vectors` as its matrix, after a check that all those in the call are
+    of one model. `matrix` itself is a plain array, which nothing guards.
 
     Shapes: N users, D width.
         user_ids  (N,) text, ascending
@@ -76,8 +76,8 @@ class Vectors(NDArrayOperatorsMixin):
         return places
 
     def _found(self, users: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        wanted = np.asarray(users, np.str_)
-        places = np.searchsorted(self.user_ids, wanted)
+        wanted = np.asarray(users, np.str_)  # (M,)
+        places = np.searchsorted(self.user_ids, wanted)  # (M,); N for whoever comes after all
         inside = np.minimum(places, len(self) - 1)
         return inside, self.user_ids[inside] == wanted
 
@@ -107,7 +107,7 @@ class Vectors(NDArrayOperatorsMixin):
     def cosine(self, other: "Vectors") -> NDArray[np.float64]:
         """(M,) for each user who is in both, by user_id: 1 where the direction is the same."""
         mine, theirs = self.shared(other)
-        dots = np.empty(len(mine), np.float64)
+        dots = np.empty(len(mine), np.float64)  # (M,)
         for part in row_slices(len(mine)):
             pair = self.matrix[mine[part]], other.matrix[theirs[part]]
             dots[part] = np.einsum("nd,nd->n", *pair, dtype=np.float64)
@@ -118,6 +118,7 @@ class Vectors(NDArrayOperatorsMixin):
 
     def mean_direction(self) -> NDArray[np.float64]:
         """(D,) the mean of the unit vectors: a long vector counts no more than a short one."""
+        # (D, N of the block) @ (N of the block,) -> (D,): no unit vector is ever stored.
         blocks = [self.matrix[part].T @ (1 / self.norms[part]) for part in row_slices(len(self))]
         total: NDArray[np.float64] = np.sum(blocks, axis=0, dtype=np.float64)
         return total / len(self)
@@ -157,8 +158,8 @@ def must_share_a_space(*compared: Vectors) -> None:
     if len(models) > 1:
         days = sorted({vectors.as_of for vectors in compared})
         raise TwoSpaces(
-            f"vectors of {' and '.join(models)} live in different spaces: each training turns and "
-            "stretches its own, so a distance, a sum or a stack across them means nothing. Either\n"
+            f"vectors of {' and '.join(models)} live in different spaces: each training makes one "
+            "of its own, so a distance, a sum or a stack across them means nothing. Either\n"
             f"  re-embed under one model: userbert backfill plan --model {models[0]} "
             f"--from {days[0]} --to {days[-1]}, then `backfill run`, and open those; or\n"
             "  compare what each model says of the users: analyst.questions.neighbors.kept(a, b), "
@@ -171,7 +172,7 @@ def _must_be_the_same_users(inputs: Sequence[Any]) -> None:
     must_share_a_space(*found)
     if any(not np.array_equal(found[0].user_ids, each.user_ids) for each in found[1:]):
         raise BadInput(
-            "these vectors are not of the same users, so row meets row of another user: "
+            "these vectors are not of the same users, so their rows do not belong together: "
             "align them first, `a, b = a.aligned(b)`"
         )
 

@@ -1,4 +1,4 @@
-"""Exact nearest neighbours by cosine: one pass over the matrix, block by block."""
+"""Exact nearest neighbors by cosine: one pass over the matrix, block by block."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,10 +12,11 @@ from analyst.vectors.model_space import Matrix, Vectors, row_lengths, row_slices
 # machine, where each product waits for its slowest thread.
 _MAX_SCORES = 2**25
 _FIRST_ROWS = 16_384
-# Single precision errs by less than this on unit vectors of 256 numbers (measured: 4e-7), so the
-# rows that near the k-th best are scored again in double precision, and only then ranked.
+# A score in single precision is wrong by less than this on unit vectors of 256 numbers (measured:
+# 4e-7). So all rows that come this close to the k-th best are scored again in double precision, and
+# only then ranked.
 _SCORE_ERROR = np.float32(4e-6)
-_TIE_DECIMALS = 9  # decimals: what agrees so far is a tie, which goes by user_id
+_TIE_DECIMALS = 9  # cosines that agree in these decimals are a tie, which goes by user_id
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def nearest_rows(
     """
     left_out = np.unique(np.empty(0, np.int64) if leave_out is None else leave_out)
     k = min(k, len(vectors) - len(left_out))
-    units = (queries / row_lengths(queries)[:, None]).astype(np.float32)
+    units = (queries / row_lengths(queries)[:, None]).astype(np.float32)  # (Q, D) of length 1
     found = [_ranked(vectors, unit, rows, k) for unit, rows in _near(vectors, units, k, left_out)]
     return Nearest(
         np.array([rows for rows, _ in found], np.int64).reshape(len(units), k),
@@ -51,19 +52,19 @@ def _near(
     vectors: Vectors, units: Matrix, k: int, left_out: NDArray[np.int64]
 ) -> list[tuple[Matrix, NDArray[np.int64]]]:
     """Each query with the rows that may be among its `k` nearest."""
-    kept = [(np.empty(0, np.int64), np.empty(0, np.float32)) for _ in units]
-    least = np.full(len(units), -np.inf, np.float32)  # what a row must score to be kept
+    kept = [(np.empty(0, np.int64), np.empty(0, np.float32)) for _ in units]  # (rows, scores)
+    least = np.full(len(units), -np.inf, np.float32)  # (Q,) the score that a row must exceed
     for part in _score_blocks(len(vectors) if k else 0, len(units)):
-        scores = units @ vectors.matrix[part].T  # (Q, rows)
-        scores /= vectors.norms[part]
+        scores = units @ vectors.matrix[part].T  # (Q, D) @ (D, N of the block) -> (Q, N)
+        scores /= vectors.norms[part]  # only the queries are of length 1 so far
         inside = left_out[np.searchsorted(left_out, part.start) :]
         scores[:, inside[inside < part.stop] - part.start] = -np.inf
         for query in range(len(units)):
-            better = np.flatnonzero(scores[query] > least[query])
+            better = np.flatnonzero(scores[query] > least[query])  # rows of the block
             rows = np.concatenate([kept[query][0], better + part.start])
             marks = np.concatenate([kept[query][1], scores[query, better]])
             if len(rows) > k:
-                least[query] = np.partition(marks, -k)[-k] - _SCORE_ERROR
+                least[query] = np.partition(marks, -k)[-k] - _SCORE_ERROR  # the k-th best
                 stays = marks > least[query]
                 rows, marks = rows[stays], marks[stays]
             kept[query] = rows, marks
@@ -71,7 +72,7 @@ def _near(
 
 
 def _score_blocks(rows: int, queries: int) -> Iterator[slice]:
-    """First some rows, whose k-th best spares most of the others a second look; then many."""
+    """First a small block, whose k-th best excludes most of the other rows; then large ones."""
     yield slice(0, min(_FIRST_ROWS, rows))
     for part in row_slices(rows - _FIRST_ROWS, max(1, _MAX_SCORES // max(1, queries))):
         yield slice(part.start + _FIRST_ROWS, part.stop + _FIRST_ROWS)
@@ -80,9 +81,12 @@ def _score_blocks(rows: int, queries: int) -> Iterator[slice]:
 def _ranked(
     vectors: Vectors, unit: Matrix, rows: NDArray[np.int64], k: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """The `k` nearest of `rows`, scored in double precision; rows go by user_id, so do ties."""
-    exact = unit.astype(np.float64)
-    cosine = np.einsum("nd,d->n", vectors.matrix[rows], exact, dtype=np.float64)
+    """The `k` nearest of `rows`, scored in double precision.
+
+    Rows are in the order of user_ids, and so are ties.
+    """
+    exact = unit.astype(np.float64)  # (D,)
+    cosine = np.einsum("nd,d->n", vectors.matrix[rows], exact, dtype=np.float64)  # (N,)
     cosine /= np.sqrt(exact @ exact) * _exact_norms(vectors.matrix[rows])
     order = np.lexsort((rows, -np.round(cosine, _TIE_DECIMALS)))[:k]
     return rows[order], np.clip(cosine[order], -1, 1)

@@ -145,7 +145,7 @@ def _build_snapshot(connection: duckdb.DuckDBPyConnection, wanted: Wanted, folde
 def _write_users(
     connection: duckdb.DuckDBPyConnection, wanted: Wanted, building: Path
 ) -> tuple[str, date]:
-    """Which row is each user's newest, in the temporary table `newest`; tell model and last day."""
+    """Find each user's newest row, for the temporary table `newest`; the model and the last day."""
     connection.execute(
         f"""CREATE OR REPLACE TEMP TABLE newest AS
         SELECT row_number() OVER (ORDER BY user_id) - 1 AS row, *
