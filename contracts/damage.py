@@ -128,9 +128,10 @@ def _parquet_fault(path: Path) -> str:
 def _data_file_advice(path: Path, fault: str) -> str:
     """The table is the nearest folder above that has a Delta log."""
     folder = next((up for up in path.parents if (up / "_delta_log").is_dir()), path.parent)
-    partition = "/".join(path.relative_to(folder).parts[:-1])
-    rows = f"the rows of {partition}" if partition else "its rows"
+    partition = path.relative_to(folder).parts[:-1]
+    rows = f"the rows of {'/'.join(partition)}" if partition else "its rows"
+    days = [part.removeprefix("as_of=") for part in partition if part.startswith("as_of=")]
+    command = " ".join((job_command(folder.name), *(f"--as-of {day}" for day in days)))
     return (
-        f"{path} is damaged: {fault}. Copy it back from a backup, or write {rows} anew: "
-        f"`{job_command(folder.name)}`"
+        f"{path} is damaged: {fault}. Copy it back from a backup, or write {rows} anew: `{command}`"
     )

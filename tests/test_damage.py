@@ -114,7 +114,10 @@ def test_a_data_file_that_is_not_whole_names_the_rows_and_their_job(table, fault
         check_parquet_files([path])
     line = str(raised.value)
     assert line.startswith(f"{path} is damaged: ")
-    assert "the rows of as_of=2026-01-05 anew: `userbert published-embeddings`" in line
+    assert (
+        "the rows of as_of=2026-01-05 anew: `userbert published-embeddings --as-of 2026-01-05`"
+        in line
+    )
 
 
 def test_one_flipped_bit_anywhere_in_the_pages_is_found(tmp_path):
