@@ -232,14 +232,14 @@ def _layout(survey: Mapping[str, NDArray[np.generic]]) -> Layout:
     part = part_of_users(survey["user"].astype(np.uint64))  # (N,)
     order = np.lexsort((survey["pair_id"], survey["user"], part))
     by_row = {name: values[order] for name, values in survey.items()}
-    same_user = np.zeros(len(order), bool)
+    same_user = np.zeros(len(order), bool)  # (N,)
     same_user[1:] = by_row["user"][1:] == by_row["user"][:-1]
     a_is_new = np.ones(len(order), bool)
     a_is_new[1:] = ~(same_user[1:] & (by_row["a_print"][1:] == by_row["b_print"][:-1]))
     b_row = np.cumsum(a_is_new + 1) - 1  # (N,) each pair adds B, and A where that is new
-    rows = np.stack([b_row - 1, b_row], axis=1)
-    lengths = np.zeros(b_row[-1] + 1, np.int64)
-    users = np.zeros(b_row[-1] + 1, np.int32)
+    rows = np.stack([b_row - 1, b_row], axis=1)  # (N, 2)
+    lengths = np.zeros(b_row[-1] + 1, np.int64)  # (S,)
+    users = np.zeros(b_row[-1] + 1, np.int32)  # (S,)
     for side, name in enumerate(("a_length", "b_length")):
         lengths[rows[:, side]] = by_row[name]
         users[rows[:, side]] = np.cumsum(~same_user) - 1
@@ -274,8 +274,8 @@ def _write_sequences(
                 rows_of_side, seen, when = rows[chosen], seen.take(chosen), when.take(chosen)
             else:
                 rows_of_side = rows
-            starts = layout.offsets[layout.pairs[rows_of_side, column]]
-            places = _places(starts, seen.lengths())
+            starts = layout.offsets[layout.pairs[rows_of_side, column]]  # (n,)
+            places = _places(starts, seen.lengths())  # (views of the batch's side,)
             titles[places] = np.searchsorted(title_ids, seen.values)
             times[places] = when.values
     titles.flush()

@@ -21,11 +21,11 @@ def row_fingerprints(rows: Ragged) -> NDArray[np.uint64]:
 
     `values` are integers of any width. An empty row has a fingerprint too.
     """
-    lengths = rows.lengths()
-    place = positions_of(lengths).astype(np.uint64)
-    placed = mix_bits(rows.values.astype(np.uint64) ^ mix_bits(place))
+    lengths = rows.lengths()  # (N,)
+    place = positions_of(lengths).astype(np.uint64)  # (V,)
+    placed = mix_bits(rows.values.astype(np.uint64) ^ mix_bits(place))  # (V,)
     total = np.concatenate([np.zeros(1, np.uint64), np.cumsum(placed, dtype=np.uint64)])
-    sums = total[rows.offsets[1:]] - total[rows.offsets[:-1]]
+    sums = total[rows.offsets[1:]] - total[rows.offsets[:-1]]  # (N,)
     return mix_bits(sums ^ mix_bits(lengths.astype(np.uint64)))
 
 

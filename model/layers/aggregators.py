@@ -32,16 +32,16 @@ class AttentivePooling(Aggregator):
         return layout.sum(states, self.weights(states, layout))
 
     def weights(self, states: Tensor, layout: Layout) -> Tensor:
-        scores = self.query(torch.tanh_(self.key(states))).squeeze(-1)
-        return layout.softmax(scores)
+        scores = self.query(torch.tanh_(self.key(states))).squeeze(-1)  # (R, D) -> (R,)
+        return layout.softmax(scores)  # (R,)
 
 
 class MaxPooling(Aggregator):
     """The largest value of each dimension. Shapes as `AttentivePooling`."""
 
     def forward(self, states: Tensor, layout: Layout) -> Tensor:
-        ended = states.new_full((1, states.shape[1]), float("-inf"))
-        padded = rows_at(torch.cat([states, ended]), layout.padded.flatten())
+        ended = states.new_full((1, states.shape[1]), float("-inf"))  # never the largest
+        padded = rows_at(torch.cat([states, ended]), layout.padded.flatten())  # (N L, D)
         largest: Tensor = padded.view(*layout.padded.shape, -1).max(dim=1).values
         return largest
 
@@ -49,10 +49,10 @@ class MaxPooling(Aggregator):
         """The share of the dimensions that are the state's; states that tie share them."""
         lengths = layout.ends - layout.starts + 1
         largest = self(states, layout).repeat_interleave(lengths, dim=0)
-        is_largest = (states == largest).to(states.dtype)
+        is_largest = (states == largest).to(states.dtype)  # (R, D)
         ties = layout.sum(is_largest, torch.ones_like(is_largest[:, 0]))
         shares: Tensor = is_largest / ties.repeat_interleave(lengths, dim=0)
-        return shares.mean(dim=1)
+        return shares.mean(dim=1)  # (R, D) -> (R,)
 
 
 class AveragePooling(Aggregator):
@@ -70,7 +70,7 @@ class LastPooling(Aggregator):
     """The newest state (Hidasi et al. 2016). Shapes as `AttentivePooling`."""
 
     def forward(self, states: Tensor, layout: Layout) -> Tensor:
-        return rows_at(states, layout.ends)
+        return rows_at(states, layout.ends)  # (R, D) -> (N, D)
 
     def weights(self, states: Tensor, layout: Layout) -> Tensor:
         return torch.zeros_like(states[:, 0]).index_fill(0, layout.ends, 1.0)

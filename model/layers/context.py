@@ -88,7 +88,7 @@ class Recurrence(nn.Module):
         self.cell = kind(config.width, config.width)
 
     def forward(self, behaviors: Tensor, layout: Layout) -> Tensor:
-        order, back, running = _recurrence_layout(layout)
+        order, back, running = _recurrence_layout(layout)  # (R,), (R,), (longest,)
         states = self.cell(PackedSequence(rows_at(behaviors, order), running))[0].data
         return rows_at(states, back)
 
@@ -158,11 +158,11 @@ def _binned(layout: Layout) -> tuple[Tensor, tuple[int, int], Tensor]:
 
     Empty slots see each other, so that no softmax is over nothing.
     """
-    size = layout.longest
+    size = layout.longest  # S, the slots of a bin
     bins, starts = fill_bins(layout.lengths, size)
-    owners = owners_of(layout.lengths)
-    slots = (bins * size + starts)[owners] + positions_of(layout.lengths)
-    slot_owners = np.full((int(bins.max()) + 1, size), -1)
+    owners = owners_of(layout.lengths)  # (R,)
+    slots = (bins * size + starts)[owners] + positions_of(layout.lengths)  # (R,)
+    slot_owners = np.full((int(bins.max()) + 1, size), -1)  # (bins, S), -1: empty
     slot_owners.ravel()[slots] = owners
     together = slot_owners[:, None, :, None] == slot_owners[:, None, None, :]
     return layout.here(slots), (len(slot_owners), size), layout.here(together)
@@ -216,10 +216,10 @@ def recurrence_order(lengths: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDA
 
     All first behaviors come first, of the longest sequence before that of shorter ones.
     """
-    order = np.argsort(-lengths, kind="stable")
-    starts = (np.cumsum(lengths) - lengths)[order]
-    running = (lengths[:, None] > np.arange(lengths.max())).sum(0)
-    places = np.repeat(np.arange(len(running)), running)
+    order = np.argsort(-lengths, kind="stable")  # (N,)
+    starts = (np.cumsum(lengths) - lengths)[order]  # (N,)
+    running = (lengths[:, None] > np.arange(lengths.max())).sum(0)  # (longest,)
+    places = np.repeat(np.arange(len(running)), running)  # (R,)
     nth = np.arange(len(places)) - np.repeat(np.cumsum(running) - running, running)
     return starts[nth] + places, running
 

@@ -69,8 +69,8 @@ class Layout:
 
     def pad(self, sequences: NDArray[np.int64], longest: int) -> NDArray[np.int64]:
         """The rows of these sequences, (n, longest); R where a sequence has ended."""
-        places = np.arange(longest)
-        rows = self.offsets[sequences][:, None] + places
+        places = np.arange(longest)  # (longest,)
+        rows = self.offsets[sequences][:, None] + places  # (n, longest)
         return np.where(places < self.lengths[sequences][:, None], rows, self.num_rows)
 
     @cached_property
@@ -85,11 +85,11 @@ class Layout:
 
         `nothing` where that is beyond the ends of the row's sequence.
         """
-        lengths = np.repeat(self.lengths, self.lengths)
+        lengths = np.repeat(self.lengths, self.lengths)  # (R,)
         places = positions_of(self.lengths)
-        around = np.arange(window) - window // 2
-        beside = places[:, None] + around
-        inside = self.here((beside >= 0) & (beside < lengths[:, None]))
+        around = np.arange(window) - window // 2  # (window,)
+        beside = places[:, None] + around  # (R, window)
+        inside = self.here((beside >= 0) & (beside < lengths[:, None]))  # (R, window)
         rows = self.here((np.arange(self.num_rows)[:, None] + around).clip(0, self.num_rows - 1))
         return torch.where(inside, index[rows], nothing)
 
@@ -97,7 +97,7 @@ class Layout:
     def softmax(self, scores: Tensor) -> Tensor:
         """(R,) weights that sum to one over each sequence."""
         ended = scores.new_full((1,), float("-inf"))
-        padded = torch.cat([scores, ended])[self.padded]
+        padded = torch.cat([scores, ended])[self.padded]  # (N, longest)
         weights: Tensor = padded.softmax(-1).flatten()[self._unpadded]
         return weights
 
@@ -122,9 +122,9 @@ class _SumOfRows(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (index,) = ctx.saved_tensors
-        row, order = torch.sort(index.flatten(), stable=True)
+        row, order = torch.sort(index.flatten(), stable=True)  # (R w,)
         starts = torch.searchsorted(row, torch.arange(ctx.num_rows, device=row.device))
-        users = order // index.shape[1]
+        users = order // index.shape[1]  # (R w,) the row that each came from
         return F.embedding_bag(users, gradient.contiguous(), starts, mode="sum"), None
 
 

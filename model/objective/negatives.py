@@ -69,8 +69,8 @@ def top_candidates(scores_of: Scores, num_candidates: int, count: int, per_block
         places = torch.arange(start, start + part.shape[1], device=part.device).expand_as(part)
         if score is not None and index is not None:
             part, places = torch.cat([score, part], 1), torch.cat([index, places], 1)
-        score, column = _first_largest(part, count)
-        index = places.gather(1, column)
+        score, column = _first_largest(part, count)  # (n, count)
+        index = places.gather(1, column)  # (n, count)
     assert score is not None
     assert index is not None
     found = index.masked_fill(torch.isneginf(score), NO_NEGATIVE)
@@ -98,7 +98,7 @@ def cosine_scores(targets: Tensor, candidates: Tensor) -> Tensor:
     wide = torch.promote_types(targets.dtype, torch.float32)
     a, b = (F.normalize(vectors.to(wide), dim=-1) for vectors in (targets, candidates))
     with torch.autocast(a.device.type, enabled=False):
-        return a @ b.T
+        return a @ b.T  # (n, m)
 
 
 def random_order_scores(starts: NDArray[np.uint64], num: int, device: torch.device) -> Scores:
@@ -106,7 +106,7 @@ def random_order_scores(starts: NDArray[np.uint64], num: int, device: torch.devi
 
     Without that place, all targets of a step would have the same negatives.
     """
-    first = (starts % np.uint64(num)).astype(np.int64)[:, None]
+    first = (starts % np.uint64(num)).astype(np.int64)[:, None]  # (n, 1)
 
     def score(part: slice) -> Tensor:
         turned = (np.arange(part.start, part.stop) - first) % num
@@ -187,7 +187,7 @@ class BehaviorNegatives:
             if by_order
             else self._by_cosine(targets, pool)
         )
-        identities = self.identity[targets][:, None]
+        identities = self.identity[targets][:, None]  # (n, 1)
 
         def scores(part: slice) -> Tensor:
             identical = torch.from_numpy(identities == self.identity[pool[part]])
@@ -247,8 +247,8 @@ def allowed_sequences(corpus: Corpus, early: SequencePool, pool: SequencePool) -
 
     Spans are closed: a candidate that begins at the instant A ends overlaps it.
     """
-    begins, ends = early.spans(corpus)
-    pool_begins, pool_ends = pool.spans(corpus)
+    begins, ends = early.spans(corpus)  # (n,)
+    pool_begins, pool_ends = pool.spans(corpus)  # (m,)
     apart: NDArray[np.bool_] = (pool_ends < begins[:, None]) | (pool_begins > ends[:, None])
     stranger = corpus.sequence_users[early.rows][:, None] != corpus.sequence_users[pool.rows]
     apart &= stranger
@@ -286,13 +286,13 @@ class SequenceNegatives:
         if self.config.negatives == "hardest" or self.config.sequence_pool >= len(self.rows):
             return SequencePool.whole(self.corpus, self.rows)
         draw = keyed_generator(self.config.seed, "sequence pool", step)
-        rows = draw.choice(self.rows, self.config.sequence_pool, replace=False)
-        pairs = draw.choice(self.batches.rows, len(rows))
+        rows = draw.choice(self.rows, self.config.sequence_pool, replace=False)  # (u,)
+        pairs = draw.choice(self.batches.rows, len(rows))  # (u,)
         late = SequencePool.whole(self.corpus, self.corpus.pairs[pairs, 1]).lengths
-        whole = SequencePool.whole(self.corpus, rows).lengths
+        whole = SequencePool.whole(self.corpus, rows).lengths  # (u,)
         lengths = np.empty_like(late)
         lengths[np.argsort(whole, kind="stable")] = np.sort(late)
-        lengths = np.minimum(whole, lengths)
+        lengths = np.minimum(whole, lengths)  # (u,)
         starts: NDArray[np.int64] = draw.integers(whole - lengths + 1)
         return SequencePool(rows.astype(np.int64), starts, lengths)
 
@@ -318,7 +318,7 @@ class SequenceNegatives:
         self.step = step
 
     def _rank(self, early: SequencePool, step: int) -> Chosen:
-        order = keyed_bits(self.config.seed, "sequence order", step, self.pairs)
+        order = keyed_bits(self.config.seed, "sequence order", step, self.pairs)  # (n,)
         by_order, device = self.config.negatives == "random", self.model.device
         score = (
             random_order_scores(order, len(self.pool), device)

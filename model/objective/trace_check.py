@@ -111,7 +111,7 @@ class Check:
         is_fresh = is_everything or not np.array_equal(crops, before)
         self.found.record("fresh sequences", step, is_fresh)
         self.pool_step, self.pool = step, SequencePool(*crops.T)
-        rows, starts, lengths = crops.T
+        rows, starts, lengths = crops.T  # (u,) each
         whole = self.corpus.sequences.lengths()[rows]
         fits = (starts >= 0) & (lengths >= 1) & (starts + lengths <= whole)
         fits &= np.isin(rows, self.sequences)
@@ -141,10 +141,10 @@ class Check:
         views = Ragged(self.corpus.times, self.corpus.sequences.offsets).crop(
             self.pool.rows, self.pool.starts, self.pool.lengths
         )
-        within = (views.values >= begins[:, None]) & (views.values <= ends[:, None])
-        owners = owners_of(self.pool.lengths)
-        starts = np.flatnonzero(np.diff(owners, prepend=-1))
-        inside = np.logical_or.reduceat(within, starts, axis=1)
+        within = (views.values >= begins[:, None]) & (views.values <= ends[:, None])  # (n, V)
+        owners = owners_of(self.pool.lengths)  # (V,)
+        starts = np.flatnonzero(np.diff(owners, prepend=-1))  # (m,)
+        inside = np.logical_or.reduceat(within, starts, axis=1)  # (n, V) -> (n, m)
         around = (views.values[starts] < begins[:, None]) & (
             views.values[views.offsets[1:] - 1] > ends[:, None]
         )
@@ -155,7 +155,7 @@ class Check:
         step, chosen = event["step"], np.array(event["chosen"], np.int64)
         pool, targets = (np.array(event[name], np.int64) for name in ("pool", "targets"))
         self._fresh(step, pool, event["model_step"])
-        other = self.identity[targets][:, None] != self.identity[pool]
+        other = self.identity[targets][:, None] != self.identity[pool]  # (n, m)
         self._each(step, "other title", chosen, other)
         self._choice(step, chosen, event, other)
 
@@ -192,7 +192,7 @@ class Check:
         self.found.record("distinct", step, (np.diff(real, axis=1) != 0).all(1), "target")
         enough = (chosen != NO_NEGATIVE).sum(1) == np.minimum(chosen.shape[1], allowed.sum(1))
         self.found.record("enough", step, enough, "target")
-        ordered = ~(np.diff(score, axis=1) > 0).any(1)
+        ordered = ~(np.diff(score, axis=1) > 0).any(1)  # (n,)
         if self.config.negatives != "random":
             ordered &= ~(np.abs(score) > 1 + _ROUNDING).any(1)
         self.found.record("best first", step, ordered, "target")
