@@ -43,7 +43,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     },
     "cp": {name: getattr(PRESETS["cp"], name) for name in ("tasks", "negatives")},
 }
-BASELINE = "medium"
+_BASELINE = "medium"
 REPORTED_MEASURES = (*(f"{metric}_accuracy" for metric in reversed(METRICS)), "effective_rank")
 # A narrow model, so that a training takes seconds on two cores; but `hardest` ranks every sequence
 # of the training users at each refresh, a second a step on 11,000 of them.
@@ -72,7 +72,7 @@ class Comparison:
         are the same in both. 1 where no seed differs or there is one seed alone."""
         from scipy.stats import ttest_rel
 
-        ours, theirs = self.measures[BASELINE][measure], self.measures[variant][measure]
+        ours, theirs = self.measures[_BASELINE][measure], self.measures[variant][measure]
         if len(ours) < 2 or np.array_equal(ours, theirs):
             return 1.0
         return float(ttest_rel(ours, theirs).pvalue)
@@ -115,7 +115,7 @@ def compare_variants(
 def comparison_table(comparison: Comparison, given: TrainingInput) -> Table:
     test_pairs, several = len(given.test_pairs), len(comparison.seeds) > 1
     title = f"{test_pairs:,} test pairs, {len(comparison.seeds)} seeds"
-    title += f": mean ± deviation (p against {BASELINE})" if several else ""
+    title += f": mean ± deviation (p against {_BASELINE})" if several else ""
     table = Table("", *(name.replace("_", " ") for name in REPORTED_MEASURES), title=title)
     for variant, found in comparison.measures.items():
         cells = [f"{found[name].mean():.3f}" for name in REPORTED_MEASURES]
@@ -124,7 +124,7 @@ def comparison_table(comparison: Comparison, given: TrainingInput) -> Table:
                 f"{c} ± {found[n].std(ddof=1):.3f}"
                 for c, n in zip(cells, REPORTED_MEASURES, strict=True)
             ]
-        if several and variant != BASELINE and BASELINE in comparison.measures:
+        if several and variant != _BASELINE and _BASELINE in comparison.measures:
             cells = [
                 f"{c} ({comparison.p_value(variant, n):.3f})"
                 for c, n in zip(cells, REPORTED_MEASURES, strict=True)

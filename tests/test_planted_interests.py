@@ -89,7 +89,7 @@ def test_the_figures_do_not_depend_on_how_many_pairs_are_held_at_once(monkeypatc
     interests = {user: {f"t{n % 7}": 0.5, f"t{n % 3}": 0.5} for n, user in enumerate(users)}
     vectors = rng.normal(size=(50, 4)).astype(np.float32)
     whole = interest_agreement(users, vectors, interests, k=5)
-    monkeypatch.setattr(planted_interests, "PAIRS_PER_BLOCK", 350)
+    monkeypatch.setattr(planted_interests, "_PAIRS_PER_BLOCK", 350)
     parts = interest_agreement(users, vectors, interests, k=5)
     assert parts.near == pytest.approx(whole.near)
     assert parts.chance == pytest.approx(whole.chance)

@@ -27,25 +27,25 @@ from landing.synthetic.titles import (
     zipf_ranks,
 )
 
-USERS_PER_BLOCK = 1 << 18  # users that are drawn together; part of what a seed means
-MAX_LASTING_INTERESTS = 4  # the most lasting interests of a user; the fewest are 2
+_USERS_PER_BLOCK = 1 << 18  # users that are drawn together; part of what a seed means
+_MAX_LASTING_INTERESTS = 4  # the most lasting interests of a user; the fewest are 2
 SHARE_OF_DRIFTING = 0.25  # of a user's interested views: the interest of the current weeks
-SESSIONS_A_DAY = 0.155  # of the mean user: 126 views in 181 days at 4.5 views a session
-ACTIVITY_SPREAD = 1.2  # sigma of the log of a user's activity: half the users have under 62 views
+_SESSIONS_A_DAY = 0.155  # of the mean user: 126 views in 181 days at 4.5 views a session
+_ACTIVITY_SPREAD = 1.2  # sigma of the log of a user's activity: half the users have under 62 views
 MEAN_SESSION, LONGEST_SESSION = 4.5, 40  # views
 GAP_SECONDS, GAP_SPREAD = 35.0, 1.1  # of the silences within a session: median, sigma of the log
-LONGEST_GAP_SECONDS = SESSION_GAP.total_seconds() * 5 / 6  # 1,500 s: well within a session
-DAY_MS = 86_400_000
+_LONGEST_GAP_SECONDS = SESSION_GAP.total_seconds() * 5 / 6  # 1,500 s: well within a session
+_DAY_MS = 86_400_000
 # Sessions that begin in each UTC hour: low at night, high in the morning, at noon, after dinner.
-SESSIONS_BY_HOUR = np.array(
+_SESSIONS_BY_HOUR = np.array(
     [3, 2, 1, 1, 1, 2, 4, 7, 9, 8, 7, 7, 9, 8, 6, 6, 6, 7, 8, 10, 12, 12, 9, 6]
 )
-UNEXPLAINED_SHARES = {"portal": 0.07, "anything": 0.07}  # of views that no interest explains
-SAME_TOPIC_IN_SESSION = 0.75
+_UNEXPLAINED_SHARES = {"portal": 0.07, "anything": 0.07}  # of views that no interest explains
+_SAME_TOPIC_IN_SESSION = 0.75
 BACK, FAVORITE, EVERGREEN = 0.06, 0.22, 0.50  # upper bounds of the shares; the rest is news
 FAVORITES, FAVORITE_DAYS = 8, 30  # pages that a user returns to, and for how long
-NEWS_DAYS = 7  # how old news can be; half of what is viewed is of the day
-BOT_DAYS = 0.05  # of its days a bot is active, with 2,000 to 5,999 views
+_NEWS_DAYS = 7  # how old news can be; half of what is viewed is of the day
+_BOT_DAYS = 0.05  # of its days a bot is active, with 2,000 to 5,999 views
 
 
 class Kind(IntEnum):
@@ -70,7 +70,7 @@ class Purpose(IntEnum):
 class Users:
     """The habits of a block of users.
 
-    Shapes: N users of numbers `first` to `first + N - 1`, L = MAX_LASTING_INTERESTS slots.
+    Shapes: N users of numbers `first` to `first + N - 1`, L = _MAX_LASTING_INTERESTS slots.
         activity  (N,) cumulated: sessions a day of the users up to this one
         topics    (N, L) a user's lasting interests, all different
         upto      (N, L) cumulated weights, 1 at the user's last interest and after it
@@ -132,7 +132,7 @@ def day_number(day: date) -> int:
     return day.toordinal() - date(1970, 1, 1).toordinal()
 
 
-def topic_popularity() -> Floats:
+def _topic_popularity() -> Floats:
     """How likely a topic is to interest a user: a flattened Zipf law."""
     weights = 1.0 / (np.arange(NUM_TOPICS) + 10.0)
     return np.asarray(weights / weights.sum())
@@ -149,7 +149,7 @@ class World:
 
     @property
     def num_blocks(self) -> int:
-        return -(-self.num_users // USERS_PER_BLOCK)
+        return -(-self.num_users // _USERS_PER_BLOCK)
 
     @property
     def evergreens(self) -> int:
@@ -165,19 +165,19 @@ class World:
         return np.random.Generator(np.random.PCG64([self.seed, purpose, day, block]))
 
     def users(self, block: int) -> Users:
-        first = block * USERS_PER_BLOCK
-        num = min(USERS_PER_BLOCK, self.num_users - first)
+        first = block * _USERS_PER_BLOCK
+        num = min(_USERS_PER_BLOCK, self.num_users - first)
         rng = self.rng(Purpose.USERS, block)
-        spread = ACTIVITY_SPREAD
-        activity = rng.lognormal(-(spread**2) / 2, spread, num) * SESSIONS_A_DAY
+        spread = _ACTIVITY_SPREAD
+        activity = rng.lognormal(-(spread**2) / 2, spread, num) * _SESSIONS_A_DAY
         # The topics of the largest popularity**(1/e), e exponential: draws without replacement.
-        race = rng.standard_exponential((num, NUM_TOPICS), dtype=np.float32) / topic_popularity()
-        topics = np.argpartition(race, MAX_LASTING_INTERESTS, axis=1)[
-            :, :MAX_LASTING_INTERESTS
+        race = rng.standard_exponential((num, NUM_TOPICS), dtype=np.float32) / _topic_popularity()
+        topics = np.argpartition(race, _MAX_LASTING_INTERESTS, axis=1)[
+            :, :_MAX_LASTING_INTERESTS
         ].astype(np.int16)
         num_lasting = 2 + np.searchsorted([0.35, 0.75], rng.random(num))
-        weights = rng.standard_gamma(2.0, (num, MAX_LASTING_INTERESTS))
-        weights[np.arange(MAX_LASTING_INTERESTS) >= num_lasting[:, None]] = 0.0
+        weights = rng.standard_gamma(2.0, (num, _MAX_LASTING_INTERESTS))
+        weights[np.arange(_MAX_LASTING_INTERESTS) >= num_lasting[:, None]] = 0.0
         upto = np.cumsum(weights, axis=1)
         return Users(
             first,
@@ -195,7 +195,7 @@ class World:
             np.int64
         )
         lasting = users.topics[rows]
-        for _ in range(MAX_LASTING_INTERESTS):
+        for _ in range(_MAX_LASTING_INTERESTS):
             topic = (topic + (lasting == topic[:, None]).any(axis=1)) % NUM_TOPICS
         return topic
 
@@ -204,7 +204,7 @@ class World:
 
         Both in order of time. On `first_day` nothing is late, and no session came over midnight.
         """
-        midnight = (day + 1) * DAY_MS
+        midnight = (day + 1) * _DAY_MS
         tonight = self.sessions(users, block, day, Kind.MIDNIGHT)
         some = [
             self.sessions(users, block, day, Kind.ON_TIME),
@@ -214,7 +214,7 @@ class World:
         if day == first_day:
             return concatenate_views(some).in_order(), tonight.where(NO_ROWS)
         last_night = self.sessions(users, block, day - 1, Kind.MIDNIGHT)
-        some.append(last_night.where(last_night.ms >= midnight - DAY_MS))
+        some.append(last_night.where(last_night.ms >= midnight - _DAY_MS))
         return concatenate_views(some).in_order(), self.sessions(users, block, day - 1, Kind.LATE)
 
     def sessions(self, users: Users, block: int, day: int, kind: Kind) -> Views:
@@ -227,7 +227,7 @@ class World:
         lengths = np.minimum(rng.geometric(1 / MEAN_SESSION, num), LONGEST_SESSION)
         first = np.repeat(np.cumsum(lengths) - lengths, lengths)  # place of a session's first view
         per_view = np.repeat(rows, lengths)
-        ms = self._times(rng, users, rows, lengths, kind) + day * DAY_MS
+        ms = self._times(rng, users, rows, lengths, kind) + day * _DAY_MS
         ms += -(ms % 4) + kind + (day % 2 if kind == Kind.MIDNIGHT else 0)
         titles = self._titles(rng, users, per_view, first, day)
         return Views(users.first + per_view, ms, titles).distinct()
@@ -238,19 +238,19 @@ class World:
         """Milliseconds since the day's first instant of each view, session by session."""
         num = len(rows)
         gaps = rng.lognormal(np.log(GAP_SECONDS), GAP_SPREAD, lengths.sum())
-        gaps = (np.clip(gaps, 1.0, LONGEST_GAP_SECONDS) * 1000).astype(np.int64)
+        gaps = (np.clip(gaps, 1.0, _LONGEST_GAP_SECONDS) * 1000).astype(np.int64)
         starts = np.cumsum(lengths) - lengths
         gaps[starts] = 0
         since = np.cumsum(gaps)
         since -= np.repeat(since[starts], lengths)
         lasts = since[starts + lengths - 1]
         hours = np.searchsorted(
-            np.cumsum(SESSIONS_BY_HOUR) / SESSIONS_BY_HOUR.sum(), rng.random(num), side="right"
+            np.cumsum(_SESSIONS_BY_HOUR) / _SESSIONS_BY_HOUR.sum(), rng.random(num), side="right"
         )
-        begin = ((hours + users.shift[rows]) % 24 + rng.random(num)) * (DAY_MS / 24)
-        begin = np.minimum(begin.astype(np.int64), DAY_MS - 1 - lasts)
+        begin = ((hours + users.shift[rows]) % 24 + rng.random(num)) * (_DAY_MS / 24)
+        begin = np.minimum(begin.astype(np.int64), _DAY_MS - 1 - lasts)
         if kind == Kind.MIDNIGHT:
-            begin = DAY_MS - 1 - (rng.random(num) * lasts).astype(np.int64)
+            begin = _DAY_MS - 1 - (rng.random(num) * lasts).astype(np.int64)
         return np.asarray(np.repeat(begin, lengths) + since)
 
     def _titles(
@@ -260,7 +260,7 @@ class World:
         num = len(rows)
         topic = self._topics(rng, users, rows, first, day)
         how, rank = rng.random(num), rng.random(num)
-        age = np.minimum(rng.geometric(0.5, num) - 1, NEWS_DAYS - 1)
+        age = np.minimum(rng.geometric(0.5, num) - 1, _NEWS_DAYS - 1)
         is_news = (how >= EVERGREEN) & (topic != PORTAL_INDEX)
         published = np.where(is_news, day - age, 0)
         ranks = np.where(is_news, zipf_ranks(rank, self.news), zipf_ranks(rank, self.evergreens))
@@ -277,30 +277,30 @@ class World:
     ) -> Ints:
         num = len(rows)
         slot = (rng.random((num, 1)) >= users.upto[rows]).sum(axis=1)
-        topic = users.topics[rows, np.minimum(slot, MAX_LASTING_INTERESTS - 1)].astype(np.int64)
+        topic = users.topics[rows, np.minimum(slot, _MAX_LASTING_INTERESTS - 1)].astype(np.int64)
         drifts = np.flatnonzero(rng.random(num) < SHARE_OF_DRIFTING)
         who = rows[drifts]
         epoch = (day + users.phase[who].astype(np.int64)) // users.period[who]
         topic[drifts] = self.drifting(users, who, epoch)
-        topic = np.where(rng.random(num) < SAME_TOPIC_IN_SESSION, topic[first], topic)
+        topic = np.where(rng.random(num) < _SAME_TOPIC_IN_SESSION, topic[first], topic)
         other = rng.random(num)
-        anything = rng.choice(NUM_TOPICS, num, p=topic_popularity())
-        topic = np.where(other < UNEXPLAINED_SHARES["anything"], anything, topic)
-        return np.where(other >= 1 - UNEXPLAINED_SHARES["portal"], PORTAL_INDEX, topic)
+        anything = rng.choice(NUM_TOPICS, num, p=_topic_popularity())
+        topic = np.where(other < _UNEXPLAINED_SHARES["anything"], anything, topic)
+        return np.where(other >= 1 - _UNEXPLAINED_SHARES["portal"], PORTAL_INDEX, topic)
 
     def _favorites(self, users: Users, rows: Ints, u: Floats, day: int) -> tuple[Ints, Ints]:
         """Topic and rank of one of the pages that these users return to this month."""
         month = (day + users.phase[rows].astype(np.int64)) // FAVORITE_DAYS
         key = (users.first + rows, month, zipf_ranks(u, FAVORITES))
         slot = (uniform_from_hash(self.seed, 101, *key)[:, None] >= users.upto[rows]).sum(axis=1)
-        topic = users.topics[rows, np.minimum(slot, MAX_LASTING_INTERESTS - 1)].astype(np.int64)
+        topic = users.topics[rows, np.minimum(slot, _MAX_LASTING_INTERESTS - 1)].astype(np.int64)
         return topic, zipf_ranks(uniform_from_hash(self.seed, 102, *key), self.evergreens)
 
     def bot_days(self, day: int) -> Ints:
         """The views of each bot on `day`."""
         bots = np.arange(self.num_bots, dtype=np.int64)
         views = 2000 + (hash_parts(self.seed, 104, bots, day) % 4000).astype(np.int64)
-        return np.where(uniform_from_hash(self.seed, 103, bots, day) < BOT_DAYS, views, 0)
+        return np.where(uniform_from_hash(self.seed, 103, bots, day) < _BOT_DAYS, views, 0)
 
     def bots(self, day: int) -> Views:
         """Bots' numbers follow the users'. They view evergreens of all topics, all day long."""
@@ -311,4 +311,4 @@ class World:
         rank = rng.integers(0, self.evergreens, num)
         titles = title_codes(topic, np.zeros(num, np.int64), rank, np.zeros(num, np.int64))
         who = self.num_users + np.repeat(np.arange(self.num_bots), counts)
-        return Views(who, day * DAY_MS + rng.integers(0, DAY_MS, num), titles).distinct()
+        return Views(who, day * _DAY_MS + rng.integers(0, _DAY_MS, num), titles).distinct()

@@ -34,15 +34,15 @@ from landing.synthetic.lines import (
 )
 from landing.synthetic.titles import Catalogue, Ints
 
-FILE_FORMATS = ("jsonl", "parquet")
-FILE_WRITERS: dict[str, Callable[[Lines, Catalogue, Path], None]] = {
+_FILE_FORMATS = ("jsonl", "parquet")
+_FILE_WRITERS: dict[str, Callable[[Lines, Catalogue, Path], None]] = {
     "jsonl": write_json_lines,
     "parquet": write_parquet,
 }
 # Parquet has no bad JSON, and a time that cannot be read is a null there.
-BROKEN_KINDS_OF_FORMAT = {"jsonl": BROKEN_KINDS, "parquet": BROKEN_KINDS[1:]}
-MERGE_AT = 4_000_000  # title codes that are held before doubles among them are dropped
-FEWEST_USERS_WITH_BOTS = 1_000  # among fewer, a bot would outweigh them all
+_BROKEN_KINDS_OF_FORMAT = {"jsonl": BROKEN_KINDS, "parquet": BROKEN_KINDS[1:]}
+_MERGE_AT = 4_000_000  # title codes that are held before doubles among them are dropped
+_FEWEST_USERS_WITH_BOTS = 1_000  # among fewer, a bot would outweigh them all
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,19 +68,19 @@ class Settings:
         wrong += [
             f"{n} is {getattr(self, n)}" for n in ("seed", "num_bots") if getattr(self, n) < 0
         ]
-        if self.format not in FILE_FORMATS:
+        if self.format not in _FILE_FORMATS:
             wrong.append(f"format is {self.format}")
         if wrong:
             raise BadInput(
                 f"{', '.join(wrong)}: users and days start at 1, seed and bots at 0, "
-                f"shares lie between 0 and 0.5, and format is one of {', '.join(FILE_FORMATS)}"
+                f"shares lie between 0 and 0.5, and format is one of {', '.join(_FILE_FORMATS)}"
             )
 
     @property
     def num_bots(self) -> int:
         if self.bots is not None:
             return self.bots
-        return 0 if self.users < FEWEST_USERS_WITH_BOTS else min(10, 1 + self.users // 2_500)
+        return 0 if self.users < _FEWEST_USERS_WITH_BOTS else min(10, 1 + self.users // 2_500)
 
     @property
     def world(self) -> World:
@@ -114,11 +114,11 @@ class Generator:
             first_day=day_number(settings.from_day),
             doubled=settings.doubled,
             broken=settings.broken,
-            kinds=BROKEN_KINDS_OF_FORMAT[settings.format],
+            kinds=_BROKEN_KINDS_OF_FORMAT[settings.format],
         )
         name = f"views-{block:04}.{settings.format}"
         with whole_file(day_folder(self.root / "landing", day) / name) as hidden:
-            FILE_WRITERS[settings.format](lines, Catalogue(settings.seed), hidden)
+            _FILE_WRITERS[settings.format](lines, Catalogue(settings.seed), hidden)
         return day, lines.counts, np.unique(lines.views.title)
 
     def write_days(self, workers: int) -> Iterator[tuple[date, dict[str, int], Ints]]:
@@ -178,7 +178,7 @@ def _write_all(generator: Generator, workers: int) -> tuple[dict[date, list[dict
         for day, counts, codes in generator.write_days(workers):
             by_day.setdefault(day, []).append(counts)
             seen.append(codes)
-            if sum(map(len, seen[1:])) > MERGE_AT:
+            if sum(map(len, seen[1:])) > _MERGE_AT:
                 seen = [np.unique(np.concatenate(seen))]
             bar.advance(task)
     return by_day, np.unique(np.concatenate(seen))

@@ -29,7 +29,7 @@ from landing.synthetic.titles import Catalogue, Ints
 from landing.texts import Texts, join_texts, take_texts, text_bytes
 
 BROKEN_KINDS = ("bad_json", "missing_user", "blank_title", "unparsable_time", "future_time")
-LANDED_AGAIN = 0.1  # share of a day's late views that land once more, a day later
+_LANDED_AGAIN = 0.1  # share of a day's late views that land once more, a day later
 LANDING_COLUMNS = {"user_id": "user", "event_time": "time", "title": "title", "host": "host"}
 _TYPES: dict[str, pa.DataType] = {
     "user": pa.string(),
@@ -37,7 +37,7 @@ _TYPES: dict[str, pa.DataType] = {
     "title": pa.string(),
     "host": pa.string(),
 }
-PARQUET_SCHEMA = pa.schema(_TYPES)
+_PARQUET_SCHEMA = pa.schema(_TYPES)
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def compose_lines(
     """The lines that a block's users leave on `day`; `doubled` and `broken` are shares of views."""
     now, late = world.landed(users, block, day, first_day)
     fresh = concatenate_views([late, now])
-    again = _landing_again(world, users, block, day, first_day, LANDED_AGAIN if doubled else 0.0)
+    again = _landing_again(world, users, block, day, first_day, _LANDED_AGAIN if doubled else 0.0)
     rng, num = world.rng(Purpose.DEFECTS, block, day), len(fresh)
     twice = np.flatnonzero(rng.random(num) < doubled)
     counts = rng.poisson(num * broken / len(BROKEN_KINDS), len(BROKEN_KINDS))
@@ -131,7 +131,7 @@ def write_json_lines(lines: Lines, catalogue: Catalogue, path: Path) -> None:
 def write_parquet(lines: Lines, catalogue: Catalogue, path: Path) -> None:
     """The same rows; a time that cannot be read is null there."""
     title, host = _titles_and_hosts(lines.views.title, catalogue)
-    time = pa.array(lines.views.ms).cast(PARQUET_SCHEMA.field("time").type)
+    time = pa.array(lines.views.ms).cast(_PARQUET_SCHEMA.field("time").type)
     whole: list[Any] = [user_ids(lines.views.user), time, title, host]
     bad = [
         _broken_row(
@@ -145,7 +145,7 @@ def write_parquet(lines: Lines, catalogue: Catalogue, path: Path) -> None:
         pa.concat_arrays([column, pa.array([row[name] for row in bad], column.type)]).take(order)
         for name, column in zip(LANDING_COLUMNS, whole, strict=True)
     ]
-    table = pa.Table.from_arrays(columns, schema=PARQUET_SCHEMA)
+    table = pa.Table.from_arrays(columns, schema=_PARQUET_SCHEMA)
     pq.write_table(table, path, compression="zstd", compression_level=1, store_schema=False)
 
 

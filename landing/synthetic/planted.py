@@ -30,8 +30,8 @@ _TYPES: dict[str, pa.DataType] = {
     "from_day": pa.date32(),
     "to_day": pa.date32(),
 }
-INTERESTS_SCHEMA = pa.schema(_TYPES)
-TITLES_SCHEMA = pa.schema([pa.field("title", pa.string()), pa.field("topic", pa.string())])
+_INTERESTS_SCHEMA = pa.schema(_TYPES)
+_TITLES_SCHEMA = pa.schema([pa.field("title", pa.string()), pa.field("topic", pa.string())])
 
 
 def write_json(path: Path, content: object) -> None:
@@ -63,7 +63,7 @@ def write_interests(
 ) -> int:
     """Every interest that was live on some of the days; returns how many."""
     rows = 0
-    with whole_file(path) as hidden, pq.ParquetWriter(hidden, INTERESTS_SCHEMA) as file:
+    with whole_file(path) as hidden, pq.ParquetWriter(hidden, _INTERESTS_SCHEMA) as file:
         for users in blocks:
             table = _interests(world, users, first_day, last_day)
             file.write_table(table)
@@ -86,7 +86,7 @@ def _interests(world: World, users: Users, first_day: int, last_day: int) -> pa.
             for days in (from_days, to_days)
         ),
     ]
-    return pa.Table.from_arrays(columns, schema=INTERESTS_SCHEMA)
+    return pa.Table.from_arrays(columns, schema=_INTERESTS_SCHEMA)
 
 
 Interests = tuple[Ints, Ints, Floats, Ints, Ints]  # rows, topics, weights, first and last days
@@ -129,12 +129,12 @@ def write_titles(path: Path, codes: Ints, catalogue: Catalogue) -> int:
     """
     rows = 0
     bounds = np.searchsorted(topic_of(codes), np.arange(len(TOPIC_NAMES) + 1))
-    with whole_file(path) as hidden, pq.ParquetWriter(hidden, TITLES_SCHEMA) as file:
+    with whole_file(path) as hidden, pq.ParquetWriter(hidden, _TITLES_SCHEMA) as file:
         for topic, (start, end) in enumerate(pairwise(bounds)):
             if start < end:
                 texts = catalogue.texts(codes[start:end]).unique()
                 names = pa.array([TOPIC_NAMES[topic]] * len(texts), pa.string())
-                file.write_table(pa.Table.from_arrays([texts, names], schema=TITLES_SCHEMA))
+                file.write_table(pa.Table.from_arrays([texts, names], schema=_TITLES_SCHEMA))
                 rows += len(texts)
     return rows
 

@@ -22,12 +22,12 @@ Floats = npt.NDArray[np.float64]
 NUM_TOPICS = len(words.TOPICS)
 PORTAL_INDEX = NUM_TOPICS  # the index of the pages that say nothing of interests
 TOPIC_NAMES = (*words.TOPICS, words.PORTAL_TOPIC)
-MAX_DAYS = 1 << 15  # days since 1970 that a code can hold: until 2059
-MAX_RANKS = 1 << 24
-NUM_FORMS = 2  # "X: Y - Site" on the site's own host, "X | Y | Site" on its mobile one
-SHARE_OF_NAMED_SITES = 0.6  # titles that end in the site's name
-SHARE_OF_GENERAL_SITES = 0.3  # titles on a site that writes about everything
-WORDS_A_TOPIC = min(len(some) for some in words.TOPICS.values())
+_MAX_DAYS = 1 << 15  # days since 1970 that a code can hold: until 2059
+_MAX_RANKS = 1 << 24
+_NUM_FORMS = 2  # "X: Y - Site" on the site's own host, "X | Y | Site" on its mobile one
+_SHARE_OF_NAMED_SITES = 0.6  # titles that end in the site's name
+_SHARE_OF_GENERAL_SITES = 0.3  # titles on a site that writes about everything
+_WORDS_A_TOPIC = min(len(some) for some in words.TOPICS.values())
 
 
 def hash_parts(*parts: int | Ints) -> npt.NDArray[np.uint64]:
@@ -62,11 +62,11 @@ def _zipf_of_die(size: int) -> Ints:
 
 
 def title_codes(topic: Ints, published: Ints, rank: Ints, form: Ints) -> Ints:
-    return ((topic * MAX_DAYS + published) * MAX_RANKS + rank) * NUM_FORMS + form
+    return ((topic * _MAX_DAYS + published) * _MAX_RANKS + rank) * _NUM_FORMS + form
 
 
 def topic_of(codes: Ints) -> Ints:
-    return codes // (MAX_DAYS * MAX_RANKS * NUM_FORMS)
+    return codes // (_MAX_DAYS * _MAX_RANKS * _NUM_FORMS)
 
 
 @cache
@@ -94,7 +94,7 @@ class Catalogue:
         _, hosts = _sites()
         both = [f"{prefix}.{host}" for host in hosts for prefix in ("www", "m")]
         return take_texts(
-            both, self._site(codes, self._dice(codes)) * NUM_FORMS + codes % NUM_FORMS
+            both, self._site(codes, self._dice(codes)) * _NUM_FORMS + codes % _NUM_FORMS
         )
 
     def texts(self, codes: Ints) -> Texts:
@@ -112,7 +112,7 @@ class Catalogue:
 
     def _dice(self, codes: Ints) -> npt.NDArray[np.uint16]:
         """Twelve dice of 16 bits a title (12, N), the same for its two forms."""
-        titles = codes // NUM_FORMS
+        titles = codes // _NUM_FORMS
         hashes = [hash_parts(self.seed, salt, titles).astype("<u8") for salt in range(3)]
         return np.concatenate([some.view("<u2").reshape(-1, 4).T for some in hashes])
 
@@ -123,12 +123,12 @@ class Catalogue:
         general = (
             NUM_TOPICS * len(words.SITE_KINDS) + _zipf_of_die(len(words.GENERAL_SITES))[dice[0]]
         )
-        is_general = dice[1] < SHARE_OF_GENERAL_SITES * (1 << 16)
+        is_general = dice[1] < _SHARE_OF_GENERAL_SITES * (1 << 16)
         return np.asarray(np.where(is_general | (topics == PORTAL_INDEX), general, own))
 
     def _pattern(self, codes: Ints, dice: npt.NDArray[np.uint16]) -> Ints:
         of_topic = _zipf_of_die(len(words.PATTERNS))[dice[2]]
-        of_portal = len(words.PATTERNS) + codes // NUM_FORMS % MAX_RANKS % len(
+        of_portal = len(words.PATTERNS) + codes // _NUM_FORMS % _MAX_RANKS % len(
             words.PORTAL_PATTERNS
         )
         return np.where(topic_of(codes) == PORTAL_INDEX, of_portal, of_topic)
@@ -136,21 +136,21 @@ class Catalogue:
     def _fields(self, codes: Ints, dice: npt.NDArray[np.uint16]) -> dict[str, Texts]:
         """What stands for each field of a pattern, a value a code."""
         topic = np.minimum(topic_of(codes), NUM_TOPICS - 1)  # the portal's patterns have no words
-        every_word = [w for some in words.TOPICS.values() for w in some[:WORDS_A_TOPIC]]
-        word = _zipf_of_die(WORDS_A_TOPIC)[dice[4]]
-        other = (word + 1 + _zipf_of_die(WORDS_A_TOPIC - 1)[dice[5]]) % WORDS_A_TOPIC
+        every_word = [w for some in words.TOPICS.values() for w in some[:_WORDS_A_TOPIC]]
+        word = _zipf_of_die(_WORDS_A_TOPIC)[dice[4]]
+        other = (word + 1 + _zipf_of_die(_WORDS_A_TOPIC - 1)[dice[5]]) % _WORDS_A_TOPIC
         endings = ["", *(f"{mark}{name}" for name in _sites()[0] for mark in (" - ", " | "))]
-        named = dice[3] < SHARE_OF_NAMED_SITES * (1 << 16)
-        ending = np.where(named, 1 + self._site(codes, dice) * NUM_FORMS + codes % NUM_FORMS, 0)
+        named = dice[3] < _SHARE_OF_NAMED_SITES * (1 << 16)
+        ending = np.where(named, 1 + self._site(codes, dice) * _NUM_FORMS + codes % _NUM_FORMS, 0)
         return {
-            "{w}": take_texts(every_word, topic * WORDS_A_TOPIC + word),
-            "{v}": take_texts(every_word, topic * WORDS_A_TOPIC + other),
+            "{w}": take_texts(every_word, topic * _WORDS_A_TOPIC + word),
+            "{v}": take_texts(every_word, topic * _WORDS_A_TOPIC + other),
             "{a}": take_texts(
                 words.AUDIENCE_NAMES, _zipf_of_die(len(words.AUDIENCE_NAMES))[dice[6]]
             ),
             "{p}": take_texts(words.PLACE_NAMES, _zipf_of_die(len(words.PLACE_NAMES))[dice[7]]),
             "{q}": take_texts(words.QUALITY_WORDS, _zipf_of_die(len(words.QUALITY_WORDS))[dice[8]]),
             "{n}": take_texts([str(n) for n in range(1, 53)], dice[9].astype(np.int64) % 52),
-            "{:}": take_texts([": ", " | "], codes % NUM_FORMS),
+            "{:}": take_texts([": ", " | "], codes % _NUM_FORMS),
             "{site}": take_texts(endings, ending),
         }
