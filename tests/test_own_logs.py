@@ -95,6 +95,10 @@ def test_nobody_finds_a_red_run_in_airflow(folder):
     assert runs == [("history", "success"), ("nightly", "success"), ("pretraining", "success")]
 
 
+def test_the_folder_of_airflow_names_no_place_so_that_it_can_be_moved(folder):
+    assert str(folder) not in (folder / "data/airflow/airflow.cfg").read_text()
+
+
 def test_each_spark_job_left_an_event_log_without_a_failed_task(folder):
     jobs = newest_applications(Places(folder / "data").event_logs)
     assert len(jobs) >= 10
