@@ -15,7 +15,7 @@ from typer.main import get_command
 
 from contracts.errors import UserbertError
 
-CONTEXT = {"max_content_width": 100, "help_option_names": ["-h", "--help"]}
+CONTEXT_SETTINGS = {"max_content_width": 100, "help_option_names": ["-h", "--help"]}
 _BAD_INPUT = 2
 
 
@@ -31,22 +31,22 @@ Command = Any  # typer's own click is private, and its commands and groups share
 def command_group(doc: str | None) -> typer.Typer:
     """An empty group of commands that share a first word; `doc` is its help."""
     return typer.Typer(
-        help=preformatted(doc),
+        help=keep_line_breaks(doc),
         rich_markup_mode=None,
         no_args_is_help=True,
         add_completion=False,
-        context_settings=CONTEXT,
+        context_settings=CONTEXT_SETTINGS,
     )
 
 
 def build_command(function: Callable[..., Any], doc: str | None, name: str = "main") -> Command:
     """The command of a function whose parameters are annotated as options; `doc` is its help."""
     app = command_group(doc)
-    app.command(name, help=preformatted(doc), context_settings=CONTEXT)(function)
+    app.command(name, help=keep_line_breaks(doc), context_settings=CONTEXT_SETTINGS)(function)
     return get_command(app)
 
 
-def preformatted(doc: str | None) -> str:
+def keep_line_breaks(doc: str | None) -> str:
     """`doc` with the marks that keep its line breaks, which show commands one below another."""
     return "\n\n".join(f"\b\n{paragraph}" for paragraph in (doc or "").strip().split("\n\n"))
 

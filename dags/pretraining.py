@@ -24,7 +24,7 @@ from userbert.scheduling.landing_arrival import ArrivalSettings
 AS_OF = "{{ dag_run.partition_key or params.as_of }}"
 DATA_PLACES = Places.from_environment()
 MODEL_ID = "{{ ti.xcom_pull(task_ids='pretrain') }}"
-TRAINING = TrainingSettings.from_environment()
+TRAINING_SETTINGS = TrainingSettings.from_environment()
 
 with DAG(
     dag_id="pretraining",
@@ -40,7 +40,7 @@ with DAG(
         ),
         "preset": Param("small", enum=["smoke", "small", "paper"], title="settings"),
         "processes": Param(
-            TRAINING.processes,
+            TRAINING_SETTINGS.processes,
             type="integer",
             minimum=1,
             title="processes on the machine, in a pod, or as tasks of Spark",
@@ -63,7 +63,7 @@ with DAG(
         cwd=str(ROOT),
         append_env=True,
         pool="gpu",
-        queue=TRAINING.queue,
+        queue=TRAINING_SETTINGS.queue,
     )
     judge = SparkSubmitOperator(
         task_id="judge", application_args=["models", "judge", MODEL_ID, "--register"]

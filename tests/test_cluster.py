@@ -20,13 +20,13 @@ from spark_jobs.spark.event_log import facts, logs, newest_applications
 from userbert.cli import main
 from userbert.local.ports import free_port
 from userbert.local.spark_cluster import (
-    PACKAGES,
+    SENT_PACKAGES,
     Cluster,
     how_to_reach,
-    package,
     settings,
-    start,
-    stop,
+    start_cluster,
+    stop_cluster,
+    write_package_zip,
 )
 
 ROOT = Path(__file__).parents[1]
@@ -123,7 +123,7 @@ def on_cluster(tmp_path_factory):
     land(places)
     cluster = Cluster(places.root / "cluster")
     ports = {"port": free_port(), "ui": free_port()}
-    start(cluster, workers=2, cores=1, memory="1g", **ports)
+    start_cluster(cluster, workers=2, cores=1, memory="1g", **ports)
     try:
         assert sorted(cluster.pids()) == ["master", "worker-1", "worker-2"]
         process = nights(places, SPARK_CONF_DIR=str(cluster.conf))
@@ -137,7 +137,7 @@ def on_cluster(tmp_path_factory):
         assert process.returncode == 0, out + (places.root / "nights.log").read_text()[-3000:]
         assert sorted(cluster.pids()) == ["master", "worker-2"]
     finally:
-        stop(cluster)
+        stop_cluster(cluster)
     assert cluster.pids() == {}
     return places
 
@@ -195,8 +195,8 @@ def test_a_second_cluster_is_refused_and_names_how_to_end_the_first(tmp_path):
     try:
         (tmp_path / "master.pid").write_text(str(process.pid))
         with pytest.raises(BadInput, match=r"runs already: master .* cluster stop"):
-            start(cluster, workers=1, cores=1, memory="1g", port=1, ui=2)
-        assert stop(cluster) == ["master"]
+            start_cluster(cluster, workers=1, cores=1, memory="1g", port=1, ui=2)
+        assert stop_cluster(cluster) == ["master"]
         assert cluster.pids() == {}
     finally:
         process.kill()
@@ -204,7 +204,7 @@ def test_a_second_cluster_is_refused_and_names_how_to_end_the_first(tmp_path):
 
 
 def test_the_zip_holds_every_package_and_is_the_same_each_time(tmp_path):
-    first, again = (package(tmp_path / f"{n}.zip").read_bytes() for n in (1, 2))
+    first, again = (write_package_zip(tmp_path / f"{n}.zip").read_bytes() for n in (1, 2))
     assert first == again
     names = zipfile.ZipFile(tmp_path / "1.zip").namelist()
     assert {"contracts/tables.py", "spark_jobs/tables/sessions.py", "userbert/cli.py"} <= set(names)
@@ -213,7 +213,7 @@ def test_the_zip_holds_every_package_and_is_the_same_each_time(tmp_path):
 
 def test_executors_are_sent_every_package_that_is_installed():
     ours = {path.parent.name for path in ROOT.glob("*/__init__.py")}
-    assert set(PACKAGES) == ours - {"benchmarks"}
+    assert set(SENT_PACKAGES) == ours - {"benchmarks"}
 
 
 def test_airflow_gets_the_master_as_json_and_commands_get_a_folder(tmp_path):

@@ -12,10 +12,10 @@ from typing import Annotated
 import typer
 from typer.main import get_command
 
-from contracts.command_line import CONTEXT, Command, preformatted, run_command
+from contracts.command_line import CONTEXT_SETTINGS, Command, keep_line_breaks, run_command
 from userbert.lazy_commands import LazyCommand, LazyGroup, lazy_group
 
-HELP = """Run any part of the pipeline. Airflow's tasks call the same commands.
+_HELP = """Run any part of the pipeline. Airflow's tasks call the same commands.
 
 USERBERT_DATA names the folder that holds everything; without it, ./data.
 
@@ -38,7 +38,7 @@ _ANALYST = ("model", "features")
 _SPARK = ("spark",)
 _EMBED = ("spark", "model")
 
-GROUPS = {
+COMMAND_GROUPS = {
     "logs": "Make landing files: real purchases, MIND, or generated logs.",
     "trace": "Check recorded negatives.",
     "evaluate": "Run the experiments of the paper.",
@@ -224,10 +224,10 @@ COMMANDS = {
 
 app = typer.Typer(
     cls=LazyGroup,
-    help=preformatted(HELP),
+    help=keep_line_breaks(_HELP),
     rich_markup_mode=None,
     no_args_is_help=True,
-    context_settings=CONTEXT,
+    context_settings=CONTEXT_SETTINGS,
 )
 
 
@@ -255,7 +255,7 @@ def root_command() -> Command:
     for name, entry in COMMANDS.items():
         first, _, second = name.partition(" ")
         if second and first not in root.commands:
-            root.add_command(lazy_group(first, GROUPS[first]))
+            root.add_command(lazy_group(first, COMMAND_GROUPS[first]))
         group = root.commands[first] if second else root
         group.add_command(LazyCommand(second or first, entry.module, entry.help))
     return root

@@ -6,7 +6,7 @@ from typing import Any
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
-from contracts.command_line import CONTEXT, Command, build_command
+from contracts.command_line import CONTEXT_SETTINGS, Command, build_command
 
 
 class LazyCommand(TyperCommand):
@@ -46,5 +46,5 @@ def lazy_group(name: str, help: str) -> LazyGroup:
         help=help,
         rich_markup_mode=None,
         no_args_is_help=True,
-        context_settings=CONTEXT,
+        context_settings=CONTEXT_SETTINGS,
     )

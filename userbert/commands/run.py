@@ -58,7 +58,7 @@ class Plan:
         return [self.last_day + timedelta(days=1 - n) for n in reversed(range(self.nights))]
 
 
-def follow(airflow: Airflow, dag: str, run: str, console: Console) -> None:
+def follow_run(airflow: Airflow, dag: str, run: str, console: Console) -> None:
     """Show each task as it starts and ends, until the run ends; raise if it failed."""
     shown: dict[str, str] = {}
     began = time.monotonic()
@@ -102,7 +102,7 @@ def run_once(airflow: Airflow, dag: str, conf: dict[str, str], console: Console)
     unfinished = [run["dag_run_id"] for run in runs if run["state"] not in _ENDED]
     if unfinished:
         console.print("  goes on where it was interrupted")
-    follow(airflow, dag, unfinished[0] if unfinished else airflow.trigger(dag, conf), console)
+    follow_run(airflow, dag, unfinished[0] if unfinished else airflow.trigger(dag, conf), console)
 
 
 def run_nights(airflow: Airflow, plan: Plan, console: Console) -> None:
@@ -126,7 +126,7 @@ def run_nights(airflow: Airflow, plan: Plan, console: Console) -> None:
     runs = airflow.backfill("nightly", todo[0], todo[-1], wait_for_other_backfill)
     for as_of in todo:
         console.print(f"[bold]nightly[/] as of {as_of}")
-        follow(airflow, "nightly", runs[as_of], console)
+        follow_run(airflow, "nightly", runs[as_of], console)
 
 
 def _follow_unfinished_nights(airflow: Airflow, days: list[str] | None, console: Console) -> None:
@@ -139,7 +139,7 @@ def _follow_unfinished_nights(airflow: Airflow, days: list[str] | None, console:
             and (days is None or day in days)
         ):
             console.print(f"[bold]nightly[/] as of {day}\n  goes on where it was interrupted")
-            follow(airflow, "nightly", run["dag_run_id"], console)
+            follow_run(airflow, "nightly", run["dag_run_id"], console)
 
 
 def run_pipeline(airflow: Airflow, plan: Plan, preset: str, console: Console) -> None:

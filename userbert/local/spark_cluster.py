@@ -34,7 +34,7 @@ from spark_jobs.spark.delta_jars import spark_home
 from userbert.local.ports import LOOPBACK, free_port
 
 DEFAULTS = CONF_FOLDER / "spark-defaults.conf"
-PACKAGES = (
+SENT_PACKAGES = (
     "analyst",
     "contracts",
     "erasure",
@@ -46,9 +46,9 @@ PACKAGES = (
     "spark_jobs",
     "userbert",
 )
-DAEMON = "org.apache.spark.deploy"  # in the command line of each
-START_LIMIT = 60  # seconds; two idle cores take 6
-STOP_LIMIT = 10  # seconds between SIGTERM and SIGKILL
+_DAEMONS = "org.apache.spark.deploy"  # in the command line of each
+START_SECONDS = 60  # seconds; two idle cores take 6
+STOP_SECONDS = 10  # seconds between SIGTERM and SIGKILL
 DAEMON_MEMORY = "256m"  # of the master and of each worker; executors have their own
 
 
@@ -110,14 +110,14 @@ def is_ours(pid: int) -> bool:
     A process has no command line for the instant in which it becomes Java: ask more than once.
     """
     for _ in range(3):
-        state, _, command = process(pid).partition(" ")
-        if not state or state.startswith("Z") or DAEMON in command:
-            return DAEMON in command
+        state, _, command = process_line(pid).partition(" ")
+        if not state or state.startswith("Z") or _DAEMONS in command:
+            return _DAEMONS in command
         time.sleep(0.1)
     return False
 
 
-def process(pid: int) -> str:
+def process_line(pid: int) -> str:
     """Its state and command line; nothing when there is none."""
     ask = ["ps", "-ww", "-p", str(pid), "-o", "stat=", "-o", "command="]
     return subprocess.run(ask, capture_output=True, text=True, check=False).stdout.strip()
@@ -130,7 +130,7 @@ def settings(path: Path) -> dict[str, str]:
     return {key: value.strip() for key, _, value in said}
 
 
-def package(target: Path) -> Path:
+def write_package_zip(target: Path) -> Path:
     """The project's packages as a zip, the same bytes for the same files."""
     target.parent.mkdir(parents=True, exist_ok=True)
     fresh = target.with_suffix(f".{os.getpid()}.tmp")
@@ -143,13 +143,15 @@ def package(target: Path) -> Path:
 
 
 def package_files() -> Iterator[Path]:
-    for name in PACKAGES:
+    for name in SENT_PACKAGES:
         for path in sorted((ROOT / name).rglob("*")):
             if path.is_file() and "__pycache__" not in path.parts:
                 yield path
 
 
-def start(cluster: Cluster, *, workers: int, cores: int, memory: str, port: int, ui: int) -> None:
+def start_cluster(
+    cluster: Cluster, *, workers: int, cores: int, memory: str, port: int, ui: int
+) -> None:
     """Start master and workers, and return when all workers have registered."""
     if living := cluster.pids():
         raise BadInput(
@@ -161,12 +163,12 @@ def start(cluster: Cluster, *, workers: int, cores: int, memory: str, port: int,
     write_conf(cluster, master, memory)
     at = ("--host", LOOPBACK)
     ports = ("--port", str(port), "--webui-port", str(ui))
-    cluster.launch("master", f"{DAEMON}.master.Master", *at, *ports)
+    cluster.launch("master", f"{_DAEMONS}.master.Master", *at, *ports)
     _await(cluster, ui, workers=0)
     for number in range(1, workers + 1):
         size = ("--cores", str(cores), "--memory", memory, "--webui-port", "0")
         work = ("--work-dir", str(cluster.folder / f"work-{number}"))
-        cluster.launch(f"worker-{number}", f"{DAEMON}.worker.Worker", *at, *size, *work, master)
+        cluster.launch(f"worker-{number}", f"{_DAEMONS}.worker.Worker", *at, *size, *work, master)
     _await(cluster, ui, workers)
 
 
@@ -175,7 +177,7 @@ def write_conf(cluster: Cluster, master: str, memory: str) -> None:
     cluster.conf.mkdir(parents=True)
     added = {
         "spark.master": master,
-        "spark.submit.pyFiles": package(cluster.zip),
+        "spark.submit.pyFiles": write_package_zip(cluster.zip),
         "spark.executor.memory": memory,
         "spark.executor.extraJavaOptions": settings(DEFAULTS)["spark.driver.extraJavaOptions"],
         "spark.driver.host": LOOPBACK,
@@ -188,14 +190,14 @@ def write_conf(cluster: Cluster, master: str, memory: str) -> None:
 
 def _await(cluster: Cluster, ui: int, workers: int) -> None:
     """Until the master answers and knows `workers` workers, or something is plainly wrong."""
-    for _ in range(START_LIMIT * 2):
+    for _ in range(START_SECONDS * 2):
         if alive_workers(ui) >= workers:
             return
         if "master" not in cluster.pids():
             break
         time.sleep(0.5)
     logs = "; ".join(str(path) for path in sorted(cluster.folder.glob("*.log")))
-    stop(cluster)
+    stop_cluster(cluster)
     raise ClusterFailed(f"Spark's master and {workers} workers did not come up; read {logs}")
 
 
@@ -208,13 +210,13 @@ def alive_workers(ui: int) -> int:
         return -1
 
 
-def stop(cluster: Cluster) -> list[str]:
+def stop_cluster(cluster: Cluster) -> list[str]:
     """End what lives, workers (and with them their executors) before the master; the names."""
     names = []
     for name, pid in cluster.pids().items():
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
-            for _ in range(STOP_LIMIT * 10):
+            for _ in range(STOP_SECONDS * 10):
                 if not is_ours(pid):
                     break
                 time.sleep(0.1)
@@ -243,7 +245,7 @@ def _cluster() -> Cluster:
 
 
 @app.command("start")
-def start_cluster(
+def start_command(
     workers: Annotated[int, typer.Option("--workers", help="How many workers.")] = 2,
     cores: Annotated[int, typer.Option("--cores", help="The cores of each worker.")] = 1,
     memory: Annotated[
@@ -257,7 +259,7 @@ def start_cluster(
     """Start a master and its workers; print how commands and Airflow reach them."""
     cluster = _cluster()
     port, ui = free_port(port), free_port(ui_port)
-    start(cluster, workers=workers, cores=cores, memory=memory, port=port, ui=ui)
+    start_cluster(cluster, workers=workers, cores=cores, memory=memory, port=port, ui=ui)
     _print(f"# {cluster.address}, its page http://{LOOPBACK}:{ui}, its logs {cluster.folder}\n")
     _print(f"# Commands and Airflow's tasks run there with:\n{how_to_reach(cluster)}")
 
@@ -272,9 +274,9 @@ def show_status() -> None:
 
 
 @app.command("stop")
-def stop_cluster() -> None:
+def stop_command() -> None:
     """Stop the workers and the master."""
-    _print(f"stopped: {', '.join(stop(_cluster())) or 'nothing ran'}\n")
+    _print(f"stopped: {', '.join(stop_cluster(_cluster())) or 'nothing ran'}\n")
 
 
 @app.command("package")
@@ -289,7 +291,7 @@ def write_package(
     ] = None,
 ) -> None:
     """Write this project's packages as one zip, for executors without a checkout."""
-    _print(f"{package(to or _cluster().zip)}\n")
+    _print(f"{write_package_zip(to or _cluster().zip)}\n")
 
 
 def _print(text: str) -> None:
