@@ -13,7 +13,7 @@ check-machine:
 	  echo "userbert needs Python 3.11, and '$(PYTHON)' is not it: install it (Debian: apt install python3.11 python3.11-venv;" \
 	       "any system: pyenv install 3.11) or name it: make PYTHON=/path/to/python3.11 ..." >&2; exit 2; }
 	@$${JAVA_HOME:+$$JAVA_HOME/bin/}java -version 2>&1 | grep -qE 'version "(17|21)[."]' || { \
-	  echo "userbert needs Java 17 or 21 for Spark, and 'java -version' shows neither: install it (Debian: apt install" \
+	  echo "userbert needs Java 17 or 21 for Spark, and 'java -version' tells of none: install it (Debian: apt install" \
 	       "openjdk-17-jre-headless; macOS: brew install openjdk@17) or set JAVA_HOME" >&2; exit 2; }
 
 setup: check-machine .venv/ready ## install everything into .venv, from locked versions, and fetch Delta's jars
@@ -29,22 +29,22 @@ setup: check-machine .venv/ready ## install everything into .venv, from locked v
 	-$(BIN)/python -m userbert.local.class_archive
 	touch $@
 
-run: setup ## load six months of real logs and serve user embeddings, through Airflow
+run: setup ## the main job: six months of real logs to served user embeddings, through Airflow
 	$(BIN)/userbert run
 
-test: setup ## run all tests, with real Spark, Delta, Airflow, Great Expectations, Feast and torchrun
+test: setup ## all tests, with real Spark, Delta, Airflow, Great Expectations, Feast and torchrun
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-lint: setup ## run ruff (lint and format) and mypy --strict
+lint: setup ## ruff (lint and format) and mypy --strict
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: setup ## measure every claim about speed; the last line of each is its result as JSON
+bench: setup ## every claim about speed, measured again; the last line of each is its result as JSON
 	@for name in $$(grep -l __main__ benchmarks/*.py | xargs -n1 basename -s .py); do \
 	  echo "== $$name"; $(BIN)/python -m "benchmarks.$$name" || exit 1; done
 
-airflow: setup ## start Airflow's UI with this project's DAGs, until Ctrl-C
+airflow: setup ## Airflow's UI with this project's DAGs, until Ctrl-C
 	$(BIN)/userbert airflow
 
 lock: ## resolve setup.py's versions again into requirements.txt

@@ -1,24 +1,34 @@
-"""How many lines the landing files hold, counted from the files and by nothing of the ingest."""
+"""How many lines the landing files hold, counted from the files without parsing their lines."""
 
-import gzip
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
-from typing import IO
-
-import pyarrow.parquet as pq
 
 from contracts.landing_settings import read_settings
+from spark_jobs.ingest.formats import LandingFormat, landing_format
+from spark_jobs.ingest.parsing.packed_files import DamagedFile
 
 
-def lines_by_day(landing: Path) -> dict[date, int]:
-    """By the day that a folder is named for: lines of text without a CSV's header, or rows."""
-    form = read_settings(landing / "settings.toml").format
-    return {
-        date.fromisoformat(folder.name): sum(_lines(path, form) for path in _files(folder))
-        for folder in sorted(landing.iterdir())
-        if _is_day(folder)
-    }
+def lines_by_file(landing: Path) -> Iterator[tuple[date, str, int]]:
+    """(day that a folder is named for, path of a file below `landing`, its lines or rows).
+
+    A CSV's header is no line. A file that cannot be read is one. Each folder is there with 0 lines
+    and no file.
+    """
+    form = landing_format(read_settings(landing / "settings.toml"))
+    for folder in sorted(landing.iterdir()):
+        if _is_day(folder):
+            day = date.fromisoformat(folder.name)
+            yield day, "", 0  # so that an empty folder counts, too
+            for path in _visible_files(folder):
+                yield day, str(path.relative_to(landing)), _num_lines(form, path)
+
+
+def _num_lines(form: LandingFormat, path: Path) -> int:
+    try:
+        return form.count(path)
+    except DamagedFile:
+        return 1
 
 
 def _is_day(folder: Path) -> bool:
@@ -29,21 +39,9 @@ def _is_day(folder: Path) -> bool:
     return folder.is_dir()
 
 
-def _files(folder: Path) -> Iterator[Path]:
+def _visible_files(folder: Path) -> Iterator[Path]:
     """Hidden files and folders are somebody's copy in progress."""
-    for path in folder.rglob("*"):
+    for path in sorted(folder.rglob("*")):
         hidden = any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
         if path.is_file() and not hidden:
             yield path
-
-
-def _lines(path: Path, form: str) -> int:
-    if form == "parquet":
-        return int(pq.read_metadata(path).num_rows)
-    with _opened(path) as file:
-        lines = sum(1 for _ in file)
-    return max(0, lines - (form == "csv"))
-
-
-def _opened(path: Path) -> IO[bytes]:
-    return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]

@@ -1,54 +1,141 @@
-"""What landing files look like: landing/settings.toml, which says it once for all of them.
+"""How landing files are to be read: landing/settings.toml, one file for all of them.
 
 format = "jsonl"          # or "csv", "parquet"
-time_zone = "UTC"         # of the times that carry no zone of their own
-time_format = "iso"       # or "epoch_s", "epoch_ms", or a Spark datetime pattern
+time_zone = "UTC"         # of the times that carry no zone of their own, and of the landing days
+time_format = "iso"       # or "epoch_s", "epoch_ms", "epoch_us", or a Spark datetime pattern
+damaged_files = "stop"    # or "refuse": a file that cannot be read is refused, the others go in
+nobody = ["anonymous"]    # ids that stand for no particular user; their lines are refused
+tokenizer = "nltk"        # or "jieba" (Chinese), "janome" (Japanese), "pythainlp" (Thai)
 
 [columns]                 # ours = yours
 user_id = "visitor"
 event_time = "at"
-title = "page_title"
+title = "properties.title"  # a path, where the value is inside another one
 host = "site"             # may be left out
 log_id = "id"             # may be left out: then a view is known by all its facts
+
+[csv]                     # may be left out
+delimiter = ","
+quote = '"'               # "" where no value is quoted
+escape = ""               # the character before a quote that is part of the value, often "\\"
+encoding = "utf-8"
 """
 
+from __future__ import annotations
+
+import codecs
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired
 from zoneinfo import available_timezones
 
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+)
+from typing_extensions import TypedDict
+
 from contracts.errors import BadInput
+from contracts.tables import BROWSING_LOGS
 
-FORMATS = ("jsonl", "csv", "parquet")
-REQUIRED = ("user_id", "event_time", "title")
-OPTIONAL = ("host", "log_id")
+REQUIRED_COLUMNS = ("user_id", "event_time", "title")
+# What a view may lack is a nullable text of browsing_logs: its entry in contracts/tables.py is all
+# that a new optional column takes.
+OPTIONAL_COLUMNS = tuple(column.name for column in BROWSING_LOGS.columns if column.nullable)
+LINE_ID = "log_id"  # settings may name it; each line must have it if they do
+LANDING_COLUMNS = (*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS, LINE_ID)
+
+_ADVICE = {  # by setting, where pydantic's own words would not say what to write
+    "time_format": "say iso, epoch_s, epoch_ms, epoch_us or a Spark datetime pattern such as "
+    "dd/MM/yyyy HH:mm:ss",
+    "nobody": 'say a list of texts such as ["anonymous", "undefined"]',
+    "csv.delimiter": "say one character",
+    "csv.quote": 'say one character, or "" where no value is quoted',
+    "csv.escape": 'say one character, or "" where none is escaped',
+}
+_STRICT = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-@dataclass(frozen=True, kw_only=True)
-class LandingSettings:
+def _known_zone(name: str) -> str:
+    if name not in available_timezones():
+        raise ValueError("say an IANA name such as Europe/Paris")
+    return name
+
+
+def _known_encoding(name: str) -> str:
+    try:
+        codecs.lookup(name)
+    except LookupError:
+        raise ValueError("say an encoding of Python such as utf-8, cp1252 or utf-16") from None
+    return name
+
+
+def _known_format(name: str, context: ValidationInfo) -> str:
+    """The formats are files of the ingest, which this module does not know; its caller may."""
+    formats = context.context
+    if formats is not None and name not in formats:
+        raise ValueError(f"say one of {', '.join(formats)}")
+    return name
+
+
+_ColumnName = Annotated[str, StringConstraints(min_length=1)]
+if TYPE_CHECKING:
+    _Columns = Mapping[str, str]
+else:
+    _Columns = TypedDict(
+        "_Columns",
+        dict.fromkeys(REQUIRED_COLUMNS, _ColumnName)
+        | dict.fromkeys((*OPTIONAL_COLUMNS, LINE_ID), NotRequired[_ColumnName]),
+    )
+    _Columns.__pydantic_config__ = ConfigDict(extra="forbid", strict=True)
+
+
+class CsvDialect(BaseModel):
+    """What separates, quotes and encodes the values of CSV files."""
+
+    model_config = _STRICT
+    delimiter: Annotated[str, StringConstraints(min_length=1, max_length=1)] = ","
+    quote: Annotated[str, StringConstraints(max_length=1)] = '"'
+    escape: Annotated[str, StringConstraints(max_length=1)] = ""
+    encoding: Annotated[str, AfterValidator(_known_encoding)] = "utf-8"
+
+
+class LandingSettings(BaseModel):
     """How to read the landing files. `columns` maps our names to the names in the files."""
 
-    format: str
-    columns: Mapping[str, str]
-    time_zone: str = "UTC"  # an IANA name
-    time_format: str = "iso"  # ISO 8601, seconds or milliseconds since 1970, or a Spark pattern
+    model_config = _STRICT
+    format: Annotated[str, AfterValidator(_known_format)]
+    time_zone: Annotated[str, AfterValidator(_known_zone)] = "UTC"
+    time_format: Annotated[str, StringConstraints(min_length=1)] = "iso"
+    damaged_files: Literal["stop", "refuse"] = "stop"
+    nobody: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    tokenizer: Literal["nltk", "jieba", "janome", "pythainlp"] = "nltk"
+    columns: _Columns
+    csv: CsvDialect = CsvDialect()
 
 
-def read_settings(path: Path) -> LandingSettings:
-    """The settings in `path`, or `BadInput` with everything that is wrong with them."""
-    told = _parse(path)
-    if wrong := [*_wrong_values(told), *_wrong_columns(told.get("columns"))]:
-        raise BadInput(
-            f"{path} is not as contracts/landing_settings.py describes:\n" + "\n".join(wrong)
-        )
-    return LandingSettings(**told)
+def read_settings(path: Path, formats: Collection[str] | None = None) -> LandingSettings:
+    """The settings in `path`, or `BadInput` with everything that is wrong with them.
+
+    `formats` are the names that `format` may have; without them any name is taken.
+    """
+    values = _parse(path)
+    try:
+        return LandingSettings.model_validate(values, context=formats)
+    except ValidationError as error:
+        lines = "\n".join(_in_words(error, values))
+    raise BadInput(f"{path} is not as contracts/landing_settings.py describes:\n{lines}")
 
 
 def _parse(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise BadInput(
             f"{path} is missing: it names the format, the time zone and the columns of the "
@@ -58,38 +145,34 @@ def _parse(path: Path) -> dict[str, Any]:
         raise BadInput(f"{path} is not TOML: {error}") from None
 
 
-def _wrong_values(told: Mapping[str, object]) -> list[str]:
-    known = LandingSettings.__dataclass_fields__
-    wrong = [f"  {key}: unknown; say one of {', '.join(known)}" for key in told if key not in known]
-    if told.get("format") not in FORMATS:
-        wrong.append(f"  format: {_found(told, 'format')}; say one of {', '.join(FORMATS)}")
-    if "time_zone" in told and told["time_zone"] not in available_timezones():
-        wrong.append(
-            f"  time_zone: {_found(told, 'time_zone')}; say an IANA name such as Europe/Paris"
-        )
-    if "time_format" in told and not (isinstance(told["time_format"], str) and told["time_format"]):
-        wrong.append(
-            f"  time_format: {_found(told, 'time_format')}; say iso, epoch_s, epoch_ms "
-            "or a Spark datetime pattern such as dd/MM/yyyy HH:mm:ss"
-        )
-    return wrong
+def _in_words(error: ValidationError, values: Mapping[str, Any]) -> Iterator[str]:
+    """A line a mistake: which setting, what was found there, what to say instead."""
+    for mistake in error.errors():
+        names = [str(part) for part in mistake["loc"]]
+        yield f"  {'.'.join(names)}: {_problem(mistake['type'], mistake, names)}"
 
 
-def _wrong_columns(columns: object) -> list[str]:
-    if not isinstance(columns, dict):
-        return [f"  columns: missing; add a table [columns] with {', '.join(REQUIRED)}"]
-    wrong = [
-        f'  columns.{name}: missing; add {name} = "the column\'s name in your files"'
-        for name in REQUIRED
-        if name not in columns
-    ]
-    for ours, theirs in columns.items():
-        if ours not in REQUIRED + OPTIONAL:
-            wrong.append(f"  columns.{ours}: unknown; say {', '.join(REQUIRED + OPTIONAL)}")
-        elif not (isinstance(theirs, str) and theirs):
-            wrong.append(f"  columns.{ours}: {theirs!r}; say the column's name as text")
-    return wrong
+def _problem(kind: str, mistake: Mapping[str, Any], names: list[str]) -> str:
+    in_columns = names[0] == "columns"
+    if kind == "missing" and names == ["columns"]:
+        return f"missing; add a table [columns] with {', '.join(REQUIRED_COLUMNS)}"
+    if kind == "missing" and in_columns:
+        return f'missing; add {names[-1]} = "the column\'s name in your files"'
+    if kind == "missing":
+        return f"missing; {_advice(mistake, names)}"
+    if kind == "extra_forbidden":
+        model = CsvDialect if names[0] == "csv" else LandingSettings
+        known = LANDING_COLUMNS if in_columns else tuple(model.model_fields)
+        return f"unknown; say one of {', '.join(known)}"
+    return f"found {mistake['input']!r}; {_advice(mistake, names)}"
 
 
-def _found(told: Mapping[str, object], key: str) -> str:
-    return f"found {told[key]!r}" if key in told else "missing"
+def _advice(mistake: Mapping[str, Any], names: list[str]) -> str:
+    if names[0] == "columns":
+        return "say the column's name as text"
+    if advice := _ADVICE.get(".".join(names[:2]), _ADVICE.get(names[0])):
+        return advice
+    if names == ["format"] and mistake["type"] == "missing":
+        return "say the format of the files, such as jsonl, csv or parquet"
+    message = str(mistake["msg"])
+    return message.removeprefix("Value error, ").replace("Input should be", "it should be")

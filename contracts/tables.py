@@ -76,14 +76,22 @@ BROWSING_LOGS = Table(
         Column("event_time", "timestamp", "when, UTC, to the microsecond"),
         Column("title_id", "bigint", "xxhash64 of the normalized title"),
         Column("title", "string", "the page's title as it was logged"),
+        # Each nullable text is an optional column of the landing files: an entry here is all that a
+        # new one takes.
         Column("host", "string", "the site that was visited", nullable=True),
-        Column("landing_day", "date", "the day of the landing folder that first held the view"),
+        Column(
+            "landing_day",
+            "date",
+            "the day of the landing folder that first held the view, in the landing files' zone",
+        ),
     ),
     checks=(
         ("day_of_time", "event_date = cast(event_time as date)"),
         ("user_is_named", "user_id <> ''"),
-        ("not_before_it_happened", "landing_day >= event_date"),
+        # West of Greenwich the last hours of a landing day are of the next UTC day.
+        ("not_before_it_happened", "landing_day >= date_sub(event_date, 1)"),
     ),
+    former_checks=(("not_before_it_happened", "landing_day >= event_date"),),
     change_feed=True,
 )
 

@@ -37,14 +37,15 @@ _BYTE_ORDER_MARKS = (
 )
 # Characters without width that str.strip() does not take for white space.
 _ZERO_WIDTH = "\ufeff\u200b\u200c\u200d\u2060\u180e"
-_EDGE = re.compile(rf"^[\s{_ZERO_WIDTH}]+|[\s{_ZERO_WIDTH}]+$")
+# What is no part of an id where it stands at its ends. Unicode's white space ends at U+3000.
+EDGE_CHARACTERS = "".join(filter(str.isspace, map(chr, range(0x3001)))) + _ZERO_WIDTH
 _SEPARATORS = ",;\t|"
 _SAVE_AS = "Save the file as UTF-8, or as UTF-16 with a byte order mark."
 
 
 def trim_user_id(text: str) -> str:
     """`text` without white space (of any alphabet) and zero-width characters at its ends."""
-    return _EDGE.sub("", text)
+    return text.strip(EDGE_CHARACTERS)
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ from contracts.user_lists import USER_COLUMN, named_users
 from erasure.scan import PACKED, Finding, Special, Users, redact, scan
 
 if TYPE_CHECKING:
-    from spark_jobs.ingest.landing_lines import Part
+    from spark_jobs.ingest.parsing.parsed_lines import Part
     from spark_jobs.lake.lake import Lake
 
 NAMED = 20  # findings that are shown
@@ -56,18 +56,18 @@ class Forgetting:
 
     def note(self) -> list[str]:
         """Put them on the list first, with the models that saw them, while that can be told."""
-        from spark_jobs.ingest import suppression_list
+        from spark_jobs.ingest.suppression_list import add_users, models_of
 
-        known = suppression_list.models_of(self.places, self.users.ids)
+        known = models_of(self.places, self.users.ids)
         models = sorted(known | set(models_that_saw(self.lake, self.users.ids)))
-        suppression_list.add(self.places, self.users.ids, models)
+        add_users(self.places, self.users.ids, models)
         return models
 
     def landing_files(self) -> str:
         from erasure.landing_files import erase_lines
-        from spark_jobs.ingest import suppression_list
+        from spark_jobs.ingest.suppression_list import read_suppression_list
 
-        forgotten, settings = suppression_list.read(self.places), landing_settings(self.places)
+        forgotten, settings = read_suppression_list(self.places), landing_settings(self.places)
         if settings is None or forgotten is None:
             return "there are none"
         return "{:,} lines out of {:,} files".format(
@@ -76,9 +76,9 @@ class Forgetting:
 
     def tables(self) -> str:
         from erasure.delta_tables import erase_users
-        from spark_jobs.ingest import suppression_list
+        from spark_jobs.ingest.suppression_list import read_suppression_list
 
-        forgotten = suppression_list.read(self.places)
+        forgotten = read_suppression_list(self.places)
         assert forgotten is not None
         settings = landing_settings(self.places)
         names = names_a_user(settings, self.users)
@@ -144,14 +144,15 @@ def texts(places: Places) -> Iterator[Path]:
 
 def names_a_user(settings: LandingSettings | None, users: Users) -> Callable[[str], bool]:
     """Whether a refused line is of one of `users`, or names one that cannot be mistaken."""
-    from spark_jobs.ingest.landing_lines import user_of
+    from spark_jobs.ingest.formats import landing_format
 
+    form = landing_format(settings) if settings else None
     wanted, words = frozenset(users.ids), any_word(users.ids)
     plain = any_word(users.plain)
 
     def names(raw: str) -> bool:
-        user = user_of(raw, settings) if settings else None
-        return plain(raw) or (words(raw) if user is None else user.strip() in wanted)
+        user = form.user_of(raw) if form else None
+        return plain(raw) or (words(raw) if user is None else user in wanted)
 
     return names
 
@@ -167,7 +168,8 @@ def in_landing_files(places: Places, users: Users) -> Special:
 
     Another user's page may name the user in its title: that is told, and is no trace.
     """
-    from spark_jobs.ingest.landing_lines import lines_of, parts_of_all_days, user_in
+    from spark_jobs.ingest.landing_files import lines_with_users, parts_of_all_days
+    from spark_jobs.ingest.parsing.packed_files import DamagedFile
 
     settings = landing_settings(places)
     if settings is None:
@@ -178,16 +180,16 @@ def in_landing_files(places: Places, users: Users) -> Special:
     wanted, words, plain = frozenset(users.ids), any_word(users.ids), any_word(users.plain)
 
     def look(path: Path) -> list[Finding] | None:
-        ours = parts.get(path, [])
+        try:
+            lines = [line for part in parts[path] for line in lines_with_users(part, settings)]
+        except (DamagedFile, KeyError):  # then its bytes are looked through
+            return None
         found = {}
-        for place, raw, (flaws, values) in (
-            line for part in ours for line in lines_of(part, settings)
-        ):
-            if words(raw) if flaws else (user_in(values) or "").strip() in wanted:
-                found[False] = Finding(path, f"line {place}")
-            elif plain(raw):
-                found[True] = Finding(path, f"line {place}", page=True)
-        return list(found.values()) if ours else None
+        for line, raw, user in lines:
+            is_theirs = words(raw) if user is None else user in wanted
+            if is_theirs or plain(raw):
+                found[is_theirs] = Finding(path, f"line {line}", page=not is_theirs)
+        return list(found.values())
 
     return look
 

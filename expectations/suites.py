@@ -95,7 +95,8 @@ def lines_lost(job_measures: JobMeasures) -> float:
     """A line that is sent twice is no broken line."""
     ends = ("accepted", "duplicates", "refused")
     num_ended = sum(job_measures.get(end, float("nan")) for end in ends)
-    return abs(job_measures["lines_in"] - num_ended - job_measures.get("forgotten", 0))
+    num_ended += sum(job_measures.get(end, 0) for end in ("forgotten", "nobody"))
+    return abs(job_measures["lines_in"] - num_ended)
 
 
 def unknown_word_share(job_measures: JobMeasures) -> float:
@@ -135,7 +136,7 @@ _INGEST = [
     ),
     Expected(
         "lines_lost",
-        "accepted + duplicates + refused + forgotten = lines_in",
+        "accepted + duplicates + refused + forgotten + nobody = lines_in",
         most=0,
         from_job=lines_lost,
     ),

@@ -8,7 +8,8 @@ times: it is placed before the user's first impression, `--spacing` hours apart 
 newest one spacing before it, so that its order is kept and no history view shares a session with
 another (any spacing over the session gap of contracts/limits.py does that). These times are ours,
 not MIND's; `--no-history` leaves the histories out. A user's history is read once, from the first
-impression; ids that only later impressions name are counted as `history changed`.
+impression; ids that only later impressions name are counted as `history changed`. Of MIND's test
+set, whose impressions say not what was clicked, the histories become views.
 
 Nothing is lost on the way: a click on unknown news lands without a title, and a line of
 behaviors.tsv that cannot be read lands whole, under the name `broken`, in the folder of the day
@@ -46,6 +47,7 @@ class Impression:
     history: tuple[str, ...]  # news ids, oldest first
     clicked: tuple[str, ...]
     not_clicked: int
+    unlabelled: int = 0  # shown, and nobody says whether it was clicked
 
 
 @dataclass(frozen=True)
@@ -97,18 +99,30 @@ class LandingFiles:
                 self._hidden(day).unlink()
 
 
-def parse_impression(line: str) -> Impression:
+def parse_impression(line: str, is_labelled: bool = True) -> Impression:
     """A line of behaviors.tsv; `ValueError` says what is wrong with it."""
     parts = line.split("\t")
     if len(parts) != 5:
         raise ValueError(f"{len(parts)} fields, not 5")
     _, user, time, history, shown = parts
+    if not is_labelled:
+        return Impression(user, _time(time), tuple(history.split()), (), 0, len(shown.split()))
     marks = [entry.rsplit("-", 1) for entry in shown.split()]
     if unknown := [entry for entry in marks if len(entry) != 2 or entry[1] not in ("0", "1")]:
         raise ValueError(f"impression {'-'.join(unknown[0])!r} ends in neither -0 nor -1")
     clicked = tuple(news for news, mark in marks if mark == "1")
-    at = datetime.strptime(time, TIME_FORMAT).replace(tzinfo=UTC)
-    return Impression(user, at, tuple(history.split()), clicked, len(marks) - len(clicked))
+    not_clicked = len(marks) - len(clicked)
+    return Impression(user, _time(time), tuple(history.split()), clicked, not_clicked)
+
+
+def _time(text: str) -> datetime:
+    return datetime.strptime(text, TIME_FORMAT).replace(tzinfo=UTC)
+
+
+def has_labels(path: Path) -> bool:
+    """Whether a behaviors.tsv says what was clicked; that of MIND's test set does not."""
+    shown = (line.split("\t")[-1].split() for _, line in _lines(path))
+    return any(entry.endswith(("-0", "-1")) for entries in shown for entry in entries)
 
 
 def read_news(path: Path) -> tuple[dict[str, News], int]:
@@ -140,9 +154,10 @@ def first_impressions(folders: list[Path]) -> dict[str, Impression]:
     """Each user's earliest impression over all folders; of equal times, the first that is read."""
     first: dict[str, Impression] = {}
     for folder in folders:
+        is_labelled = has_labels(folder / "behaviors.tsv")
         for _, line in _lines(folder / "behaviors.tsv"):
             try:
-                impression = parse_impression(line)
+                impression = parse_impression(line, is_labelled)
             except ValueError:
                 continue  # `land` counts and keeps it
             known = first.get(impression.user)
@@ -190,9 +205,10 @@ class Conversion:
         """Every line of a behaviors.tsv: its clicks, or the line itself when it is broken."""
         day = min(impression.time for impression in self.first.values()).date()
         changed: set[tuple[str, str]] = set()
+        is_labelled = has_labels(path)
         for number, line in _lines(path):
             try:
-                impression = parse_impression(line)
+                impression = parse_impression(line, is_labelled)
             except ValueError as error:
                 broken = {"broken": line, "why": str(error), "file": path.name, "line": number}
                 self.files.write(day, broken)
@@ -203,6 +219,8 @@ class Conversion:
             changed.update((impression.user, news) for news in unheard)
             self.counts["impressions"] += 1
             self.counts["shown and not clicked"] += impression.not_clicked
+            if not is_labelled:
+                self.counts["shown without a label"] += impression.unlabelled
             for clicked in impression.clicked:
                 self.land("clicks", impression.user, impression.time, clicked)
         self.counts["history changed"] += len(changed)

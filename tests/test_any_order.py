@@ -9,10 +9,11 @@ import pytest
 from contracts.landing_settings import LandingSettings
 from contracts.paths import Places
 from contracts.tables import BROWSING_LOGS, SESSIONS, TITLES, USER_SEQUENCES
-from spark_jobs.ingest.landing_lines import landing_parts
+from spark_jobs.ingest.landed_days import LandedDays
+from spark_jobs.ingest.landing_files import landing_parts
 from spark_jobs.lake.lake import Lake
 from spark_jobs.tables import sessions, titles, user_sequences
-from spark_jobs.tables.browsing_logs import Landed, ingest
+from spark_jobs.tables.browsing_logs import ingest_days
 
 FIRST = date(2017, 1, 1)
 DAYS = [FIRST + timedelta(days=n) for n in range(2)]
@@ -66,7 +67,7 @@ def anyhow(places):
 
 def run(lake, places, days, as_ofs):
     parts = landing_parts(places.landing, days, SETTINGS, False)
-    lake.settle(BROWSING_LOGS, lambda: ingest(lake, places, Landed(days, parts, SETTINGS)))
+    lake.settle(BROWSING_LOGS, lambda: ingest_days(lake, places, LandedDays(days, parts, SETTINGS)))
     titles.update(lake, places)
     sessions.update(lake, places)
     for as_of in as_ofs:

@@ -27,7 +27,7 @@ ROOMS: dict[str, set[str]] = {
     "model": {"contracts"},
     "feature_store": {"contracts"},
     "spark_jobs": {"contracts", "expectations", "model"},
-    "analyst": {"contracts", "model"},
+    "analyst": {"contracts", "model", "spark_jobs"},  # of Spark's jobs the landing formats alone
     "erasure": {"contracts", "spark_jobs", "feature_store", "analyst"},
     "downstream": {"contracts", "model", "analyst"},
     "experiments": {"contracts", "model", "analyst", "downstream"},
@@ -48,7 +48,7 @@ FOLDER_ORDER: dict[str, tuple[str, ...]] = {
     "landing": (".", "synthetic"),
     "model": (*(".", "data", "layers", "inference", "objective/tasks", "objective", "training"),),
     "spark_jobs": (
-        *(".", "spark", "lake", "transforms", "ingest/formats", "ingest"),
+        *(".", "spark", "lake", "transforms", "ingest/parsing", "ingest/formats", "ingest"),
         *("registry", "tables", "backfill"),
     ),
     "analyst": ("vectors", "lake_access", "output", ".", "questions"),

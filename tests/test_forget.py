@@ -24,7 +24,7 @@ from contracts.tables import (
 from erasure import commands, delta_tables
 from erasure.commands import Forgetting, proof
 from erasure.scan import Users, scan
-from spark_jobs.ingest import suppression_list
+from spark_jobs.ingest.suppression_list import read_suppression_list
 from spark_jobs.lake.lake import Lake
 from spark_jobs.spark.delta_log import DeltaLog
 from spark_jobs.tables import browsing_logs
@@ -270,7 +270,7 @@ def test_the_models_that_had_learned_from_them_are_named_after_a_kill_too(forgot
 def test_the_list_tells_nobody_who_is_on_it_but_whoever_asks_with_the_key(places, forgotten):
     key = places.root / "forgotten" / "key"
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
-    listed = suppression_list.read(places)
+    listed = read_suppression_list(places)
     assert all(user in listed for user in GONE)
     assert not any(user in listed for user in STAY)
     text = (places.root / "forgotten" / "users.jsonl").read_text()

@@ -7,7 +7,7 @@ import pytest
 
 from contracts.landing_settings import LandingSettings
 from erasure.landing_files import erase_lines
-from spark_jobs.ingest import suppression_list
+from spark_jobs.ingest.suppression_list import add_users, read_suppression_list
 
 COLUMNS = {"user_id": "visitor", "event_time": "at", "title": "page"}
 
@@ -26,9 +26,9 @@ def land(places):
 @pytest.fixture
 def erase(places):
     def run(form):
-        suppression_list.add(places, ["u0000123", "7"], [])
+        add_users(places, ["u0000123", "7"], [])
         settings = LandingSettings(format=form, columns=COLUMNS)
-        return erase_lines(places.landing, settings, suppression_list.read(places))
+        return erase_lines(places.landing, settings, read_suppression_list(places))
 
     return run
 

@@ -5,14 +5,11 @@ import json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contracts.landing_settings import LandingSettings
-from spark_jobs.ingest.json_at_once import read_at_once
-from spark_jobs.ingest.landing_lines import from_json
+from spark_jobs.ingest.parsing.json_batches import read_at_once
+from spark_jobs.ingest.parsing.json_objects import ObjectReader
 
-NAMES = ["u", "t", "p"]
-SETTINGS = LandingSettings(
-    format="jsonl", columns=dict(zip(("user_id", "event_time", "title"), NAMES, strict=True))
-)
+OURS, NAMES = ("user_id", "event_time", "title"), ["u", "t", "p"]
+READER = ObjectReader(dict(zip(OURS, NAMES, strict=True)))
 WORDS = st.text(max_size=6) | st.sampled_from(["\ud800", "a\x00b", "\u2028", '"', "\\"])
 VALUES = st.one_of(
     WORDS,
@@ -65,8 +62,7 @@ def test_a_line_that_is_read_at_once_is_read_right(lines):
     rows, table = read_at_once(lines, NAMES)
     assert rows == sorted(set(rows))
     for n, row in zip(rows, table.to_pylist(), strict=True):
-        flaws, values = from_json(lines[n], [*NAMES, None, None], SETTINGS)
-        assert (flaws, list(values[:3])) == ([], list(row.values()))
+        assert READER.read(lines[n]) == (dict(zip(OURS, row.values(), strict=True)), [])
 
 
 def test_a_few_bad_lines_leave_the_others_to_be_read_at_once():

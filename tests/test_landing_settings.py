@@ -21,7 +21,7 @@ def settings(tmp_path):
     def write(text):
         path = tmp_path / "settings.toml"
         path.write_text(text, encoding="utf-8")
-        return read_settings(path)
+        return read_settings(path, ["jsonl", "csv", "parquet"])
 
     return write
 
@@ -57,23 +57,31 @@ def test_a_file_that_is_no_toml_says_where(settings):
         settings("format = jsonl")
 
 
-def test_all_mistakes_are_told_at_once(settings):
-    with pytest.raises(BadInput) as told:
+def test_all_mistakes_are_named_at_once(settings):
+    with pytest.raises(BadInput) as raised:
         settings(
             'format = "xml"\ntime_zone = "Mars"\ntime_format = ""\ncolour = 1\n'
-            '[columns]\nuser_id = 5\nsession = "s"\ntitle = "t"'
+            'damaged_files = "x"\nnobody = "a"\ntokenizer = 3\n'
+            '[columns]\nuser_id = 5\nsession = "s"\ntitle = "t"\n'
+            '[csv]\ndelimiter = ";;"\nx = 1\nencoding = "klingon"'
         )
-    lines = str(told.value).splitlines()[1:]
+    lines = str(raised.value).splitlines()[1:]
     assert [line.split(":")[0].strip() for line in lines] == [
-        "colour",
         "format",
         "time_zone",
         "time_format",
-        "columns.event_time",
+        "damaged_files",
+        "nobody",
+        "tokenizer",
         "columns.user_id",
+        "columns.event_time",
         "columns.session",
+        "csv.delimiter",
+        "csv.encoding",
+        "csv.x",
+        "colour",
     ]
-    assert "found 'xml'; say one of jsonl, csv, parquet" in str(told.value)
+    assert "found 'xml'; say one of jsonl, csv, parquet" in str(raised.value)
 
 
 def test_without_columns_the_table_to_add_is_named(settings):

@@ -72,6 +72,18 @@ def test_a_history_comes_in_its_order_before_the_users_first_impression(folder, 
     ]
 
 
+def test_the_test_set_has_histories_and_no_clicks(folder, tmp_path):
+    lines = [line.replace("-1", "").replace("-0", "") for line in BEHAVIORS.splitlines()[:3]]
+    (folder / "behaviors.tsv").write_text("\n".join(lines), encoding="utf-8")
+    _, counts = convert_folders([folder], tmp_path, spacing=timedelta(hours=6))
+    assert counts["shown without a label"] == 6
+    assert not counts["broken behavior lines"]
+    assert views(tmp_path) == [
+        ("U1", "2019-11-11T01:00:00Z", 'Five soups for "cold" days'),
+        ("U1", "2019-11-11T07:00:00Z", "Late goal wins the derby"),
+    ]
+
+
 def test_each_line_lands_on_the_day_of_its_time(folder, tmp_path):
     convert_folders([folder], tmp_path, spacing=timedelta(hours=6))
     for day, lines in landed(tmp_path).items():

@@ -6,7 +6,7 @@ from pyspark.sql import functions as F
 from contracts.errors import MissingTable
 from contracts.tables import BROWSING_LOGS, TITLES
 from expectations.gate import Passed
-from spark_jobs.tables.titles import new_titles, update, with_words
+from spark_jobs.tables.titles import count_unsegmented, new_titles, update, with_words
 from spark_jobs.transforms.title_text import normalized, title_id
 
 DAY = date(2017, 1, 1)
@@ -33,7 +33,9 @@ def views(spark):
         ("a\u00a0\u2003\u3000\u2028b", "a b"),
         ("a\x00\x07\x1c\x85b", "a b"),
         ("\u0130x ÉTÉ", "i\u0307x été"),
-        ("a\u200bb", "a\u200bb"),
+        ("a\u200bb", "a\u200bb"),  # what is no white space is kept: two titles
+        ("Q&amp;A", "q&amp;a"),
+        ("CAFE\u0301", "cafe\u0301"),
         ("\u00a0 \t", ""),
     ],
 )
@@ -64,6 +66,13 @@ def test_words_are_the_first_thirty_tokens(spark):
     titles = spark.createDataFrame([(1, long), (2, "it's new")], "title_id bigint, title string")
     words = {row["title_id"]: row["words"] for row in with_words(titles).collect()}
     assert words == {1: [f"w{n}" for n in range(30)], 2: ["it", "'s", "new"]}
+
+
+def test_titles_without_blanks_are_counted_unless_a_segmenter_cuts_them(spark):
+    rows = [(1, "我来到北京清华大学"), (2, "новости дня"), (3, "북한 소식")]
+    titles = spark.createDataFrame(rows, "title_id bigint, title string")
+    assert count_unsegmented(with_words(titles)) == 1
+    assert count_unsegmented(with_words(titles, "jieba")) == 0
 
 
 def test_a_run_adds_what_is_new_and_remembers_how_far_it_got(lake, places, views):

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from nltk.tokenize import word_tokenize
 
 from spark_jobs.transforms import tokenizer
+from spark_jobs.transforms.segmenters import segment_words, segmenter_of
 from spark_jobs.transforms.tokenizer import Tokenizer
 
 tokens = Tokenizer()
@@ -78,3 +79,21 @@ def test_a_full_memo_starts_over_and_gives_the_same_words(monkeypatch):
 )
 def test_words_as_a_reader_expects_them(title, words):
     assert tokens(title) == words
+
+
+@pytest.mark.parametrize(
+    ("name", "title", "words"),
+    [
+        ("jieba", "iphone 15: 我来到北京清华大学!", "iphone 15 : 我 来到 北京 清华大学 !"),
+        ("janome", "今日の天気 tokyo", "今日 の 天気 tokyo"),
+        ("pythainlp", "ฉันรักภาษาไทย v2", "ฉัน รัก ภาษาไทย v2"),
+    ],
+)
+def test_a_title_without_blanks_is_cut_by_the_segmenter_of_the_settings(name, title, words):
+    segment = segmenter_of(name)
+    assert segment_words(tokens(title), segment) == words.split()
+    assert segment_words(tokens("it's new"), segment) == ["it", "'s", "new"]
+
+
+def test_without_a_segmenter_nltk_alone_cuts():
+    assert segmenter_of("nltk") is None

@@ -8,7 +8,6 @@ counts the landing lines anew from the files. It writes nothing. Exit code 1 if 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
 from typing import Annotated, Any
 
 import pyarrow as pa
@@ -16,7 +15,7 @@ import typer
 from rich.table import Table as Grid
 
 from analyst.lake_access.open_lake import OpenLake, open_lake
-from analyst.landing_counts import lines_by_day
+from analyst.landing_counts import lines_by_file
 from analyst.output.answers import print_answer
 from contracts.limits import EMBEDDING_WIDTH, MAX_VIEWS, MAX_VIEWS_A_DAY, SESSION_GAP_MINUTES
 from contracts.options import AsJson
@@ -97,10 +96,11 @@ AUDIT_RULES = (
     Rule(
         "a user who viewed on the day before, and no bot, has a sequence",
         (BROWSING_LOGS, USER_SEQUENCES),
-        # A view that landed after its night counts in the nights since.
+        # A view that landed after its night counts in the nights since. West of Greenwich some of a
+        # day's views land on the day before, whose folder ends when that day ends there.
         "SELECT event_date + 1 AS as_of, user_id FROM browsing_logs "
         "WHERE as_of::DATE IN (SELECT DISTINCT as_of FROM user_sequences) "
-        f"GROUP BY ALL HAVING count(*) <= {MAX_VIEWS_A_DAY} AND min(landing_day) = event_date "
+        f"GROUP BY ALL HAVING count(*) <= {MAX_VIEWS_A_DAY} AND min(landing_day) <= event_date "
         "EXCEPT SELECT as_of, user_id FROM user_sequences",
     ),
     Rule(
@@ -157,8 +157,11 @@ _LINES_RULE = Rule(
     "lines of the landing files = accepted + refused, on each day",
     (BROWSING_LOGS, REJECTED_LOGS),
     "WITH kept AS (SELECT landing_day AS day, count(*) AS kept FROM (SELECT landing_day FROM "
-    "browsing_logs UNION ALL SELECT landing_day FROM rejected_logs) GROUP BY ALL) "
-    "SELECT day, lines, kept FROM landing_counts LEFT JOIN kept USING (day) "
+    "browsing_logs UNION ALL SELECT landing_day FROM rejected_logs) GROUP BY ALL), "
+    "damaged AS (SELECT file FROM rejected_logs WHERE reasons[1] LIKE 'damaged file%'), "
+    "counts AS (SELECT day, sum(if(file IN (FROM damaged), 1, lines)) AS lines "
+    "FROM landing_counts GROUP BY ALL) "
+    "SELECT day, lines, kept FROM counts LEFT JOIN kept USING (day) "
     "WHERE kept != lines",  # a day whose folder is gone, or that is not ingested yet, is left out
 )
 
@@ -183,15 +186,18 @@ def audit(lake: OpenLake) -> Iterator[Finding]:
     for rule in AUDIT_RULES:
         if lake.has(*rule.tables):
             yield _looked_at(lake, rule, _rows(lake, rule.over))
-    if lake.has(*_LINES_RULE.tables) and (lines := _landing_lines(lake)):
-        counts = [{"day": day, "lines": count} for day, count in lines.items()]
+    if lake.has(*_LINES_RULE.tables) and (counts := _landing_counts(lake)):
         lake.connection.register("landing_counts", pa.Table.from_pylist(counts))
-        yield _looked_at(lake, _LINES_RULE, sum(lines.values()))
+        yield _looked_at(lake, _LINES_RULE, sum(each["lines"] for each in counts))
 
 
-def _landing_lines(lake: OpenLake) -> dict[date, int]:
+def _landing_counts(lake: OpenLake) -> list[dict[str, Any]]:
     landing = lake.places.landing
-    return lines_by_day(landing) if (landing / "settings.toml").exists() else {}
+    if not (landing / "settings.toml").exists():
+        return []
+    return [
+        {"day": day, "file": file, "lines": lines} for day, file, lines in lines_by_file(landing)
+    ]
 
 
 def _rows(lake: OpenLake, table: Table) -> int:

@@ -1,313 +1,156 @@
-"""Landing files as a frame of one row a line, and the lines that were refused as they were.
-
-`landing_lines` says what a line is, exactly and one by one, at several microseconds each. Columns
-that Arrow turns into the same text are turned a batch at a time, which is most of any Parquet
-file; everything else goes the exact way.
+"""Landing files as a frame of one row a line.
 
 A row carries no file name and no raw line, which few rows need: `place` leads to both.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby, islice
-from typing import Any, TypeAlias
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, SparkSession
 
-from contracts.landing_settings import LandingSettings
-from spark_jobs.ingest.json_at_once import read_at_once
-from spark_jobs.ingest.landing_lines import (
-    BATCH,
-    FACTS,
-    NOTHING,
-    PART,
-    USER,
-    Line,
+from contracts.landing_settings import LANDING_COLUMNS, LandingSettings
+from spark_jobs.ingest.formats import LandingFormat, landing_format
+from spark_jobs.ingest.landing_files import landing_file_names
+from spark_jobs.ingest.parsing.packed_files import DamagedFile
+from spark_jobs.ingest.parsing.parsed_lines import (
+    INSTANT,
+    PART_BYTES,
+    TEXT,
+    TEXTS,
+    Column,
+    LineBatch,
     Part,
-    as_text,
-    from_json,
-    lines_of,
-    missing,
-    raw_lines,
-    text_lines,
-    without,
+    damage_mark,
 )
-from spark_jobs.ingest.suppression_list import REASON, Forgotten
+from spark_jobs.ingest.suppression_list import FORGOTTEN_USER, SuppressionList
 
-LINES = 1 << 40  # that a file can have; place = LINES * its number + line
-SCHEMA = (
-    "place bigint, landing_day date, flaws array<string>, user_id string, event_time string, "
-    "title string, host string, log_id string, instant timestamp, folded string"
-)
-TEXT, TEXTS, INSTANT = pa.string(), pa.list_(pa.string()), pa.timestamp("us", "UTC")
-ODD = r"[^!-~ ]|  |^ | $"  # what `normalized` changes, other than to lower case
+MAX_LINES = 1 << 40  # that a file can have; place = MAX_LINES * its number + line
+
+_SCHEMA = {
+    "place": "bigint",
+    "landing_day": "date",
+    "parse_errors": "array<string>",
+    **dict.fromkeys(LANDING_COLUMNS, "string"),
+    "instant": "timestamp",
+    "folded": "string",
+}
+_OPENING_COST = 4_096  # bytes that could be read meanwhile
+_SMALLEST_TASK = 1 << 20  # bytes
+_ODD = r"[^!-~ ]|  |^ | $"  # what `normalized` changes, other than to lower case
 # The one form of time that most logs have. Arrow reads it to the same instant as Spark, and can
 # fail on none of these dates: those that not every month or year has are left to Spark.
-USUAL = (
+_USUAL_TIME = (
     r"^[12]\d{3}-(0[1-9]|1[0-2])-(0[1-9]|1\d|2[0-8])"
     r"T([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,6})?Z$"
 )
-
-Column: TypeAlias = "pa.Array[Any]"
-
-
-def files_of(parts: Iterable[Part]) -> list[str]:
-    """Every file once, by day, then by name; its place here is its number."""
-    return [file for _, file in sorted({(part.landing_day, part.file) for part in parts})]
 
 
 def landing_frame(
     spark: SparkSession,
     parts: list[Part],
     settings: LandingSettings,
-    forgotten: Forgotten | None = None,
+    forgotten: SuppressionList | None = None,
 ) -> DataFrame:
-    """The lines of `parts`: SCHEMA, in which FACTS are text as the line holds them.
+    """The lines of `parts`, in which the landing columns are text as the line holds them.
 
-    flaws    why there are no FACTS: the line cannot be parsed, or is of a `forgotten` user; or null
-    instant  event_time, where it is easily told; event_time may then be null
-    folded   `normalized` of the title, where that is lower case alone; or null
+    parse_errors  why the line has none of them: it cannot be parsed, or is of a `forgotten` user
+    instant       event_time, where no Spark is needed to read it; event_time may then be null
+    folded        `normalized` of the title, where that is lower case alone; or null
 
-    Which task reads which part changes nothing but the time it takes.
+    Which task reads which part changes nothing but the time it takes. Line 0 of a file says that
+    the file cannot be read, and why.
     """
-    numbers = {file: n for n, file in enumerate(files_of(parts))}
-    bins = [
-        [(part, numbers[part.file]) for part in each]
+    numbers = {file: number for number, file in enumerate(landing_file_names(parts))}
+    tasks = [
+        [(part, numbers[part.file] * MAX_LINES) for part in each]
         for each in _packed(parts, spark.sparkContext.defaultParallelism)
     ]
+    form, is_iso = landing_format(settings), settings.time_format == "iso"
 
-    def read(tasks: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for task in tasks:
-            for part, number in (each for n in task.column(0).to_numpy() for each in bins[n]):
-                yield from _batches(part, number * LINES, settings, forgotten)
+    def read(ids: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for part, offset in (
+            each for batch in ids for n in batch.column(0) for each in tasks[n.as_py()]
+        ):
+            for lines in _line_batches(form, part):
+                yield _rows(lines, part, offset, forgotten, is_iso)
 
-    return spark.range(0, len(bins), 1, max(len(bins), 1)).mapInArrow(read, SCHEMA)
+    schema = ", ".join(f"{name} {kind}" for name, kind in _SCHEMA.items())
+    return spark.range(0, len(tasks), 1, max(len(tasks), 1)).mapInArrow(read, schema)
 
 
 def _packed(parts: list[Part], cores: int) -> list[list[Part]]:
     """Neighbors put together, so that a task has enough to do and each core has a few tasks."""
-    enough = min(PART, max(1 << 20, sum(p.weight for p in parts) // (4 * cores)))
-    bins: list[list[Part]] = []
-    weight = enough
+    all_bytes = sum(part.num_bytes for part in parts)
+    enough = min(PART_BYTES, max(_SMALLEST_TASK, all_bytes // (4 * cores)))
+    tasks: list[list[Part]] = []
+    size = enough
     for part in parts:
-        if weight >= enough:
-            bins.append([])
-            weight = 0
-        bins[-1].append(part)
-        weight += part.weight + 4_096  # opening a file is not free
-    return bins
+        if size >= enough:
+            tasks.append([])
+            size = 0
+        tasks[-1].append(part)
+        size += part.num_bytes + _OPENING_COST
+    return tasks
 
 
-def _batches(
-    part: Part, before: int, settings: LandingSettings, forgotten: Forgotten | None
-) -> Iterator[pa.RecordBatch]:
-    if settings.format == "parquet" and not missing(_names(part), settings):
-        yield from _row_batches(part, before, settings, forgotten)
-        return
-    if settings.format == "jsonl":
-        yield from _json_batches(part, before, settings, forgotten)
-        return
-    lines = lines_of(part, settings)
-    while some := list(islice(lines, BATCH)):
-        yield _line_batch(part, before, some, settings, forgotten)
+def _line_batches(form: LandingFormat, part: Part) -> Iterator[LineBatch]:
+    try:
+        if part.damage:
+            raise DamagedFile(part.path, part.damage)
+        yield from form.parse(part)
+    except DamagedFile as error:
+        yield damage_mark(error.cause)
 
 
-def _json_batches(
-    part: Part, before: int, settings: LandingSettings, forgotten: Forgotten | None
-) -> Iterator[pa.RecordBatch]:
-    """A batch of the lines that were read at once, and one of the others, if there are any."""
-    wanted = [settings.columns.get(name) for name in FACTS]
-    names = list(dict.fromkeys(name for name in wanted if name))
-    lines = text_lines(part)
-    while some := list(islice(lines, BATCH)):
-        well = ["" if flaws else raw for _, raw, flaws in some]
-        rows, table = read_at_once(well, names)
-        yield _table_batch(part, [some[n][0] + before for n in rows], table, settings, forgotten)
-        known = set(rows)
-        others: list[Line] = [
-            (place, raw, (flaws, NOTHING) if flaws else from_json(raw, wanted, settings))
-            for n, (place, raw, flaws) in enumerate(some)
-            if n not in known
-        ]
-        if others:
-            yield _line_batch(part, before, others, settings, forgotten)
-
-
-def _table_batch(
-    part: Part,
-    places: list[int],
-    table: pa.Table,
-    settings: LandingSettings,
-    forgotten: Forgotten | None,
+def _rows(
+    lines: LineBatch, part: Part, offset: int, forgotten: SuppressionList | None, is_iso: bool
 ) -> pa.RecordBatch:
-    """Of lines that are whole, as text under their own names."""
-    wanted = [settings.columns.get(name) for name in FACTS]
-    facts = [
-        table.column(name).combine_chunks() if name else pa.nulls(len(places), TEXT)
-        for name in wanted
+    """A batch of the frame. Of a line with errors nothing but its place and they are kept."""
+    errors = _errors(lines, forgotten)
+    columns, instants = dict(lines.columns), lines.instants
+    count = len(lines.line_numbers)
+    if instants is None and is_iso:
+        instants = _usual_instants(columns["event_time"])
+    if errors.null_count < count:
+        is_good = errors.is_null()
+        columns = {
+            name: pc.if_else(is_good, values, pa.scalar(None, TEXT))
+            for name, values in columns.items()
+        }
+        instants = instants and pc.if_else(is_good, instants, pa.scalar(None, INSTANT))
+    arrays: list[Column] = [
+        pa.array(lines.line_numbers + offset, pa.int64()),
+        pa.array(np.full(count, part.landing_day, "datetime64[D]")),
+        errors,
+        *(columns[name] for name in LANDING_COLUMNS),
+        pa.nulls(count, INSTANT) if instants is None else instants,
+        _folded(columns["title"]),
     ]
-    instant = usual_instants(facts[1]) if settings.time_format == "iso" else None
-    return _batch(part, places, _flaws(facts[USER], forgotten), facts, instant)
+    return pa.RecordBatch.from_arrays(arrays, list(_SCHEMA))
 
 
-def _line_batch(
-    part: Part,
-    before: int,
-    lines: Sequence[Line],
-    settings: LandingSettings,
-    forgotten: Forgotten | None,
-) -> pa.RecordBatch:
-    if forgotten is not None:
-        lines = [without(line, forgotten) for line in lines]
-    places, _, parsed = zip(*lines, strict=True)
-    flaws, values = zip(*parsed, strict=True)
-    facts = [pa.array(column, TEXT) for column in zip(*values, strict=True)]
-    flawed = pa.array([flaw or None for flaw in flaws], TEXTS)
-    instant = usual_instants(facts[1]) if settings.time_format == "iso" else None
-    return _batch(part, np.array(places) + before, flawed, facts, instant)
+def _errors(lines: LineBatch, forgotten: SuppressionList | None) -> Column:
+    errors = pa.nulls(len(lines.line_numbers), TEXTS) if lines.errors is None else lines.errors
+    if forgotten is None or not (gone := forgotten.has_lines(lines)).any():
+        return errors
+    found: Any = pc.if_else(pa.array(gone), pa.scalar([FORGOTTEN_USER], TEXTS), errors)
+    return found  # type: ignore[no-any-return]
 
 
-def usual_instants(times: Column) -> Column:
-    """Those that are written in the USUAL form; null for the others."""
-    usual = pc.match_substring_regex(times, USUAL)
-    found: Column = pc.if_else(usual, times, pa.scalar(None, TEXT)).cast(INSTANT)
+def _usual_instants(times: Column) -> Column:
+    """Those that are written in the usual form; null for the others."""
+    is_usual = pc.match_substring_regex(times, _USUAL_TIME)
+    found: Column = pc.if_else(is_usual, times, pa.scalar(None, TEXT)).cast(INSTANT)
     return found
-
-
-def _row_batches(
-    part: Part, before: int, settings: LandingSettings, forgotten: Forgotten | None
-) -> Iterator[pa.RecordBatch]:
-    """The rows of a Parquet part whose file has all columns."""
-    at = before + part.first_line
-    wanted = [settings.columns.get(name) for name in FACTS]
-    with pq.ParquetFile(part.path) as file:
-        held = [name for name in wanted if name in file.schema_arrow.names]
-        groups = list(range(part.start, part.end))
-        for rows in file.iter_batches(BATCH, row_groups=groups, columns=held, use_threads=False):
-            columns = [rows.column(name) if name in held else None for name in wanted]
-            instant = _instants(columns[1], settings)
-            if instant is not None:
-                columns[1] = None
-            facts = [_texts(column, rows.num_rows) for column in columns]
-            if instant is None and settings.time_format == "iso":
-                instant = usual_instants(facts[1])
-            flaws = _flaws(facts[USER], forgotten)
-            yield _batch(part, np.arange(rows.num_rows) + at, flaws, facts, instant)
-            at += rows.num_rows
-
-
-def _instants(times: Column | None, settings: LandingSettings) -> Column | None:
-    """Times that are no text; None where only their text, in ISO form, tells which they are."""
-    if times is None or not pa.types.is_timestamp(times.type) or settings.time_format != "iso":
-        return None
-    if times.type.tz is None and settings.time_zone != "UTC":
-        return None
-    return times.cast(pa.timestamp("us", times.type.tz), safe=False).cast(INSTANT)
-
-
-def _texts(values: Column | None, rows: int) -> Column:
-    """`as_text` of each."""
-    if values is None:
-        return pa.nulls(rows, TEXT)
-    kind = values.type.value_type if pa.types.is_dictionary(values.type) else values.type
-    tests = (pa.types.is_string, pa.types.is_large_string, pa.types.is_integer, pa.types.is_boolean)
-    if any(test(kind) for test in tests):
-        return values.cast(TEXT)
-    return pa.array([as_text(value) for value in values.to_pylist()], TEXT)
-
-
-def _flaws(users: Column, forgotten: Forgotten | None) -> Column:
-    named = forgotten and [user for user in users.unique().to_pylist() if user in forgotten]
-    if not named:
-        return pa.nulls(len(users), TEXTS)
-    told = pc.is_in(users, value_set=pa.array(named, TEXT)).to_pylist()
-    return pa.array([[REASON] if one else None for one in told], TEXTS)
-
-
-def _batch(
-    part: Part, places: Any, flaws: Column, facts: Sequence[Column], instant: Column | None
-) -> pa.RecordBatch:
-    """Of a line with flaws nothing but its place and they are told."""
-    rows = len(places)
-    instant = pa.nulls(rows, INSTANT) if instant is None else instant
-    if flaws.null_count < rows:
-        good = flaws.is_null()
-        facts = [pc.if_else(good, fact, pa.scalar(None, TEXT)) for fact in facts]
-        instant = pc.if_else(good, instant, pa.scalar(None, INSTANT))
-    columns = [
-        pa.array(places, pa.int64()),
-        pa.array(np.full(rows, part.landing_day, "datetime64[D]")),
-        flaws,
-        *facts,
-        instant,
-        _folded(facts[2]),
-    ]
-    return pa.RecordBatch.from_arrays(columns, [c.split()[0] for c in SCHEMA.split(", ")])
 
 
 def _folded(titles: Column) -> Column:
     """By Arrow: Spark, which asks Unicode's rules for ASCII too, took 5 % of an ingest for it."""
-    plain = pc.invert(pc.match_substring_regex(titles, ODD))
-    folded: Column = pc.ascii_lower(pc.if_else(plain, titles, pa.scalar(None, TEXT)))
+    is_plain = pc.invert(pc.match_substring_regex(titles, _ODD))
+    folded: Column = pc.ascii_lower(pc.if_else(is_plain, titles, pa.scalar(None, TEXT)))
     return folded
-
-
-def with_raw(refused: DataFrame, parts: list[Part], settings: LandingSettings) -> DataFrame:
-    """Add `raw` to refused lines (file, line, reasons, ...): each as it was, read once more.
-
-    Of a forgotten user's line nothing is kept. Few lines are refused, so carrying all lines to
-    the end for their sake would cost more than opening their files again.
-    """
-    by_file = {
-        file: sorted(some, key=lambda part: part.first_line)
-        for file, some in groupby(sorted(parts, key=_file), key=_file)
-    }
-    names = refused.columns
-
-    def read(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            files, lines = (
-                batch.column("file").to_pylist(),
-                batch.column("line").to_numpy().tolist(),
-            )
-            rows = zip(files, lines, strict=True)
-            raw = [
-                line
-                for file, some in groupby(rows, key=lambda row: row[0])
-                for line in _as_they_were(by_file[file], [line for _, line in some], settings)
-            ]
-            reasons = batch.column("reasons").to_pylist()
-            kept = ["" if why == [REASON] else it for it, why in zip(raw, reasons, strict=True)]
-            yield batch.append_column("raw", pa.array(kept, TEXT))
-
-    schema = ", ".join(f"{name} {kind}" for name, kind in refused.dtypes)
-    in_order = refused.repartition("file").sortWithinPartitions("file", "line")
-    return in_order.mapInArrow(read, f"{schema}, raw string").select(*names, "raw")
-
-
-def _file(part: Part) -> str:
-    return part.file
-
-
-def _as_they_were(parts: list[Part], lines: list[int], settings: LandingSettings) -> Iterator[str]:
-    """The `lines` of one file, which are in order, as are its `parts`."""
-    starts = [part.first_line for part in parts]
-    for nth, some in groupby(lines, key=lambda line: bisect_right(starts, line) - 1):
-        wanted = list(some)
-        found = dict.fromkeys(wanted, "")
-        for line, raw in raw_lines(parts[nth], settings, set(wanted)):
-            found[line] = raw
-            if line == wanted[-1]:
-                break
-        yield from found.values()
-
-
-def _names(part: Part) -> list[str]:
-    with pq.ParquetFile(part.path) as file:
-        return list(file.schema_arrow.names)

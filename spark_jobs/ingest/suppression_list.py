@@ -1,4 +1,4 @@
-"""Who asked to be forgotten, so that a later ingest keeps nothing of theirs.
+"""The suppression list: who asked to be forgotten, so that a later ingest keeps nothing of theirs.
 
 forgotten/users.jsonl holds a line a user: a keyed hash, the day, and the models that had learned
 from the user. forgotten/key is the hash's key, readable by its owner alone. Without the key nobody
@@ -16,81 +16,106 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 
-from contracts.paths import Places
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
-REASON = "forgotten user"  # why an ingest refuses such a line; nothing else of it is kept
+from contracts.paths import Places
+from contracts.user_lists import trim_user_id
+from spark_jobs.ingest.parsing.parsed_lines import LineBatch
+
+# Why an ingest refuses a line of such a user; nothing else of it is kept.
+FORGOTTEN_USER = "forgotten user"
 # What may be a user in a line that cannot be parsed. Two ways to cut, as an id may hold "-" or ".".
-TOKENS = (re.compile(r"[^\s\"',;|{}\[\]]+"), re.compile(r"\w+"))
+_WORD_PATTERNS = (re.compile(r"[^\s\"',;|{}\[\]]+"), re.compile(r"\w+"))
 
 
 @dataclass(frozen=True)
-class Forgotten:
+class SuppressionList:
     """The list, as an ingest asks it. Goes to Spark's workers inside a closure, never in a plan."""
 
     key: bytes = field(repr=False)
     hashes: frozenset[str] = field(repr=False)
 
     def __contains__(self, user: object) -> bool:
-        return isinstance(user, str) and keyed(user.strip(), self.key) in self.hashes
+        return isinstance(user, str) and _keyed_hash(trim_user_id(user), self.key) in self.hashes
 
     def names(self, line: str) -> bool:
         """Whether any word of a line that has no columns is a user on the list."""
-        return any(word in self for cut in TOKENS for word in set(cut.findall(line)))
+        return any(word in self for cut in _WORD_PATTERNS for word in set(cut.findall(line)))
+
+    def has_lines(self, lines: LineBatch) -> NDArray[np.bool_]:
+        """(L,) whether a line is of a user on the list.
+
+        A line that cannot be parsed is of each user that one of its words names.
+        """
+        users = lines.columns["user_id"]
+        listed = [user for user in users.unique().to_pylist() if user in self]
+        is_in = pc.is_in(users, value_set=pa.array(listed, pa.string()))
+        found = np.array(is_in.to_numpy(zero_copy_only=False), bool)
+        if lines.errors is not None:
+            is_broken = lines.errors.is_valid().to_numpy(zero_copy_only=False)
+            found[is_broken] = [self.names(raw) for raw in lines.raw_of_errors]
+        return found
 
 
 @lru_cache(maxsize=100_000)
-def keyed(user: str, key: bytes) -> str:
+def _keyed_hash(user: str, key: bytes) -> str:
     return hashlib.blake2b(user.encode(), key=key, digest_size=16).hexdigest()
 
 
-def folder(places: Places) -> Path:
+def _list_folder(places: Places) -> Path:
     return places.root / "forgotten"
 
 
-def read(places: Places) -> Forgotten | None:
+def read_suppression_list(places: Places) -> SuppressionList | None:
     """The list; None where nobody is on it, so that an ingest has nothing to ask."""
-    models = _models(folder(places) / "users.jsonl")
-    return Forgotten(_key(folder(places)), frozenset(models)) if models else None
+    folder = _list_folder(places)
+    models = _models_by_hash(folder / "users.jsonl")
+    return SuppressionList(_read_key(folder), frozenset(models)) if models else None
 
 
 def models_of(places: Places, users: Iterable[str]) -> set[str]:
     """The models that were noted of any of `users`."""
-    if not (folder(places) / "key").exists():
+    folder = _list_folder(places)
+    if not (folder / "key").exists():
         return set()
-    key, noted = _key(folder(places)), _models(folder(places) / "users.jsonl")
-    return {model for user in users for model in noted.get(keyed(user, key), ())}
+    key, noted = _read_key(folder), _models_by_hash(folder / "users.jsonl")
+    return {model for user in users for model in noted.get(_keyed_hash(user, key), ())}
 
 
-def add(places: Places, users: Iterable[str], models: Iterable[str]) -> None:
+def add_users(places: Places, users: Iterable[str], models: Iterable[str]) -> None:
     """Put `users` on the list, each with `models`; those that are on it keep what was noted."""
-    where = folder(places)
-    where.mkdir(parents=True, exist_ok=True)
-    key, today = _key(where), datetime.now(UTC).date()
-    told = [
-        {"user": keyed(user, key), "asked": str(today), "models": sorted(models)} for user in users
+    folder = _list_folder(places)
+    folder.mkdir(parents=True, exist_ok=True)
+    key, today = _read_key(folder), datetime.now(UTC).date()
+    lines = [
+        {"user": _keyed_hash(user, key), "asked": str(today), "models": sorted(models)}
+        for user in users
     ]
-    with (where / "users.jsonl").open("a") as file:
-        file.writelines(json.dumps(line) + "\n" for line in told)
+    with (folder / "users.jsonl").open("a") as file:
+        file.writelines(json.dumps(line) + "\n" for line in lines)
         file.flush()
         os.fsync(file.fileno())
 
 
-def _models(path: Path) -> dict[str, set[str]]:
-    """By hash. A line that a kill has torn was never acted on."""
+def _models_by_hash(path: Path) -> dict[str, set[str]]:
+    """A line that a kill has torn was never acted on."""
     noted: dict[str, set[str]] = {}
     for line in path.read_text().splitlines() if path.exists() else ():
         if line.endswith("}"):
-            told = json.loads(line)
-            noted.setdefault(told["user"], set()).update(told["models"])
+            entry = json.loads(line)
+            noted.setdefault(entry["user"], set()).update(entry["models"])
     return noted
 
 
-def _key(where: Path) -> bytes:
+def _read_key(folder: Path) -> bytes:
     """The key, made when first needed: whole or not at all."""
-    path = where / "key"
+    path = folder / "key"
     if not path.exists():
-        where.mkdir(parents=True, exist_ok=True)
-        unfinished = where / f".key.{os.getpid()}"
+        folder.mkdir(parents=True, exist_ok=True)
+        unfinished = folder / f".key.{os.getpid()}"
         file = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(file, "w") as out:
             out.write(secrets.token_hex(32))

@@ -5,19 +5,30 @@ does not have yet are tokenized. Titles are never changed and never removed: an 
 words for good.
 """
 
+import sys
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from contracts.landing_settings import read_settings
 from contracts.limits import MAX_TITLE_WORDS
 from contracts.paths import Places
 from contracts.tables import BROWSING_LOGS, TITLES
 from expectations.gate import Passed, check
 from spark_jobs.lake.lake import Commit, Lake
 from spark_jobs.spark.job_run import job
+from spark_jobs.transforms.segmenters import (
+    LONGEST_WORD,
+    UNSEGMENTED_SCRIPTS,
+    segment_words,
+    segmenter_of,
+)
 from spark_jobs.transforms.title_text import normalized
+
+_TOLERATED_SHARE = 0.05  # of titles that blanks do not separate; from there on a warning
 
 
 def new_titles(views: DataFrame, known: DataFrame) -> DataFrame:
@@ -37,22 +48,33 @@ def new_titles(views: DataFrame, known: DataFrame) -> DataFrame:
     )
 
 
-def with_words(titles: DataFrame) -> DataFrame:
-    """Add the first words, as NLTK's `word_tokenize(title, preserve_line=True)` cuts them."""
-    return titles.mapInArrow(_tokenized, "title_id bigint, title string, words array<string>")
+def with_words(titles: DataFrame, tokenizer: str = "nltk") -> DataFrame:
+    """Add the first words, as NLTK's `word_tokenize(title, preserve_line=True)` cuts them, and what
+    is written without blanks as the segmenter cuts it that landing/settings.toml names."""
+    segmenter_of(tokenizer)  # says here, in one line, when it is not installed
+
+    def tokenized(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        from spark_jobs.transforms.tokenizer import Tokenizer
+
+        words_of, segment = Tokenizer(), segmenter_of(tokenizer)
+        for batch in batches:
+            titles: list[str] = batch.column("title").to_pylist()  # type: ignore[assignment]
+            words = [words_of(title) for title in titles]
+            if segment is not None:
+                words = [segment_words(some, segment) for some in words]
+            first_words = [some[:MAX_TITLE_WORDS] for some in words]
+            yield batch.append_column("words", pa.array(first_words, pa.list_(pa.string())))
+
+    return titles.mapInArrow(tokenized, "title_id bigint, title string, words array<string>")
 
 
-def _tokenized(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    from spark_jobs.transforms.tokenizer import Tokenizer
-
-    words_of = Tokenizer()
-    for batch in batches:
-        titles: list[str] = batch.column("title").to_pylist()  # type: ignore[assignment]
-        words = [words_of(title)[:MAX_TITLE_WORDS] for title in titles]
-        yield batch.append_column("words", pa.array(words, pa.list_(pa.string())))
+def count_unsegmented(titles: DataFrame) -> int:
+    """Titles with a word that is several ones of a script without blanks."""
+    several_words = f"{UNSEGMENTED_SCRIPTS}{{{LONGEST_WORD + 1},}}"
+    return titles.where(F.exists("words", lambda word: word.rlike(several_words))).count()
 
 
-def update(lake: Lake, places: Places) -> Commit | None:
+def update(lake: Lake, places: Places, tokenizer: str = "nltk") -> Commit | None:
     """Add the titles of the views that came since the last run, in one commit with how far it got.
 
     None where nothing came. Safe to repeat, and beside another run.
@@ -63,8 +85,10 @@ def update(lake: Lake, places: Places) -> Commit | None:
         if logs is None:
             return None
         views = logs.rows if logs.changes is None else logs.changes.where("added")
-        titles = with_words(new_titles(views, lake.read(TITLES)))
+        titles = with_words(new_titles(views, lake.read(TITLES)), tokenizer)
         passed = check(titles, TITLES, places=places, run=f"browsing_logs-{logs.version}")
+        counts = {"unsegmented_titles": count_unsegmented(passed.frame)}
+        passed = replace(passed, measures={**passed.measures, **counts})
         return passed, {"watermark": {BROWSING_LOGS.name: logs.version}}
 
     lake.read(BROWSING_LOGS)  # without it, no empty table of titles is made
@@ -75,4 +99,17 @@ def main() -> None:
     places = Places.from_environment()
     with job("titles") as (spark, tell):
         lake = Lake(spark, places.lake)
-        tell(update(lake, places))
+        commit = update(lake, places, tokenizer_of(places))
+        measures = lake.measures(TITLES) if commit and commit.rows else {}
+        tell(commit, **measures)
+        if measures.get("unsegmented_titles", 0) > _TOLERATED_SHARE * measures.get("rows", 0):
+            sys.stderr.write(
+                "warning: many titles are in a script that writes no blanks between words, and are "
+                "one word each: let landing/settings.toml say a tokenizer (docs/landing-files.md)\n"
+            )
+
+
+def tokenizer_of(places: Places) -> str:
+    """What landing/settings.toml says; NLTK for a lake without landing files."""
+    path = places.landing / "settings.toml"
+    return read_settings(path).tokenizer if path.exists() else "nltk"

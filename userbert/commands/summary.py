@@ -75,9 +75,12 @@ def table_facts(places: Places) -> dict[str, TableFacts]:
 
 
 def refusals(places: Places) -> dict[str, int]:
-    """Refused lines by reason, most frequent first; a line with two reasons counts under both."""
+    """Refused lines by the kind of reason, most frequent first; a line with two kinds counts under
+    both. A reason's details, which differ from line to line, stand in brackets behind its kind."""
     lines = rows_of(places, REJECTED_LOGS, ["reasons"])
-    counts = Counter(reason for line in lines for reason in line["reasons"])
+    counts = Counter(
+        kind for line in lines for kind in {reason.split(" (")[0] for reason in line["reasons"]}
+    )
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 

@@ -1,0 +1,170 @@
+"""Parquet: a row for each view, its values of whatever type."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from datetime import date
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from contracts.landing_settings import LandingSettings
+from spark_jobs.ingest.parsing.column_texts import (
+    NoText,
+    Problems,
+    json_rows,
+    nested_values,
+    text_of,
+    texts_of,
+    times_of,
+)
+from spark_jobs.ingest.parsing.json_objects import ObjectReader
+from spark_jobs.ingest.parsing.nested_values import path_of, value_at
+from spark_jobs.ingest.parsing.packed_files import DamagedFile, reading_file
+from spark_jobs.ingest.parsing.parsed_lines import (
+    BATCH_LINES,
+    TEXT,
+    Column,
+    LineBatch,
+    Part,
+    missing_or_doubled,
+)
+
+
+class Parquet:
+    name: ClassVar[str] = "parquet"
+
+    def __init__(self, settings: LandingSettings) -> None:
+        self._columns = settings.columns
+        self._reader = ObjectReader(settings.columns)
+        self._zone_is_utc = settings.time_zone == "UTC"
+
+    def split(self, day: date, path: Path, file: str) -> Iterator[Part]:
+        """A row group is a part."""
+        with reading_file(path), _open(path) as opened:
+            metadata, line = opened.metadata, 1
+            for number in range(metadata.num_row_groups):
+                group = metadata.row_group(number)
+                size = group.total_byte_size
+                yield Part(day, path, file, number, number + 1, line, size, is_whole=False)
+                line += group.num_rows
+
+    def parse(self, part: Part) -> Iterator[LineBatch]:
+        with reading_file(part.path), _open(part.path) as file:
+            names = file.schema_arrow.names
+            paths = {ours: path_of(theirs, names) for ours, theirs in self._columns.items()}
+            first_steps = {ours: path[0] for ours, path in paths.items()}
+            if reasons := missing_or_doubled(names, first_steps):
+                yield from _refused(part, file, reasons)
+                return
+            paths = {ours: path for ours, path in paths.items() if path[0] in names}
+            wanted = list(dict.fromkeys(path[0] for path in paths.values()))
+            for first_line, rows in _batches(part, file, wanted):
+                yield self._parsed(first_line, rows, paths)
+
+    def _parsed(
+        self, first_line: int, rows: pa.RecordBatch, paths: Mapping[str, list[str]]
+    ) -> LineBatch:
+        texts: dict[str, Column] = {}
+        instants = None
+        reasons: dict[int, list[str]] = {}  # by row
+        for ours, path in paths.items():
+            column = rows.column(path[0])
+            column, problems = _inner(column, path[1:]) if path[1:] else (column, {})
+            if ours == "event_time" and pa.types.is_timestamp(column.type):
+                texts[ours], instants = times_of(column, self._zone_is_utc)
+            else:
+                texts[ours], more = texts_of(column)
+                problems = problems | more
+            for row, problem in problems.items():
+                reasons.setdefault(row, []).append(f"no text in {ours} ({problem})")
+        numbers = np.arange(first_line, first_line + rows.num_rows)
+        if not reasons:
+            return LineBatch.of_texts(numbers, texts, instants=instants)
+        errors = [reasons.get(row) for row in range(rows.num_rows)]
+        raw = json_rows(rows.take(pa.array(sorted(reasons))))
+        return LineBatch.of_texts(numbers, texts, errors, raw, instants)
+
+    def raw_lines(
+        self, part: Part, wanted: Collection[int] | None = None
+    ) -> Iterator[tuple[int, str]]:
+        """Rows as JSON."""
+        with reading_file(part.path), _open(part.path) as file:
+            for first_line, rows in _batches(part, file):
+                numbers = range(first_line, first_line + rows.num_rows)
+                chosen = [n for n in numbers if wanted is None or n in wanted]
+                places = pa.array([number - first_line for number in chosen], pa.int64())
+                yield from zip(chosen, json_rows(rows.take(places)), strict=True)
+
+    def user_of(self, raw: str) -> str | None:
+        return self._reader.user_of(raw)
+
+    def erase(self, path: Path, out: Path, lines: Collection[int]) -> None:
+        """The rows behind those that go move up. The row groups stay as they were."""
+        first = 1
+        with (
+            reading_file(path),
+            _open(path) as file,
+            pq.ParquetWriter(out, file.schema_arrow) as kept,
+        ):
+            for number in range(file.num_row_groups):
+                rows = file.read_row_group(number)
+                stays = [line not in lines for line in range(first, first + rows.num_rows)]
+                kept.write_table(rows.filter(pa.array(stays, pa.bool_())))
+                first += rows.num_rows
+
+    def count(self, path: Path) -> int:
+        with reading_file(path), _open(path) as file:
+            return int(file.metadata.num_rows)
+
+
+def _open(path: Path) -> pq.ParquetFile:
+    """INT96, in which Spark and Impala wrote times, would overflow as nanoseconds."""
+    try:
+        return pq.ParquetFile(path, coerce_int96_timestamp_unit="us")
+    except pa.ArrowInvalid as error:
+        raise DamagedFile(path, f"is not Parquet: {error}") from None
+
+
+def _batches(
+    part: Part, file: pq.ParquetFile, columns: list[str] | None = None
+) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """The rows of a part, each batch with the line number of its first one."""
+    line, groups = part.first_line, list(range(part.start, part.end))
+    for rows in file.iter_batches(BATCH_LINES, groups, columns, use_threads=False):
+        yield line, rows
+        line += rows.num_rows
+
+
+def _refused(part: Part, file: pq.ParquetFile, reasons: list[str]) -> Iterator[LineBatch]:
+    for line, rows in _batches(part, file):
+        count = rows.num_rows
+        yield LineBatch.of_texts(range(line, line + count), {}, [reasons] * count, json_rows(rows))
+
+
+def _inner(column: Column, path: list[str]) -> tuple[Column, Problems]:
+    """The values that a path leads to inside of a column's."""
+    while path and pa.types.is_struct(column.type) and column.type.get_field_index(path[0]) >= 0:
+        column = pc.struct_field(column, path[0])
+        path = path[1:]
+    if not path:
+        return column, {}
+    texts: list[str | None] = [None] * len(column)
+    problems: Problems = {}
+    for place, value in enumerate(nested_values(column)) if _is_nested(column) else ():
+        try:
+            texts[place] = text_of(value_at(value, path))
+        except NoText as error:
+            problems[place] = str(error)
+    return pa.array(texts, TEXT), problems
+
+
+def _is_nested(column: Column) -> bool:
+    return bool(pa.types.is_nested(column.type))
+
+
+LANDING_FORMAT = Parquet

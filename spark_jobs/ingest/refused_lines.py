@@ -1,0 +1,69 @@
+"""Refused lines as they were, read once more from their files."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from itertools import groupby
+from typing import Any
+
+import pyarrow as pa
+from pyspark.sql import DataFrame
+
+from contracts.landing_settings import LandingSettings
+from spark_jobs.ingest.formats import LandingFormat, landing_format
+from spark_jobs.ingest.landing_files import by_file
+from spark_jobs.ingest.parsing.parsed_lines import DAMAGED_FILE, TEXT, Part
+from spark_jobs.ingest.suppression_list import FORGOTTEN_USER
+
+
+def with_raw(refused: DataFrame, parts: list[Part], settings: LandingSettings) -> DataFrame:
+    """Add `raw` to refused lines (file, line, reasons, ...).
+
+    Of a forgotten user's line nothing is kept, and of a file that cannot be read there is nothing.
+    Few lines are refused, so carrying all lines to the end for their sake would cost more than
+    opening their files again.
+    """
+    parts_of, form = by_file(parts), landing_format(settings)
+    names = refused.columns
+
+    def read(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            columns: list[list[Any]] = [
+                batch.column(name).to_pylist() for name in ("file", "line", "reasons")
+            ]
+            files, lines, reasons = columns
+            wanted = [
+                (file, line)
+                for file, line, why in zip(files, lines, reasons, strict=True)
+                if _is_kept(why)
+            ]
+            found: dict[tuple[str, int], str] = {}
+            for file, some in groupby(wanted, key=lambda each: each[0]):
+                numbers = [line for _, line in some]
+                for line, raw in _lines_as_they_were(form, parts_of[file], numbers):
+                    found[file, line] = raw
+            raw_lines = [found.get(each, "") for each in zip(files, lines, strict=True)]
+            yield batch.append_column("raw", pa.array(raw_lines, TEXT))
+
+    schema = ", ".join(f"{name} {kind}" for name, kind in refused.dtypes)
+    in_order = refused.repartition("file").sortWithinPartitions("file", "line")
+    return in_order.mapInArrow(read, f"{schema}, raw string").select(*names, "raw")
+
+
+def _is_kept(reasons: list[str]) -> bool:
+    return reasons != [FORGOTTEN_USER] and not reasons[0].startswith(DAMAGED_FILE)
+
+
+def _lines_as_they_were(
+    form: LandingFormat, parts: list[Part], lines: list[int]
+) -> Iterator[tuple[int, str]]:
+    """The `lines` of one file, which are in order, as are its `parts`."""
+    starts = [part.first_line for part in parts]
+    for nth, some in groupby(lines, key=lambda line: bisect_right(starts, line) - 1):
+        wanted = set(some)
+        last = max(wanted)
+        for line, raw in form.raw_lines(parts[nth], wanted):
+            yield line, raw
+            if line == last:
+                break
