@@ -30,9 +30,9 @@ from benchmarks.harness import benchmark_parser, print_result
 from contracts.paths import Places
 from contracts.tables import PUBLISHED_EMBEDDINGS, USER_EMBEDDINGS, USER_SEQUENCES
 from spark_jobs.lake.lake import Lake
-from spark_jobs.registry.commands import Registry
-from spark_jobs.registry.model_status import find, standing
+from spark_jobs.registry.promotion import Registry
 from spark_jobs.spark.session import session
+from spark_jobs.tables.models import find_model, load_models
 from tests.faults.backfill_trials import small_lake
 from userbert.commands.backfill import fill, plan
 
@@ -94,9 +94,9 @@ def fill_and_compare(
     lake: Lake, places: Places, model_id: str, days: Sequence[date]
 ) -> dict[str, Any]:
     """What `plan` said, and what `run` wrote and took."""
-    made = plan(lake, places, find(standing(lake), model_id), days)
+    made = plan(lake, places, find_model(load_models(lake), model_id), days)
     began = time.monotonic()
-    done = fill(lake, places, find(standing(lake), model_id), days)
+    done = fill(lake, places, find_model(load_models(lake), model_id), days)
     return {
         "rows_planned": made.rows,
         "rows_written": sum(commit.rows for day in done for commit in day.commits),
@@ -111,7 +111,7 @@ def commits_of_a_finished_backfill(
 ) -> int:
     """Commits that a backfill of finished days makes."""
     before = [lake.version(table) for table in (USER_SEQUENCES, USER_EMBEDDINGS)]
-    fill(lake, places, find(standing(lake), model_id), days)
+    fill(lake, places, find_model(load_models(lake), model_id), days)
     after = [lake.version(table) for table in (USER_SEQUENCES, USER_EMBEDDINGS)]
     return sum(after) - sum(before)
 
@@ -123,10 +123,13 @@ def measure_promotion(days: int) -> dict[str, Any]:
         lake = Lake(spark, places.lake)
         registry = Registry(lake, places)
         measures = {"champion": fill_and_compare(lake, places, champion, all_days)}
-        registry.promote(champion, "benchmark")
+        registry.promote(champion, "benchmark", force=True)
         with poll_published(places) as seen:
             measures["second_model"] = fill_and_compare(lake, places, new, all_days)
-            for switch in (lambda: registry.promote(new, "benchmark"), registry.rollback):
+            for switch in (
+                lambda: registry.promote(new, "benchmark", force=True),
+                registry.rollback,
+            ):
                 switch()
                 time.sleep(SECONDS_AFTER_SWITCH)
         measures["reader"] = count_wrong_reads(seen, all_days)

@@ -213,10 +213,10 @@ def models_that_saw(lake: Lake, users: Sequence[str]) -> Iterator[str]:
 
     from contracts.limits import PRETRAINING_DAYS
     from contracts.tables import SEQUENCE_PAIRS, SESSIONS
-    from spark_jobs.registry.model_status import standing
+    from spark_jobs.tables.models import load_models
 
     ours = F.trim("user_id").isin(list(users))
-    for model in standing(lake).values():
+    for model in load_models(lake).values():
         end = model.trained_before
         pairs = lake.read_or_empty(SEQUENCE_PAIRS).where(F.col("as_of") == F.lit(end))
         start = end - timedelta(days=PRETRAINING_DAYS)

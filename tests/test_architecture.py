@@ -49,7 +49,7 @@ FOLDER_ORDER: dict[str, tuple[str, ...]] = {
     "model": (*(".", "data", "layers", "inference", "objective/tasks", "objective", "training"),),
     "spark_jobs": (
         *(".", "spark", "lake", "transforms", "ingest/parsing", "ingest/formats", "ingest"),
-        *("registry", "tables", "backfill"),
+        *("tables", "backfill", "registry"),
     ),
     "analyst": ("vectors", "lake_access", "output", ".", "questions"),
     "userbert": (".", "scheduling", "launchers", "local", "commands"),

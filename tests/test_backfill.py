@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from delta.tables import DeltaTable as SparkTable
 from pyspark.testing import assertDataFrameEqual
 from small_backfill import DAYS, FIRST, active, session, two_models, write_sessions
 from small_lake import write
@@ -15,14 +16,14 @@ from analyst.questions.model_comparison import compare_models
 from contracts.command_line import parse_options
 from contracts.errors import BadInput
 from contracts.paths import Places
-from contracts.tables import SESSIONS, USER_EMBEDDINGS, USER_SEQUENCES
+from contracts.tables import PUBLISHED_EMBEDDINGS, SESSIONS, USER_EMBEDDINGS, USER_SEQUENCES
 from spark_jobs.backfill.day_locks import Claims
 from spark_jobs.backfill.days import days_between, published_days, run, survey
 from spark_jobs.backfill.time_estimate import Timing, pace_of
 from spark_jobs.lake.lake import Lake
-from spark_jobs.registry.commands import Registry
-from spark_jobs.registry.model_status import find, standing
+from spark_jobs.registry.promotion import Registry
 from spark_jobs.tables import user_embeddings, user_sequences
+from spark_jobs.tables.models import find_model, load_models
 from userbert.commands.backfill import fill, plan, plan_words, show_plan, the_days, the_model
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -52,7 +53,7 @@ def planned(spark, template, tmp_path_factory):
     there, (old, _) = template
     places = copied(there, tmp_path_factory.mktemp("quiet"))
     lake = Lake(spark, places.lake)
-    model, before = find(standing(lake), old), files(places.root)
+    model, before = find_model(load_models(lake), old), files(places.root)
     made = plan(lake, places, model, DAYS)
     assert files(places.root) == before
     return places, made, fill(lake, places, model, DAYS)
@@ -122,7 +123,7 @@ def test_a_backfill_of_nothing_writes_nothing(spark, there, old):
     lake = Lake(spark, there.lake)
     before = files(there.root)
     assert list(run(lake, there, old, DAYS)) == []
-    made = plan(lake, there, find(standing(lake), old), DAYS)
+    made = plan(lake, there, find_model(load_models(lake), old), DAYS)
     assert (made.rows, made.bytes, made.seconds) == (0, 0, 0)
     assert all(day.finished for day in made.days)
     assert files(there.root) == before
@@ -175,11 +176,11 @@ def switched(spark, template, quiet, tmp_path_factory):
     served = copied(quiet, tmp_path_factory.mktemp("served"))
     lake = Lake(spark, served.lake)
     registry = Registry(lake, served)
-    registry.promote(old, "test")
+    registry.promote(old, "test", force=True)
     assert published_days(lake) == DAYS
     with poll_published(served) as seen:
         list(run(lake, served, new, published_days(lake)))
-        registry.promote(new, "test")
+        registry.promote(new, "test", force=True)
         time.sleep(0.5)
         registry.rollback()
         time.sleep(0.5)
@@ -197,6 +198,20 @@ def test_readers_see_each_change_of_model_as_one_switch_and_no_day_is_ever_missi
         **dict.fromkeys(("empty", "mixed", "short_of_a_day", "other_rows"), 0),
         "switches": 2,
     }
+
+
+def test_a_rollback_first_embeds_the_days_that_the_model_before_lacks(spark, switched, old, new):
+    served, _ = switched
+    lake = Lake(spark, served.lake)
+    registry = Registry(lake, served)
+    registry.promote(new, "test", force=True)
+    gone = f"model_id = '{old}' and as_of = '{DAYS[1]}'"
+    SparkTable.forPath(spark, lake.path(USER_EMBEDDINGS)).delete(gone)
+    registry.exclude(old, "retired", "nobody needs it")
+    assert registry.rollback() == old
+    rows = lake.read(PUBLISHED_EMBEDDINGS).select("model_id", "as_of").collect()
+    assert {row["model_id"] for row in rows} == {old}
+    assert ({row["as_of"] for row in rows}, len(rows)) == (set(DAYS), 9)
 
 
 def test_runs_side_by_side_that_are_killed_end_as_one_quiet_run(lake, places, old, quiet):
@@ -252,6 +267,6 @@ def test_the_days_are_a_range_or_all_that_are_published(lake):
         days_between(DAYS[1], DAYS[0])
 
 
-def test_a_forms_empty_model_is_the_champion(lake):
+def test_a_forms_empty_model_is_the_champion(lake, places):
     options = parse_options(show_plan, ["--published", "--model", ""])
-    assert the_model(lake, options["model"]).status == "champion"
+    assert the_model(lake, places, options["model"]).status == "champion"

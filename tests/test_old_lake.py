@@ -19,8 +19,9 @@ from contracts.tables import (
 )
 from spark_jobs.lake.lake import Lake
 from spark_jobs.lake.schema_evolution import is_current
-from spark_jobs.registry.commands import from_folder
-from spark_jobs.registry.model_status import change, crowned
+from spark_jobs.registry.model_status import with_champion
+from spark_jobs.registry.registration import model_from_folder
+from spark_jobs.tables.models import change_models
 from userbert.cli import main
 
 OLD = Path(__file__).parent / "old_lake" / "lake.tar.gz"
@@ -60,8 +61,10 @@ def test_a_night_runs_on_a_lake_of_an_older_commit(old, places, monkeypatch):
     before = {t.name: old.spark.read.format("delta").load(old.path(t)).count() for t in TABLES}
     assert not any(is_current(old.log(table).metadata(), table) for table in TABLES)
     small_model.save(places, "today")
-    model = from_folder(places.models / "today")
-    change(old, places, "test", lambda held: crowned({**held, "today": model}, "today", "test"))
+    model = model_from_folder(places.models / "today")
+    change_models(
+        old, places, "test", lambda held: with_champion({**held, "today": model}, "today", "test")
+    )
     land(places, "2017-01-04")
     monkeypatch.setenv("USERBERT_DATA", str(places.root))
 

@@ -7,14 +7,15 @@ from pyspark.sql import DataFrame
 from contracts.errors import MissingTable
 from contracts.tables import PUBLISHED_EMBEDDINGS, USER_EMBEDDINGS
 from expectations.gate import check
-from spark_jobs.registry.model_status import Model, change, crowned
+from spark_jobs.registry.model_status import with_champion
+from spark_jobs.tables.models import Model, change_models
 from spark_jobs.tables.published_embeddings import (
-    as_of,
-    latest,
+    newest_vectors,
     one_day,
-    publish,
-    published,
-    spaces,
+    publish_day,
+    published_models,
+    published_rows,
+    vectors_known_at,
 )
 
 MONDAY, TUESDAY = date(2017, 6, 26), date(2017, 6, 27)
@@ -53,13 +54,13 @@ def embed(lake, places, embeddings):
 
 
 @pytest.fixture
-def crown(lake, places):
+def promote(lake, places):
     def write(model_id):
-        change(
+        change_models(
             lake,
             places,
             "test",
-            lambda models: crowned({model_id: model(model_id), **models}, model_id, "test"),
+            lambda models: with_champion({model_id: model(model_id), **models}, model_id, "test"),
         )
 
     return write
@@ -71,58 +72,62 @@ def rows(lake):
 
 
 def test_the_features_time_is_the_first_instant_of_as_of(embeddings, spark):
-    row = published(embeddings("m1", MONDAY, "ann"), "m1").selectExpr("string(as_of_time)").first()
+    row = (
+        published_rows(embeddings("m1", MONDAY, "ann"), "m1")
+        .selectExpr("string(as_of_time)")
+        .first()
+    )
     assert row[0] == "2017-06-26 00:00:00"
 
 
 def test_latest_is_each_users_newest_vector_and_as_of_knows_nothing_later(embeddings):
     both = embeddings("m1", MONDAY, "ann", "bob").union(embeddings("m1", TUESDAY, "ann"))
-    table = published(both, "m1")
-    newest = {r["user_id"]: r["as_of"] for r in latest(table).collect()}
+    table = published_rows(both, "m1")
+    newest = {r["user_id"]: r["as_of"] for r in newest_vectors(table).collect()}
     assert newest == {"ann": TUESDAY, "bob": MONDAY}
-    known = {r["user_id"]: r["as_of"] for r in as_of(table, MONDAY).collect()}
+    known = {r["user_id"]: r["as_of"] for r in vectors_known_at(table, MONDAY).collect()}
     assert known == {"ann": MONDAY, "bob": MONDAY}
-    assert as_of(table, MONDAY - timedelta(days=1)).isEmpty()
+    assert vectors_known_at(table, MONDAY - timedelta(days=1)).isEmpty()
 
 
 def test_without_a_champion_nothing_is_published(lake, places):
     with pytest.raises(MissingTable, match=r"no model .* is the champion yet"):
-        publish(lake, places, MONDAY)
+        publish_day(lake, places, MONDAY)
 
 
 def test_a_night_publishes_its_day_and_finishes_a_promotion_that_was_killed(
-    lake, places, embed, crown
+    lake, places, embed, promote
 ):
-    crown("m1")
+    promote("m1")
     embed("m1", MONDAY)
     embed("m2", MONDAY, TUESDAY)
     for _ in range(2):  # again is the same
-        publish(lake, places, MONDAY)
+        publish_day(lake, places, MONDAY)
     assert rows(lake) == [(26, "ann", "m1"), (26, "bob", "m1")]
     with pytest.raises(MissingTable, match="userbert user-embeddings --as-of 2017-06-27"):
-        publish(lake, places, TUESDAY)
+        publish_day(lake, places, TUESDAY)
 
-    crown("m2")  # in `models` alone
-    publish(lake, places, TUESDAY)
+    promote("m2")  # in `models` alone
+    publish_day(lake, places, TUESDAY)
     assert rows(lake) == [(day, user, "m2") for day in (26, 27) for user in ("ann", "bob")]
 
 
 def test_a_night_that_a_promotion_overtakes_is_done_again_and_never_mixes(
-    lake, places, embed, crown
+    lake, places, embed, promote
 ):
     """The night has read the old champion's rows when the promotion commits."""
-    crown("m1")
+    promote("m1")
     embed("m1", MONDAY, TUESDAY)
     embed("m2", MONDAY, TUESDAY)
-    publish(lake, places, MONDAY)
+    publish_day(lake, places, MONDAY)
     attempts = []
 
     def night():
-        attempts.append(spaces(lake))
+        attempts.append(published_models(lake))
         if len(attempts) == 1:
             stale = one_day(lake, places, "m1", TUESDAY)
-            crown("m2")
-            publish(lake, places, MONDAY)  # finds m1's rows, so replaces them all
+            promote("m2")
+            publish_day(lake, places, MONDAY)  # finds m1's rows, so replaces them all
             return stale, f"as_of = '{TUESDAY}'"
         return one_day(lake, places, "m2", TUESDAY), f"as_of = '{TUESDAY}'"
 

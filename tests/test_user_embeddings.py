@@ -21,9 +21,9 @@ from model.inference.embed_users import embed_users
 from model.training.distributed import Processes
 from model.training.pretrain import pretrain
 from spark_jobs.lake.lake import Lake
-from spark_jobs.registry.commands import from_folder
-from spark_jobs.registry.model_status import change
+from spark_jobs.registry.registration import model_from_folder
 from spark_jobs.tables import user_embeddings
+from spark_jobs.tables.models import change_models
 from spark_jobs.tables.user_embeddings import update
 
 NEXT_DAY = DAY + timedelta(days=1)
@@ -59,9 +59,9 @@ def folder(lake, places):
     """Of a model of no training, in a lake with titles, the sequences of two days, and models."""
     given = interests(places)
     folder, narrow = (untrained(given, places.models, width) for width in (256, 16))
-    known = {model.model_id: model for model in map(from_folder, (folder, narrow))}
+    known = {model.model_id: model for model in map(model_from_folder, (folder, narrow))}
     known |= {"other": replace(known[folder.name], model_id="other")}
-    change(lake, places, "test", lambda now: {**now, **known})
+    change_models(lake, places, "test", lambda now: {**now, **known})
     write(places, "user_sequences", sequences(30) + sequences(5, NEXT_DAY))
     return folder
 

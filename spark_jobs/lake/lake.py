@@ -26,6 +26,7 @@ from spark_jobs.spark.delta_log import DeltaLog
 
 __all__ = ["Commit", "Lake", "SourceState"]
 
+ALL_ROWS = "true"  # the condition that every row of a table meets
 CREATION_SECONDS = 10  # that another process may take to commit a new table
 READER_MARGIN = timedelta(hours=1)  # for a reader who is under way when VACUUM comes
 MAX_ATTEMPTS = 10  # at a commit that others keep overtaking; each is a whole recomputation

@@ -3,10 +3,10 @@
 import json
 from collections.abc import Iterator
 
-from spark_jobs.registry.model_status import Model
+from spark_jobs.tables.models import Model
 
 
-def card(model: Model) -> str:
+def model_card(model: Model) -> str:
     return "\n".join(_lines(model)) + "\n"
 
 

@@ -1,142 +1,98 @@
-"""Every model's standing, and the changes of it: what the table `models` holds, as plain values.
+"""What may happen to a model's status, as functions of plain values: all models in, all models out.
 
     candidate --> champion --> retired          a promotion retires the champion before it
         \\-------> refused    \\<---- rolled back to
 
-At most one is the champion. Each change gives a reason, and the time it was made.
+At most one is the champion. Each change gives a reason, and the time it was made. A model that was
+replaced keeps "replaced by MODEL_ID" at the head of its reason, whatever is said of it later: by
+that a rollback finds its way back through the champions.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import astuple, dataclass, fields, replace
-from datetime import UTC, date, datetime
-
-from pyspark.sql import DataFrame
-
 from contracts.errors import BadInput, MissingTable
-from contracts.paths import Places
-from contracts.tables import MODELS
-from expectations.gate import Passed, check
-from spark_jobs.lake.lake import Commit, Lake
-from spark_jobs.tables.published_embeddings import EVERYTHING
+from spark_jobs.tables.models import Model, Models, champion_model, find_model
 
-REPLACED = "replaced by "  # the reason by which a rollback finds the champion before
+_REPLACED_BY, _ROLLED_BACK_FROM = "replaced by ", "rolled back from "
+_END = "; "  # between "replaced by MODEL_ID" and what was said later
 
 
-@dataclass(frozen=True)
-class Model:
-    """A row of `models`; times are aware, UTC."""
-
-    model_id: str
-    created_at: datetime
-    status: str
-    status_changed_at: datetime
-    status_reason: str
-    path: str
-    trained_before: date
-    settings: str
-    inputs: str
-    measures: str
-    vocabulary_hash: str
-    code_version: str
-
-    def now(self, status: str, reason: str) -> "Model":
-        changed_at = datetime.now(UTC)
-        return replace(self, status=status, status_reason=reason, status_changed_at=changed_at)
-
-
-Standing = Mapping[str, Model]  # by model_id
-assert [field.name for field in fields(Model)] == MODELS.names
-
-
-def standing(lake: Lake) -> dict[str, Model]:
-    """All models, the oldest first; model_id breaks ties."""
-    rows = lake.read_or_empty(MODELS).orderBy("created_at", "model_id").collect()
-    return {model.model_id: model for model in (_model(row.asDict()) for row in rows)}
-
-
-def _model(told: dict[str, object]) -> Model:
-    """Spark gives times in this machine's own zone, without saying so."""
-    aware = {k: v.astimezone(UTC) if isinstance(v, datetime) else v for k, v in told.items()}
-    return Model(**aware)  # type: ignore[arg-type]
-
-
-def as_frame(lake: Lake, models: Standing) -> DataFrame:
-    return lake.spark.createDataFrame([astuple(m) for m in models.values()], MODELS.ddl)
-
-
-def change(
-    lake: Lake, places: Places, run: str, changed: Callable[[Standing], Standing]
-) -> Commit | None:
-    """Write `changed` of all models in one commit, if it changes any.
-
-    The whole table passes the gate and is replaced: one row is judged by the others.
-    """
-    if changed(before := standing(lake)) == before:
-        return None
-
-    def attempt() -> tuple[Passed, str]:
-        frame = as_frame(lake, changed(standing(lake)))
-        return check(frame, MODELS, places=places, run=run), EVERYTHING
-
-    return lake.replace_alone(MODELS, attempt)
-
-
-def find(models: Standing, model_id: str) -> Model:
-    if model_id not in models:
-        known = ", ".join(models) or "none"
-        raise MissingTable(
-            f"{model_id} is not registered (known: {known}): `userbert models register {model_id}` "
-            "takes it from its folder, `userbert pretrain` makes one"
-        )
-    return models[model_id]
-
-
-def champion_of(models: Standing) -> Model | None:
-    return next((m for m in models.values() if m.status == "champion"), None)
-
-
-def crowned(models: Standing, model_id: str, reason: str) -> Standing:
+def with_champion(models: Models, model_id: str, reason: str) -> Models:
     """`model_id` is the champion, and the one before it is retired. Again is no change."""
-    new, old = find(models, model_id), champion_of(models)
+    new, old = find_model(models, model_id), champion_model(models)
     if old == new:
         return models
-    if new.status == "refused":
-        raise BadInput(f"{model_id} was refused ({new.status_reason}): it cannot be promoted")
-    retired = {old.model_id: old.now("retired", f"{REPLACED}{model_id}")} if old else {}
-    return {**models, **retired, model_id: new.now("champion", reason)}
+    retired = {}
+    if old:
+        retired = {old.model_id: old.with_status("retired", f"{_REPLACED_BY}{model_id}")}
+    return {**models, **retired, model_id: new.with_status("champion", reason)}
 
 
-def before_champion(models: Standing) -> tuple[Model, Model]:
-    """The champion, and the model that it replaced; the one replaced last, where there are two."""
-    champion = champion_of(models)
+def rollback_target(models: Models) -> tuple[Model, Model]:
+    """The champion, and the newest champion before it that has not been refused."""
+    champion = champion_model(models)
     if champion is None:
         raise MissingTable("there is no champion to roll back from")
-    reason = f"{REPLACED}{champion.model_id}"
-    replaced = [m for m in models.values() if m.status_reason == reason]
-    if not replaced:
-        raise BadInput(
-            f"{champion.model_id} replaced no model that could come back: "
-            "`userbert models promote MODEL_ID` names one"
-        )
-    return champion, max(replaced, key=lambda m: (m.status_changed_at, m.model_id))
+    refused = []
+    target = _replaced_by(models, champion)
+    while target and target.status == "refused":
+        refused.append(f"{target.model_id} is refused")
+        target = _replaced_by(models, target)
+    if target:
+        return champion, target
+    why = f" ({', '.join(refused)})" if refused else ""
+    raise BadInput(
+        f"{champion.model_id} replaced no model that could come back{why}: "
+        "`userbert models promote MODEL_ID` makes any registered model the champion"
+    )
 
 
-def rolled_back(models: Standing, from_id: str, to_id: str) -> Standing:
+def _replaced_by(models: Models, champion: Model) -> Model | None:
+    """The model that `champion` replaced; the one that it replaced last, where there are two."""
+    replaced = [m for m in models.values() if _successor(m) == champion.model_id]
+    return max(replaced, key=lambda m: (m.status_changed_at, m.model_id), default=None)
+
+
+def _successor(model: Model) -> str | None:
+    """The model_id by which `model` was replaced as champion."""
+    if not model.status_reason.startswith(_REPLACED_BY):
+        return None
+    return model.status_reason.removeprefix(_REPLACED_BY).partition(_END)[0]
+
+
+def later_reason(model: Model) -> str:
+    """The model's reason, without "replaced by MODEL_ID" at its head."""
+    if _successor(model) is None:
+        return model.status_reason
+    return model.status_reason.partition(_END)[2]
+
+
+def rolled_back(models: Models, from_id: str, to_id: str) -> Models:
     """`to_id` is the champion again; a second rollback goes to the one before it."""
-    if (champion := champion_of(models)) and champion.model_id == to_id:
+    if (champion := champion_model(models)) and champion.model_id == to_id:
         return models
-    retired = find(models, from_id).now("retired", f"rolled back to {to_id}")
-    back = find(models, to_id).now("champion", f"rolled back from {from_id}")
+    retired = find_model(models, from_id).with_status("retired", f"rolled back to {to_id}")
+    back = find_model(models, to_id).with_status("champion", f"{_ROLLED_BACK_FROM}{from_id}")
     return {**models, from_id: retired, to_id: back}
 
 
-def set_aside(models: Standing, model_id: str, status: str, reason: str) -> Standing:
+def was_rolled_back_to(champion: Model) -> bool:
+    return champion.status_reason.startswith(_ROLLED_BACK_FROM)
+
+
+def with_excluded(models: Models, model_id: str, status: str, reason: str) -> Models:
     """Retire or refuse a model that is not served."""
-    model = find(models, model_id)
-    if model.status == "champion":
+    if find_model(models, model_id).status == "champion":
         raise BadInput(
-            f"{model_id} is the champion: promote another one, or roll back, and it is retired"
+            f"{model_id} is the champion: promote another model, or roll back, and it is retired"
         )
+    return with_reason(models, model_id, reason, status)
+
+
+def with_reason(models: Models, model_id: str, reason: str, status: str | None = None) -> Models:
+    """The model with a new reason (and status); what it was replaced by stays at the head."""
+    model = find_model(models, model_id)
+    status = status or model.status
+    if (successor := _successor(model)) is not None:
+        reason = f"{_REPLACED_BY}{successor}{_END}{reason}"
     if (model.status, model.status_reason) == (status, reason):
         return models
-    return {**models, model_id: model.now(status, reason)}
+    return {**models, model_id: model.with_status(status, reason)}

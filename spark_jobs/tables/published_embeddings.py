@@ -2,11 +2,12 @@
 
 `models` says who the champion is, and this table follows it. A run for a day replaces that day's
 rows. Where the table still holds another model's rows (a promotion was killed before it got
-here), the run replaces the whole table in one commit instead, so any run mends it. Two runs side
-by side, or one beside a promotion, never mix: see `Lake.replace_alone`.
+here), the run replaces the whole table in one commit instead, so any run mends it. The rows of
+two runs that work at the same time, or of one and a promotion, never mix: see
+`Lake.replace_alone`.
 """
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import date
 
 from pyspark.sql import DataFrame, Window
@@ -17,21 +18,19 @@ from contracts.options import AsOf
 from contracts.paths import Places
 from contracts.tables import PUBLISHED_EMBEDDINGS, USER_EMBEDDINGS
 from expectations.gate import Passed, check
-from spark_jobs.lake.lake import Commit, Lake
-from spark_jobs.registry.champion import champion
+from spark_jobs.lake.lake import ALL_ROWS, Commit, Lake
 from spark_jobs.spark.job_run import job
+from spark_jobs.tables.models import champion_id
 
-EVERYTHING = "true"  # the condition that all rows of the table meet
 
-
-def published(embeddings: DataFrame, model_id: str) -> DataFrame:
+def published_rows(embeddings: DataFrame, model_id: str) -> DataFrame:
     """`user_embeddings`' rows of one model, as published_embeddings has them."""
     ours = embeddings.where(F.col("model_id") == model_id)
     timed = ours.withColumn("as_of_time", F.col("as_of").cast("timestamp"))
     return timed.select(PUBLISHED_EMBEDDINGS.names)
 
 
-def latest(published_embeddings: DataFrame) -> DataFrame:
+def newest_vectors(published_embeddings: DataFrame) -> DataFrame:
     """Each user's newest vector under the champion: the view `user_embeddings_latest`.
 
     (as_of, user_id) is the table's key, so there are no ties.
@@ -41,42 +40,44 @@ def latest(published_embeddings: DataFrame) -> DataFrame:
     return ranked.where("age = 1").drop("age")
 
 
-def as_of(published_embeddings: DataFrame, day: date) -> DataFrame:
+def vectors_known_at(published_embeddings: DataFrame, day: date) -> DataFrame:
     """Each user's newest vector that was known at the first instant of `day` (UTC)."""
-    return latest(published_embeddings.where(F.col("as_of") <= F.lit(day)))
-
-
-def days_of(embeddings: DataFrame) -> set[date]:
-    return {row["as_of"] for row in embeddings.select("as_of").distinct().collect()}
+    return newest_vectors(published_embeddings.where(F.col("as_of") <= F.lit(day)))
 
 
 def missing_days(lake: Lake, model_id: str) -> list[date]:
     """The days that readers have now and that `model_id` has no vectors of, oldest first."""
-    have = days_of(published(lake.read_or_empty(USER_EMBEDDINGS), model_id))
-    return sorted(days_of(lake.read_or_empty(PUBLISHED_EMBEDDINGS)) - have)
+    have = _days(published_rows(lake.read_or_empty(USER_EMBEDDINGS), model_id))
+    return sorted(_days(lake.read_or_empty(PUBLISHED_EMBEDDINGS)) - have)
 
 
-def must_be_complete(lake: Lake, model_id: str) -> None:
+def _days(embeddings: DataFrame) -> set[date]:
+    return {row["as_of"] for row in embeddings.select("as_of").distinct().collect()}
+
+
+def check_no_day_is_lost(lake: Lake, model_id: str) -> None:
     """Readers must lose no day by a change of model."""
     if missing := missing_days(lake, model_id):
         days = ", ".join(map(str, missing))
         fill = f"`userbert backfill run --published --model {model_id}`"
         raise MissingTable(
             f"{model_id} has no vectors of {len(missing)} days that are published now: {days}; "
-            f"readers stay where they are. Make them by {fill}, and run this again"
+            f"readers stay where they are. Make them by {fill}, and run this again; with "
+            "--allow-missing-days readers lose these days"
         )
 
 
-def whole(lake: Lake, places: Places, model_id: str, allow_missing_days: bool = False) -> Passed:
-    """All days of `model_id`, past the gate."""
-    if not allow_missing_days:
-        must_be_complete(lake, model_id)
-    rows = published(lake.read(USER_EMBEDDINGS), model_id)
+def all_days(lake: Lake, places: Places, model_id: str, all_days_needed: bool = True) -> Passed:
+    """The rows of all days of `model_id`, past the gate."""
+    if all_days_needed:
+        check_no_day_is_lost(lake, model_id)
+    rows = published_rows(lake.read(USER_EMBEDDINGS), model_id)
     return check(rows, PUBLISHED_EMBEDDINGS, places=places, run=f"all days under {model_id}")
 
 
 def one_day(lake: Lake, places: Places, model_id: str, day: date) -> Passed:
-    rows = published(lake.read(USER_EMBEDDINGS), model_id).where(F.col("as_of") == F.lit(day))
+    """The rows of one day, past the gate."""
+    rows = published_rows(lake.read(USER_EMBEDDINGS), model_id).where(F.col("as_of") == F.lit(day))
     if rows.isEmpty():
         raise MissingTable(
             f"{model_id} has no vectors as of {day} in {lake.path(USER_EMBEDDINGS)}: run "
@@ -85,41 +86,62 @@ def one_day(lake: Lake, places: Places, model_id: str, day: date) -> Passed:
     return check(rows, PUBLISHED_EMBEDDINGS, places=places, run=str(day))
 
 
-def spaces(lake: Lake) -> set[str]:
+def published_models(lake: Lake) -> set[str]:
     """The models whose rows are published: one, or none before the first."""
     rows = lake.read_or_empty(PUBLISHED_EMBEDDINGS).select("model_id").distinct().collect()
     return {row["model_id"] for row in rows}
 
 
-def publish(lake: Lake, places: Places, day: date) -> Commit:
-    """Replace the rows of `day` by the champion's; the whole table where it is not his yet."""
+def has_vectors(lake: Lake, model_id: str) -> bool:
+    return not published_rows(lake.read_or_empty(USER_EMBEDDINGS), model_id).isEmpty()
+
+
+def publish_day(lake: Lake, places: Places, day: date) -> Commit:
+    """Replace the rows of `day` by the champion's; all rows where others' are still published."""
 
     def attempt() -> tuple[Passed, str]:
-        now = champion(lake)
-        if spaces(lake) <= {now}:
-            return one_day(lake, places, now, day), f"as_of = '{day}'"
-        return whole(lake, places, now), EVERYTHING
+        champion = champion_id(lake)
+        if published_models(lake) <= {champion}:
+            return one_day(lake, places, champion, day), f"as_of = '{day}'"
+        return all_days(lake, places, champion), ALL_ROWS
 
     return lake.replace_alone(PUBLISHED_EMBEDDINGS, attempt)
 
 
-def switch(
-    lake: Lake, places: Places, model_id: str, crown: Callable[[], None], allow_missing_days: bool
-) -> Commit | None:
-    """Crown `model_id` in `models`, and replace all rows by its, in one commit for readers.
+@dataclass(frozen=True)
+class NewRows:
+    """All rows of a model that is about to be published. They have passed their gate."""
 
-    The rows pass their gate before the crown is given, so what can be refused is refused before
-    anything changes. Killed in between, readers stay on the old model, whole, until a rerun or
-    the next `publish`. None when neither model has vectors yet.
+    model_id: str
+    passed: Passed
+    seen_version: int  # of published_embeddings, from before the rows were read
+    all_days_needed: bool
+
+
+def prepare_all_days(
+    lake: Lake, places: Places, model_id: str, all_days_needed: bool = True
+) -> NewRows:
+    """The rows of all days, ready to replace the table's; nothing is changed yet.
+
+    With `all_days_needed`, `MissingTable` where readers would lose a day.
     """
-    if not spaces(lake) and published(lake.read_or_empty(USER_EMBEDDINGS), model_id).isEmpty():
-        crown()
-        return None
+    lake.create(PUBLISHED_EMBEDDINGS)
+    seen_version = lake.version(PUBLISHED_EMBEDDINGS)
+    passed = all_days(lake, places, model_id, all_days_needed)
+    return NewRows(model_id, passed, seen_version, all_days_needed)
+
+
+def replace_all_days(lake: Lake, places: Places, new: NewRows) -> Commit:
+    """Replace the whole table by the prepared rows, in one commit for readers.
+
+    Where another job has published meanwhile, the rows are computed and checked again.
+    """
 
     def attempt() -> tuple[Passed, str]:
-        passed = whole(lake, places, model_id, allow_missing_days)
-        crown()
-        return passed, EVERYTHING
+        if lake.version(PUBLISHED_EMBEDDINGS) == new.seen_version:
+            return new.passed, ALL_ROWS
+        new.passed.release()
+        return all_days(lake, places, new.model_id, new.all_days_needed), ALL_ROWS
 
     return lake.replace_alone(PUBLISHED_EMBEDDINGS, attempt)
 
@@ -127,4 +149,4 @@ def switch(
 def main(as_of: AsOf) -> None:
     places = Places.from_environment()
     with job("published_embeddings") as (spark, tell):
-        tell(publish(Lake(spark, places.lake), places, as_of))
+        tell(publish_day(Lake(spark, places.lake), places, as_of))

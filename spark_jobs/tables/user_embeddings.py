@@ -6,7 +6,6 @@ with. Partitions are set by the number of users alone, and sorted, so that a bat
 users on every run, and a rerun writes the same bytes.
 """
 
-import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -25,15 +24,15 @@ from pyspark.sql import functions as F
 
 from contracts.errors import BadInput, MissingTable
 from contracts.limits import EMBEDDING_WIDTH
+from contracts.model_folder import check_model_folder
 from contracts.options import AsOf, ModelOrChampion
 from contracts.paths import Places
 from contracts.tables import TITLES, USER_EMBEDDINGS, USER_SEQUENCES
 from expectations.gate import check
 from model.checkpoint_files import MANIFEST_FILE, TITLES_FILE, VOCABULARY_FILE
 from spark_jobs.lake.lake import Commit, Lake
-from spark_jobs.registry.champion import champion
-from spark_jobs.registry.model_status import find, standing
 from spark_jobs.spark.job_run import job
+from spark_jobs.tables.models import champion_id, find_model, load_models, model_folder
 
 if TYPE_CHECKING:  # torch takes two seconds to import, and only the workers need it
     from model.checkpoint import TrainedModel
@@ -129,7 +128,7 @@ def shipping(spark: SparkSession, model: Path, titles: pa.Table) -> Iterator[str
     """Send the model and the titles to every executor; gives the name to find them by there."""
     folder = Path(tempfile.mkdtemp(prefix="userbert-"))
     try:
-        names = [MANIFEST_FILE, *json.loads((model / MANIFEST_FILE).read_text())["files"]]
+        names = [MANIFEST_FILE, *check_model_folder(model)["files"]]
         (folder / MODEL).mkdir()
         for name in names:
             shutil.copyfile(model / name, folder / MODEL / name)
@@ -158,14 +157,10 @@ def word_measures(model: Path, titles: pa.Table) -> dict[str, float]:
     return {"title_words": len(words), "unknown_words": round(share * len(words))}
 
 
-def must_be_servable(model: Path) -> None:
+def check_servable(model: Path) -> None:
     """Refuse a folder that is no model, or one of another width than the table's vectors."""
-    if not (model / MANIFEST_FILE).exists():
-        raise MissingTable(
-            f"{model} holds no model: take the folder there from where it was trained, or train "
-            "and register another one"
-        )
-    width = json.loads((model / MANIFEST_FILE).read_text())["settings"]["model"]["width"]
+    settings = check_model_folder(model)["settings"].get("model")
+    width = settings.get("width") if isinstance(settings, dict) else None
     if width != EMBEDDING_WIDTH:
         raise BadInput(
             f"{model.name} makes vectors of width {width}, and user_embeddings holds "
@@ -175,8 +170,8 @@ def must_be_servable(model: Path) -> None:
 
 def update(lake: Lake, places: Places, as_of: date, model_id: str) -> Commit:
     """Replace the rows of `model_id` and `as_of`."""
-    model = Path(find(standing(lake), model_id).path)
-    must_be_servable(model)
+    model = model_folder(places, find_model(load_models(lake), model_id))
+    check_servable(model)
     sequences = lake.read(USER_SEQUENCES).where(F.col("as_of") == F.lit(as_of))
     if not (num_users := sequences.count()):
         raise MissingTable(
@@ -196,4 +191,4 @@ def main(as_of: AsOf, model: ModelOrChampion = None) -> None:
     places = Places.from_environment()
     with job("user_embeddings") as (spark, tell):
         lake = Lake(spark, places.lake)
-        tell(update(lake, places, as_of, model or champion(lake)))
+        tell(update(lake, places, as_of, model or champion_id(lake)))

@@ -35,7 +35,7 @@ from spark_jobs.backfill.days import run
 from spark_jobs.lake.lake import Lake
 from spark_jobs.spark.session import session
 from spark_jobs.tables import user_embeddings, user_sequences
-from spark_jobs.tables.published_embeddings import publish
+from spark_jobs.tables.published_embeddings import publish_day
 
 COMPARED_TABLES = (USER_SEQUENCES, USER_EMBEDDINGS, PUBLISHED_EMBEDDINGS)
 NIGHT_JOBS = ("user-sequences", "user-embeddings", "published-embeddings")
@@ -136,7 +136,7 @@ class Trials:
         list(run(lake, places, self.model_id, self.days))
         user_sequences.update(lake, places, last)
         user_embeddings.update(lake, places, last, self.champion)
-        publish(lake, places, last)
+        publish_day(lake, places, last)
 
     def trial(self, seed: int) -> dict[str, Any]:
         with tempfile.TemporaryDirectory() as folder:

@@ -18,7 +18,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -35,7 +34,7 @@ from contracts.printing import grid, print_parts
 if TYPE_CHECKING:  # Spark takes seconds to start, and `--help` needs none
     from spark_jobs.backfill.days import Day, Filled
     from spark_jobs.lake.lake import Lake
-    from spark_jobs.registry.model_status import Model
+    from spark_jobs.tables.models import Model
 
 MIB = 1 << 20
 
@@ -83,11 +82,14 @@ def plan(lake: Lake, places: Places, model: Model, days: Sequence[date]) -> Plan
 
 def _time(lake: Lake, places: Places, model: Model, todo: Sequence[Day]) -> tuple[float, str]:
     from spark_jobs.backfill.time_estimate import noted, pace_of, rehearse
+    from spark_jobs.tables.models import model_folder
 
     if not todo:
         return 0.0, "nothing to write"
     largest = max(todo, key=lambda day: day.users)
-    pace = pace_of(noted(places), model.model_id) or rehearse(lake, Path(model.path), largest.as_of)
+    pace = pace_of(noted(places), model.model_id) or rehearse(
+        lake, model_folder(places, model), largest.as_of
+    )
     return pace.seconds([(day.jobs, day.vectors_to_write) for day in todo]), pace.told_by
 
 
@@ -225,7 +227,7 @@ def show_plan(
     """Show what is there, what would be written and how long it takes; write nothing."""
     lake, places = _open_lake("plan")
     days = the_days(lake, first, last, published)
-    made = plan(lake, places, the_model(lake, model), days)
+    made = plan(lake, places, the_model(lake, places, model), days)
     if json:
         _print(jsonlib.dumps(asdict(made), indent=2, default=str))
         return
@@ -247,7 +249,7 @@ def write_days(
     if not days:
         _print("nothing is published yet: no day to fill")
         return
-    chosen = the_model(lake, model)
+    chosen = the_model(lake, places, model)
     done = fill(lake, places, chosen, days)
     rows = sum(commit.rows for each in done for commit in each.commits)
     _print(f"{chosen.model_id}: {len(done)} of {len(days)} days written, {rows:,} rows")
@@ -270,12 +272,12 @@ def compare_days(
 ) -> None:
     """Compare the model's days with another model's, each in its own space."""
     from analyst.questions.model_comparison import print_comparison
-    from spark_jobs.registry.champion import champion_or_none
+    from spark_jobs.tables.models import champion_id_or_none
 
     lake, places = _open_lake("compare")
     days = the_days(lake, first, last, published)
-    model_id = the_model(lake, model).model_id
-    beside = other or champion_or_none(lake)
+    model_id = the_model(lake, places, model).model_id
+    beside = other or champion_id_or_none(lake)
     if beside is None or (beside == model_id and not other):
         _print(f"{model_id} has no champion beside it to be compared with: name one by --with")
     elif days:
@@ -307,14 +309,13 @@ def the_days(lake: Lake, first: date | None, last: date | None, published: bool)
     return days_between(first, last)
 
 
-def the_model(lake: Lake, model_id: str | None) -> Model:
+def the_model(lake: Lake, places: Places, model_id: str | None) -> Model:
     """Registered and fit to embed with, or an error that says what to do."""
-    from spark_jobs.registry.champion import champion
-    from spark_jobs.registry.model_status import find, standing
-    from spark_jobs.tables.user_embeddings import must_be_servable
+    from spark_jobs.tables.models import champion_id, find_model, load_models, model_folder
+    from spark_jobs.tables.user_embeddings import check_servable
 
-    model = find(standing(lake), model_id or champion(lake))
-    must_be_servable(Path(model.path))
+    model = find_model(load_models(lake), model_id or champion_id(lake))
+    check_servable(model_folder(places, model))
     return model
 
 

@@ -1,0 +1,140 @@
+"""The table `models`: a row for each trained model, and which of them is the champion.
+
+The jobs of the other tables ask this module whose vectors to make and to publish. What may happen
+to a model's status is in spark_jobs/registry, above it.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import astuple, dataclass, fields, replace
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+from pyspark.sql import DataFrame
+
+from contracts.errors import BadInput, MissingTable
+from contracts.paths import Places
+from contracts.tables import MODELS
+from expectations.gate import Passed, check
+from spark_jobs.lake.lake import ALL_ROWS, Commit, Lake
+
+
+@dataclass(frozen=True)
+class Model:
+    """A row of `models`; times are aware, UTC."""
+
+    model_id: str
+    created_at: datetime
+    status: str
+    status_changed_at: datetime
+    status_reason: str
+    path: str
+    trained_before: date
+    settings: str
+    inputs: str
+    measures: str
+    vocabulary_hash: str
+    code_version: str
+
+    def with_status(self, status: str, reason: str) -> "Model":
+        changed_at = datetime.now(UTC)
+        return replace(self, status=status, status_reason=reason, status_changed_at=changed_at)
+
+
+Models = Mapping[str, Model]  # by model_id
+assert [field.name for field in fields(Model)] == MODELS.names
+
+
+def load_models(lake: Lake) -> dict[str, Model]:
+    """All models, the oldest first; model_id breaks ties."""
+    return _by_id(row.asDict() for row in lake.read_or_empty(MODELS).collect())
+
+
+def read_models(places: Places) -> dict[str, Model]:
+    """The same without Spark, in a fraction of a second, for commands that only look."""
+    import duckdb
+    from duckdb_extensions import import_extension
+
+    import_extension("delta")
+    path = f"{places.lake}/{MODELS.name}".replace("s3a://", "s3://", 1)
+    if "://" not in path and not any(Path(path, "_delta_log").glob("*.json")):
+        return {}
+    names = ", ".join(MODELS.names)
+    with duckdb.connect() as connection:
+        connection.execute("LOAD delta; SET TimeZone = 'UTC'")
+        try:
+            rows = connection.execute(f"SELECT {names} FROM delta_scan(?)", [path]).fetchall()
+        except duckdb.Error as error:
+            reason = str(error).partition("\n")[0]
+            raise BadInput(f"the table {MODELS.name} in {path} cannot be read: {reason}") from None
+    return _by_id(dict(zip(MODELS.names, row, strict=True)) for row in rows)
+
+
+def _by_id(rows: Iterable[Mapping[str, object]]) -> dict[str, Model]:
+    models = sorted(map(_model, rows), key=lambda model: (model.created_at, model.model_id))
+    return {model.model_id: model for model in models}
+
+
+def _model(row: Mapping[str, object]) -> Model:
+    """Spark gives times in this machine's own zone, without saying so."""
+    aware = {k: v.astimezone(UTC) if isinstance(v, datetime) else v for k, v in row.items()}
+    return Model(**aware)  # type: ignore[arg-type]
+
+
+def change_models(
+    lake: Lake, places: Places, run: str, changed: Callable[[Models], Models]
+) -> Commit | None:
+    """Write `changed` of all models in one commit, if it changes any.
+
+    The whole table passes the gate and is replaced: whether a row is right depends on the others.
+    """
+    if changed(before := load_models(lake)) == before:
+        return None
+
+    def attempt() -> tuple[Passed, str]:
+        frame = _as_frame(lake, changed(load_models(lake)))
+        return check(frame, MODELS, places=places, run=run), ALL_ROWS
+
+    return lake.replace_alone(MODELS, attempt)
+
+
+def _as_frame(lake: Lake, models: Models) -> DataFrame:
+    return lake.spark.createDataFrame([astuple(m) for m in models.values()], MODELS.ddl)
+
+
+def find_model(models: Models, model_id: str) -> Model:
+    if model_id not in models:
+        known = ", ".join(models) or "none"
+        raise MissingTable(
+            f"{model_id} is not registered (known: {known}): `userbert models register {model_id}` "
+            "takes it from its folder, `userbert pretrain` makes one"
+        )
+    return models[model_id]
+
+
+def champion_model(models: Models) -> Model | None:
+    return next((m for m in models.values() if m.status == "champion"), None)
+
+
+def champion_id_or_none(lake: Lake) -> str | None:
+    row = lake.read_or_empty(MODELS).where("status = 'champion'").select("model_id").first()
+    return str(row["model_id"]) if row else None
+
+
+def champion_id(lake: Lake) -> str:
+    """The champion's model_id; `MissingTable` when no model has been promoted yet."""
+    model_id = champion_id_or_none(lake)
+    if model_id is None:
+        raise MissingTable(
+            f"no model in {lake.path(MODELS)} is the champion yet: `userbert models list` shows "
+            "the candidates, `userbert models judge MODEL_ID --promote` makes one the champion"
+        )
+    return model_id
+
+
+def model_folder(places: Places, model: Model) -> Path:
+    """Where the model's files lie: below this root, wherever it was moved or copied to.
+
+    Only a model that is not there is looked for where it was registered.
+    """
+    folder = places.models / model.model_id
+    return folder if (folder / "manifest.json").exists() else Path(model.path)
