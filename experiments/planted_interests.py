@@ -66,15 +66,15 @@ def interest_agreement(
     weights = _weights([interests[users[row]] for row in known])
     unit = _unit(vectors[known])
     num, step = len(known), max(1, _PAIRS_PER_BLOCK // len(known))
-    near, every = [], np.zeros(len(_AGREEMENT_MEASURES))
+    near, every = [], np.zeros(len(_AGREEMENT_MEASURES))  # every: (M,) sums over all pairs
     for start in range(0, num, step):
-        rows = np.arange(start, min(start + step, num))
-        nearest = _nearest(unit[rows] @ unit.T, rows, k)
+        rows = np.arange(start, min(start + step, num))  # (R,)
+        nearest = _nearest(unit[rows] @ unit.T, rows, k)  # (R, D) @ (D, N) -> (R, N)
         per_measure = _agreements(weights, rows)
         near.append(np.array([(a * nearest).sum(axis=1) / k for a in per_measure]))
         itself = [a[np.arange(len(rows)), rows].sum() for a in per_measure]
         every += [a.sum(dtype=np.float64) - own for a, own in zip(per_measure, itself, strict=True)]
-    per_user = np.concatenate(near, axis=1)
+    per_user = np.concatenate(near, axis=1)  # (M, N)
     spread = per_user.std(axis=1, ddof=1) / np.sqrt(num)
     return Agreement(
         num,
@@ -109,20 +109,21 @@ def _unit(vectors: Floats) -> Floats:
 def _nearest(similarity: Floats, rows: npt.NDArray[np.int64], k: int) -> npt.NDArray[np.bool_]:
     """(R, N), True for the k others that are nearest to each of `rows`."""
     similarity[np.arange(len(rows)), rows] = -np.inf
-    least = np.partition(similarity, -k, axis=1)[:, -k, None]
+    least = np.partition(similarity, -k, axis=1)[:, -k, None]  # (R, 1)
     nearer = similarity > least
     equal = similarity == least
-    left = k - nearer.sum(axis=1, keepdims=True)
+    # Places left for users that are exactly as near as the k-th: the first of them are taken.
+    left = k - nearer.sum(axis=1, keepdims=True)  # (R, 1)
     return np.asarray(nearer | (equal & (np.cumsum(equal, axis=1, dtype=np.int32) <= left)))
 
 
 def _agreements(weights: Floats, rows: npt.NDArray[np.int64]) -> list[Floats]:
     """Each measure between `rows` and everybody, (R, N)."""
-    has = (weights > 0).astype(np.float32)
+    has = (weights > 0).astype(np.float32)  # (N, T)
     overlap = np.zeros((len(rows), len(weights)), np.float32)
     for column in weights.T:
         overlap += np.minimum(column[rows, None], column[None, :])
-    main = weights.argmax(axis=1)
+    main = weights.argmax(axis=1)  # (N,)
     shared = ((has[rows] @ has.T) > 0).astype(np.float32)
     return [shared, overlap, (main[rows, None] == main[None, :]).astype(np.float32)]
 

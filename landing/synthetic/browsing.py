@@ -175,10 +175,11 @@ class World:
         topics = np.argpartition(race, _MAX_LASTING_INTERESTS, axis=1)[
             :, :_MAX_LASTING_INTERESTS
         ].astype(np.int16)
-        num_lasting = 2 + np.searchsorted([0.35, 0.75], rng.random(num))
+        # 35 % of the users have 2 lasting interests, 40 % have 3 and 25 % have 4.
+        num_lasting = 2 + np.searchsorted([0.35, 0.75], rng.random(num))  # (N,)
         weights = rng.standard_gamma(2.0, (num, _MAX_LASTING_INTERESTS))
         weights[np.arange(_MAX_LASTING_INTERESTS) >= num_lasting[:, None]] = 0.0
-        upto = np.cumsum(weights, axis=1)
+        upto = np.cumsum(weights, axis=1)  # (N, L)
         return Users(
             first,
             np.cumsum(activity),
@@ -194,7 +195,7 @@ class World:
         topic = (hash_parts(self.seed, 100, users.first + rows, epoch) % NUM_TOPICS).astype(
             np.int64
         )
-        lasting = users.topics[rows]
+        lasting = users.topics[rows]  # (R, L)
         for _ in range(_MAX_LASTING_INTERESTS):
             topic = (topic + (lasting == topic[:, None]).any(axis=1)) % NUM_TOPICS
         return topic
@@ -226,7 +227,7 @@ class World:
         rows = np.searchsorted(users.activity, np.sort(rng.random(num)) * users.activity[-1])
         lengths = np.minimum(rng.geometric(1 / MEAN_SESSION, num), LONGEST_SESSION)
         first = np.repeat(np.cumsum(lengths) - lengths, lengths)  # place of a session's first view
-        per_view = np.repeat(rows, lengths)
+        per_view = np.repeat(rows, lengths)  # (S,) -> (V,)
         ms = self._times(rng, users, rows, lengths, kind) + day * _DAY_MS
         ms += -(ms % 4) + kind + (day % 2 if kind == Kind.MIDNIGHT else 0)
         titles = self._titles(rng, users, per_view, first, day)
@@ -269,7 +270,7 @@ class World:
         form = (rng.random(num) < 0.1).astype(np.int64)
         codes = title_codes(topic, published, ranks, form)
         here = np.arange(num)
-        went_back = (how < BACK) & (here != first)
+        went_back = (how < BACK) & (here != first)  # a first view has no page before it
         return codes[np.maximum.accumulate(np.where(went_back, 0, here))]
 
     def _topics(
@@ -304,7 +305,7 @@ class World:
 
     def bots(self, day: int) -> Views:
         """Bots' numbers follow the users'. They view evergreens of all topics, all day long."""
-        counts = self.bot_days(day)
+        counts = self.bot_days(day)  # (B,) views of each bot
         rng = self.rng(Purpose.BOTS, 0, day)
         num = int(counts.sum())
         topic = rng.integers(0, NUM_TOPICS, num)

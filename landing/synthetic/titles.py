@@ -99,7 +99,7 @@ class Catalogue:
 
     def texts(self, codes: Ints) -> Texts:
         """The titles as a reader sees them. The two forms of a title may be the same text."""
-        dice = self._dice(codes)
+        dice = self._dice(codes)  # (12, N)
         pattern = self._pattern(codes, dice)
         fields = self._fields(codes, dice)
         rows = [np.flatnonzero(pattern == place) for place in range(len(_patterns()))]
@@ -107,12 +107,14 @@ class Catalogue:
             join_texts(*(take_texts(fields[p], here) if p in fields else p for p in parts))
             for parts, here in zip(_patterns(), rows, strict=True)
         ]
-        back = np.argsort(np.concatenate(rows), kind="stable")
+        # The texts were made pattern by pattern; this puts them into the order of the codes.
+        back = np.argsort(np.concatenate(rows), kind="stable")  # (N,)
         return take_texts(pa.concat_arrays(pieces), back)
 
     def _dice(self, codes: Ints) -> npt.NDArray[np.uint16]:
         """Twelve dice of 16 bits a title (12, N), the same for its two forms."""
         titles = codes // _NUM_FORMS
+        # Three hashes of 64 bits are twelve dice of 16.
         hashes = [hash_parts(self.seed, salt, titles).astype("<u8") for salt in range(3)]
         return np.concatenate([some.view("<u2").reshape(-1, 4).T for some in hashes])
 
