@@ -201,8 +201,9 @@ def landing_settings(places: Places) -> LandingSettings | None:
 
 def user_columns(settings: LandingSettings | None) -> tuple[str, ...]:
     """What the user column is called: here, and in the landing files."""
-    theirs = [settings.columns["user_id"]] if settings else []
-    return tuple(dict.fromkeys([USER_COLUMN, *theirs]))
+    theirs = settings.columns["user_id"] if settings else USER_COLUMN
+    last_step = theirs.split(".")[-1]  # of a path into values, the name that stands next to the id
+    return tuple(dict.fromkeys([USER_COLUMN, theirs, last_step]))
 
 
 def models_that_saw(lake: Lake, users: Sequence[str]) -> Iterator[str]:

@@ -217,12 +217,13 @@ def _gather_refused(lake: OpenLake) -> int:
     lake.connection.execute("CREATE OR REPLACE TEMP TABLE refused (user_id VARCHAR)")
     if not lake.has(REJECTED_LOGS):
         return 0
+    column = _user_column(lake)  # or a path into values
     lake.connection.execute(
         f"""CREATE OR REPLACE TEMP TABLE named AS
-        SELECT nullif(trim(CASE WHEN json_valid(raw) THEN json_extract_string(raw, $path) END), '')
-            AS user_id
+        SELECT nullif(trim(CASE WHEN json_valid(raw) THEN coalesce(
+            json_extract_string(raw, $name), json_extract_string(raw, $path)) END), '') AS user_id
         FROM {REJECTED_LOGS.name}""",
-        {"path": f'$."{_user_column(lake)}"'},
+        {"name": f'$."{column}"', "path": "$" + "".join(f'."{s}"' for s in column.split("."))},
     )
     lake.connection.execute(
         "INSERT INTO refused SELECT DISTINCT user_id FROM named WHERE user_id IS NOT NULL"
