@@ -23,7 +23,7 @@ import pyarrow as pa
 from analyst.questions.audit import AUDIT_RULES
 from contracts.tables import SESSIONS
 from expectations.suites import suite_expectations
-from landing.synthetic.browsing import LONGEST_GAP_SECONDS
+from landing.synthetic.browsing import _LONGEST_GAP_SECONDS
 from spark_jobs.tables import sessions
 
 start = datetime(2026, 1, 5, 12, tzinfo=timezone.utc)
@@ -46,7 +46,7 @@ print(json.dumps({
     "near": sessions.INTERVAL,
     "gate": [gate.measure, gate.says, gate.aggregate],
     "audit": [[rule.says, rule.broken] for rule in rules],
-    "generator": LONGEST_GAP_SECONDS,
+    "generator": _LONGEST_GAP_SECONDS,
     "doc": SESSIONS.doc,
 }))
 """
