@@ -104,6 +104,12 @@ def test_behaviors_of_b_are_masked_too_where_both_sequences_are_asked():
     assert task_named("mbp").num_targets(*lengths, CONFIG) == len(alone.targets) == 7
 
 
+def test_b_is_masked_by_a_draw_of_its_own():
+    config = PretrainConfig(masked_sequences="both")
+    shown = task_named("mbp").plan(batch_of([range(100)]), config).sequences["masked"]
+    assert np.flatnonzero(shown[0] < 0).tolist() != np.flatnonzero(shown[1] < 0).tolist()
+
+
 def test_a_hidden_behavior_of_b_is_found_by_the_state_at_its_own_position():
     batch = batch_of([range(10)], late=[range(10, 20)])
     plan = task_named("mbp").plan(batch, PretrainConfig(masked_sequences="both"))
