@@ -102,7 +102,7 @@ def fill_and_compare(
         "rows_written": sum(commit.rows for day in done for commit in day.commits),
         "seconds_planned": round(made.seconds, 1),
         "seconds": round(time.monotonic() - began, 1),
-        "told_by": made.told_by,
+        "estimate_from": made.source,
     }
 
 

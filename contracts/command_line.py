@@ -14,6 +14,7 @@ import typer
 from typer.main import get_command
 
 from contracts.errors import UserbertError
+from contracts.full_disk import full_disk_named
 
 CONTEXT_SETTINGS = {"max_content_width": 100, "help_option_names": ["-h", "--help"]}
 _BAD_INPUT = 2
@@ -71,7 +72,7 @@ def run_command(command: Command, words: Sequence[str], name: str) -> int:
     if f"_{name}_COMPLETE".upper() in os.environ:
         command(prog_name=name)  # typer answers the shell, and ends this process
     try:
-        with command.make_context(name, list(words)) as context:
+        with command.make_context(name, list(words)) as context, full_disk_named():
             exit_code = int(command.invoke(context) or 0)
         sys.stdout.flush()
     except typer.Exit as stop:

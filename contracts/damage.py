@@ -79,9 +79,12 @@ def _commit_advice(path: Path, fault: str, *, is_newest: bool) -> str:
     damaged = f"{path} is damaged: {fault}"
     if not is_newest:
         return f"{damaged}. Later commits build on it: copy it back from a backup"
+    # Hadoop's and Delta's own checksums of this commit would refuse the one that takes its place.
+    checksums = f"{path.with_suffix('')}.crc {path.parent}/.{path.stem}.*crc"
     return (
-        f"{damaged}. It is the newest commit of {table}: `mv {path} {path}.damaged` takes the "
-        f"table back to the version before it; then run `{job_command(table)}` for its day again"
+        f"{damaged}. It is the newest commit of {table}: `mv {path} {path}.damaged && rm -f "
+        f"{checksums}` takes the table back to the version before it; then run "
+        f"`{job_command(table)}` for its day again"
     )
 
 

@@ -26,6 +26,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from contracts.atomic_write import atomic_file
 from contracts.user_lists import trim_user_id
 
 PAGES = ("title", "words", "host")  # columns and fields that say what was viewed, not by whom
@@ -292,10 +293,9 @@ def redact(path: Path, users: Users) -> bool:
     text = path.read_bytes()
     if (clean := users.redacted(text)) == text:
         return False
-    unfinished = path.with_name(f".{path.name}.redacted")
-    unfinished.write_bytes(clean)
-    unfinished.chmod(path.stat().st_mode)
-    unfinished.replace(path)
+    with atomic_file(path) as unfinished:
+        unfinished.write_bytes(clean)
+        unfinished.chmod(path.stat().st_mode)
     return True
 
 

@@ -23,10 +23,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from contracts.atomic_write import atomic_file
 from contracts.errors import BadInput
 from contracts.options import LandingRoot, day_option
 from contracts.paths import Places
-from landing.landing_writer import day_folder, whole_file, write_settings
+from landing.landing_writer import day_folder, write_settings
 from landing.progress import print_summary, progress_bar
 from landing.texts import Texts, join_texts, text_bytes
 
@@ -170,7 +171,7 @@ def _write_days(
     bounds = np.searchsorted(days, first + np.arange(num_days + 1))
     for n in range(num_days):
         day = from_day + timedelta(days=n)
-        with whole_file(day_folder(landing, day) / "transactions.jsonl") as hidden:
+        with atomic_file(day_folder(landing, day) / "transactions.jsonl") as hidden:
             hidden.write_bytes(text_bytes(lines[bounds[n] : bounds[n + 1]]))
         yield day
 

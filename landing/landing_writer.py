@@ -1,31 +1,18 @@
 """Writing landing files: a folder a day, the settings that say how to read them, whole files only.
 
-Readers leave out names that begin with a dot or a lower dash, so a file is written under such a
-name and renamed when it is whole: nobody ever reads half of one.
+Readers leave out names that begin with a dot or a lower dash, as the names of files do that
+contracts/atomic_write.py has not finished: nobody ever reads half of one.
 """
 
 import json
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 
+from contracts.atomic_write import write_text
 from contracts.errors import BadInput
 
 _SETTINGS_FILE = "settings.toml"
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """A hidden path to write to, which becomes `path` when the block ends without an error."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    hidden = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        yield hidden
-        hidden.rename(path)
-    finally:
-        hidden.unlink(missing_ok=True)
 
 
 def day_folder(landing: Path, day: date) -> Path:
@@ -45,8 +32,7 @@ def write_settings(landing: Path, *, about: str, format: str, columns: Mapping[s
             f"{path} describes other logs than these ({about}): a landing folder holds logs of "
             "one form. Remove the folder, or name another root by --out or USERBERT_DATA"
         )
-    with whole_file(path) as hidden:
-        hidden.write_text(text, encoding="utf-8")
+    write_text(path, text)
 
 
 def _settings_text(about: str, format: str, columns: Mapping[str, str]) -> str:

@@ -19,6 +19,7 @@ that was read last, so that the ingest refuses both and keeps them with the reas
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -28,6 +29,7 @@ from typing import IO, Annotated
 import typer
 from rich.progress import Progress
 
+from contracts.atomic_write import atomic_file
 from contracts.errors import BadInput
 from contracts.options import LandingRoot
 from contracts.paths import Places
@@ -69,6 +71,7 @@ class LandingFiles:
     root: Path
     name: str
     open: dict[date, IO[str]] = field(default_factory=dict)
+    unfinished: ExitStack = field(default_factory=ExitStack)
 
     def __enter__(self) -> "LandingFiles":
         return self
@@ -78,12 +81,10 @@ class LandingFiles:
 
     def _of(self, day: date) -> IO[str]:
         if day not in self.open:
-            day_folder(self.root, day).mkdir(parents=True, exist_ok=True)
-            self.open[day] = self._hidden(day).open("w", encoding="utf-8")
+            path = day_folder(self.root, day) / self.name
+            unfinished = self.unfinished.enter_context(atomic_file(path))
+            self.open[day] = unfinished.open("w", encoding="utf-8")
         return self.open[day]
-
-    def _hidden(self, day: date) -> Path:
-        return day_folder(self.root, day) / f".{self.name}"
 
     def __exit__(
         self,
@@ -91,12 +92,9 @@ class LandingFiles:
         error: BaseException | None,
         at: TracebackType | None,
     ) -> None:
-        for day, file in self.open.items():
+        for file in self.open.values():
             file.close()
-            if error is None:
-                self._hidden(day).rename(day_folder(self.root, day) / self.name)
-            else:
-                self._hidden(day).unlink()
+        self.unfinished.__exit__(kind, error, at)
 
 
 def parse_impression(line: str, is_labelled: bool = True) -> Impression:

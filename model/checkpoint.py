@@ -6,9 +6,7 @@ names every other file with its sha256; a folder without a manifest is not a mod
 
 import hashlib
 import json
-import os
 import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import date
@@ -19,6 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from contracts.atomic_write import atomic_folder
 from contracts.errors import BadInput, MissingTable
 from contracts.provenance import code_version
 from model.checkpoint_files import MANIFEST_FILE, TITLES_FILE, VOCABULARY_FILE, WEIGHTS_FILE
@@ -73,9 +72,7 @@ def write_checkpoint(
 
     `tensors` by file name; `copies` are files to take along under other names.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder.parent))
-    try:
+    with atomic_folder(folder) as building:
         vocabulary.save(building / VOCABULARY_FILE)
         for name, held in tensors.items():
             save_file({k: v.detach().cpu().contiguous() for k, v in held.items()}, building / name)
@@ -84,12 +81,6 @@ def write_checkpoint(
         sums = {path.name: _sha256(path) for path in sorted(building.iterdir())}
         whole = Manifest(**{**vars(manifest), "files": sums})
         (building / MANIFEST_FILE).write_text(whole.to_json())
-        for path in building.iterdir():
-            _to_disk(path)
-        building.chmod(0o755)
-        building.rename(folder)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -199,8 +190,3 @@ def load_weights(model: UserModel, weights: Mapping[str, Tensor], folder: Path) 
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _to_disk(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())

@@ -17,9 +17,9 @@ from contracts.command_line import parse_options
 from contracts.errors import BadInput
 from contracts.paths import Places
 from contracts.tables import PUBLISHED_EMBEDDINGS, SESSIONS, USER_EMBEDDINGS, USER_SEQUENCES
-from spark_jobs.backfill.day_locks import Claims
-from spark_jobs.backfill.days import days_between, published_days, run, survey
-from spark_jobs.backfill.time_estimate import Timing, pace_of
+from spark_jobs.backfill.day_locks import DayLocks
+from spark_jobs.backfill.days import days_between, fill_days, published_days, survey_days
+from spark_jobs.backfill.time_estimate import Timing, estimate_from_timings
 from spark_jobs.lake.lake import Lake
 from spark_jobs.registry.promotion import Registry
 from spark_jobs.tables import user_embeddings, user_sequences
@@ -122,7 +122,7 @@ def there(quiet, tmp_path):
 def test_a_backfill_of_nothing_writes_nothing(spark, there, old):
     lake = Lake(spark, there.lake)
     before = files(there.root)
-    assert list(run(lake, there, old, DAYS)) == []
+    assert list(fill_days(lake, there, old, DAYS)) == []
     made = plan(lake, there, find_model(load_models(lake), old), DAYS)
     assert (made.rows, made.bytes, made.seconds) == (0, 0, 0)
     assert all(day.finished for day in made.days)
@@ -130,8 +130,8 @@ def test_a_backfill_of_nothing_writes_nothing(spark, there, old):
 
 
 def test_a_day_is_what_that_night_would_have_written(lake, places, old, quiet):
-    user_sequences.update(lake, places, DAYS[1])
-    user_embeddings.update(lake, places, DAYS[1], old)
+    user_sequences.update_user_sequences(lake, places, DAYS[1])
+    user_embeddings.update_user_embeddings(lake, places, DAYS[1], old)
     of_the_day = [[row for row in table if row["as_of"] == DAYS[1]] for table in tables(quiet)]
     assert tables(places) == of_the_day
 
@@ -140,30 +140,30 @@ def test_a_view_from_the_day_itself_or_later_changes_no_vector(spark, old, quiet
     lake = Lake(spark, there.lake)
     midnight = datetime(DAYS[-1].year, DAYS[-1].month, DAYS[-1].day)
     write(there, "sessions", [session(user, midnight, 0, 100) for user in range(6)])
-    found = survey(lake, old, [*DAYS, DAYS[-1] + timedelta(days=1)])
+    found = survey_days(lake, old, [*DAYS, DAYS[-1] + timedelta(days=1)])
     assert [day.finished for day in found] == [True, True, True, False]
-    user_sequences.update(lake, there, DAYS[-1])
-    user_embeddings.update(lake, there, DAYS[-1], old)
+    user_sequences.update_user_sequences(lake, there, DAYS[-1])
+    user_embeddings.update_user_embeddings(lake, there, DAYS[-1], old)
     assert tables(there) == tables(quiet)
 
 
 def test_a_view_that_came_late_makes_the_days_after_it_unfinished(spark, old, there):
     late = datetime(FIRST.year, FIRST.month, FIRST.day) - timedelta(days=30)
     write(there, "sessions", [session(active(DAYS[0])[0], late, 0)])
-    found = survey(Lake(spark, there.lake), old, DAYS)
+    found = survey_days(Lake(spark, there.lake), old, DAYS)
     assert [(d.sequences_differ, d.vectors_differ) for d in found] == [(1, 1), (0, 0), (1, 1)]
 
 
 def test_a_day_that_another_process_writes_is_left_to_it_and_looked_at_again(spark, new, there):
     lake = Lake(spark, there.lake)
-    claims = Claims(there.root / "backfill")
-    with claims.claim(DAYS[0], wait=False) as claim:
+    claims = DayLocks(there.root / "backfill")
+    with claims.lock(DAYS[0], wait=False) as claim:
         assert claim
         assert claims.is_taken(DAYS[0])
         assert not claims.is_taken(DAYS[1])
-        days = run(lake, there, new, DAYS[:2])
+        days = fill_days(lake, there, new, DAYS[:2])
         assert next(days).day.as_of == DAYS[1]
-        user_embeddings.update(lake, there, DAYS[0], new)
+        user_embeddings.update_user_embeddings(lake, there, DAYS[0], new)
         claim.touch()
     (last,) = days
     assert (last.day.as_of, last.commits) == (DAYS[0], ())
@@ -179,7 +179,7 @@ def switched(spark, template, quiet, tmp_path_factory):
     registry.promote(old, "test", force=True)
     assert published_days(lake) == DAYS
     with poll_published(served) as seen:
-        list(run(lake, served, new, published_days(lake)))
+        list(fill_days(lake, served, new, published_days(lake)))
         registry.promote(new, "test", force=True)
         time.sleep(0.5)
         registry.rollback()
@@ -222,7 +222,7 @@ def test_runs_side_by_side_that_are_killed_end_as_one_quiet_run(lake, places, ol
         1,
         all_files,
     )
-    list(run(lake, places, old, DAYS))
+    list(fill_days(lake, places, old, DAYS))
     assert tables(places) == tables(quiet)
 
 
@@ -239,11 +239,13 @@ def test_two_models_are_compared_each_in_its_own_space(switched, old, new):
 
 
 def test_the_pace_is_a_jobs_cost_and_a_rows():
-    pace = pace_of([Timing("m", "d", 100, 12.0), Timing("m", "d", 300, 16.0)], "m")
+    pace = estimate_from_timings([Timing("m", "d", 100, 12.0), Timing("m", "d", 300, 16.0)], "m")
     assert pace.seconds([(2, 200), (2, 200)]) == pytest.approx(28)
     assert pace.seconds([(1, 200)]) == pytest.approx(5 + 4)  # sequences are there already
-    assert pace_of([Timing("other", "d", 50, 9.0)], "m").seconds([(2, 50)]) == pytest.approx(9)
-    assert pace_of([], "m") is None
+    assert estimate_from_timings([Timing("other", "d", 50, 9.0)], "m").seconds(
+        [(2, 50)]
+    ) == pytest.approx(9)
+    assert estimate_from_timings([], "m") is None
 
 
 def test_days_before_the_training_ended_are_told(planned):

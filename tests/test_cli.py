@@ -140,7 +140,7 @@ def test_an_interrupted_backfill_says_how_far_it_came(monkeypatch, places):
             yield SimpleNamespace(day=SimpleNamespace(as_of=day), commits=[], seconds=0.1)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("spark_jobs.backfill.days.run", run)
+    monkeypatch.setattr("spark_jobs.backfill.days.fill_days", run)
     days = [date(2017, 6, n) for n in range(1, 7)]
     with pytest.raises(Interrupted, match=r"3 of 5 days done; the same command goes on") as stop:
         fill(None, places, SimpleNamespace(model_id="m"), days)

@@ -16,7 +16,7 @@ from deltalake import DeltaTable
 from contracts.errors import BadInput
 from contracts.paths import Places
 from contracts.tables import BROWSING_LOGS, SEQUENCE_PAIRS, SESSIONS, TITLES, USER_SEQUENCES
-from spark_jobs.spark.event_log import facts, logs, newest_applications
+from spark_jobs.spark.event_log import job_facts, log_folders, newest_applications
 from userbert.cli import main
 from userbert.local.ports import free_port
 from userbert.local.spark_cluster import (
@@ -171,16 +171,16 @@ def test_an_event_log_tells_rows_files_bytes_and_memory_of_a_job(on_cluster):
 
 
 def test_a_torn_event_log_tells_what_it_holds(on_cluster, tmp_path):
-    (whole,) = logs(on_cluster.event_logs)
+    (whole,) = log_folders(on_cluster.event_logs)
     (part,) = whole.glob("events_1_*")
     torn = tmp_path / whole.name
     torn.mkdir()
     data = part.read_bytes()
     (torn / part.name).write_bytes(data[: len(data) // 2])
-    told = facts(torn)
+    told = job_facts(torn)
     assert told.job == "browsing_logs"
     assert not told.finished
-    assert 0 < told.tasks < facts(whole).tasks
+    assert 0 < told.tasks < job_facts(whole).tasks
 
 
 def test_a_second_cluster_is_refused_and_names_how_to_end_the_first(tmp_path):

@@ -57,7 +57,7 @@ def test_a_damaged_newest_commit_says_how_to_go_back_by_one_version(table, fault
     assert "\n" not in line
     assert line.startswith(f"{path} is damaged: ")
     assert fault in line
-    assert f"`mv {path} {path}.damaged`" in line
+    assert f"`mv {path} {path}.damaged && rm -f " in line
     assert "`userbert published-embeddings`" in line
     path.rename(f"{path}.damaged")  # what the line says
     check_delta_log(table)

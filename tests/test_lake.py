@@ -1,9 +1,12 @@
+import shutil
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
 
 import pytest
 
+from contracts.damage import DamagedFile
 from contracts.errors import MissingTable
 from contracts.tables import Column, Table
 from expectations.gate import Passed
@@ -165,3 +168,22 @@ def test_a_table_is_made_over_what_a_kill_left_of_its_first_commit(lake, monkeyp
     lake.create(DAYS)
     assert lake.version(DAYS) == 0
     assert [path.name for path in folder.iterdir()] == ["_delta_log"]
+
+
+@pytest.mark.parametrize("left", [0, 40])
+def test_a_newest_commit_that_is_empty_or_torn_is_named_with_what_mends_it(
+    spark, lake, passed, left
+):
+    lake.replace(passed((ONE, 1)), of(ONE))
+    commit = lake.replace(passed((TWO, 2)), of(TWO))
+    # A copy, of which this JVM has read nothing yet.
+    root = shutil.copytree(lake.root, f"{lake.root}-damaged")
+    torn = Path(root, DAYS.name, "_delta_log", f"{commit.version:020}.json")
+    torn.write_bytes(torn.read_bytes()[:left])
+    for look in (Lake.read, Lake.read_or_empty, Lake.version, Lake.metadata, Lake.create):
+        with pytest.raises(DamagedFile, match=f"{torn} is damaged: .* `userbert days`") as damage:
+            look(Lake(spark, root), DAYS)
+    subprocess.run(str(damage.value).split("`")[1], shell=True, check=True)  # what the line says
+    again = Lake(spark, root)
+    again.replace(passed((TWO, 3)), of(TWO))
+    assert held(again) == [(ONE, 1), (TWO, 3)]

@@ -13,13 +13,13 @@ from contracts.errors import BadInput
 from contracts.tables import BROWSING_LOGS, REJECTED_LOGS, TITLES, USER_EMBEDDINGS
 from expectations.gate import Passed
 from spark_jobs.lake.lake import Lake
-from spark_jobs.lake.maintenance import tend
-from spark_jobs.lake.retention import Pin, age_days, keep_days, pins
+from spark_jobs.lake.maintenance import maintain_table
+from spark_jobs.lake.retention import Pin, age_days, keep_days, oldest_pins
 from spark_jobs.lake.table_properties import (
     FILE_RETENTION,
     KEEP_DAYS,
-    properties,
     statistics_columns,
+    wanted_properties,
 )
 
 NOW = datetime(2017, 6, 30, 12, tzinfo=UTC)
@@ -90,12 +90,12 @@ def test_the_oldest_version_that_a_standing_model_names_is_pinned():
         model("m1", "retired", titles=1),
         model("m0", "refused", sessions=0),
     ]
-    assert pins(models) == {"sessions": Pin(9, "m3"), "titles": Pin(4, "m3")}
+    assert oldest_pins(models) == {"sessions": Pin(9, "m3"), "titles": Pin(4, "m3")}
 
 
 def test_unreadable_inputs_of_a_model_stop_maintenance_before_anything_is_removed():
     with pytest.raises(BadInput, match=r"inputs of m1 .* nothing is vacuumed"):
-        pins([{"model_id": "m1", "status": "candidate", "inputs": "sessions at 3"}])
+        oldest_pins([{"model_id": "m1", "status": "candidate", "inputs": "sessions at 3"}])
 
 
 def test_the_retention_reaches_back_to_the_pinned_commit_with_days_to_spare():
@@ -126,13 +126,13 @@ def test_a_named_version_outlives_vacuum_and_goes_when_its_model_is_retired(spar
         write_titles(lake, n, 10 * n)
     old = aged(lake, TITLES, days=[201, 200, 150, 49.5, 40])  # version 0 is the creation
 
-    assert tend(old, TITLES, Pin(3, "m1")).keep_days == 50 + KEEP_DAYS
+    assert maintain_table(old, TITLES, Pin(3, "m1")).keep_days == 50 + KEEP_DAYS
     assert ids(old, 3) == [3, 30]  # replaced 40 days ago, so 30 days would not have kept it
     assert len(data_files_on_disk(old)) == 3  # version 1's was replaced 150 days ago
     properties_now = DeltaTable.forPath(spark, old.path(TITLES)).detail().first()["properties"]
     assert properties_now[FILE_RETENTION] == "interval 80 days"
 
-    assert tend(old, TITLES, None).keep_days == KEEP_DAYS
+    assert maintain_table(old, TITLES, None).keep_days == KEEP_DAYS
     assert len(data_files_on_disk(old)) == 1
     assert ids(old, None) == [4, 40]
 
@@ -143,11 +143,11 @@ def test_small_files_of_quiet_days_are_compacted_once_and_the_newest_days_left(l
     refuse(lake, new, 1, 2, 3, 4)
     before = lines(lake)
 
-    planned = tend(lake, REJECTED_LOGS, None, dry_run=True)
+    planned = maintain_table(lake, REJECTED_LOGS, None, dry_run=True)
     assert (planned.num_files, planned.num_crowded, planned.compacted) == (9, 1, None)
-    assert tend(lake, REJECTED_LOGS, None).compacted == (5, 1)
+    assert maintain_table(lake, REJECTED_LOGS, None).compacted == (5, 1)
     assert lines(lake) == before
-    again = tend(lake, REJECTED_LOGS, None)
+    again = maintain_table(lake, REJECTED_LOGS, None)
     assert (again.num_files, again.num_crowded, again.compacted) == (5, 0, None)
 
 
@@ -162,7 +162,7 @@ def test_a_job_that_maintenance_overtakes_does_its_work_again(lake):
         passed = Passed(counted.localCheckpoint(), REJECTED_LOGS, {})
         if not seen:
             refuse(lake, date(2017, 6, 9), 9)  # a newer day, so that the old one is quiet
-            assert tend(lake, REJECTED_LOGS, None).compacted == (4, 1)
+            assert maintain_table(lake, REJECTED_LOGS, None).compacted == (4, 1)
         seen.append(1)
         return lake.replace(passed, "landing_day = '2017-06-01'")
 
@@ -173,9 +173,9 @@ def test_a_job_that_maintenance_overtakes_does_its_work_again(lake):
 
 def test_a_table_gets_its_properties_once(spark, lake):
     lake.create(TITLES)
-    tend(lake, TITLES, None)
+    maintain_table(lake, TITLES, None)
     version = lake.version(TITLES)
     held = DeltaTable.forPath(spark, lake.path(TITLES)).detail().first()["properties"]
-    assert properties(TITLES).items() <= held.items()
-    tend(lake, TITLES, None)
+    assert wanted_properties(TITLES).items() <= held.items()
+    maintain_table(lake, TITLES, None)
     assert lake.version(TITLES) == version

@@ -10,7 +10,12 @@ from pyspark.sql import functions as F
 from contracts.limits import MAX_VIEWS
 from contracts.tables import SEQUENCE_PAIRS, SESSIONS
 from expectations.gate import Passed
-from spark_jobs.tables.sequence_pairs import run_starts, to_pairs, trimmed, update
+from spark_jobs.tables.sequence_pairs import (
+    run_starts,
+    to_pairs,
+    trimmed_starts,
+    update_sequence_pairs,
+)
 from spark_jobs.transforms.session_views import Views
 
 AS_OF = date(2017, 7, 1)
@@ -120,7 +125,7 @@ def test_runs_are_as_the_rules_say_for_many_users_at_once():
     views = Views(nothing, ends - totals, ends, session_starts, nothing, nothing)
     starts = run_starts(views)
     run_ends = np.append(starts[1:], ends[-1])
-    low = trimmed(starts, run_ends, session_starts)
+    low = trimmed_starts(starts, run_ends, session_starts)
     expected = [
         (offset + a, offset + b)
         for offset, lengths in zip(ends - totals, users, strict=True)
@@ -146,6 +151,6 @@ def test_partitions_do_not_change_a_pair(spark, sessions):
 def test_a_day_is_replaced(lake, places, sessions):
     lake.replace(Passed(sessions(*history("u", 2, 3), *history("v", 1, 1)), SESSIONS, {}), "true")
     for _ in range(2):
-        update(lake, places, AS_OF, 181)
+        update_sequence_pairs(lake, places, AS_OF, 181)
     assert lake.read(SEQUENCE_PAIRS).count() == 2
     assert lake.metadata(SEQUENCE_PAIRS)["days"] == 181

@@ -43,7 +43,7 @@ gate = next(e for e in suite_expectations(SESSIONS, {}) if e.measure.startswith(
 rules = [rule for rule in AUDIT_RULES if rule.over is SESSIONS and "minutes" in rule.says]
 print(json.dumps({
     "sessions": cut.column("title_ids").to_pylist(),
-    "near": sessions.INTERVAL,
+    "near": sessions._GAP_INTERVAL,
     "gate": [gate.measure, gate.says, gate.aggregate],
     "audit": [[rule.says, rule.broken] for rule in rules],
     "generator": _LONGEST_GAP_SECONDS,

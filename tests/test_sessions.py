@@ -6,7 +6,13 @@ from pyspark.testing import assertDataFrameEqual
 
 from contracts.tables import BROWSING_LOGS, SESSIONS
 from expectations.gate import Passed
-from spark_jobs.tables.sessions import _cut_all, changed_days, runs_of_days, to_sessions, update
+from spark_jobs.tables.sessions import (
+    _cut_all,
+    changed_days,
+    runs_of_days,
+    to_sessions,
+    update_sessions,
+)
 
 DAY = date(2017, 1, 1)
 
@@ -138,7 +144,7 @@ def test_a_machines_views_are_not_held(monkeypatch):
     """Two days of 100,000 views: what is held does not grow with them, and all are left out."""
     import pyarrow as pa
 
-    monkeypatch.setattr("spark_jobs.transforms.user_batches.HELD", 5_000)
+    monkeypatch.setattr("spark_jobs.transforms.user_batches.MAX_HELD_ROWS", 5_000)
     most = []
 
     def watched():
@@ -186,19 +192,19 @@ def test_late_shuffled_split_and_corrected_views_end_in_the_same_sessions(lake, 
     for landing_day, landed in [(9, early), (10, wrong), (10, late)]:
         day = date(2017, 1, landing_day)
         land(lake, views(*random.Random(1).sample(landed, len(landed)), landing_day=day), day)
-        update(lake, places)
+        update_sessions(lake, places)
     assertDataFrameEqual(lake.read(SESSIONS), to_sessions(views(*rows)), ignoreNullable=True)
     assert lake.measures(SESSIONS)["views_set_aside"] == 0
-    assert update(lake, places) is None
+    assert update_sessions(lake, places) is None
 
 
 def test_only_the_days_that_new_views_touch_are_written(lake, places, views, spark):
     first, late = date(2017, 1, 9), date(2017, 1, 10)
     land(lake, views(("u", "10:00", 1), ("u", "+1 23:50", 2), ("v", "+5 10:00", 3)), first)
-    update(lake, places)
+    update_sessions(lake, places)
     before = lake.read(SESSIONS).where("session_date = '2017-01-06'").inputFiles()
     land(lake, views(("u", "+2 00:05", 4, 44), landing_day=late), late)
-    commit = update(lake, places)
+    commit = update_sessions(lake, places)
     assert cut(lake.read(SESSIONS)) == [("u", [1]), ("u", [2, 4]), ("v", [3])]
     assert commit.rows == 1  # the session of midnight, now longer; no other is on these days
     assert lake.read(SESSIONS).where("session_date = '2017-01-06'").inputFiles() == before
@@ -208,8 +214,8 @@ def test_a_gap_that_changed_since_the_last_run_cuts_all_sessions_anew(
     lake, places, views, monkeypatch
 ):
     land(lake, views(("u", "10:00", 1), ("u", "+1 10:00", 2)), date(2017, 1, 9))
-    update(lake, places)
-    assert update(lake, places) is None
+    update_sessions(lake, places)
+    assert update_sessions(lake, places) is None
     monkeypatch.setattr("spark_jobs.tables.sessions.SESSION_GAP_MINUTES", 20)
-    assert update(lake, places).rows == 2
+    assert update_sessions(lake, places).rows == 2
     assert lake.metadata(SESSIONS)["session_gap_minutes"] == 20

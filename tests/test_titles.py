@@ -6,7 +6,7 @@ from pyspark.sql import functions as F
 from contracts.errors import MissingTable
 from contracts.tables import BROWSING_LOGS, TITLES
 from expectations.gate import Passed
-from spark_jobs.tables.titles import count_unsegmented, new_titles, update, with_words
+from spark_jobs.tables.titles import count_unsegmented, new_titles, update_titles, with_words
 from spark_jobs.transforms.title_text import normalized, title_id
 
 DAY = date(2017, 1, 1)
@@ -77,17 +77,17 @@ def test_titles_without_blanks_are_counted_unless_a_segmenter_cuts_them(spark):
 
 def test_a_run_adds_what_is_new_and_remembers_how_far_it_got(lake, places, views):
     with pytest.raises(MissingTable, match="userbert browsing-logs"):
-        update(lake, places)
+        update_titles(lake, places)
     land(lake, views("a", "b"), DAY)
-    assert update(lake, places).rows == 2
-    assert update(lake, places) is None
+    assert update_titles(lake, places).rows == 2
+    assert update_titles(lake, places) is None
     next_day = date(2017, 1, 2)
     land(lake, views("B", "c", day=next_day), next_day)
-    assert update(lake, places).rows == 1
+    assert update_titles(lake, places).rows == 1
     assert lake.watermark(TITLES, BROWSING_LOGS) == lake.version(BROWSING_LOGS)
     land(lake, views("A", day=next_day), next_day)
-    assert update(lake, places).rows == 0
-    assert update(lake, places) is None  # it remembers a look that found nothing, too
+    assert update_titles(lake, places).rows == 0
+    assert update_titles(lake, places) is None  # it remembers a look that found nothing, too
     assert [r["title"] for r in lake.read(TITLES).orderBy("title").collect()] == ["a", "b", "c"]
 
 

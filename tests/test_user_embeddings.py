@@ -24,7 +24,7 @@ from spark_jobs.lake.lake import Lake
 from spark_jobs.registry.registration import model_from_folder
 from spark_jobs.tables import user_embeddings
 from spark_jobs.tables.models import change_models
-from spark_jobs.tables.user_embeddings import update
+from spark_jobs.tables.user_embeddings import update_user_embeddings
 
 NEXT_DAY = DAY + timedelta(days=1)
 TITLE_IDS = [100 * interest + nth for interest in range(4) for nth in range(12)]
@@ -71,7 +71,7 @@ def commit(lake, places, folder):
     """Of the job, with more than one partition."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(user_embeddings, "USERS_A_PARTITION", 8)
-        yield update(lake, places, DAY, folder.name)
+        yield update_user_embeddings(lake, places, DAY, folder.name)
 
 
 def rows_of(lake, day=DAY):
@@ -115,13 +115,13 @@ def test_the_commit_tells_what_it_was_made_of(lake, folder, commit):
 
 def test_a_rerun_leaves_the_same_bytes(lake, places, folder, commit):
     first = rows_of(lake)
-    update(lake, places, DAY, folder.name)
+    update_user_embeddings(lake, places, DAY, folder.name)
     assert sum_of(rows_of(lake)) == sum_of(first)
 
 
 def test_another_day_and_another_model_are_left_alone(lake, places, folder, commit):
     first = rows_of(lake)
-    update(lake, places, NEXT_DAY, "other")
+    update_user_embeddings(lake, places, NEXT_DAY, "other")
     assert sum_of(rows_of(lake)) == sum_of(first)
     assert set(rows_of(lake, NEXT_DAY)["model_id"].to_pylist()) == {"other"}
     assert len(rows_of(lake, NEXT_DAY)) == 5
@@ -129,15 +129,15 @@ def test_another_day_and_another_model_are_left_alone(lake, places, folder, comm
 
 def test_what_is_missing_is_named(lake, places, folder):
     with pytest.raises(MissingTable, match="nobody is not registered"):
-        update(lake, places, DAY, "nobody")
+        update_user_embeddings(lake, places, DAY, "nobody")
     with pytest.raises(MissingTable, match=r"no rows of 2019-01-01.*user-sequences --as-of"):
-        update(lake, places, date(2019, 1, 1), folder.name)
+        update_user_embeddings(lake, places, date(2019, 1, 1), folder.name)
 
 
 def test_a_model_of_another_width_is_refused(lake, places, folder):
     (narrow,) = {each.name for each in places.models.iterdir()} - {folder.name}
     with pytest.raises(BadInput, match=r"vectors of width 16.*pre-train with --width 256"):
-        update(lake, places, DAY, narrow)
+        update_user_embeddings(lake, places, DAY, narrow)
 
 
 def test_training_reads_what_spark_writes(spark, lake, places, folder, tmp_path):

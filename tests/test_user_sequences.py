@@ -5,7 +5,7 @@ from pyspark.sql import functions as F
 
 from contracts.tables import SESSIONS, USER_SEQUENCES
 from expectations.gate import Passed
-from spark_jobs.tables.user_sequences import to_sequences, update
+from spark_jobs.tables.user_sequences import to_sequences, update_user_sequences
 
 AS_OF = date(2017, 1, 10)
 
@@ -73,8 +73,8 @@ def test_a_day_is_replaced_and_other_days_stay(lake, places, sessions):
     lake.replace(
         Passed(sessions(("u", "8 10:00", [1]), ("u", "9 10:00", [2])), SESSIONS, {}), "true"
     )
-    update(lake, places, date(2017, 1, 9))
+    update_user_sequences(lake, places, date(2017, 1, 9))
     for _ in range(2):
-        update(lake, places, AS_OF)
+        update_user_sequences(lake, places, AS_OF)
     found = lake.read(USER_SEQUENCES).orderBy("as_of").collect()
     assert [(row["as_of"].day, row["title_ids"]) for row in found] == [(9, [1]), (10, [1, 2])]

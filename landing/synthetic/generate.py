@@ -17,10 +17,11 @@ from typing import Annotated, Literal
 import numpy as np
 import typer
 
+from contracts.atomic_write import atomic_file
 from contracts.errors import BadInput
 from contracts.options import day_option
 from contracts.paths import Places
-from landing.landing_writer import day_folder, whole_file, write_settings
+from landing.landing_writer import day_folder, write_settings
 from landing.progress import print_summary, progress_bar
 from landing.synthetic import planted
 from landing.synthetic.browsing import Users, World, day_number
@@ -117,7 +118,7 @@ class Generator:
             kinds=_BROKEN_KINDS_OF_FORMAT[settings.format],
         )
         name = f"views-{block:04}.{settings.format}"
-        with whole_file(day_folder(self.root / "landing", day) / name) as hidden:
+        with atomic_file(day_folder(self.root / "landing", day) / name) as hidden:
             _FILE_WRITERS[settings.format](lines, Catalogue(settings.seed), hidden)
         return day, lines.counts, np.unique(lines.views.title)
 

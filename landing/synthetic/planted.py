@@ -17,8 +17,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from contracts.atomic_write import atomic_file
 from contracts.errors import BadInput
-from landing.landing_writer import whole_file
 from landing.synthetic.browsing import SHARE_OF_DRIFTING, Users, World, day_number
 from landing.synthetic.lines import total_counts, user_ids
 from landing.synthetic.titles import TOPIC_NAMES, Catalogue, Floats, Ints, topic_of
@@ -35,7 +35,7 @@ _TITLES_SCHEMA = pa.schema([pa.field("title", pa.string()), pa.field("topic", pa
 
 
 def write_json(path: Path, content: object) -> None:
-    with whole_file(path) as hidden:
+    with atomic_file(path) as hidden:
         hidden.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
@@ -63,7 +63,7 @@ def write_interests(
 ) -> int:
     """Every interest that was live on some of the days; returns how many."""
     rows = 0
-    with whole_file(path) as hidden, pq.ParquetWriter(hidden, _INTERESTS_SCHEMA) as file:
+    with atomic_file(path) as hidden, pq.ParquetWriter(hidden, _INTERESTS_SCHEMA) as file:
         for users in blocks:
             table = _interests(world, users, first_day, last_day)
             file.write_table(table)
@@ -129,7 +129,7 @@ def write_titles(path: Path, codes: Ints, catalogue: Catalogue) -> int:
     """
     rows = 0
     bounds = np.searchsorted(topic_of(codes), np.arange(len(TOPIC_NAMES) + 1))
-    with whole_file(path) as hidden, pq.ParquetWriter(hidden, _TITLES_SCHEMA) as file:
+    with atomic_file(path) as hidden, pq.ParquetWriter(hidden, _TITLES_SCHEMA) as file:
         for topic, (start, end) in enumerate(pairwise(bounds)):
             if start < end:
                 texts = catalogue.texts(codes[start:end]).unique()

@@ -1,7 +1,7 @@
-"""Who is writing which day: so that several backfills share their days instead of repeating them.
+"""Which process writes which day, so that several backfills share days instead of repeating them.
 
-A claim is a lock on a file, which the system releases when its holder ends, however it ends. It
-saves work and answers `plan`; the tables are safe without it, by Delta's own conflict checks.
+The lock is on a file, and the system releases it when its holder ends, however it ends. It saves
+work and answers `plan`; the tables are safe without it, by Delta's own conflict checks.
 """
 
 import fcntl
@@ -14,31 +14,31 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Claim:
+class DayLock:
     """A day that is ours until the `with` ends."""
 
     path: Path
     file: int
 
-    def untouched_since(self, moment: float) -> bool:
+    def is_untouched_since(self, moment: float) -> bool:
         """Whether nobody has finished the day since `moment` (seconds since 1970)."""
         return os.fstat(self.file).st_size == 0 or os.fstat(self.file).st_mtime < moment
 
     def touch(self) -> None:
-        """Say that the day was written now."""
+        """Record that the day was written now."""
         os.pwrite(self.file, b"written\n", 0)
 
 
 @dataclass(frozen=True)
-class Claims:
+class DayLocks:
     folder: Path
 
     def _path(self, day: date) -> Path:
         return self.folder / f"{day}.claim"
 
     @contextmanager
-    def claim(self, day: date, wait: bool) -> Iterator[Claim | None]:
-        """The claim on `day`; None where another process has it and we do not `wait` for it."""
+    def lock(self, day: date, wait: bool) -> Iterator[DayLock | None]:
+        """The lock on `day`; None where another process has it and we do not `wait` for it."""
         self.folder.mkdir(parents=True, exist_ok=True)
         file = os.open(self._path(day), os.O_RDWR | os.O_CREAT, 0o644)
         try:
@@ -47,7 +47,7 @@ class Claims:
             except BlockingIOError:
                 yield None
                 return
-            yield Claim(self._path(day), file)
+            yield DayLock(self._path(day), file)
         finally:
             os.close(file)
 

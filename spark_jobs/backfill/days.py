@@ -1,4 +1,4 @@
-"""Vectors of past days under a named model: what is there, and the writing of what is not.
+"""Vectors of past days under a named model: which days have them, and writing the others.
 
 A day is finished when user_sequences and user_embeddings hold, for each user who was active just
 before it, what the nightly jobs would write now; those same jobs do the writing. So a backfill may
@@ -24,20 +24,20 @@ from contracts.tables import (
     USER_SEQUENCES,
     Table,
 )
-from spark_jobs.backfill.day_locks import Claims
+from spark_jobs.backfill.day_locks import DayLocks
 from spark_jobs.lake.lake import Commit, Lake
 from spark_jobs.tables import user_embeddings, user_sequences
 from spark_jobs.tables.user_sequences import sequences_of
 
-DAYS_AT_ONCE = 31  # whose sequences one Spark job computes again
-EMPTY_BYTES_A_ROW = 1_200.0  # 256 floats, and 20 views' ids and times, take about that
-ATTEMPTS = 5  # at a day that other writers keep overtaking
-FACTS = ("as_of", "user_id", "content", "sequence_hash", "last_view_time")
+_DAYS_AT_ONCE = 31  # whose sequences one Spark job computes again
+_ASSUMED_BYTES_A_ROW = 1_200.0  # 256 floats, and 20 views' ids and times, take about that
+_MAX_ATTEMPTS = 5  # at a day whose tables other writers keep changing
+_COMPARED_COLUMNS = ("as_of", "user_id", "content", "sequence_hash", "last_view_time")
 
 
 @dataclass(frozen=True)
 class Day:
-    """What one day holds under one model, beside what it should hold."""
+    """What one day holds under one model, compared with what it should hold."""
 
     as_of: date
     users: int  # with a view on the day before: the rows that each of the two tables should have
@@ -66,8 +66,8 @@ class Day:
 
 
 @dataclass(frozen=True)
-class Filled:
-    """A day that a backfill is through with. No commits: somebody else had finished it."""
+class FilledDay:
+    """A day that a backfill has finished. No commits: another process had finished it."""
 
     day: Day
     commits: tuple[Commit, ...]
@@ -86,7 +86,7 @@ def published_days(lake: Lake) -> list[date]:
     return sorted(row["as_of"] for row in rows)
 
 
-def held(lake: Lake, table: Table) -> dict[tuple[str, date], int]:
+def num_vectors(lake: Lake, table: Table) -> dict[tuple[str, date], int]:
     """How many vectors there are of each (model_id, as_of)."""
     counts = lake.read_or_empty(table).groupBy("model_id", "as_of").count().collect()
     return {(row["model_id"], row["as_of"]): row["count"] for row in counts}
@@ -95,47 +95,49 @@ def held(lake: Lake, table: Table) -> dict[tuple[str, date], int]:
 def bytes_a_row(lake: Lake, table: Table) -> float:
     """Of the table's files now; a guess for an empty one."""
     if not lake.exists(table) or not (rows := lake.read(table).count()):
-        return EMPTY_BYTES_A_ROW
+        return _ASSUMED_BYTES_A_ROW
     return lake.log(table).size_bytes() / rows
 
 
-def survey(lake: Lake, model_id: str, days: Sequence[date]) -> list[Day]:
-    """What is there of each day, in the order of `days`; reads, and writes nothing."""
-    parts = (days[i : i + DAYS_AT_ONCE] for i in range(0, len(days), DAYS_AT_ONCE))
-    found = {day.as_of: day for part in parts for day in _survey(lake, model_id, part)}
+def survey_days(lake: Lake, model_id: str, days: Sequence[date]) -> list[Day]:
+    """What each day holds, in the order of `days`; reads, and writes nothing."""
+    parts = (days[i : i + _DAYS_AT_ONCE] for i in range(0, len(days), _DAYS_AT_ONCE))
+    found = {day.as_of: day for part in parts for day in _survey_some_days(lake, model_id, part)}
     return [found.get(day, Day(day, 0, 0, 0, 0, 0)) for day in days]
 
 
-def _survey(lake: Lake, model_id: str, days: Sequence[date]) -> Iterator[Day]:
+def _survey_some_days(lake: Lake, model_id: str, days: Sequence[date]) -> Iterator[Day]:
     due = sequences_of(lake.read(SESSIONS), days)
     of_days = F.col("as_of").isin(list(days))
     sequences = lake.read_or_empty(USER_SEQUENCES).where(of_days)
     vectors = lake.read_or_empty(USER_EMBEDDINGS).where(of_days & (F.col("model_id") == model_id))
-    for row in compared(due, sequences, vectors).collect():
+    for row in _compare_with_due(due, sequences, vectors).collect():
         yield Day(**row.asDict())
 
 
-def compared(due: DataFrame, sequences: DataFrame, vectors: DataFrame) -> DataFrame:
+def _compare_with_due(due: DataFrame, sequences: DataFrame, vectors: DataFrame) -> DataFrame:
     """A row of `Day`'s columns for each as_of that any of the three frames has.
 
     `due` and `sequences` have user_sequences' columns, `vectors` user_embeddings'.
     """
     content = F.xxhash64("title_ids", "event_times")
     each = [
-        frame.withColumn("content", told).select(*FACTS, F.lit(source).alias("source"))
-        for source, frame, told in (
+        frame.withColumn("content", hashed).select(
+            *_COMPARED_COLUMNS, F.lit(source).alias("source")
+        )
+        for source, frame, hashed in (
             ("due", due, content),
             ("sequence", sequences, content),
             ("vector", vectors, F.lit(None).cast("bigint")),
         )
     ]
     users = reduce(DataFrame.unionByName, each).groupBy("as_of", "user_id")
-    told = users.agg(*(_of(source) for source in ("due", "sequence", "vector")))
+    by_source = users.agg(*(_of(source) for source in ("due", "sequence", "vector")))
     same_sequence = F.col("due.content").eqNullSafe(F.col("sequence.content"))
     same_vector = F.lit(True)
     for name in ("sequence_hash", "last_view_time"):
         same_vector &= F.col(f"due.{name}").eqNullSafe(F.col(f"vector.{name}"))
-    return told.groupBy("as_of").agg(
+    return by_source.groupBy("as_of").agg(
         _number(F.col("due").isNotNull(), "users"),
         _number(F.col("sequence").isNotNull(), "sequences"),
         _number(~same_sequence, "sequences_differ"),
@@ -153,59 +155,63 @@ def _number(holds: Column, name: str) -> Column:
     return F.count_if(holds).alias(name)
 
 
-def write(lake: Lake, places: Places, model_id: str, day: Day) -> tuple[Commit, ...]:
-    """What the night of `day` would have written, by the nightly jobs; not what is there."""
+def _write_day(lake: Lake, places: Places, model_id: str, day: Day) -> tuple[Commit, ...]:
+    """Write what the night of `day` would have written, by the nightly jobs; only what lacks."""
     commits = []
     if day.sequences_to_write:
-        commits.append(user_sequences.update(_fresh(lake), places, day.as_of))
+        commits.append(user_sequences.update_user_sequences(_fresh(lake), places, day.as_of))
     if day.vectors_to_write:
-        commits.append(user_embeddings.update(_fresh(lake), places, day.as_of, model_id))
+        commits.append(
+            user_embeddings.update_user_embeddings(_fresh(lake), places, day.as_of, model_id)
+        )
     return tuple(commits)
 
 
 def _fresh(lake: Lake) -> Lake:
-    """One that has read nothing, so that a commit names what its own job read."""
+    """A lake that has read nothing, so that a commit names only what its own job read."""
     return Lake(lake.spark, lake.root)
 
 
-def run(
+def fill_days(
     lake: Lake,
     places: Places,
     model_id: str,
     days: Sequence[date],
     expect: Callable[[int], object] = lambda unfinished: None,
-) -> Iterator[Filled]:
-    """Fill each of `days` that is not finished; gives each as it is done with.
+) -> Iterator[FilledDay]:
+    """Fill each of `days` that is not finished; yields each when it is done.
 
-    A day that another backfill is writing is left for the end, and looked at again then.
-    `expect` is told how many days there will be.
+    A day that another backfill is writing is left for the end, and surveyed again then.
+    `expect` is called with the number of days that there will be.
     """
-    claims = Claims(places.root / "backfill")
+    locks = DayLocks(places.root / "backfill")
     surveyed = clock.time()
-    waiting = [day for day in survey(lake, model_id, days) if not day.finished]
+    waiting = [day for day in survey_days(lake, model_id, days) if not day.finished]
     expect(len(waiting))
     for wait in (False, True):
         left = []
         for day in waiting:
-            with claims.claim(day.as_of, wait) as claim:
-                if not claim:
+            with locks.lock(day.as_of, wait) as lock:
+                if not lock:
                     left.append(day)
                     continue
-                current = day if claim.untouched_since(surveyed) else None
-                yield _fill(lake, places, model_id, day.as_of, current)
-                claim.touch()
+                current = day if lock.is_untouched_since(surveyed) else None
+                yield _fill_day(lake, places, model_id, day.as_of, current)
+                lock.touch()
         waiting = left
 
 
-def _fill(lake: Lake, places: Places, model_id: str, as_of: date, day: Day | None) -> Filled:
-    """Write one day, `day` being what was found of it, if that may still hold."""
+def _fill_day(lake: Lake, places: Places, model_id: str, as_of: date, day: Day | None) -> FilledDay:
+    """Write one day; `day` is what the survey said about it, if that still holds."""
     began = clock.monotonic()
-    for attempt in range(ATTEMPTS):
-        day = day or survey(lake, model_id, [as_of])[0]
+    for attempt in range(_MAX_ATTEMPTS):
+        day = day or survey_days(lake, model_id, [as_of])[0]
         try:
-            return Filled(day, write(lake, places, model_id, day), clock.monotonic() - began)
+            return FilledDay(
+                day, _write_day(lake, places, model_id, day), clock.monotonic() - began
+            )
         except DeltaConcurrentModificationException:
-            if attempt == ATTEMPTS - 1:
+            if attempt == _MAX_ATTEMPTS - 1:
                 raise
             day = None
     raise AssertionError

@@ -8,7 +8,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from spark_jobs.ingest.landing_frame import MAX_LINES
-from spark_jobs.transforms.user_batches import differs
+from spark_jobs.transforms.user_batches import differs_from_previous
 
 DUPLICATE_LINE = "duplicate"
 _COLUMNS = ["place", "first", "first_day"]
@@ -44,10 +44,12 @@ def _later_ones(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     # Each (L,), the lines of the partition.
     log_id, place, day = (column.to_numpy() for column in pa.Table.from_batches(held).columns)
     order = np.argsort(log_id)
-    again = ~differs(log_id[order])  # (L,) True where the id is that of the line before
+    again = ~differs_from_previous(
+        log_id[order]
+    )  # (L,) True where the id is that of the line before
     shared = order[again | np.append(again[1:], False)]  # (S,) lines whose id is not theirs alone
     order = shared[np.lexsort((place[shared], log_id[shared]))]
-    starts = np.flatnonzero(differs(log_id[order]))
+    starts = np.flatnonzero(differs_from_previous(log_id[order]))
     first = order[np.repeat(starts, np.diff(np.append(starts, len(order))))]  # (S,)
     later = np.flatnonzero(place[order] > place[first])
     columns = [place[order][later], place[first][later], day[first][later]]

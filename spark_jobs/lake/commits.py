@@ -12,8 +12,8 @@ from pyspark.sql import SparkSession
 from contracts.provenance import code_version, run_name
 from spark_jobs.spark.delta_log import DeltaLog
 
-MAX_SEARCHED = 100  # newest commits that are searched for provenance; a job's own is in each
-MAX_OTHERS = 20  # commits of other writers that may come between a write and the search for it
+_MAX_SEARCHED = 100  # newest commits that are searched for provenance; a job's own is in each
+_MAX_OTHERS = 20  # commits of other writers that may come between a write and the search for it
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class CommitProvenance:
 
     def commit(self, table: str, log: DeltaLog) -> Commit:
         """The commit that carries this, or the newest version where there is none."""
-        for commit in islice(log.commits(), MAX_OTHERS):
+        for commit in islice(log.commits(), _MAX_OTHERS):
             if self.token in commit.facts.get("userMetadata", ""):
                 rows = commit.facts["operationMetrics"].get("numOutputRows", 0)
                 return Commit(table, commit.version, int(rows))
@@ -70,6 +70,6 @@ class CommitProvenance:
 
 def recent_provenance(log: DeltaLog) -> Iterator[dict[str, Any]]:
     """The provenance of each recent commit that carries one, newest first."""
-    for commit in islice(log.commits(), MAX_SEARCHED):
+    for commit in islice(log.commits(), _MAX_SEARCHED):
         if "userMetadata" in commit.facts:
             yield json.loads(commit.facts["userMetadata"])

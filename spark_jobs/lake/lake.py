@@ -16,23 +16,24 @@ from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from contracts.damage import check_delta_log
 from contracts.errors import MissingTable
 from contracts.tables import Table
 from expectations.gate import Passed
 from spark_jobs.lake.commits import Commit, CommitProvenance, recent_provenance
 from spark_jobs.lake.schema_evolution import declared_columns, evolve_table
-from spark_jobs.lake.table_properties import check_properties, layout_properties, properties
+from spark_jobs.lake.table_properties import check_properties, layout_properties, wanted_properties
 from spark_jobs.spark.delta_log import DeltaLog
 
 __all__ = ["Commit", "Lake", "SourceState"]
 
 ALL_ROWS = "true"  # the condition that every row of a table meets
 CREATION_SECONDS = 10  # that another process may take to commit a new table
-READER_MARGIN = timedelta(hours=1)  # for a reader who is under way when VACUUM comes
-MAX_ATTEMPTS = 10  # at a commit that others keep overtaking; each is a whole recomputation
+_READER_MARGIN = timedelta(hours=1)  # for a reader who is under way when VACUUM comes
+_MAX_ATTEMPTS = 10  # at a commit that others keep overtaking; each is a whole recomputation
 
 # A frame that passed its gate, its commit's provenance, and options of the Delta writer.
-Write = tuple[Passed, Mapping[str, object], Mapping[str, str]]
+_Write = tuple[Passed, Mapping[str, object], Mapping[str, str]]
 
 
 class _WriteDropped(Exception):
@@ -56,11 +57,19 @@ class Lake:
     root: str
     read_versions: dict[str, int] = field(default_factory=dict)  # by table, what was read so far
     _evolved: set[str] = field(default_factory=set)  # tables that were compared to the contract
+    _whole: set[str] = field(default_factory=set)  # tables whose log was searched for damage
 
     def path(self, table: Table) -> str:
         return f"{self.root}/{table.name}"
 
     def log(self, table: Table) -> DeltaLog:
+        """The table's log; `DamagedFile` where a commit is torn or empty.
+
+        Delta itself reads a newest commit of 0 bytes as a table without rows.
+        """
+        if table.name not in self._whole and "://" not in self.root:
+            check_delta_log(self.path(table))
+            self._whole.add(table.name)
         return DeltaLog(self.spark, self.path(table))
 
     def delta_table(self, table: Table) -> DeltaTable:
@@ -155,7 +164,7 @@ class Lake:
         """Whether VACUUM has not yet been allowed to remove any, and one schema reads them all."""
         log = self.log(table)
         commits = [log.commit(version) for version in range(since + 1, newest + 1)]
-        oldest_wanted = datetime.now(UTC) - log.deleted_file_retention() + READER_MARGIN
+        oldest_wanted = datetime.now(UTC) - log.deleted_file_retention() + _READER_MARGIN
         return all(commit and not commit.rewrote_table for commit in commits) and all(
             commit.at > oldest_wanted for commit in commits[:1] if commit
         )
@@ -185,7 +194,7 @@ class Lake:
     def _builder(self, table: Table) -> DeltaTableBuilder:
         builder = DeltaTable.createIfNotExists(self.spark).location(self.path(table))
         builder = builder.comment(table.doc).addColumns(declared_columns(table))
-        wanted = properties(table) | check_properties(table) | layout_properties(table)
+        wanted = wanted_properties(table) | check_properties(table) | layout_properties(table)
         for key, value in wanted.items():
             builder = builder.property(key, value)
         return builder.partitionedBy(*table.partition_by) if table.partition_by else builder
@@ -223,7 +232,7 @@ class Lake:
         repeat.
         """
 
-        def write() -> Write:
+        def write() -> _Write:
             passed, where = attempt()
             return passed, provenance, {"replaceWhere": where}
 
@@ -240,13 +249,13 @@ class Lake:
         the second looks again. Without rows the provenance is marked alone; None, nothing at all.
         """
 
-        def write() -> Write | None:
+        def write() -> _Write | None:
             made = attempt()
             return (*made, {}) if made else None
 
         return self._fenced(table, write)
 
-    def _fenced(self, table: Table, write: Callable[[], Write | None]) -> Commit | None:
+    def _fenced(self, table: Table, write: Callable[[], _Write | None]) -> Commit | None:
         """What `write` gives, computed again until no other fenced commit came before it.
 
         The fence is Delta's own transaction version: each write carries the table's version from
@@ -254,7 +263,7 @@ class Lake:
         one, within the commit's own conflict check. It fences only those who write this way.
         """
         self.create(table)
-        for _ in range(MAX_ATTEMPTS):
+        for _ in range(_MAX_ATTEMPTS):
             fence = {"txnAppId": table.name, "txnVersion": str(self.version(table))}
             try:
                 if (made := write()) is None:
@@ -319,7 +328,7 @@ class Lake:
         already): of two that run side by side, the one that commits second has not seen the
         first, so it does its work again, now seeing it. `attempt` must be safe to repeat.
         """
-        for _ in range(MAX_ATTEMPTS):
+        for _ in range(_MAX_ATTEMPTS):
             read = self._opened_version(table)
             created = 0 if read >= 0 else 1  # a new table's first commit is its creation
             try:
@@ -332,6 +341,6 @@ class Lake:
 
     def _overtaken(self, table: Table) -> RuntimeError:
         return RuntimeError(
-            f"{table.name}: other writers overtook this one {MAX_ATTEMPTS} times; "
+            f"{table.name}: other writers overtook this one {_MAX_ATTEMPTS} times; "
             "run it again when fewer jobs write to it"
         )

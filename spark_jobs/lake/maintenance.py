@@ -26,18 +26,18 @@ from contracts.paths import Places
 from contracts.tables import MODELS, PUBLISHED_EMBEDDINGS, TABLES, USER_EMBEDDINGS, Table
 from spark_jobs.lake import retention
 from spark_jobs.lake.lake import Lake
-from spark_jobs.lake.table_properties import properties, retention_days
+from spark_jobs.lake.table_properties import retention_days, wanted_properties
 from spark_jobs.spark.job_run import job
 
-MIB = 1 << 20
-MAX_SMALL_FILES = 3  # of a partition, which are left as they are
-QUIET_AFTER = timedelta(days=2)  # nobody writes a partition that is so much older than the newest
+_MIB = 1 << 20
+_MAX_SMALL_FILES = 3  # of a partition, which are left as they are
+_QUIET_AFTER = timedelta(days=2)  # nobody writes a partition that is so much older than the newest
 # A file of views holds about 5 million of them. Vectors are a kilobyte a row, and read whole.
-TARGET_MIB = 128
-TARGETS_MIB = {USER_EMBEDDINGS.name: 512, PUBLISHED_EMBEDDINGS.name: 512}
+_TARGET_MIB = 128
+_TARGETS_MIB = {USER_EMBEDDINGS.name: 512, PUBLISHED_EMBEDDINGS.name: 512}
 # Of the target: files from this size on are never rewritten, so the cost of maintenance is bounded.
-SMALL_SHARE = 0.75
-OPTIMIZE = "spark.databricks.delta.optimize"
+_SMALL_SHARE = 0.75
+_OPTIMIZE_SETTINGS = "spark.databricks.delta.optimize"
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ class TableUpkeep:
     num_unread: int = 0  # files that VACUUM removed, or would
 
     def __str__(self) -> str:
-        size = f"{self.table}: {self.num_files:,} files, {self.num_bytes / MIB:,.1f} MiB"
-        crowded = f"{self.num_crowded} partitions have more than {MAX_SMALL_FILES} small files"
+        size = f"{self.table}: {self.num_files:,} files, {self.num_bytes / _MIB:,.1f} MiB"
+        crowded = f"{self.num_crowded} partitions have more than {_MAX_SMALL_FILES} small files"
         done = "" if not self.compacted else " ({:,} files became {:,})".format(*self.compacted)
         done = " (a job was writing them: next time)" if self.was_overtaken else done
         kept = f"replaced files stay {self.keep_days} days"
@@ -65,25 +65,25 @@ class TableUpkeep:
         return f"{size}; {crowded}{done}; {kept}; {self.num_unread:,} are older"
 
 
-def target_bytes(table: Table) -> int:
-    return TARGETS_MIB.get(table.name, TARGET_MIB) * MIB
+def _target_bytes(table: Table) -> int:
+    return _TARGETS_MIB.get(table.name, _TARGET_MIB) * _MIB
 
 
-def crowded_partitions(files: DataFrame, table: Table) -> list[Row]:
+def _crowded_partitions(files: DataFrame, table: Table) -> list[Row]:
     """The partitions of more than MAX_SMALL_FILES small files that no job writes now, in order.
 
     A partition by day is quiet when it is QUIET_AFTER older than the table's newest; a table
     without partitions, or without days, is taken as it is.
     """
     values = [F.col("partitionValues")[name].alias(name) for name in table.partition_by]
-    is_small = F.col("size") < int(target_bytes(table) * SMALL_SHARE)
+    is_small = F.col("size") < int(_target_bytes(table) * _SMALL_SHARE)
     counts = files.select("size", *values).groupBy(*table.partition_by)
     partitions = sorted(counts.agg(F.count_if(is_small).alias("num_small")).collect())
     if day := _day_column(table):
         newest = max((date.fromisoformat(row[day]) for row in partitions), default=date.max)
-        quiet = newest - QUIET_AFTER
+        quiet = newest - _QUIET_AFTER
         partitions = [row for row in partitions if date.fromisoformat(row[day]) <= quiet]
-    return [row for row in partitions if row["num_small"] > MAX_SMALL_FILES]
+    return [row for row in partitions if row["num_small"] > _MAX_SMALL_FILES]
 
 
 def _day_column(table: Table) -> str | None:
@@ -91,7 +91,7 @@ def _day_column(table: Table) -> str | None:
     return days[0] if days else None
 
 
-def partition_condition(partitions: Sequence[Row], table: Table) -> str:
+def _partition_condition(partitions: Sequence[Row], table: Table) -> str:
     """SQL that holds of the rows of `partitions`."""
     each = [
         " and ".join(f"{name} = '{row[name]}'" for name in table.partition_by) for row in partitions
@@ -99,13 +99,15 @@ def partition_condition(partitions: Sequence[Row], table: Table) -> str:
     return " or ".join(f"({one})" for one in each)
 
 
-def compact(lake: Lake, table: Table, partitions: Sequence[Row]) -> tuple[int, int]:
+def _compact_partitions(lake: Lake, table: Table, partitions: Sequence[Row]) -> tuple[int, int]:
     """OPTIMIZE the partitions; how many files became how many."""
-    lake.spark.conf.set(f"{OPTIMIZE}.maxFileSize", str(target_bytes(table)))
-    lake.spark.conf.set(f"{OPTIMIZE}.minFileSize", str(int(target_bytes(table) * SMALL_SHARE)))
+    lake.spark.conf.set(f"{_OPTIMIZE_SETTINGS}.maxFileSize", str(_target_bytes(table)))
+    lake.spark.conf.set(
+        f"{_OPTIMIZE_SETTINGS}.minFileSize", str(int(_target_bytes(table) * _SMALL_SHARE))
+    )
     builder = lake.delta_table(table).optimize()
     if table.partition_by:
-        builder = builder.where(partition_condition(partitions, table))
+        builder = builder.where(_partition_condition(partitions, table))
     metrics = builder.executeCompaction().select("metrics.*").first()
     assert metrics is not None
     return int(metrics["numFilesRemoved"]), int(metrics["numFilesAdded"])
@@ -114,7 +116,7 @@ def compact(lake: Lake, table: Table, partitions: Sequence[Row]) -> tuple[int, i
 def set_retention(lake: Lake, table: Table, keep_days: int) -> None:
     """Give the table the properties that it should have, if it has others."""
     held = lake.log(table).metadata().properties
-    wanted = properties(table, keep_days)
+    wanted = wanted_properties(table, keep_days)
     if changed := {key: value for key, value in wanted.items() if held.get(key) != value}:
         lake.set_properties(table, changed)
 
@@ -124,7 +126,7 @@ def held_days(lake: Lake, table: Table) -> int:
     return retention_days(lake.log(table).metadata().properties)
 
 
-def num_unread_files(lake: Lake, table: Table) -> int:
+def _num_unread_files(lake: Lake, table: Table) -> int:
     """How many files VACUUM would remove now; Delta counts no further than 1,000.
 
     It goes by the table's own retention: Delta 4.4 ignores a RETAIN of any number but 0.
@@ -132,7 +134,9 @@ def num_unread_files(lake: Lake, table: Table) -> int:
     return lake.spark.sql(f"VACUUM delta.`{lake.path(table)}` DRY RUN").count()
 
 
-def tend(lake: Lake, table: Table, pin: retention.Pin | None, dry_run: bool = False) -> TableUpkeep:
+def maintain_table(
+    lake: Lake, table: Table, pin: retention.Pin | None, dry_run: bool = False
+) -> TableUpkeep:
     """Look at one table and, without `dry_run`, put it in order.
 
     The retention comes first: nothing is vacuumed unless it reaches as far back as it must.
@@ -142,20 +146,20 @@ def tend(lake: Lake, table: Table, pin: retention.Pin | None, dry_run: bool = Fa
     log = lake.log(table)
     files = log.files().persist()
     sizes = files.agg(F.count("size"), F.coalesce(F.sum("size"), F.lit(0))).collect()[0]
-    crowded = crowded_partitions(files, table)
+    crowded = _crowded_partitions(files, table)
     files.unpersist()
     committed = {commit.version: commit.at for commit in log.commits()}
     age = retention.age_days(committed, pin, datetime.now(UTC))
     days = retention.keep_days(held_days(lake, table), age)
     upkeep = TableUpkeep(table.name, sizes[0], sizes[1], len(crowded), days, pin)
     if dry_run:
-        return replace(upkeep, num_unread=num_unread_files(lake, table))
+        return replace(upkeep, num_unread=_num_unread_files(lake, table))
     try:
         set_retention(lake, table, days)
-        compacted = compact(lake, table, crowded) if crowded else None
+        compacted = _compact_partitions(lake, table, crowded) if crowded else None
     except DeltaConcurrentModificationException:
         return replace(upkeep, was_overtaken=True)
-    if num_unread := num_unread_files(lake, table):
+    if num_unread := _num_unread_files(lake, table):
         lake.delta_table(table).vacuum()
     return replace(upkeep, compacted=compacted, num_unread=num_unread)
 
@@ -171,11 +175,11 @@ def main(
         bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")
     ] = False,
 ) -> None:
-    with job("maintenance", gated=False) as (spark, tell):
+    with job("maintenance", gated=False) as (spark, report):
         lake = Lake(spark, Places.from_environment().lake)
         models = lake.read_or_empty(MODELS).select("model_id", "status", "inputs").collect()
-        pins = retention.pins(row.asDict() for row in models)
+        pins = retention.oldest_pins(row.asDict() for row in models)
         wanted = [t for t in TABLES if t.name in (table or [t.name]) and lake.exists(t)]
-        done = [tend(lake, t, pins.get(t.name), dry_run) for t in wanted]
+        done = [maintain_table(lake, t, pins.get(t.name), dry_run) for t in wanted]
         sys.stdout.writelines(f"{upkeep}\n" for upkeep in done)
-        tell(files_removed=0 if dry_run else sum(upkeep.num_unread for upkeep in done))
+        report(files_removed=0 if dry_run else sum(upkeep.num_unread for upkeep in done))

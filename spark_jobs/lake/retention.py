@@ -1,4 +1,4 @@
-"""How long a table's replaced files must stay, so that what a model was trained on can be read.
+"""How long a table's replaced files must stay, so that a model's training data can be read.
 
 A model that is not retired or refused names the Delta version of each table that it read
 (`models.inputs`), and reproducible training promises that these can be read. VACUUM keeps by
@@ -15,26 +15,26 @@ from datetime import datetime, timedelta
 from contracts.errors import BadInput
 from spark_jobs.lake.table_properties import KEEP_DAYS
 
-OVER = ("retired", "refused")  # standings whose inputs need not be read again
+_ENDED_STATUSES = ("retired", "refused")  # statuses of models whose inputs need not be read again
 # A duration is a table's property, and a change of it fails the commits that are under way. So it
 # is set with KEEP_DAYS to spare and changed only when fewer than these are left: about every
 # third week. Maintenance that fails for a week loses nothing.
-SPARE_DAYS = 10
+_SPARE_DAYS = 10
 
 
 @dataclass(frozen=True)
 class Pin:
-    """The oldest version of a table that a standing model names."""
+    """The oldest version of a table that a model in use names."""
 
     version: int
     model_id: str
 
 
-def pins(models: Iterable[Mapping[str, str]]) -> dict[str, Pin]:
+def oldest_pins(models: Iterable[Mapping[str, str]]) -> dict[str, Pin]:
     """By table, from the rows of `models` (model_id, status, inputs). Ties go by model_id."""
     oldest: dict[str, Pin] = {}
     for model in sorted(models, key=lambda model: model["model_id"]):
-        if model["status"] not in OVER:
+        if model["status"] not in _ENDED_STATUSES:
             for table, version in _inputs(model).items():
                 if table not in oldest or version < oldest[table].version:
                     oldest[table] = Pin(version, model["model_id"])
@@ -46,16 +46,16 @@ def _inputs(model: Mapping[str, str]) -> dict[str, int]:
         return {table: int(version) for table, version in json.loads(model["inputs"]).items()}
     except (ValueError, TypeError, AttributeError) as error:
         raise BadInput(
-            f"models.inputs of {model['model_id']} is no JSON of table to version "
+            f"models.inputs of {model['model_id']} is not JSON of versions by table "
             f"({model['inputs'][:80]!r}): nothing is vacuumed while it is unknown which versions "
-            "are needed; mend the row, or retire the model"
+            "are needed; repair the row, or retire the model"
         ) from error
 
 
 def age_days(committed: Mapping[int, datetime], pin: Pin | None, now: datetime) -> int:
     """Whole days, rounded up, since the commit of the pinned version; 0 without a pin.
 
-    A version that the log no longer tells of is older than all that it does tell of.
+    A version that the log no longer has is older than all that it has.
     """
     if pin is None or not committed:
         return 0
@@ -65,7 +65,7 @@ def age_days(committed: Mapping[int, datetime], pin: Pin | None, now: datetime) 
 
 def keep_days(held: int, age: int) -> int:
     """How many days replaced files shall stay: `held`, as now, while that is about right."""
-    least = max(KEEP_DAYS, age + SPARE_DAYS if age else 0)
+    least = max(KEEP_DAYS, age + _SPARE_DAYS if age else 0)
     if least <= held <= least + KEEP_DAYS:
         return held
     return KEEP_DAYS + age

@@ -21,13 +21,13 @@ from spark_jobs.lake.table_properties import (
     UNRECORDED_LAYOUT,
     check_properties,
     layout_properties,
-    properties,
     retention_of,
+    wanted_properties,
 )
 from spark_jobs.spark.delta_log import DeltaLog, Metadata
 
-MAX_ATTEMPTS = 5  # at a table that other processes bring to the same contract side by side
-CHECK_PREFIX = "delta.constraints."
+_MAX_ATTEMPTS = 5  # at a table that other processes bring to the same contract side by side
+_CHECK_PREFIX = "delta.constraints."
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Evolution:
 
 def evolve_table(log: DeltaLog, table: Table) -> None:
     """Bring the table at `log`, which exists, to its contract; nothing where it is that already."""
-    for attempt in range(1, MAX_ATTEMPTS + 1):
+    for attempt in range(1, _MAX_ATTEMPTS + 1):
         held = log.metadata()
         if is_current(held, table):
             return
@@ -54,7 +54,7 @@ def evolve_table(log: DeltaLog, table: Table) -> None:
         try:
             _commit(log, table, held, evolution)
         except DeltaConcurrentModificationException:  # another process came first: look again
-            if attempt == MAX_ATTEMPTS:
+            if attempt == _MAX_ATTEMPTS:
                 raise
         else:
             return
@@ -88,9 +88,9 @@ def evolution_of(held: Metadata, table: Table) -> Evolution:
 def checks_of(held: Metadata) -> dict[str, str]:
     """The condition of each CHECK, by its name."""
     return {
-        key.removeprefix(CHECK_PREFIX): condition
+        key.removeprefix(_CHECK_PREFIX): condition
         for key, condition in held.properties.items()
-        if key.startswith(CHECK_PREFIX)
+        if key.startswith(_CHECK_PREFIX)
     }
 
 
@@ -175,10 +175,10 @@ def _commit(log: DeltaLog, table: Table, held: Metadata, evolution: Evolution) -
     kept = {
         key: value
         for key, value in held.properties.items()
-        if key.removeprefix(CHECK_PREFIX) not in evolution.former_checks
+        if key.removeprefix(_CHECK_PREFIX) not in evolution.former_checks
     }
     # The retention stays: maintenance prolongs it for the versions that models name.
-    wanted = kept | properties(table) | retention_of(held.properties)
+    wanted = kept | wanted_properties(table) | retention_of(held.properties)
     wanted |= check_properties(table) | layout_properties(table)
     fill = (lambda rows: _filled(rows, table, evolution)) if evolution.fills_columns else None
     log.change_layout(declared_columns(table), wanted, fill)

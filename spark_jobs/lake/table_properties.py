@@ -9,31 +9,31 @@ from contracts.tables import LAYOUT_VERSION, Table
 KEEP_DAYS = 30
 # A version is readable while the log reaches back to a checkpoint before it. A commit is some
 # kilobytes, so the log may well outlast the files.
-LOG_OUTLASTS_FILES_BY_DAYS = 60
-CHECKPOINT_INTERVAL = 10  # commits; a reader opens at most so many files of the log
+_LOG_OUTLASTS_FILES_BY_DAYS = 60
+_CHECKPOINT_INTERVAL = 10  # commits; a reader opens at most so many files of the log
 FILE_RETENTION = "delta.deletedFileRetentionDuration"
-LOG_RETENTION = "delta.logRetentionDuration"
+_LOG_RETENTION = "delta.logRetentionDuration"
 # LAYOUT_VERSION of the code that made or evolved the table.
 LAYOUT_PROPERTY = "userbert.layoutVersion"
-CONTRACT_PROPERTY = "userbert.contract"  # the fingerprint of the contract that it then had
+_CONTRACT_PROPERTY = "userbert.contract"  # the fingerprint of the contract that it then had
 UNRECORDED_LAYOUT = "1"  # of the tables from before this was recorded
 
 # Types whose least and greatest value let a query skip files. Arrays have neither, and of titles,
 # raw lines and JSON nobody asks for a range.
-RANGED_TYPES = ("bigint", "int", "date", "timestamp", "double")
+_RANGED_TYPES = ("bigint", "int", "date", "timestamp", "double")
 
 
-def properties(table: Table, keep_days: int = KEEP_DAYS) -> dict[str, str]:
+def wanted_properties(table: Table, keep_days: int = KEEP_DAYS) -> dict[str, str]:
     """What a table is made with, when its replaced files are to stay `keep_days`."""
     return {
         # Readers other than Spark (DuckDB, delta-rs, Trino) see no deletion vectors, and with
         # them a deleted row stays on disk after VACUUM.
         "delta.enableDeletionVectors": "false",
         "delta.enableChangeDataFeed": str(table.change_feed).lower(),
-        "delta.checkpointInterval": str(CHECKPOINT_INTERVAL),
+        "delta.checkpointInterval": str(_CHECKPOINT_INTERVAL),
         "delta.dataSkippingStatsColumns": ",".join(statistics_columns(table)),
         FILE_RETENTION: _interval(keep_days),
-        LOG_RETENTION: _interval(keep_days + LOG_OUTLASTS_FILES_BY_DAYS),
+        _LOG_RETENTION: _interval(keep_days + _LOG_OUTLASTS_FILES_BY_DAYS),
     }
 
 
@@ -44,12 +44,12 @@ def check_properties(table: Table) -> dict[str, str]:
 
 def layout_properties(table: Table) -> dict[str, str]:
     """By which contract the table stands; see spark_jobs/lake/schema_evolution.py."""
-    return {LAYOUT_PROPERTY: str(LAYOUT_VERSION), CONTRACT_PROPERTY: table.fingerprint}
+    return {LAYOUT_PROPERTY: str(LAYOUT_VERSION), _CONTRACT_PROPERTY: table.fingerprint}
 
 
 def retention_of(held: Mapping[str, str]) -> dict[str, str]:
     """How long a table keeps replaced files and log, out of the properties that it has."""
-    return {key: held[key] for key in (FILE_RETENTION, LOG_RETENTION) if key in held}
+    return {key: held[key] for key in (FILE_RETENTION, _LOG_RETENTION) if key in held}
 
 
 def retention_days(held: Mapping[str, str]) -> int:
@@ -67,7 +67,7 @@ def statistics_columns(table: Table) -> list[str]:
         column.name
         for column in table.columns
         if column.name not in table.partition_by
-        and (column.name in table.key or column.type in RANGED_TYPES)
+        and (column.name in table.key or column.type in _RANGED_TYPES)
     ]
 
 

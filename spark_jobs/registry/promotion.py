@@ -137,7 +137,7 @@ class Registry:
         """Make the vectors that `model` lacks of the days that readers have, as a backfill does."""
         days = backfill.published_days(self.lake)
         unfinished = [
-            day for day in backfill.survey(self.lake, model.model_id, days) if not day.finished
+            day for day in backfill.survey_days(self.lake, model.model_id, days) if not day.finished
         ]
         if not unfinished:
             return
@@ -148,7 +148,7 @@ class Registry:
                 f"{error}. {len(unfinished)} published days need vectors of {model.model_id}; "
                 "--allow-missing-days rolls back without them"
             ) from None
-        list(backfill.run(self.lake, self.places, model.model_id, days))
+        list(backfill.fill_days(self.lake, self.places, model.model_id, days))
 
     def exclude(self, model_id: str, status: str, reason: str) -> None:
         """Retire or refuse a model that is not served."""

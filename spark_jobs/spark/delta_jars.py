@@ -1,4 +1,4 @@
-"""Fetch Delta's jars once and put them beside Spark's own, where every session finds them.
+"""Fetch Delta's jars once and put them next to Spark's own, where every session finds them.
 
 With `spark.jars.packages` Ivy would resolve 33 artifacts at each start: 2 s and 60 lines of log
 for each of a night's six jobs. On a cluster the submit names the same package instead (docs/).
@@ -12,9 +12,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-DELTA = "io.delta:delta-spark_4.2_2.13:4.4.0"
-# What Spark has already, in the versions that it was tested with.
-BROUGHT_BY_SPARK = (
+from contracts.atomic_write import atomic_file
+
+_DELTA_PACKAGE = "io.delta:delta-spark_4.2_2.13:4.4.0"
+# Packages that Spark has already, in the versions that it was tested with.
+_BROUGHT_BY_SPARK = (
     "org.apache.hadoop:*",
     "org.apache.parquet:*",
     "org.apache.logging.log4j:*",
@@ -29,7 +31,7 @@ BROUGHT_BY_SPARK = (
     "commons-pool:*",
 )
 # Resolves the packages, and ends.
-NOTHING = "from pyspark.sql import SparkSession; SparkSession.builder.getOrCreate().stop()"
+_RESOLVE_ONLY = "from pyspark.sql import SparkSession; SparkSession.builder.getOrCreate().stop()"
 
 
 def spark_home() -> Path:
@@ -44,17 +46,17 @@ def spark_jars() -> Path:
     return spark_home() / "jars"
 
 
-def fetch(ivy: Path) -> list[Path]:
-    """Resolve Delta's package into the folder `ivy`; the jars that it needs beside Spark's."""
+def _fetch_jars(ivy: Path) -> list[Path]:
+    """Resolve Delta's package into the folder `ivy`; the jars that Spark does not have."""
     submit = (
-        f"--conf spark.jars.packages={DELTA} --conf spark.jars.ivy={ivy} "
-        f"--conf spark.jars.excludes={','.join(BROUGHT_BY_SPARK)} --conf spark.ui.enabled=false "
+        f"--conf spark.jars.packages={_DELTA_PACKAGE} --conf spark.jars.ivy={ivy} "
+        f"--conf spark.jars.excludes={','.join(_BROUGHT_BY_SPARK)} --conf spark.ui.enabled=false "
         "--master local[1] pyspark-shell"
     )
-    empty = ivy / "conf"  # the project's own conf names classes that are not there yet
+    empty = ivy / "conf"  # the project's own conf names classes of jars that are not there yet
     empty.mkdir(parents=True)
     subprocess.run(
-        [sys.executable, "-c", NOTHING],
+        [sys.executable, "-c", _RESOLVE_ONLY],
         env={**os.environ, "PYSPARK_SUBMIT_ARGS": submit, "SPARK_CONF_DIR": str(empty)},
         check=True,
     )
@@ -66,11 +68,11 @@ def main() -> None:
     if list(target.glob("io.delta_delta-spark_*")):
         return
     with tempfile.TemporaryDirectory() as scratch:
-        jars = fetch(Path(scratch))
+        jars = _fetch_jars(Path(scratch))
         # Delta's own jar last: its presence says that the rest is there.
         for jar in sorted(jars, key=lambda jar: "delta-spark" in jar.name):
-            shutil.copy(jar, target / f".{jar.name}")
-            (target / f".{jar.name}").rename(target / jar.name)
+            with atomic_file(target / jar.name) as unfinished:
+                shutil.copy(jar, unfinished)
             print(f"fetched {jar.name}")  # noqa: T201
 
 

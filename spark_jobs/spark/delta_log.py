@@ -17,7 +17,7 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructType
 
-DELTA_PACKAGE = "org.apache.spark.sql.delta"
+_DELTA_PACKAGE = "org.apache.spark.sql.delta"
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class DeltaLog:
 
     @cached_property
     def _log(self) -> Any:
-        return self._java(f"{DELTA_PACKAGE}.DeltaLog").forTable(
+        return self._java(f"{_DELTA_PACKAGE}.DeltaLog").forTable(
             self.spark._jsparkSession, self.path
         )
 
@@ -86,7 +86,7 @@ class DeltaLog:
 
     def deleted_file_retention(self) -> timedelta:
         """How long VACUUM leaves replaced files where they are."""
-        retention = self._java(f"{DELTA_PACKAGE}.DeltaLog").tombstoneRetentionMillis(
+        retention = self._java(f"{_DELTA_PACKAGE}.DeltaLog").tombstoneRetentionMillis(
             self._newest().metadata()
         )
         return timedelta(milliseconds=retention)
@@ -135,7 +135,9 @@ class DeltaLog:
             for file in _items(made):
                 actions.add(file)
         # Delta has a fixed list of operations; this is its name for those that are none of them.
-        operation = getattr(self._java(f"{DELTA_PACKAGE}.DeltaOperations$ManualUpdate$"), "MODULE$")
+        operation = getattr(
+            self._java(f"{_DELTA_PACKAGE}.DeltaOperations$ManualUpdate$"), "MODULE$"
+        )
         converters = self._java("scala.jdk.javaapi.CollectionConverters")
         return int(transaction.commit(converters.asScala(actions).toSeq(), operation))
 

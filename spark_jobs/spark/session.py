@@ -1,8 +1,8 @@
 """The Spark session of a job.
 
-What differs by place (master, jars, memory) is in conf/spark-defaults.conf, or in the one below
-SPARK_CONF_DIR, or comes from the spark-submit that started this process. Set here are what the
-results depend on and, unless the place says otherwise, where the event logs go.
+What differs by installation (master, jars, memory) is in conf/spark-defaults.conf, or in the one
+below SPARK_CONF_DIR, or comes from the spark-submit that started this process. This module sets
+what the results depend on and, unless the installation does, where the event logs go.
 """
 
 import os
@@ -16,8 +16,8 @@ from contracts.paths import Places
 from contracts.provenance import run_name
 from spark_jobs.spark import class_archive, event_log
 
-# Columns of which hardly a value comes twice in a file: a dictionary of them is built in vain.
-DISTINCT = (
+# Columns in which hardly a value repeats within a file, so that a dictionary would save nothing.
+_DISTINCT_COLUMNS = (
     "log_id",
     "session_id",
     "event_time",
@@ -27,40 +27,41 @@ DISTINCT = (
 )
 # How the lake's Parquet files are written. Spark's own choice for a time, INT96, takes 12 bytes and
 # has no bounds, and sessions, with their arrays of it, took 1.7 times as long to scan.
-FILES = {
+_FILE_SETTINGS = {
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
-    **{f"parquet.enable.dictionary#{column}": "false" for column in DISTINCT},
+    **{f"parquet.enable.dictionary#{column}": "false" for column in _DISTINCT_COLUMNS},
 }
 
 
 def session(job: str, logged: bool = True) -> SparkSession:
     """The session of `job`: the one that runs, or a new one.
 
-    All times are UTC. The executors run the interpreter of the driver, unless told otherwise.
+    All times are UTC. The executors run the interpreter of the driver, unless PYSPARK_PYTHON names
+    another one.
     Without `logged`, Spark leaves no event log: plans hold the values that a query names.
     """
     os.environ.setdefault("SPARK_CONF_DIR", str(CONF_FOLDER))
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     with class_archive.in_environment():
-        SparkContext._ensure_initialized()  # starts the JVM, which reads the place's settings
+        SparkContext._ensure_initialized()  # starts the JVM, which reads spark-defaults.conf
     builder = (
         SparkSession.builder.appName(job)
         .config("spark.sql.session.timeZone", "UTC")
         .config("spark.sql.ansi.enabled", True)
-        .config(event_log.RUN, run_name())
+        .config(event_log.RUN_SETTING, run_name())
     )
-    for key, value in FILES.items():
+    for key, value in _FILE_SETTINGS.items():
         builder = builder.config(key, value)
     if SparkContext._active_spark_context is None:
-        settings = event_log_settings() if logged else {"spark.eventLog.enabled": "false"}
+        settings = _event_log_settings() if logged else {"spark.eventLog.enabled": "false"}
         for key, value in settings.items():
             builder = builder.config(key, value)
     return builder.getOrCreate()
 
 
-def event_log_settings() -> dict[str, str]:
-    """Those that the place's own settings leave open."""
+def _event_log_settings() -> dict[str, str]:
+    """Those that the installation's own settings leave open."""
     given = SparkConf()
     if given.contains("spark.eventLog.enabled"):
         return {}
-    return event_log.settings(Places.from_environment().event_logs)
+    return event_log.logging_settings(Places.from_environment().event_logs)

@@ -29,10 +29,22 @@ from contracts.tables import SEQUENCE_PAIRS, SESSIONS
 from expectations.gate import check
 from spark_jobs.lake.lake import Commit, Lake
 from spark_jobs.spark.job_run import job
-from spark_jobs.transforms.session_views import OF_SESSION, Views, cut_to, touching, views_of
-from spark_jobs.transforms.user_batches import Ints, by_user, differs, slices, whole_users
+from spark_jobs.transforms.session_views import (
+    OF_SESSION,
+    Views,
+    cut_to,
+    sessions_between,
+    views_of,
+)
+from spark_jobs.transforms.user_batches import (
+    Ints,
+    by_user,
+    differs_from_previous,
+    list_slices,
+    whole_users,
+)
 
-PAIRS = (
+_PAIR_COLUMNS = (
     "user_id string, pair_id int, "
     "a_title_ids array<bigint>, a_event_times array<timestamp>, "
     "b_title_ids array<bigint>, b_event_times array<timestamp>, "
@@ -47,8 +59,8 @@ def to_pairs(sessions: DataFrame, as_of: date, days: int) -> DataFrame:
     """
     since = as_of - timedelta(days=days)
     return (
-        by_user(touching(sessions, since, as_of), *OF_SESSION)
-        .mapInArrow(partial(_paired, since=since, before=as_of), PAIRS)
+        by_user(sessions_between(sessions, since, as_of), *OF_SESSION)
+        .mapInArrow(partial(_paired, since=since, before=as_of), _PAIR_COLUMNS)
         .withColumn("as_of", F.lit(as_of))
         .select(SEQUENCE_PAIRS.names)
     )
@@ -63,24 +75,25 @@ def _paired(
 
 def _pairs(views: Views) -> pa.RecordBatch:
     starts = run_starts(views)
-    user = np.searchsorted(views.user_starts, starts, "right") - 1
+    user = np.searchsorted(views.user_starts, starts, "right") - 1  # (R,) whose run it is
     ends = np.append(starts[1:], len(views.times))
     ends = np.minimum(ends, views.user_ends[user])
-    low = trimmed(starts, ends, views.session_starts)
+    low = trimmed_starts(starts, ends, views.session_starts)
+    # (P,) each pair's A; its B is the run after it
     a = np.flatnonzero(user[1:] == user[:-1])  # runs that another of the same user follows
     b = a + 1
-    first = np.flatnonzero(differs(user[a])) if len(a) else a
+    first = np.flatnonzero(differs_from_previous(user[a])) if len(a) else a
     pair_id = np.arange(len(a)) - np.repeat(first, np.diff(np.append(first, len(a))))
     columns = [
         views.users.take(user[a]),
         pa.array(pair_id, pa.int32()),
-        slices(views.title_ids, low[a], ends[a]),
-        slices(views.times, low[a], ends[a]),
-        slices(views.title_ids, low[b], ends[b]),
-        slices(views.times, low[b], ends[b]),
+        list_slices(views.title_ids, low[a], ends[a]),
+        list_slices(views.times, low[a], ends[a]),
+        list_slices(views.title_ids, low[b], ends[b]),
+        list_slices(views.times, low[b], ends[b]),
         *(views.times.take(i) for i in (low[a], ends[a] - 1, low[b], ends[b] - 1)),
     ]
-    return pa.RecordBatch.from_arrays(columns, [c.split()[0] for c in PAIRS.split(", ")])
+    return pa.RecordBatch.from_arrays(columns, [c.split()[0] for c in _PAIR_COLUMNS.split(", ")])
 
 
 def run_starts(views: Views) -> Ints:
@@ -92,9 +105,11 @@ def run_starts(views: Views) -> Ints:
     num_views = views.user_ends - starts
     num_runs = np.where(several, np.maximum(2, -(-num_views // MAX_VIEWS)), 1)
 
+    # (R,) one for each run but a user's first, which begins at the user's first view
     user = np.repeat(np.arange(len(starts)), num_runs - 1)
     k = np.arange(len(user)) - np.repeat(np.cumsum(num_runs - 1) - (num_runs - 1), num_runs - 1) + 1
-    n, wanted = num_runs[user], k * num_views[user]  # n times the place, to stay with whole numbers
+    n, wanted = num_runs[user], k * num_views[user]  # n times the view, to keep whole numbers
+    # (R,) the session start at or before the wanted view, and the one after it
     before = np.searchsorted(sessions, starts[user] + wanted // n, "right") - 1
     before = np.clip(before, first_session[user] + 1, last_session[user])
     after = np.minimum(before + 1, last_session[user])
@@ -104,15 +119,18 @@ def run_starts(views: Views) -> Ints:
     return np.unique(np.concatenate((starts[several], nearest)))
 
 
-def trimmed(starts: Ints, ends: Ints, sessions: Ints) -> Ints:
-    """Where each run begins once it fits: at a session's start, or inside its last session."""
-    fits = ends - MAX_VIEWS
+def trimmed_starts(starts: Ints, ends: Ints, sessions: Ints) -> Ints:
+    """Where each run begins once it fits: at a session's start, or inside its last session.
+
+    Shapes: R runs, S sessions; all are indices of views.
+    """
+    fits = ends - MAX_VIEWS  # (R,) the first view that still fits
     place = np.searchsorted(sessions, fits)
     session = np.append(sessions, np.iinfo(np.int64).max)[place]
     return np.maximum(starts, np.where(session < ends, session, fits))
 
 
-def update(lake: Lake, places: Places, as_of: date, days: int) -> Commit:
+def update_sequence_pairs(lake: Lake, places: Places, as_of: date, days: int) -> Commit:
     """Replace the partition of `as_of`."""
     pairs = to_pairs(lake.read(SESSIONS), as_of, days)
     passed = check(pairs, SEQUENCE_PAIRS, places=places, run=str(as_of))
@@ -126,5 +144,5 @@ def main(
     ] = PRETRAINING_DAYS,
 ) -> None:
     places = Places.from_environment()
-    with job("sequence_pairs") as (spark, tell):
-        tell(update(Lake(spark, places.lake), places, as_of, days))
+    with job("sequence_pairs") as (spark, report):
+        report(update_sequence_pairs(Lake(spark, places.lake), places, as_of, days))

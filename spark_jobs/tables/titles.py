@@ -74,7 +74,7 @@ def count_unsegmented(titles: DataFrame) -> int:
     return titles.where(F.exists("words", lambda word: word.rlike(several_words))).count()
 
 
-def update(lake: Lake, places: Places, tokenizer: str = "nltk") -> Commit | None:
+def update_titles(lake: Lake, places: Places, tokenizer: str = "nltk") -> Commit | None:
     """Add the titles of the views that came since the last run, in one commit with how far it got.
 
     None where nothing came. Safe to repeat, and beside another run.
@@ -99,7 +99,7 @@ def main() -> None:
     places = Places.from_environment()
     with job("titles") as (spark, tell):
         lake = Lake(spark, places.lake)
-        commit = update(lake, places, tokenizer_of(places))
+        commit = update_titles(lake, places, tokenizer_of(places))
         measures = lake.measures(TITLES) if commit and commit.rows else {}
         tell(commit, **measures)
         if measures.get("unsegmented_titles", 0) > _TOLERATED_SHARE * measures.get("rows", 0):

@@ -38,51 +38,51 @@ if TYPE_CHECKING:  # torch takes two seconds to import, and only the workers nee
     from model.checkpoint import TrainedModel
 
 # A task's users: enough to share their titles, few enough to keep two cores busy on the demo.
-USERS_A_PARTITION = 1024
+_USERS_A_PARTITION = 1024
 MODEL, WORDS = "model", "titles.arrow"  # names in the folder that is shipped
-VECTORS = (
+_VECTOR_COLUMNS = (
     "user_id string, embedding array<float>, norm double, num_views int, "
     "last_view_time timestamp, sequence_hash bigint"
 )
-Batches = Iterator[pa.RecordBatch]
+_Batches = Iterator[pa.RecordBatch]
 
 
 def to_embeddings(
     sequences: DataFrame, num_users: int, shipped: str, model_id: str, as_of: date
 ) -> DataFrame:
     """A row of user_embeddings for each row of user_sequences."""
-    partitions = -(-num_users // USERS_A_PARTITION)
+    partitions = -(-num_users // _USERS_A_PARTITION)
     return (
         sequences.select("user_id", "title_ids", "last_view_time", "sequence_hash")
         .repartition(partitions, "user_id")
         .sortWithinPartitions("user_id")
-        .mapInArrow(embedded_by(shipped), VECTORS)
+        .mapInArrow(_embedded_by(shipped), _VECTOR_COLUMNS)
         .withColumn("model_id", F.lit(model_id))
         .withColumn("as_of", F.lit(as_of))
         .select(USER_EMBEDDINGS.names)
     )
 
 
-def embedded_by(shipped: str) -> Callable[[Batches], Batches]:
+def _embedded_by(shipped: str) -> Callable[[_Batches], _Batches]:
     """What a task does with its partition, whole: batches of Spark's size must not matter."""
 
-    def embedded(batches: Batches) -> Batches:
+    def embedded(batches: _Batches) -> _Batches:
         users = pa.Table.from_batches(kept) if (kept := list(batches)) else None
         if users:
-            yield vectors_of(users.combine_chunks(), Path(SparkFiles.get(shipped)))
+            yield _vectors_of(users.combine_chunks(), Path(SparkFiles.get(shipped)))
 
     return embedded
 
 
-def vectors_of(users: pa.Table, shipped: Path) -> pa.RecordBatch:
+def _vectors_of(users: pa.Table, shipped: Path) -> pa.RecordBatch:
     """(user_id, title_ids, last_view_time, sequence_hash) to rows of VECTORS."""
     from model.data.row_hashes import list_values
     from model.inference.embed_users import embed_users
 
     sequences = list_values(users["title_ids"].chunk(0))
-    titles = titles_at(shipped)
+    titles = _titles_at(shipped)
     title_ids = titles["title_id"].to_numpy()
-    vectors = embed_users(model_at(shipped), sequences, title_ids, titles["words"])
+    vectors = embed_users(_model_at(shipped), sequences, title_ids, titles["words"])
     norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
     offsets = pa.array(np.arange(len(vectors) + 1, dtype=np.int32) * vectors.shape[1])
     columns = {
@@ -97,7 +97,7 @@ def vectors_of(users: pa.Table, shipped: Path) -> pa.RecordBatch:
 
 
 @lru_cache(maxsize=1)  # a backfill ships a folder a day to the same workers
-def model_at(shipped: Path) -> "TrainedModel":
+def _model_at(shipped: Path) -> "TrainedModel":
     """Loaded once a Python worker, every checksum compared. One core a task."""
     from model.training.memory import keep_freed_memory
 
@@ -111,7 +111,7 @@ def model_at(shipped: Path) -> "TrainedModel":
 
 
 @lru_cache(maxsize=1)
-def titles_at(shipped: Path) -> pa.Table:
+def _titles_at(shipped: Path) -> pa.Table:
     """(title_id, words) by title_id; mapped, so that an executor's workers share the memory."""
     return pa.ipc.open_file(pa.memory_map(str(shipped / WORDS))).read_all()
 
@@ -124,7 +124,7 @@ def titles_of(sequences: DataFrame, titles: DataFrame) -> pa.Table:
 
 
 @contextmanager
-def shipping(spark: SparkSession, model: Path, titles: pa.Table) -> Iterator[str]:
+def shipped_model(spark: SparkSession, model: Path, titles: pa.Table) -> Iterator[str]:
     """Send the model and the titles to every executor; gives the name to find them by there."""
     folder = Path(tempfile.mkdtemp(prefix="userbert-"))
     try:
@@ -168,7 +168,7 @@ def check_servable(model: Path) -> None:
         )
 
 
-def update(lake: Lake, places: Places, as_of: date, model_id: str) -> Commit:
+def update_user_embeddings(lake: Lake, places: Places, as_of: date, model_id: str) -> Commit:
     """Replace the rows of `model_id` and `as_of`."""
     model = model_folder(places, find_model(load_models(lake), model_id))
     check_servable(model)
@@ -179,7 +179,7 @@ def update(lake: Lake, places: Places, as_of: date, model_id: str) -> Commit:
             "makes them, where a user had a view on the day before"
         )
     titles = titles_of(sequences, lake.read(TITLES))
-    with shipping(lake.spark, model, titles) as shipped:
+    with shipped_model(lake.spark, model, titles) as shipped:
         vectors = to_embeddings(sequences, num_users, shipped, model_id, as_of)
         run, measures = f"{as_of}_{model_id}", word_measures(model, titles)
         passed = check(vectors, USER_EMBEDDINGS, places=places, run=run, measures=measures)
@@ -191,4 +191,4 @@ def main(as_of: AsOf, model: ModelOrChampion = None) -> None:
     places = Places.from_environment()
     with job("user_embeddings") as (spark, tell):
         lake = Lake(spark, places.lake)
-        tell(update(lake, places, as_of, model or champion_id(lake)))
+        tell(update_user_embeddings(lake, places, as_of, model or champion_id(lake)))

@@ -23,19 +23,35 @@ from contracts.tables import SESSIONS, USER_SEQUENCES
 from expectations.gate import check
 from spark_jobs.lake.lake import Commit, Lake
 from spark_jobs.spark.job_run import job
-from spark_jobs.transforms.session_views import OF_SESSION, midnight, touching, views_of
-from spark_jobs.transforms.user_batches import DAY, Ints, by_user, micros, slices, whole_users
+from spark_jobs.transforms.session_views import (
+    OF_SESSION,
+    midnight_micros,
+    sessions_between,
+    views_of,
+)
+from spark_jobs.transforms.user_batches import (
+    DAY_MICROS,
+    Ints,
+    by_user,
+    list_slices,
+    to_micros,
+    whole_users,
+)
 
-NEWEST = "as_of date, user_id string, title_ids array<bigint>, event_times array<timestamp>"
+_NEWEST_COLUMNS = (
+    "as_of date, user_id string, title_ids array<bigint>, event_times array<timestamp>"
+)
 
 
 def to_sequences(sessions: DataFrame, as_of: date) -> DataFrame:
     """Each active user's newest views from before `as_of`, at most MAX_VIEWS, oldest first.
 
     Views of one instant stay in their session's order, which goes by log_id. One shuffle, on the
-    user, and of the active ones alone: they are told to every task.
+    user, and of the active ones alone: every task gets the list of them.
     """
-    active = touching(sessions, as_of - timedelta(days=1), as_of).select("user_id").distinct()
+    active = (
+        sessions_between(sessions, as_of - timedelta(days=1), as_of).select("user_id").distinct()
+    )
     return sequences_of(sessions.join(F.broadcast(active), "user_id", "left_semi"), [as_of])
 
 
@@ -44,7 +60,7 @@ def sequences_of(sessions: DataFrame, days: Sequence[date]) -> DataFrame:
     begun = sessions.where(F.col("session_date") < F.lit(max(days)))
     return (
         by_user(begun, *OF_SESSION)
-        .mapInArrow(partial(_newest, days=days), NEWEST)
+        .mapInArrow(partial(_newest, days=days), _NEWEST_COLUMNS)
         .withColumn("num_views", F.size("title_ids"))
         .withColumn("last_view_time", F.element_at("event_times", -1))
         .withColumn("sequence_hash", F.xxhash64("title_ids"))
@@ -55,25 +71,28 @@ def sequences_of(sessions: DataFrame, days: Sequence[date]) -> DataFrame:
 def _newest(batches: Iterator[pa.RecordBatch], days: Sequence[date]) -> Iterator[pa.RecordBatch]:
     for sessions in whole_users(batches):
         views = views_of(sessions)
-        times = micros(views.times)
+        times = to_micros(views.times)
         for as_of in days:
-            earlier = np.concatenate(([0], np.cumsum(times < midnight(as_of))))
+            # (V + 1,) number of views before each index that are from before `as_of`
+            earlier = np.concatenate(([0], np.cumsum(times < midnight_micros(as_of))))
             high = views.user_starts + earlier[views.user_ends] - earlier[views.user_starts]
+            # (U,) each user's newest of these views; `here` leaves out the users who have none
             newest = times[np.maximum(high - 1, 0)]
-            here = (high > views.user_starts) & (newest >= midnight(as_of) - DAY)
+            here = (high > views.user_starts) & (newest >= midnight_micros(as_of) - DAY_MICROS)
             active: Ints = np.flatnonzero(here)
+            # (A,) of the A active users
             low = np.maximum(views.user_starts, high - MAX_VIEWS)[active]
             columns = [
                 pa.array([as_of] * len(active), pa.date32()),
                 views.users.take(active),
-                slices(views.title_ids, low, high[active]),
-                slices(views.times, low, high[active]),
+                list_slices(views.title_ids, low, high[active]),
+                list_slices(views.times, low, high[active]),
             ]
             names = ["as_of", "user_id", "title_ids", "event_times"]
             yield pa.RecordBatch.from_arrays(columns, names)
 
 
-def update(lake: Lake, places: Places, as_of: date) -> Commit:
+def update_user_sequences(lake: Lake, places: Places, as_of: date) -> Commit:
     """Replace the partition of `as_of`."""
     sequences = to_sequences(lake.read(SESSIONS), as_of)
     passed = check(sequences, USER_SEQUENCES, places=places, run=str(as_of))
@@ -82,5 +101,5 @@ def update(lake: Lake, places: Places, as_of: date) -> Commit:
 
 def main(as_of: AsOf) -> None:
     places = Places.from_environment()
-    with job("user_sequences") as (spark, tell):
-        tell(update(Lake(spark, places.lake), places, as_of))
+    with job("user_sequences") as (spark, report):
+        report(update_user_sequences(Lake(spark, places.lake), places, as_of))

@@ -17,19 +17,19 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from spark_jobs.transforms.user_batches import (
-    DAY,
-    TIME,
+    DAY_MICROS,
+    TIME_TYPE,
     Ints,
-    differs,
+    differs_from_previous,
     lengths_of,
-    micros,
     numbered_users,
+    to_micros,
 )
 
 OF_SESSION = ("start_time", "title_ids", "event_times")
 
 
-def touching(sessions: DataFrame, since: date, before: date) -> DataFrame:
+def sessions_between(sessions: DataFrame, since: date, before: date) -> DataFrame:
     """The whole sessions with a view from `since`'s first instant on and before `before`'s, UTC.
 
     Views follow one another within the session gap, so who is here on both sides of a day is in it.
@@ -38,9 +38,9 @@ def touching(sessions: DataFrame, since: date, before: date) -> DataFrame:
     return sessions.where((F.col("session_date") < F.lit(before)) & ends)
 
 
-def midnight(day: date) -> int:
+def midnight_micros(day: date) -> int:
     """The first instant of `day`, UTC, in microseconds since 1970."""
-    return (day - date(1970, 1, 1)).days * DAY
+    return (day - date(1970, 1, 1)).days * DAY_MICROS
 
 
 @dataclass(frozen=True)
@@ -58,20 +58,21 @@ class Views:
 def views_of(sessions: pa.RecordBatch) -> Views:
     """Whole users' sessions (user_hash, user_id, start_time, title_ids, event_times), laid flat."""
     users, who = numbered_users(sessions)
-    order = np.lexsort((micros(sessions.column(2)), who))
+    order = np.lexsort((to_micros(sessions.column(2)), who))
     title_ids, times = (sessions.column(n).take(order) for n in (3, 4))
-    flat = pc.list_flatten(title_ids), pc.list_flatten(times).cast(TIME)
+    flat = pc.list_flatten(title_ids), pc.list_flatten(times).cast(TIME_TYPE)
     return _laid_out(users, who[order], lengths_of(title_ids), *flat)
 
 
 def cut_to(views: Views, since: date, before: date) -> Views:
     """Those from `since`'s first instant on and before `before`'s; a session that crosses an edge
     is cut there, and of each session some view must be left."""
-    times = micros(views.times)
-    inside = (times >= midnight(since)) & (times < midnight(before))
+    times = to_micros(views.times)
+    inside = (times >= midnight_micros(since)) & (times < midnight_micros(before))
     if inside.all():
         return views
     who = np.searchsorted(views.user_starts, views.session_starts, "right") - 1
+    # (S,) views of each session that are inside
     lengths = np.add.reduceat(inside, views.session_starts, dtype=np.int64)
     kept = pa.array(inside)
     flat = views.title_ids.filter(kept), views.times.filter(kept)
@@ -81,9 +82,10 @@ def cut_to(views: Views, since: date, before: date) -> Views:
 def _laid_out(
     users: pa.Array[Any], who: Ints, lengths: Ints, title_ids: pa.Array[Any], times: pa.Array[Any]
 ) -> Views:
-    """`who` (S,), ascending, is the place in `users` of each session of so many views."""
-    ends = np.cumsum(lengths)
-    first = np.flatnonzero(differs(who))
+    """`who` (S,), ascending, is the index in `users` of each session; `lengths` (S,) its views."""
+    ends = np.cumsum(lengths)  # (S,) index behind each session's last view
+    # (U,) each user's first session
+    first = np.flatnonzero(differs_from_previous(who))
     user_starts = (ends - lengths)[first]
     return Views(
         users=users.take(who[first]),

@@ -4,12 +4,12 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 # Unicode's separators, and control characters: tabs, line ends, and the likes of U+0085.
-WHITE_SPACE = r"[\s\p{Z}\p{Cc}]+"
+_WHITE_SPACE = r"[\s\p{Z}\p{Cc}]+"
 
 
 def normalized(title: Column) -> Column:
     """Lower case, each run of white space or control characters one blank, none at the edges."""
-    return F.trim(F.regexp_replace(F.lower(title), WHITE_SPACE, " "))
+    return F.trim(F.regexp_replace(F.lower(title), _WHITE_SPACE, " "))
 
 
 def title_id(normalized_title: Column) -> Column:

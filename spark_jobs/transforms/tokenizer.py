@@ -1,4 +1,4 @@
-"""NLTK's words of a title, exactly, at the price of a look-up a word.
+"""NLTK's words of a title, exactly, at the cost of one look-up for each word.
 
 `word_tokenize(title, preserve_line=True)` runs 29 regular expressions over each title: 8,000
 titles/s on one core. None of them looks past a blank, but for those about the end of the title,
@@ -10,9 +10,11 @@ a title in which a rule could look past a blank goes to NLTK whole.
 import sys
 from collections.abc import Callable
 
-MEMO = 200_000  # words remembered a place; then that place starts over, so memory is bounded
-LONGEST = 50  # characters of a word worth remembering
-CLOSERS = frozenset("])}>\"'»\u201d\u2019 ")  # what may follow the final period, over blanks
+_MAX_REMEMBERED = (
+    200_000  # words remembered a place; then that place starts over, so memory is bounded
+)
+_MAX_WORD_LENGTH = 50  # characters of a word worth remembering
+_CLOSING_MARKS = frozenset("])}>\"'»\u201d\u2019 ")  # what may follow the final period, over blanks
 
 
 def _of_nltk() -> Callable[[str], list[str]]:
@@ -29,7 +31,7 @@ def _of_nltk() -> Callable[[str], list[str]]:
     return NLTKWordTokenizer().tokenize  # type: ignore[no-any-return]
 
 
-nltk_words = _of_nltk()
+_nltk_words = _of_nltk()
 
 
 class Tokenizer:
@@ -47,7 +49,7 @@ class Tokenizer:
     def __call__(self, title: str) -> list[str]:
         words = title.split(" ")
         if len(words) < 2 or not _each_alone(title, words):
-            return nltk_words(title)
+            return _nltk_words(title)
         tokens = list(self._first.get(words[0]) or self._learn_first(words[0]))
         middle = self._middle
         for word in words[1:-1]:
@@ -56,23 +58,23 @@ class Tokenizer:
         return tokens
 
     def _learn_first(self, word: str) -> list[str]:
-        return _remember(self._first, word, nltk_words(f"{word} x")[:-1])
+        return _remember(self._first, word, _nltk_words(f"{word} x")[:-1])
 
     def _learn_middle(self, word: str) -> list[str]:
-        return _remember(self._middle, word, nltk_words(f"x {word} x")[1:-1])
+        return _remember(self._middle, word, _nltk_words(f"x {word} x")[1:-1])
 
     def _learn_last(self, word: str) -> list[str]:
-        return _remember(self._last, word, nltk_words(f"x {word}")[1:])
+        return _remember(self._last, word, _nltk_words(f"x {word}")[1:])
 
 
 def _each_alone(title: str, words: list[str]) -> bool:
     """Whether no rule can look past a blank of this title."""
-    return title.isprintable() and "" not in words and not CLOSERS.issuperset(words[-1])
+    return title.isprintable() and "" not in words and not _CLOSING_MARKS.issuperset(words[-1])
 
 
 def _remember(memo: dict[str, list[str]], word: str, tokens: list[str]) -> list[str]:
-    if len(memo) >= MEMO:
+    if len(memo) >= _MAX_REMEMBERED:
         memo.clear()
-    if len(word) <= LONGEST:
+    if len(word) <= _MAX_WORD_LENGTH:
         memo[word] = tokens
     return tokens

@@ -31,7 +31,7 @@ from pyspark.sql import SparkSession
 from benchmarks.harness import benchmark_parser, print_line, print_result
 from contracts.paths import Places
 from contracts.tables import PUBLISHED_EMBEDDINGS, USER_EMBEDDINGS, USER_SEQUENCES, Table
-from spark_jobs.backfill.days import run
+from spark_jobs.backfill.days import fill_days
 from spark_jobs.lake.lake import Lake
 from spark_jobs.spark.session import session
 from spark_jobs.tables import user_embeddings, user_sequences
@@ -133,9 +133,9 @@ class Trials:
     def finish(self, places: Places) -> None:
         """All days of the second model, and the last day's night under the champion."""
         lake, last = Lake(self.spark, places.lake), self.days[-1]
-        list(run(lake, places, self.model_id, self.days))
-        user_sequences.update(lake, places, last)
-        user_embeddings.update(lake, places, last, self.champion)
+        list(fill_days(lake, places, self.model_id, self.days))
+        user_sequences.update_user_sequences(lake, places, last)
+        user_embeddings.update_user_embeddings(lake, places, last, self.champion)
         publish_day(lake, places, last)
 
     def trial(self, seed: int) -> dict[str, Any]:

@@ -32,7 +32,7 @@ from contracts.paths import Places
 from contracts.printing import grid, print_parts
 
 if TYPE_CHECKING:  # Spark takes seconds to start, and `--help` needs none
-    from spark_jobs.backfill.days import Day, Filled
+    from spark_jobs.backfill.days import Day, FilledDay
     from spark_jobs.lake.lake import Lake
     from spark_jobs.tables.models import Model
 
@@ -51,7 +51,7 @@ class Plan:
     rows: int  # of both tables, exactly
     bytes: int  # about
     seconds: float  # about, of one process
-    told_by: str  # where the estimate is from
+    source: str  # where the estimate is from
 
     @property
     def unfinished(self) -> list[Day]:
@@ -60,13 +60,13 @@ class Plan:
 
 def plan(lake: Lake, places: Places, model: Model, days: Sequence[date]) -> Plan:
     """Look at `days`; no table, file or log is written."""
-    from spark_jobs.backfill.day_locks import Claims
-    from spark_jobs.backfill.days import survey
+    from spark_jobs.backfill.day_locks import DayLocks
+    from spark_jobs.backfill.days import survey_days
 
-    found = survey(lake, model.model_id, days)
-    claims = Claims(places.root / "backfill")
+    found = survey_days(lake, model.model_id, days)
+    claims = DayLocks(places.root / "backfill")
     todo = [day for day in found if not day.finished]
-    seconds, told_by = _time(lake, places, model, todo)
+    seconds, source = _time(lake, places, model, todo)
     return Plan(
         model_id=model.model_id,
         days=found,
@@ -76,21 +76,21 @@ def plan(lake: Lake, places: Places, model: Model, days: Sequence[date]) -> Plan
         rows=sum(day.sequences_to_write + day.vectors_to_write for day in todo),
         bytes=_bytes(lake, todo),
         seconds=seconds,
-        told_by=told_by,
+        source=source,
     )
 
 
 def _time(lake: Lake, places: Places, model: Model, todo: Sequence[Day]) -> tuple[float, str]:
-    from spark_jobs.backfill.time_estimate import noted, pace_of, rehearse
+    from spark_jobs.backfill.time_estimate import estimate_from_timings, read_timings, rehearse_day
     from spark_jobs.tables.models import model_folder
 
     if not todo:
         return 0.0, "nothing to write"
     largest = max(todo, key=lambda day: day.users)
-    pace = pace_of(noted(places), model.model_id) or rehearse(
+    pace = estimate_from_timings(read_timings(places), model.model_id) or rehearse_day(
         lake, model_folder(places, model), largest.as_of
     )
-    return pace.seconds([(day.jobs, day.vectors_to_write) for day in todo]), pace.told_by
+    return pace.seconds([(day.jobs, day.vectors_to_write) for day in todo]), pace.source
 
 
 def _bytes(lake: Lake, todo: Sequence[Day]) -> int:
@@ -137,7 +137,7 @@ def plan_words(made: Plan) -> Iterator[str]:
     todo = made.unfinished
     yield (
         f"{len(todo)} of {len(made.days)} days to write: {made.rows:,} rows, about "
-        f"{made.bytes / MIB:,.1f} MiB and {_span(made.seconds)} by one process ({made.told_by})"
+        f"{made.bytes / MIB:,.1f} MiB and {_span(made.seconds)} by one process ({made.source})"
     )
     if early := made.before_training_ended:
         yield (
@@ -151,16 +151,16 @@ def _span(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} minutes"
 
 
-def fill(lake: Lake, places: Places, model: Model, days: Sequence[date]) -> list[Filled]:
+def fill(lake: Lake, places: Places, model: Model, days: Sequence[date]) -> list[FilledDay]:
     """Write the days, with a bar for people and a line a day for logs."""
-    from spark_jobs.backfill.days import run
+    from spark_jobs.backfill.days import fill_days
 
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
-    done: list[Filled] = []
+    done: list[FilledDay] = []
     with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
         task = bar.add_task("looking at what is there", total=None)
         try:
-            for filled in run(
+            for filled in fill_days(
                 lake, places, model.model_id, days, lambda n: bar.update(task, total=n)
             ):
                 bar.update(task, advance=1, description=f"as of {filled.day.as_of}")
@@ -175,16 +175,16 @@ def fill(lake: Lake, places: Places, model: Model, days: Sequence[date]) -> list
     return done
 
 
-def _note_time(places: Places, model: Model, filled: Filled) -> None:
+def _note_time(places: Places, model: Model, filled: FilledDay) -> None:
     """Keep what a day took, for the estimates of later plans."""
-    from spark_jobs.backfill.time_estimate import Timing, note
+    from spark_jobs.backfill.time_estimate import Timing, add_timing
 
     if jobs := len(filled.commits):
         as_of, rows = str(filled.day.as_of), filled.day.vectors_to_write
-        note(places, Timing(model.model_id, as_of, rows, round(filled.seconds, 2), jobs))
+        add_timing(places, Timing(model.model_id, as_of, rows, round(filled.seconds, 2), jobs))
 
 
-def _line(filled: Filled) -> str:
+def _line(filled: FilledDay) -> str:
     wrote = ", ".join(f"{commit.rows:,} {commit.table}" for commit in filled.commits)
     return f"{filled.day.as_of}: {wrote or 'finished by another run'} in {filled.seconds:.1f} s"
 
@@ -192,12 +192,12 @@ def _line(filled: Filled) -> str:
 def status_grid(lake: Lake, places: Places) -> Grid:
     """How many vectors of which days each model has, and which are served."""
     from contracts.tables import PUBLISHED_EMBEDDINGS, USER_EMBEDDINGS
-    from spark_jobs.backfill.day_locks import Claims
-    from spark_jobs.backfill.days import held
+    from spark_jobs.backfill.day_locks import DayLocks
+    from spark_jobs.backfill.days import num_vectors
 
-    claims = Claims(places.root / "backfill")
-    vectors = held(lake, USER_EMBEDDINGS)
-    served = held(lake, PUBLISHED_EMBEDDINGS)
+    claims = DayLocks(places.root / "backfill")
+    vectors = num_vectors(lake, USER_EMBEDDINGS)
+    served = num_vectors(lake, PUBLISHED_EMBEDDINGS)
     models = sorted({model for model, _ in vectors})
     rows = []
     for day in sorted({day for _, day in vectors}):

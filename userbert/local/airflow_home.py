@@ -55,7 +55,7 @@ def airflow_environment(places: Places, port: int) -> dict[str, str]:
         "AIRFLOW_CONN_SPARK_DEFAULT": json.dumps({"conn_type": "spark", "host": "local[2]"}),
         "SPARK_HOME": str(spark_home()),
         "SPARK_CONF_DIR": str(CONF_FOLDER),
-        **class_archive.environment(),
+        **class_archive.archive_environment(),
         "PYSPARK_PYTHON": sys.executable,
     }
     own = {

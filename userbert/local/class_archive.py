@@ -12,9 +12,10 @@ import tempfile
 from datetime import timedelta
 from pathlib import Path
 
+from contracts.atomic_write import atomic_file
 from contracts.commands import CONF_FOLDER
 from contracts.paths import Places
-from spark_jobs.spark.class_archive import ARCHIVE, OPTIONS, options
+from spark_jobs.spark.class_archive import ARCHIVE_FILE, OPTIONS_VARIABLE, archive_options
 
 SUBMIT = "--master local[2] --conf spark.ui.showConsoleProgress=false pyspark-shell"
 JOBS = "from userbert.local.class_archive import run_jobs; run_jobs()"
@@ -22,24 +23,21 @@ JOBS = "from userbert.local.class_archive import run_jobs; run_jobs()"
 
 def make(target: Path) -> None:
     """Run the jobs in a process of its own, whose JVM writes the archive as it ends."""
-    with tempfile.TemporaryDirectory() as scratch:
-        made = target.with_name(f".{target.name}-{os.getpid()}")
+    with tempfile.TemporaryDirectory() as scratch, atomic_file(target) as made:
         ours = {
             "USERBERT_DATA": scratch,
             "SPARK_CONF_DIR": str(CONF_FOLDER),
             "PYSPARK_SUBMIT_ARGS": SUBMIT,
-            OPTIONS: options(f"-XX:ArchiveClassesAtExit={made}"),
+            OPTIONS_VARIABLE: archive_options(f"-XX:ArchiveClassesAtExit={made}"),
         }
         others = {k: v for k, v in os.environ.items() if not k.startswith(("USERBERT_", "SPARK_"))}
         words = [sys.executable, "-c", JOBS]
         done = subprocess.run(words, env=others | ours, capture_output=True, text=True)
         if done.returncode or not made.exists():
-            made.unlink(missing_ok=True)
             raise SystemExit(
                 f"{done.stderr}\nno archive of Spark's classes was made, so each start of it takes "
                 "5 s longer: `python -m userbert.local.class_archive` tries again"
             )
-        made.rename(target)
 
 
 def run_jobs() -> None:
@@ -62,5 +60,5 @@ def run_jobs() -> None:
 
 
 if __name__ == "__main__":
-    make(ARCHIVE)
-    print(f"made {ARCHIVE.name}, {ARCHIVE.stat().st_size >> 20} MiB")  # noqa: T201
+    make(ARCHIVE_FILE)
+    print(f"made {ARCHIVE_FILE.name}, {ARCHIVE_FILE.stat().st_size >> 20} MiB")  # noqa: T201

@@ -26,6 +26,7 @@ from typing import Annotated
 
 import typer
 
+from contracts.atomic_write import atomic_file
 from contracts.command_line import command_group
 from contracts.commands import CONF_FOLDER, ROOT
 from contracts.errors import BadInput, UserbertError
@@ -132,14 +133,15 @@ def settings(path: Path) -> dict[str, str]:
 
 def write_package_zip(target: Path) -> Path:
     """The project's packages as a zip, the same bytes for the same files."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    fresh = target.with_suffix(f".{os.getpid()}.tmp")
-    with zipfile.ZipFile(fresh, "w", zipfile.ZIP_DEFLATED) as archive:
+    with (
+        atomic_file(target) as unfinished,
+        zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED) as archive,
+    ):
         for path in package_files():
             entry = zipfile.ZipInfo(str(path.relative_to(ROOT)))  # dated 1980, whoever packs
             entry.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(entry, path.read_bytes())
-    return fresh.replace(target)
+    return target
 
 
 def package_files() -> Iterator[Path]:
