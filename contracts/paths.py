@@ -55,6 +55,16 @@ class Places:
         return self.root / "airflow"
 
     @property
+    def labels(self) -> Path:
+        """Labels of users that the judge asks for: labels/NAME.csv or .parquet, and NAME.toml."""
+        return self.root / "labels"
+
+    @property
+    def evaluations(self) -> Path:
+        """What the judge made and found, one folder a run; safe to delete."""
+        return self.root / "evaluations"
+
+    @property
     def event_logs(self) -> Path:
         """Spark's event logs, which its history server opens."""
         return self.root / "spark-events"

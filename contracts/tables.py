@@ -263,6 +263,52 @@ PUBLISHED_EMBEDDINGS = Table(
     change_feed=True,
 )
 
+EVALUATIONS = Table(
+    name="evaluations",
+    doc="How well a rival's vectors answer a task, by `userbert evaluate downstream`.",
+    key=(
+        "as_of",
+        "evaluation_id",
+        "task",
+        "rival",
+        "head",
+        "label_share",
+        "population",
+        "stale_days",
+    ),
+    partition_by=("as_of",),
+    columns=(
+        Column("as_of", "date", "the cut: vectors use views from before it, labels views after it"),
+        Column("evaluation_id", "string", "names the run: its settings, its data and its models"),
+        Column("model_id", "string", "the judged model, which difference and p_value are against"),
+        Column("task", "string", "what was asked"),
+        Column("rival", "string", "whose vectors: a model_id, or the name of a rival"),
+        Column("head", "string", "logistic (ridge for a number) or lightgbm"),
+        Column("label_share", "double", "share of the training users' labels that the head saw"),
+        Column("population", "string", "test users: all, cold, or seen_early"),
+        Column("stale_days", "int", "age of the vectors at the cut, in days"),
+        Column("metric", "string", "roc_auc (the mean over columns) or spearman"),
+        Column("num_users", "int", "users with a label"),
+        Column("mean", "double", "of the metric over the splits"),
+        Column("deviation", "double", "of the metric over the splits"),
+        Column("split_scores", "array<double>", "the metric of each split that allows one"),
+        Column("difference", "double", "mean of the judged model minus this one"),
+        Column("p_value", "double", "of the corrected paired t-test against the judged model"),
+        Column("is_leaking", "boolean", "aggregates all but solve the task, so it does not count"),
+        Column("was_trained_again", "boolean", "a twin trained on the views before the cut"),
+        Column("settings", "string", "every setting of the run, as JSON"),
+        Column("evaluated_at", "timestamp", "when it was recorded, UTC"),
+        Column("code_version", "string", "commit of the code that judged"),
+    ),
+    checks=(
+        ("share_is_a_share", "label_share > 0 and label_share <= 1"),
+        ("metric_is_in_range", "mean between -1 and 1"),
+        ("p_is_a_probability", "p_value between 0 and 1"),
+        ("known_population", "population in ('all', 'cold', 'seen_early')"),
+        ("has_scores", "size(split_scores) > 0"),
+    ),
+)
+
 TABLES = (
     BROWSING_LOGS,
     REJECTED_LOGS,
@@ -273,4 +319,5 @@ TABLES = (
     MODELS,
     USER_EMBEDDINGS,
     PUBLISHED_EMBEDDINGS,
+    EVALUATIONS,
 )

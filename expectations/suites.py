@@ -255,6 +255,21 @@ _BY_HAND: Mapping[str, list[Expected]] = {
     ],
     tables.USER_EMBEDDINGS.name: _VECTORS,
     tables.PUBLISHED_EMBEDDINGS.name: _VECTORS,
+    tables.EVALUATIONS.name: [
+        _rows(1),
+        Expected(
+            "judged_models",
+            "the judged model is among the rivals, with a difference of zero",
+            least=1,
+            sql="count_if(rival = model_id and difference = 0)",
+        ),
+        Expected(
+            "scores_beyond_the_metric",
+            "every score of a split lies between -1 and 1",
+            most=0,
+            breaks="array_min(split_scores) < -1 or array_max(split_scores) > 1",
+        ),
+    ],
 }
 
 

@@ -29,7 +29,7 @@ ROOMS: dict[str, set[str]] = {
     "spark_jobs": {"contracts", "expectations", "model"},
     "analyst": {"contracts", "model", "spark_jobs"},  # of Spark's jobs the landing formats alone
     "erasure": {"contracts", "spark_jobs", "feature_store", "analyst"},
-    "downstream": {"contracts", "model", "analyst"},
+    "downstream": {"contracts", "expectations", "model", "spark_jobs", "analyst"},
     "experiments": {"contracts", "model", "analyst", "downstream"},
     "dags": {"contracts", "userbert"},
     "userbert": {
@@ -52,6 +52,8 @@ FOLDER_ORDER: dict[str, tuple[str, ...]] = {
         *("tables", "backfill", "registry"),
     ),
     "analyst": ("vectors", "lake_access", "output", ".", "questions"),
+    "downstream": ("data", "tasks", "rivals", "judging", "output", "."),
+    "benchmarks": (".", "peers"),
     "userbert": (".", "scheduling", "launchers", "local", "commands"),
 }
 

@@ -41,7 +41,7 @@ _EMBED = ("spark", "model")
 COMMAND_GROUPS = {
     "logs": "Make landing files: real purchases, MIND, or generated logs.",
     "trace": "Check recorded negatives.",
-    "evaluate": "Run the experiments of the paper.",
+    "evaluate": "Judge vectors by labels, and run the experiments of the paper.",
 }
 COMMANDS = {
     "run": CommandEntry(
@@ -123,6 +123,11 @@ COMMANDS = {
         "landing.mind",
         "Write a MIND data set as landing files.",
         _SPARK,
+    ),
+    "logs demo-labels": CommandEntry(
+        "landing.completejourney_labels",
+        "Write labels of the real purchases' households, for the judge.",
+        ("demo",),
     ),
     "logs generate": CommandEntry(
         "landing.synthetic.generate",
@@ -208,6 +213,11 @@ COMMANDS = {
         "expectations.commands",
         "List the newest result of each gate; build the Data Docs.",
         _SPARK,
+    ),
+    "evaluate downstream": CommandEntry(
+        "downstream.commands",
+        "Judge models against their rivals by labels: frozen vectors, the same heads.",
+        ("model", "features", "spark", "downstream", "pictures"),
     ),
     "evaluate negatives": CommandEntry(
         "experiments.negatives",

@@ -28,6 +28,7 @@ from contracts.options import ModelId
 from contracts.paths import Places
 from contracts.printing import grid, print_parts
 from model.task_registry import METRICS
+from spark_jobs.registry.downstream_results import downstream_results
 from spark_jobs.registry.model_card import model_card
 from spark_jobs.registry.online_store import refresh_online_store
 from spark_jobs.registry.promotion import Registry
@@ -121,7 +122,8 @@ def register(model_id: ModelId) -> None:
 @app.command()
 def show(model_id: ModelId) -> None:
     """Print the model's card, in Markdown."""
-    _print(model_card(find_model(_models(), model_id)))
+    results = downstream_results(Places.from_environment(), model_id)
+    _print(model_card(find_model(_models(), model_id), results))
 
 
 @app.command()

@@ -1,16 +1,18 @@
 """A model's card, in Markdown: what it learned from, how, how well, and what to mind."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from spark_jobs.tables.models import Model
 
 
-def model_card(model: Model) -> str:
-    return "\n".join(_lines(model)) + "\n"
+def model_card(model: Model, results: Sequence[Any] = ()) -> str:
+    """`results` are the model's rows of `evaluations`."""
+    return "\n".join(_lines(model, results)) + "\n"
 
 
-def _lines(model: Model) -> Iterator[str]:
+def _lines(model: Model, results: Sequence[Any]) -> Iterator[str]:
     inputs, measures = json.loads(model.inputs), json.loads(model.measures)
     yield f"# {model.model_id}"
     yield ""
@@ -22,12 +24,38 @@ def _lines(model: Model) -> Iterator[str]:
     yield f"- Vocabulary sha256 `{model.vocabulary_hash}`"
     yield from ("", "## Measures on held-out users", "", "| measure | value |", "|---|---|")
     yield from (f"| {name} | {value:,.4g} |" for name, value in sorted(measures.items()))
+    yield from _downstream(results)
     yield from ("", "## Settings", "", "```json")
     yield json.dumps(json.loads(model.settings), indent=1, sort_keys=True)
     yield "```"
     yield from ("", "## Known limits", "")
     yield from (f"- {limit}" for limit in _limits(model))
     yield from ("", f"Weights: `{model.path}`. Code: `{model.code_version}`.")
+
+
+def _downstream(results: Sequence[Any]) -> Iterator[str]:
+    """What frozen vectors are worth to a head with few labels."""
+    if not results:
+        return
+    newest = results[0]
+    yield from ("", "## Downstream tasks", "")
+    yield f"Evaluation `{newest['evaluation_id']}`: vectors as of {newest['as_of']}, later labels."
+    if newest["was_trained_again"]:
+        yield (
+            "A twin with the same settings, trained on the views before that day, was judged in "
+            "the model's place."
+        )
+    yield from (
+        "",
+        "| task | head | labels | metric | mean | deviation |",
+        "|---|---|---|---|---|---|",
+    )
+    for row in results:
+        leaking = " (leaking)" if row["is_leaking"] else ""
+        yield (
+            f"| {row['task']}{leaking} | {row['head']} | {row['label_share']:.0%} | "
+            f"{row['metric']} | {row['mean']:.3f} | {row['deviation']:.3f} |"
+        )
 
 
 def _limits(model: Model) -> Iterator[str]:

@@ -11,9 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from contracts.errors import BadInput, GateFailed
+from contracts.evaluation_settings import EvaluationSettings
 from contracts.paths import Places
 from spark_jobs.backfill import days as backfill
 from spark_jobs.lake.lake import Lake
+from spark_jobs.registry.downstream_results import downstream_faults
 from spark_jobs.registry.model_status import (
     later_reason,
     rollback_target,
@@ -73,7 +75,11 @@ class Registry:
             raise GateFailed(f"{model_id} is refused: {later_reason(model)}")
         new = json.loads(model.measures)
         old = self._measures_on_the_same_users(model, champion) if champion else None
-        if reasons := reasons_against(new, old):
+        reasons = reasons_against(new, old)
+        if champion:
+            tasks = EvaluationSettings.from_environment().promotion_tasks
+            reasons += downstream_faults(self.lake, model_id, champion.model_id, tasks)
+        if reasons:
             self.exclude(model_id, "refused", "; ".join(reasons))
             raise GateFailed(f"{model_id} is refused: {'; '.join(reasons)}; the champion stays")
         fit = describe_fitness(new, old, champion.model_id if champion else "")

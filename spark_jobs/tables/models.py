@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import astuple, dataclass, fields, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 from pyspark.sql import DataFrame
 
 from contracts.errors import BadInput, MissingTable
 from contracts.paths import Places
-from contracts.tables import MODELS
+from contracts.tables import MODELS, Table
 from expectations.gate import Passed, check
 from spark_jobs.lake.lake import ALL_ROWS, Commit, Lake
 
@@ -51,22 +52,27 @@ def load_models(lake: Lake) -> dict[str, Model]:
 
 def read_models(places: Places) -> dict[str, Model]:
     """The same without Spark, in a fraction of a second, for commands that only look."""
+    return _by_id(read_rows(places, MODELS))
+
+
+def read_rows(places: Places, table: Table) -> list[dict[str, Any]]:
+    """All rows of a small table, without Spark; none before its first write."""
     import duckdb
     from duckdb_extensions import import_extension
 
     import_extension("delta")
-    path = f"{places.lake}/{MODELS.name}".replace("s3a://", "s3://", 1)
+    path = f"{places.lake}/{table.name}".replace("s3a://", "s3://", 1)
     if "://" not in path and not any(Path(path, "_delta_log").glob("*.json")):
-        return {}
-    names = ", ".join(MODELS.names)
+        return []
+    names = ", ".join(table.names)
     with duckdb.connect() as connection:
         connection.execute("LOAD delta; SET TimeZone = 'UTC'")
         try:
             rows = connection.execute(f"SELECT {names} FROM delta_scan(?)", [path]).fetchall()
         except duckdb.Error as error:
             reason = str(error).partition("\n")[0]
-            raise BadInput(f"the table {MODELS.name} in {path} cannot be read: {reason}") from None
-    return _by_id(dict(zip(MODELS.names, row, strict=True)) for row in rows)
+            raise BadInput(f"the table {table.name} in {path} cannot be read: {reason}") from None
+    return [dict(zip(table.names, row, strict=True)) for row in rows]
 
 
 def _by_id(rows: Iterable[Mapping[str, object]]) -> dict[str, Model]:

@@ -1,0 +1,278 @@
+"""One cell of the judge: a task, a rival's vectors, and what both heads make of them."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contracts.evaluation_settings import EvaluationSettings
+from downstream.judging.heads import HEADS, LINEAR_HEAD, TREE_HEAD, Floats, Head, Setting
+from downstream.judging.metrics import mean_auc, rank_correlation
+from downstream.judging.splits import Split, user_split
+from downstream.tasks.task import Task
+from model.data.keyed_random import keyed_generator
+
+SEARCH_FOLDS = 2
+SEARCH_COLUMNS = 8  # of many, by which the setting of the trees is chosen
+MIN_COLD_USERS = 20  # test users; a metric of fewer is not kept
+ALL_USERS, COLD_USERS, SEEN_EARLY = "all", "cold", "seen_early"
+
+
+@dataclass(frozen=True)
+class Result:
+    """The scores of one rival on one task by one head with one share of the labels."""
+
+    task: str
+    rival: str
+    head: str
+    label_share: float  # of the training users' labels
+    population: str  # test users: all, cold, or seen_early (with a view before the oldest vectors)
+    stale_days: int  # age of the vectors at the cut
+    metric: str
+    num_users: int  # labelled
+    setting: tuple[float, ...]  # of the head, as the search chose it
+    scores: tuple[float, ...]  # a split each; NaN where the test users do not allow one
+
+    @property
+    def mean(self) -> float:
+        return float(np.nanmean(self.scores)) if np.isfinite(self.scores).any() else float("nan")
+
+    @property
+    def deviation(self) -> float:
+        return float(np.nanstd(self.scores, ddof=1)) if self.num_scores > 1 else 0.0
+
+    @property
+    def num_scores(self) -> int:
+        return int(np.isfinite(self.scores).sum())
+
+    @property
+    def place(self) -> tuple[str, str, float, str, int]:
+        """What must be equal for two rivals' scores to be compared."""
+        return self.task, self.head, self.label_share, self.population, self.stale_days
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """What one process works on. `vectors` is a .npy file of (N, D), a row a judged user."""
+
+    task: Task
+    rival: str
+    vectors: Path
+    vectors_hash: str
+    num_views: NDArray[np.int64]  # (N,) of each judged user before the cut
+    settings: EvaluationSettings
+    stale_days: int = 0
+    is_stale_curve: bool = False
+
+    @property
+    def file_name(self) -> str:
+        curve = f"--{self.stale_days}-days-old" if self.is_stale_curve else ""
+        return f"{self.task.name}--{self.rival}{curve}.json".replace("/", "_")
+
+    @property
+    def content(self) -> str:
+        return f"{self.task.content} {self.vectors_hash}"
+
+
+def finished_results(cell: Cell, folder: Path) -> list[Result] | None:
+    """The results of a cell that was finished before, of the same labels and vectors."""
+    path = folder / cell.file_name
+    if not path.exists():
+        return None
+    stored = json.loads(path.read_text())
+    if stored["content"] != cell.content:
+        return None
+    return [_from_json(row) for row in stored["results"]]
+
+
+def evaluate_cell(cell: Cell, folder: Path) -> list[Result]:
+    """Judge the cell and keep its results in `folder`, whole or not at all."""
+    results = list(_results(cell))
+    path = folder / cell.file_name
+    hidden = path.with_name(f".{path.name}")
+    rows = [asdict(result) for result in results]
+    hidden.write_text(json.dumps({"content": cell.content, "results": rows}))
+    hidden.rename(path)
+    return results
+
+
+def _from_json(row: Mapping[str, Any]) -> Result:
+    return Result(**{**row, "setting": tuple(row["setting"]), "scores": tuple(row["scores"])})
+
+
+def _results(cell: Cell) -> Iterator[Result]:
+    """Both heads with every share; on the staleness curve the linear head with all labels."""
+    settings, users = cell.settings, cell.task.users
+    features = np.load(cell.vectors, mmap_mode="r")[users].astype(np.float64)
+    is_cold = cell.num_views[users] < settings.cold_below_views
+    for head in (LINEAR_HEAD,) if cell.is_stale_curve else HEADS:
+        task = _asked_of(head, cell.task, settings)
+        splits = _splits(head, task, settings)
+        most = max(settings.label_shares)
+        for share in (most,) if cell.is_stale_curve else settings.label_shares:
+            setting = best_setting(head, task, features, splits, share, settings)
+            scores = [
+                _test_scores(head, setting, task, features, split, share, settings.seed, is_cold)
+                for split in splits
+            ]
+            everybody, cold = (tuple(column) for column in zip(*scores, strict=True))
+            population = SEEN_EARLY if cell.is_stale_curve else ALL_USERS
+            yield _result(cell, head, share, setting, population, everybody)
+            if not cell.is_stale_curve and np.isfinite(cold).any():
+                yield _result(cell, head, share, setting, COLD_USERS, cold)
+
+
+def _result(
+    cell: Cell,
+    head: Head,
+    share: float,
+    setting: Setting,
+    population: str,
+    scores: tuple[float, ...],
+) -> Result:
+    return Result(
+        task=cell.task.name,
+        rival=cell.rival,
+        head=head.name,
+        label_share=share,
+        population=population,
+        stale_days=cell.stale_days,
+        metric=cell.task.metric,
+        num_users=len(cell.task.users),
+        setting=setting,
+        scores=scores,
+    )
+
+
+def _asked_of(head: Head, task: Task, settings: EvaluationSettings) -> Task:
+    """The task itself; of many columns LightGBM gets the first, which are the most viewed."""
+    if head is not TREE_HEAD or task.is_number:
+        return task
+    most = settings.tree_columns
+    return replace(task, labels=task.labels[:, :most], columns=task.columns[:most])
+
+
+def _splits(head: Head, task: Task, settings: EvaluationSettings) -> list[Split]:
+    is_slow = head is TREE_HEAD and task.labels.shape[1] > 1
+    count = min(settings.tree_splits_of_many, settings.splits) if is_slow else settings.splits
+    return [user_split(len(task.users), settings.seed, number) for number in range(count)]
+
+
+def best_setting(
+    head: Head,
+    task: Task,
+    features: Floats,
+    splits: list[Split],
+    share: float,
+    settings: EvaluationSettings,
+) -> Setting:
+    """The setting with the best mean over inner folds of the first splits' training users.
+
+    No test label of a split is used for that split's own search. Of equal ones the first is taken.
+    """
+    columns = slice(0, SEARCH_COLUMNS if head is TREE_HEAD else None)
+    folds = [
+        fold
+        for split in splits[: settings.search_splits]
+        for fold in inner_folds(split.first(share))
+    ]
+    means: list[float] = []
+    for setting in head.settings:
+        scores = [
+            task_score(task, task.labels[held][:, columns], predicted)
+            for train, held in folds
+            for predicted in [
+                head.fit(
+                    setting,
+                    task.is_number,
+                    features[train],
+                    task.labels[train][:, columns],
+                    features[held],
+                    settings.seed,
+                )
+            ]
+        ]
+        there = [each for each in scores if np.isfinite(each)]
+        means.append(float(np.mean(there)) if there else float("-inf"))
+    return head.settings[int(np.argmax(np.array(means)))]
+
+
+def inner_folds(train: NDArray[np.int64]) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """(training, held out) rows of each fold."""
+    parts = [train[number::SEARCH_FOLDS] for number in range(SEARCH_FOLDS)]
+    return [
+        (np.concatenate(parts[:held] + parts[held + 1 :]), parts[held])
+        for held in range(SEARCH_FOLDS)
+    ]
+
+
+def task_score(task: Task, labels: Floats, predicted: Floats) -> float:
+    """The task's metric."""
+    return rank_correlation(labels, predicted) if task.is_number else mean_auc(labels, predicted)
+
+
+def _test_scores(
+    head: Head,
+    setting: Setting,
+    task: Task,
+    features: Floats,
+    split: Split,
+    share: float,
+    seed: int,
+    is_cold: NDArray[np.bool_],
+) -> tuple[float, float]:
+    """Of all test users, and of the cold ones among them."""
+    train = split.first(share)
+    predicted = head.fit(
+        setting, task.is_number, features[train], task.labels[train], features[split.test], seed
+    )
+    labels, cold = task.labels[split.test], is_cold[split.test]
+    of_cold = (
+        task_score(task, labels[cold], predicted[cold])
+        if cold.sum() >= MIN_COLD_USERS
+        else float("nan")
+    )
+    return task_score(task, labels, predicted), of_cold
+
+
+def shuffled_score(cell: Cell) -> tuple[float, float]:
+    """The mean score with labels shuffled among users, and its distance from chance in errors.
+
+    The labels are shuffled anew in each search split; the error is that of a random order of the
+    test users, taken for the rarest column.
+    """
+    settings, task = cell.settings, cell.task
+    features = np.load(cell.vectors, mmap_mode="r")[task.users].astype(np.float64)
+    setting, scores = LINEAR_HEAD.settings[1], []
+    for number in range(settings.search_splits):
+        split = user_split(len(task.users), settings.seed, number)
+        order = keyed_generator(settings.seed, "downstream shuffle", number).permutation(
+            len(task.users)
+        )
+        labels = task.labels[order]
+        predicted = LINEAR_HEAD.fit(
+            setting,
+            task.is_number,
+            features[split.train],
+            labels[split.train],
+            features[split.test],
+            settings.seed,
+        )
+        scores.append(task_score(task, labels[split.test], predicted))
+    mean = float(np.nanmean(scores))
+    return mean, (mean - task.chance) / (random_error(task, len(split.test)) / len(scores) ** 0.5)
+
+
+def random_error(task: Task, num_test: int) -> float:
+    """The standard deviation of the metric under a random order."""
+    if task.is_number:
+        return float((num_test - 1) ** -0.5)
+    shares = task.labels.mean(axis=0)
+    rarest = float(np.minimum(shares, 1 - shares).min())
+    positives = max(1.0, rarest * num_test)
+    negatives = max(1.0, num_test - positives)
+    return float(((positives + negatives + 1) / (12 * positives * negatives)) ** 0.5)

@@ -1,0 +1,137 @@
+"""Vectors of user models: the judged ones, the same untrained, and the paper's baselines.
+
+A model that was trained on views after the cut has seen the labels' days, so it is not judged
+itself: a twin with the same settings is trained on the views from before the cut.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analyst.lake_access.open_lake import OpenLake, open_lake
+from contracts.commands import USERBERT
+from contracts.errors import BadInput, MissingTable
+from contracts.limits import MAX_VIEWS
+from contracts.tables import MODELS, SEQUENCE_PAIRS
+from downstream.data.views import Views
+from model.checkpoint import Manifest, TrainedModel, load_model, read_manifest
+from model.config import PRESETS, PretrainConfig
+from model.data.ragged import Ragged
+from model.inference.embed_users import embed_users
+
+# What differs from the judged model's settings. `steps` of 0 leaves the first weights as they are.
+MODEL_VARIANTS: dict[str, Mapping[str, Any]] = {
+    "untrained_plain": {"steps": 0, "cooldown_steps": 0, "first_weights": "plain"},
+    "untrained_centered": {"steps": 0, "cooldown_steps": 0, "first_weights": "centered"},
+    "ptum": {
+        name: getattr(PRESETS["ptum"], name) for name in ("tasks", "masked_from", "negatives")
+    },
+    "cp": {name: getattr(PRESETS["cp"], name) for name in ("tasks", "negatives")},
+}
+
+
+@dataclass(frozen=True)
+class JudgedModel:
+    """A model by the name that the table has, and the folder of the weights that are judged."""
+
+    model_id: str
+    folder: Path
+    is_twin: bool  # trained again on the views from before the cut
+
+
+def model_folder(lake: OpenLake, model_id: str) -> Path:
+    """Where `models` says that a model lies, or its folder below places.models."""
+    folder = lake.places.models / model_id
+    if lake.has(MODELS) and not folder.exists():
+        row = lake.connection.execute(
+            "SELECT path FROM models WHERE model_id = $model", {"model": model_id}
+        ).fetchone()
+        folder = Path(row[0]) if row else folder
+    return folder
+
+
+def champion_id(lake: OpenLake) -> str:
+    """The model that is judged when none is named."""
+    lake.need(MODELS)
+    row = lake.sql("SELECT model_id FROM models WHERE status = 'champion'").fetchone()
+    if row is None:
+        raise MissingTable("there is no champion: name models with --models MODEL_ID ...")
+    return str(row[0])
+
+
+def judged_model(lake: OpenLake, model_id: str, as_of: date, out: Path) -> JudgedModel:
+    """The model itself, or its twin where it was trained on views after the cut."""
+    folder = model_folder(lake, model_id)
+    manifest = read_manifest(folder)
+    if manifest.trained_before <= as_of:
+        return JudgedModel(model_id, folder, is_twin=False)
+    return JudgedModel(model_id, _trained(lake, manifest, as_of, {}, out), is_twin=True)
+
+
+def variant_folder(
+    lake: OpenLake, judged: JudgedModel, as_of: date, variant: str, out: Path
+) -> Path:
+    """The same encoder untrained, or trained by another paper's tasks on the same pairs."""
+    manifest = read_manifest(judged.folder)
+    day = manifest.trained_before
+    return _trained(lake, manifest, day, MODEL_VARIANTS[variant], out)
+
+
+def _trained(
+    lake: OpenLake, manifest: Manifest, day: date, changes: Mapping[str, Any], out: Path
+) -> Path:
+    """Train with these settings on the pairs of `day`; a finished training is only named."""
+    from model.data.build_corpus import training_input_for
+    from model.training.distributed import Processes
+    from model.training.pretrain import pretrain
+
+    _make_pairs(lake, day)
+    config: PretrainConfig = replace(manifest.config, **changes)
+    given = training_input_for(config, lake.places, day)
+    return pretrain(given, config, out, Processes())
+
+
+def _make_pairs(lake: OpenLake, day: date) -> None:
+    """Run the job that makes the pairs of `day`, unless they are there."""
+    if lake.has(SEQUENCE_PAIRS):
+        pairs = "SELECT 1 FROM sequence_pairs WHERE as_of = $day LIMIT 1"
+        if open_lake(lake.places).connection.execute(pairs, {"day": day}).fetchone():
+            return
+    command = [sys.executable, USERBERT, "sequence-pairs", "--as-of", str(day)]
+    environment = {**os.environ, "USERBERT_DATA": str(lake.places.root)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise BadInput(
+            f"the pairs of {day} could not be made, and a model must be trained on the views from "
+            f"before the cut: `userbert sequence-pairs --as-of {day}` failed with\n"
+            f"{done.stderr.strip().splitlines()[-1] if done.stderr.strip() else 'no message'}"
+        )
+
+
+def model_vectors(trained: TrainedModel, past: Views) -> NDArray[np.float32]:
+    """(N, D): every user's newest views, by the code that a night embeds with.
+
+    A night embeds those who were active on the day before; the judge embeds everybody. A user
+    without a view before the day, which the staleness curve can have, gets zeros.
+    """
+    newest = past.newest(MAX_VIEWS)
+    has_views = newest.counts() > 0
+    vectors = np.zeros((len(past), trained.model.config.width), np.float32)
+    sequences = Ragged(past.catalog.title_ids[newest.titles], newest.offsets)
+    rows = np.flatnonzero(has_views)
+    vectors[rows] = embed_users(
+        trained, sequences.take(rows), past.catalog.title_ids, past.catalog.words
+    )
+    return vectors
+
+
+def vectors_of_folder(folder: Path, past: Views) -> NDArray[np.float32]:
+    return model_vectors(load_model(folder), past)

@@ -1,0 +1,127 @@
+"""Every rival by name, and its vectors of all judged users as of a day, made once a run."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analyst.lake_access.open_lake import OpenLake
+from contracts.errors import BadInput
+from downstream.data.views import Views
+from downstream.rivals import aggregates, coles, encoders, title_texts
+from downstream.rivals.encoders import MODEL_VARIANTS, JudgedModel
+
+Matrix = NDArray[Any]
+HAND_MADE: dict[str, Callable[[Views, date], Matrix]] = {
+    "num_views": aggregates.num_views,
+    "recency_frequency": aggregates.recency_frequency,
+    "aggregates": aggregates.aggregate_counts,
+}
+TITLE_TEXTS: dict[str, Callable[[Views, date, int], Matrix]] = {
+    "tfidf_newest": title_texts.tfidf_newest,
+    "tfidf_all": title_texts.tfidf_all,
+    "word2vec": title_texts.word2vec_mean,
+}
+COLES_RIVAL = "coles"
+JOINED_RIVAL = "joined"  # the judged model's vectors beside the aggregates
+RIVALS = (*HAND_MADE, *TITLE_TEXTS, *MODEL_VARIANTS, COLES_RIVAL, JOINED_RIVAL)
+STALE_RIVALS = ("recency_frequency", "aggregates")  # in the staleness curve, beside the models
+
+
+@dataclass(frozen=True)
+class VectorFile:
+    """A rival's vectors on disk: (N, D) float32, a row a judged user."""
+
+    rival: str
+    path: Path
+    content: str  # sha256 of the file
+    stale_days: int = 0
+
+
+def known_rivals(names: Sequence[str]) -> tuple[str, ...]:
+    """These rivals, or all where none is named."""
+    if unknown := [name for name in names if name not in RIVALS]:
+        raise BadInput(f"there is no rival {unknown[0]}; the rivals are {', '.join(RIVALS)}")
+    return tuple(names) or RIVALS
+
+
+@dataclass(frozen=True, eq=False)
+class VectorFiles:
+    """Makes the vectors of models and rivals below `folder`; what lies there is not made again."""
+
+    lake: OpenLake
+    views: Views  # on both sides of the cut
+    as_of: date
+    models: Sequence[JudgedModel]
+    folder: Path
+    trainings: Path  # twins and variants; shared by all runs
+    seed: int
+
+    def of_models(self) -> Iterator[VectorFile]:
+        for model in self.models:
+            yield self._file(model.model_id, 0, self._of_model(model))
+
+    def of_rival(self, rival: str) -> VectorFile:
+        if rival in HAND_MADE:
+            return self._file(rival, 0, HAND_MADE[rival])
+        if rival in TITLE_TEXTS:
+            return self._file(rival, 0, self._of_texts(rival))
+        if rival in MODEL_VARIANTS:
+            return self._file(rival, 0, self._of_variant(rival))
+        if rival == COLES_RIVAL:
+            return self._file(rival, 0, partial(coles.vectors, folder=self.folder, seed=self.seed))
+        return self._file(JOINED_RIVAL, 0, self._joined)
+
+    def stale(self, days: Sequence[int]) -> Iterator[VectorFile]:
+        """The models and a few rivals as of `days` before the cut, and at the cut itself."""
+        makers: Mapping[str, Callable[[Views, date], Matrix]] = {
+            **{model.model_id: self._of_model(model) for model in self.models},
+            **{name: HAND_MADE[name] for name in STALE_RIVALS},
+        }
+        for stale_days in (0, *days):
+            for rival, make in makers.items():
+                yield self._file(rival, stale_days, make)
+
+    def _of_model(self, model: JudgedModel) -> Callable[[Views, date], Matrix]:
+        return lambda past, as_of: encoders.vectors_of_folder(model.folder, past)
+
+    def _of_texts(self, rival: str) -> Callable[[Views, date], Matrix]:
+        return lambda past, as_of: TITLE_TEXTS[rival](past, as_of, self.seed)
+
+    def _of_variant(self, variant: str) -> Callable[[Views, date], Matrix]:
+        def make(past: Views, as_of: date) -> Matrix:
+            arguments = (self.models[0], as_of, variant, self.trainings)
+            return encoders.vectors_of_folder(encoders.variant_folder(self.lake, *arguments), past)
+
+        return make
+
+    def _joined(self, past: Views, as_of: date) -> Matrix:
+        ours = self._of_model(self.models[0])(past, as_of)
+        return np.hstack([ours, aggregates.aggregate_counts(past, as_of)])
+
+    def _file(
+        self, rival: str, stale_days: int, make: Callable[[Views, date], Matrix]
+    ) -> VectorFile:
+        path = self.folder / f"{rival}-{stale_days}.npy".replace("/", "_")
+        if not path.exists():
+            day = self.as_of - timedelta(days=stale_days)
+            vectors = np.ascontiguousarray(make(self.views.before(day), day), np.float32)
+            _must_be_finite(rival, vectors, len(self.views))
+            hidden = path.with_name(f".{path.name}")
+            np.save(hidden, vectors)
+            hidden.rename(path)
+        return VectorFile(rival, path, sha256(path.read_bytes()).hexdigest()[:16], stale_days)
+
+
+def _must_be_finite(rival: str, vectors: Matrix, num_users: int) -> None:
+    if vectors.ndim != 2 or len(vectors) != num_users or not np.isfinite(vectors).all():
+        raise BadInput(
+            f"{rival} gave an array of {vectors.shape} with {np.isnan(vectors).sum()} NaN; it must "
+            f"give a row of finite numbers for each of the {num_users} judged users"
+        )
