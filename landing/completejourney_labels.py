@@ -18,11 +18,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import typer
 
+from contracts.atomic_write import atomic_file
 from contracts.options import AsOf
 from contracts.paths import Places
 from contracts.printing import print_parts
 from landing.completejourney import package_data
-from landing.landing_writer import whole_file
 
 DEFAULT_DAYS = 28
 
@@ -85,7 +85,7 @@ def _user_ids(table: pa.Table) -> Any:
 
 def write_labels(folder: Path, labels: Labels) -> None:
     """NAME.parquet and NAME.toml, each whole or not there."""
-    with whole_file(folder / f"{labels.name}.parquet") as hidden:
+    with atomic_file(folder / f"{labels.name}.parquet") as hidden:
         pq.write_table(labels.table, hidden)
     settings: Mapping[str, object] = {
         "kind": labels.kind,
@@ -94,7 +94,7 @@ def write_labels(folder: Path, labels: Labels) -> None:
     }
     # A JSON string or truth value is written in TOML as it is in JSON.
     text = "".join(f"{name} = {json.dumps(value)}\n" for name, value in settings.items())
-    with whole_file(folder / f"{labels.name}.toml") as hidden:
+    with atomic_file(folder / f"{labels.name}.toml") as hidden:
         hidden.write_text(text)
 
 
