@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from contracts.atomic_write import write_text
 from contracts.tables import TABLES, Table
 from expectations.failure_message import row_text
 from expectations.gx_validation import result_page, suite_page
@@ -19,7 +20,6 @@ from expectations.results import (
     file_name,
     keep_newest,
     newest_readable,
-    write_whole,
 )
 from expectations.suites import Expected
 
@@ -51,12 +51,12 @@ def write_pages(
 ) -> None:
     """Write the page of `result`, the suite's page if it is missing or failed, and the index."""
     summary = _render("gate_summary.html.j2", result=result)
-    write_whole(
+    write_text(
         page_path(gates, table.name, result.run), _without_network(result_page(judged), summary)
     )
     suite = gates / "docs" / "expectations" / f"{table.name}.html"
     if not result.passed or not suite.exists():
-        write_whole(suite, _without_network(suite_page(table, wanted), ""))
+        write_text(suite, _without_network(suite_page(table, wanted), ""))
     keep_newest(gates / "docs" / table.name, "*.html", _MAX_PAGES)
     write_index(gates)
 
@@ -81,7 +81,7 @@ def write_index(gates: Path) -> list[Path]:
             page = page_path(gates, result.table, result.run)
             results.append((result, page.name if page.exists() else ""))
     page_text = _render("index.html.j2", results=results, damaged=damaged)
-    write_whole(gates / "docs" / "index.html", page_text)
+    write_text(gates / "docs" / "index.html", page_text)
     return damaged
 
 

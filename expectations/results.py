@@ -1,12 +1,12 @@
 """What each gate found, as one small JSON file a table and run."""
 
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from contracts.atomic_write import write_text
 from contracts.damage import DamagedFile, job_command
 
 _MAX_RESULTS = 1000  # results a table, about 5 KB each; a year of nights and a backfill beside it
@@ -55,14 +55,6 @@ def result_path(gates: Path, table: str, run: str) -> Path:
     return gates / "results" / table / f"{file_name(run)}.json"
 
 
-def write_whole(path: Path, text: str) -> None:
-    """All of it or nothing, whoever reads meanwhile."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(path)
-
-
 def keep_newest(folder: Path, pattern: str, kept: int) -> None:
     for old in _newest_files(folder, pattern)[kept:]:
         old.unlink(missing_ok=True)
@@ -81,7 +73,7 @@ def _newest_files(folder: Path, pattern: str) -> list[Path]:
 
 def save_result(gates: Path, result: GateResult) -> Path:
     path = result_path(gates, result.table, result.run)
-    write_whole(path, json.dumps(asdict(result), indent=1) + "\n")
+    write_text(path, json.dumps(asdict(result), indent=1) + "\n")
     keep_newest(path.parent, "*.json", _MAX_RESULTS)
     return path
 

@@ -8,10 +8,7 @@ It is there whole, or not there.
 """
 
 import json
-import os
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -21,6 +18,7 @@ import typer
 
 from analyst.lake_access.open_lake import open_lake
 from analyst.vectors.model_space import Vectors, row_slices
+from contracts.atomic_write import atomic_file
 from contracts.errors import BadInput
 from contracts.options import AsOfOrNewest, ModelOrChampion
 from contracts.printing import print_parts
@@ -50,7 +48,9 @@ def export(vectors: Vectors, path: Path, format: str, metadata: Metadata) -> Non
         raise BadInput(f"--format {format}: say one of {', '.join(_WRITERS)}")
     if metadata.dtype == "float16":
         _must_fit_in_half(vectors)
-    with in_one_rename(path) as partial:
+    if not path.parent.is_dir():
+        raise BadInput(f"--out {path}: there is no folder {path.parent}")
+    with atomic_file(path) as partial:
         _WRITERS[format](vectors, partial, metadata)
 
 
@@ -119,22 +119,6 @@ _WRITERS: dict[str, Callable[[Vectors, Path, Metadata], None]] = {
 def _matrix_blocks(vectors: Vectors) -> Iterator[tuple[slice, Any]]:
     for rows in row_slices(len(vectors)):
         yield rows, vectors.matrix[rows]
-
-
-@contextmanager
-def in_one_rename(path: Path) -> Iterator[Path]:
-    """A file next to `path` to write to, which replaces it when all went well."""
-    if not path.parent.is_dir():
-        raise BadInput(f"--out {path}: there is no folder {path.parent}")
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    partial = Path(name)
-    try:
-        yield partial
-        partial.chmod(0o644)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def main(

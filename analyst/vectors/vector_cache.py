@@ -7,7 +7,6 @@ places.root/neighbours, one folder a (table, version, model, as_of), and may be 
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import duckdb
 import numpy as np
 
 from analyst.vectors.model_space import Vectors, row_lengths
+from contracts.atomic_write import atomic_folder
 from contracts.errors import BadInput, MissingTable
 from contracts.paths import Places
 from contracts.tables import Table
@@ -123,23 +123,19 @@ def _mapped(path: Path) -> Any:
 
 def _build_snapshot(connection: duckdb.DuckDBPyConnection, wanted: Wanted, folder: Path) -> None:
     """Make `folder` whole, or not at all. Memory is a batch and the user_ids, not the matrix."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder.parent))
     try:
-        model_id, as_of = _write_users(connection, wanted, building)
-        _write_matrix(connection, wanted, building)
-        facts = {"model_id": model_id, "as_of": str(wanted.as_of or as_of)}
-        (building / _FACTS_FILE).write_text(json.dumps(facts) + "\n")
-        building.chmod(0o755)
-        if not (folder / _FACTS_FILE).exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            building.rename(folder)
+        with atomic_folder(folder) as building:
+            model_id, as_of = _write_users(connection, wanted, building)
+            _write_matrix(connection, wanted, building)
+            facts = {"model_id": model_id, "as_of": str(wanted.as_of or as_of)}
+            (building / _FACTS_FILE).write_text(json.dumps(facts) + "\n")
+            if not (folder / _FACTS_FILE).exists():
+                shutil.rmtree(folder, ignore_errors=True)
     except OSError:
         if not (folder / _FACTS_FILE).exists():  # else another process was quicker
             raise
     finally:
         connection.execute("DROP TABLE IF EXISTS newest")
-        shutil.rmtree(building, ignore_errors=True)
 
 
 def _write_users(

@@ -9,7 +9,6 @@ import hashlib
 import json
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -21,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import DTypeLike, NDArray
 
+from contracts.atomic_write import atomic_folder
 from contracts.errors import BadInput, MissingTable
 from contracts.paths import Places
 from contracts.tables import SEQUENCE_PAIRS, TITLES
@@ -106,15 +106,14 @@ def training_input(
     folder = arrays / f"{as_of}-{key}"
     _remove_damaged(folder, verify)
     if not folder.exists():
-        arrays.mkdir(parents=True, exist_ok=True)
-        building = Path(tempfile.mkdtemp(prefix=".building-", dir=arrays))
         try:
-            facts |= _build(pairs, titles, building, max_words, max_views, min_count, earlier)
-            facts["content"] = _content(building)
-            (building / "corpus.json").write_text(json.dumps(facts, indent=1, sort_keys=True))
-            _rename(building, folder)
-        finally:
-            shutil.rmtree(building, ignore_errors=True)
+            with atomic_folder(folder) as building:
+                facts |= _build(pairs, titles, building, max_words, max_views, min_count, earlier)
+                facts["content"] = _content(building)
+                (building / "corpus.json").write_text(json.dumps(facts, indent=1, sort_keys=True))
+        except OSError:
+            if not (folder / "corpus.json").exists():
+                raise  # not because another process made the same arrays first
     return load_training_input(folder)
 
 
@@ -350,11 +349,3 @@ def _content(folder: Path) -> str:
         with (folder / name).open("rb") as file:
             total.update(hashlib.file_digest(file, "sha256").digest())
     return total.hexdigest()
-
-
-def _rename(building: Path, folder: Path) -> None:
-    try:
-        building.replace(folder)
-    except OSError:
-        if not (folder / "corpus.json").exists():
-            raise  # not because another process made the same arrays first
