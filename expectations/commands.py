@@ -17,6 +17,7 @@ from contracts.paths import Places
 from contracts.printing import grid, print_parts
 from contracts.tables import TABLES
 from expectations.data_docs import write_index
+from expectations.landing_gaps import gap_lines, missing_landing_days
 from expectations.results import GateResult, load_result, newest_results
 
 _COLUMNS = ("table", "run", "result", "#rows", "#seconds", "checked at (UTC)", "code")
@@ -44,10 +45,14 @@ def list_results(
     limit: Annotated[int, typer.Option("--limit", help="How many results of each table.")] = 1,
 ) -> None:
     """List the newest results; exit code 3 if a newest one failed."""
-    gates = Places.from_environment().gates
+    places = Places.from_environment()
+    gates = places.gates
     names = [table] if table else [t.name for t in TABLES]
     by_table = [list(newest_results(gates, name, limit)) for name in names]
-    print_parts(_results_grid([result for results in by_table for result in results]))
+    print_parts(
+        _results_grid([result for results in by_table for result in results]),
+        *gap_lines(missing_landing_days(places.lake)),
+    )
     failed = [results[0].line for results in by_table if results and not results[0].passed]
     if failed:
         raise GateFailed("\n".join(line.splitlines()[0] for line in failed))

@@ -51,7 +51,7 @@ SOUND = {
     "sessions": [session(1, *minutes(0, 30)), session(2, *minutes(61))],
     "user_sequences": [SEQUENCE],
     "sequence_pairs": [pair(minutes(0, 30), minutes(61))],
-    "models": [{"model_id": "m1", "status": "champion"}],
+    "models": [{"model_id": "m1", "status": "champion", "measures": "{}"}],
     "user_embeddings": [VECTOR],
     "published_embeddings": [VECTOR],
 }
@@ -125,6 +125,26 @@ def test_each_rule_finds_the_row_that_breaks_it(places):
         named = [rows for (_, says), rows in found.items() if rule in says]
         assert named, rule
         assert all(each for rows in named for each in rows), (table, row)
+
+
+def test_a_day_in_the_middle_that_was_never_ingested_is_named_everywhere(
+    places, monkeypatch, capsys
+):
+    """Monday is there, Thursday too (by a refused line alone), and Friday is not over yet."""
+    monkeypatch.setenv("USERBERT_DATA", str(places.root))
+    for words in (["summary"], ["gates", "list"]):
+        assert main(words) == 0
+        assert "has no line in the lake" not in capsys.readouterr().out
+    refused = {"file": "b", "line": 1, "reasons": ["blank title"]}
+    write(places, "rejected_logs", [refused | {"landing_day": date(2026, 1, 8)}])
+    ((table, rule),) = broken(places)
+    assert rule == "no landing day between the first and the last is missing"
+    assert [row["day"] for row in broken(places)[table, rule]] == [TUESDAY, date(2026, 1, 7)]
+    for words in (["summary"], ["gates", "list"]):
+        assert main(words) == 0
+        printed = " ".join(capsys.readouterr().out.split())
+        assert "2 landing days have no line in the lake" in printed
+        assert "2026-01-06, 2026-01-07. Ingest each by `userbert browsing-logs" in printed
 
 
 def test_a_sequence_with_a_view_of_its_own_day_is_found(places):

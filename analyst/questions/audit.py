@@ -151,6 +151,13 @@ AUDIT_RULES = (
         "WHERE p.embedding IS DISTINCT FROM e.embedding OR p.model_id NOT IN "
         "(SELECT model_id FROM models WHERE status = 'champion')",
     ),
+    Rule(
+        "no landing day between the first and the last is missing",
+        (BROWSING_LOGS, REJECTED_LOGS),
+        "WITH days AS (SELECT landing_day AS day FROM browsing_logs UNION SELECT landing_day FROM "
+        "rejected_logs) SELECT unnest(generate_series(min(day), max(day), INTERVAL 1 DAY))::DATE "
+        "AS day FROM days EXCEPT SELECT day FROM days",
+    ),
     *map(_no_key_twice, TABLES),
 )
 _LINES_RULE = Rule(

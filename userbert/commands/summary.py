@@ -28,6 +28,7 @@ from contracts.tables import (
     USER_EMBEDDINGS,
     Table,
 )
+from expectations.landing_gaps import gap_lines, missing_landing_days
 from expectations.results import newest_results
 
 
@@ -126,6 +127,7 @@ def gather(places: Places) -> dict[str, Any]:
             if table.name in facts
         ),
         "refused": refusals(places),
+        "missing_landing_days": [str(day) for day in missing_landing_days(places.lake)],
         "gates": newest_gates(places),
         "models": models(places),
         "published": embedded(places),
@@ -161,14 +163,14 @@ def models_grid(found: list[dict[str, Any]]) -> Grid:
             row["model_id"],
             row["status"],
             row["trained_before"],
-            "\n".join(told_measures(jsonlib.loads(row["measures"]))),
+            "\n".join(_headline_measures(jsonlib.loads(row["measures"]))),
         )
         for row in found
     ]
     return grid(rows, "model_id", "status", "views before", "on held-out users", title="models")
 
 
-def told_measures(measures: dict[str, float]) -> Iterator[str]:
+def _headline_measures(measures: dict[str, float]) -> Iterator[str]:
     """The few that say whether a model is any good; `userbert models show` has all."""
     for task in ("masked", "matching"):
         if (found := measures.get(f"{task}_accuracy")) is not None:
@@ -186,6 +188,7 @@ def closing_lines(found: dict[str, Any], as_of: date | None) -> Iterator[str]:
     yield f"lines in {found['lines_in']:,} = accepted {accepted:,} + refused " + (
         f"{found['lines_in'] - accepted:,}" + (f" ({refused})" if refused else "")
     )
+    yield from gap_lines(map(date.fromisoformat, found["missing_landing_days"]))
     for day, rows in found["published"].items():
         if as_of is None or day == str(as_of):
             yield f"published as of {day}: {rows:,} users"

@@ -1,0 +1,51 @@
+"""Landing days between the first and the last that left no line in the lake: never ingested."""
+
+from collections.abc import Iterable, Iterator
+from datetime import date, timedelta
+
+from contracts.damage import check_delta_log
+from contracts.delta_reading import arrow_dataset
+from contracts.tables import BROWSING_LOGS, REJECTED_LOGS
+
+_MAX_NAMED = 10  # days that the line names
+
+
+def missing_landing_days(lake: str) -> list[date]:
+    """The days that neither browsing_logs nor rejected_logs has a line of, in order.
+
+    A landing folder without one line leaves no row, so its day is named too. Memory is a batch of
+    one column of dates.
+    """
+    days = set(_days_in(lake))
+    if not days:
+        return []
+    first, num_days = min(days), (max(days) - min(days)).days
+    return [day for n in range(1, num_days) if (day := first + timedelta(days=n)) not in days]
+
+
+def _days_in(lake: str) -> Iterator[date]:
+    import pyarrow.compute as pc
+    from deltalake import DeltaTable
+
+    for table in (BROWSING_LOGS, REJECTED_LOGS):
+        path = f"{lake}/{table.name}"
+        if not DeltaTable.is_deltatable(path):
+            continue
+        if "://" not in path:
+            check_delta_log(path)
+        rows = arrow_dataset(DeltaTable(path), path)
+        for batch in rows.to_batches(columns=["landing_day"]):
+            yield from pc.unique(batch.column("landing_day")).to_pylist()
+
+
+def gap_lines(missing: Iterable[date]) -> list[str]:
+    """One line that names the days and the command for them; none where none is missing."""
+    days = list(missing)
+    if not days:
+        return []
+    named = ", ".join(map(str, days[:_MAX_NAMED])) + (" ..." if len(days) > _MAX_NAMED else "")
+    noun = "landing day has" if len(days) == 1 else "landing days have"
+    return [
+        f"{len(days)} {noun} no line in the lake, between days that have: {named}. Ingest each by "
+        f"`userbert browsing-logs --from-day {days[0]} --to-day {days[0]}`, and the jobs after it"
+    ]
