@@ -35,7 +35,7 @@ def _days_in(lake: str) -> Iterator[date]:
             check_delta_log(path)
         rows = arrow_dataset(DeltaTable(path), path)
         for batch in rows.to_batches(columns=["landing_day"]):
-            yield from pc.unique(batch.column("landing_day")).to_pylist()
+            yield from (day for day in pc.unique(batch.column("landing_day")).to_pylist() if day)
 
 
 def gap_lines(missing: Iterable[date]) -> list[str]:
