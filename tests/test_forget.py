@@ -21,9 +21,12 @@ from contracts.tables import (
     USER_EMBEDDINGS,
     USER_SEQUENCES,
 )
-from erasure import commands, delta_tables
-from erasure.commands import Forgetting, proof
-from erasure.scan import Users, scan
+from erasure import commands
+from erasure.commands import search_everything
+from erasure.forgetting import Forgetting
+from erasure.known_users import USER_TABLES
+from erasure.scan import scan_files
+from erasure.user_patterns import Users
 from spark_jobs.ingest.suppression_list import read_suppression_list
 from spark_jobs.lake.lake import Lake
 from spark_jobs.spark.delta_log import DeltaLog
@@ -166,29 +169,32 @@ def forgotten(lake, places):
     fill(lake, places)
     leave_traces(places)
     serve_online(places)
-    tables = (*delta_tables.ORDER, MODELS)
+    tables = (*USER_TABLES, MODELS)
     before = {table.name: [r for r in rows(lake, table) if of_others(r)] for table in tables}
     users = Users(GONE, ("user_id", "visitor"))
-    assert len(proof(places, users)) > 20
-    work = Forgetting(lake, places, users)
-    work.note()
+    assert len(search_everything(places, users)) > 20
+    work = Forgetting(places, users, lambda: lake)
+    work.put_on_list()
     with pytest.MonkeyPatch.context() as patch:
         remove_history = _killed_at_the_second(DeltaLog.remove_history)
         patch.setattr(DeltaLog, "remove_history", remove_history)
         with pytest.raises(Killed):
-            work.tables()
+            work.erase_rows()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("USERBERT_DATA", str(places.root))
-        told = io.StringIO()
-        patch.setattr("sys.stdout", told)
+        output = io.StringIO()
+        patch.setattr("sys.stdout", output)
         code = commands.main([GONE[0]], _file(places, GONE[1]), yes=True, check=False)
-    return before, code, told.getvalue()
+    return before, code, output.getvalue()
+
+
+UNKNOWN = "nobody-17"
 
 
 def _file(places, user):
     """A list beside the data, as a person would have it."""
     path = places.root.with_name("ids.txt")
-    path.write_bytes(codecs.BOM_UTF8 + f"{user}\r\n\r\n# by mail\r\n".encode())
+    path.write_bytes(codecs.BOM_UTF8 + f"{user}\r\n\r\n# by mail\r\n{UNKNOWN}\r\n".encode())
     return path
 
 
@@ -209,27 +215,28 @@ def _killed_at_the_second(remove_history):
 
 
 def test_after_a_kill_and_a_second_call_no_file_names_the_users(places, forgotten):
-    _, code, told = forgotten
-    assert code == 0, told
-    assert "; 0 name a user" in told
-    assert "looked for user 1: as a value of user columns, and as a word" in told
-    assert "looked for user 2: as a value of user columns alone" in told
-    assert scan([places.root], Users((*GONE,), ("user_id",)))[0] == []
+    _, code, output = forgotten
+    assert code == 0, output
+    assert "; 0 name a user" in output
+    assert f'no table knows 1 of the 3 users: user 3 "{UNKNOWN}"\n' in output
+    assert "looked for user 1: as a value of user columns, and as a word" in output
+    assert "looked for user 2: only as a value of user columns" in output
+    assert scan_files([places.root], Users((*GONE,), ("user_id",)))[0] == []
 
 
 def test_the_others_rows_are_as_they_were_in_every_table(lake, forgotten):
-    before, _, told = forgotten
+    before, _, output = forgotten
     after = {name: rows(lake, table) for name, table in _by_name(before).items()}
     assert after == before
-    assert "other rows are as before" in told
+    assert "other rows are as before" in output
 
 
 def _by_name(names):
-    return {table.name: table for table in (*delta_tables.ORDER, MODELS) if table.name in names}
+    return {table.name: table for table in (*USER_TABLES, MODELS) if table.name in names}
 
 
 def test_no_older_version_can_be_read(spark, lake, forgotten):
-    for table in delta_tables.ORDER:
+    for table in USER_TABLES:
         with pytest.raises(Exception, match=r"(?i)version|reconstruct|recreate"):
             spark.read.format("delta").option("versionAsOf", 1).load(lake.path(table)).count()
 
@@ -290,13 +297,13 @@ def test_a_later_ingest_keeps_nothing_of_them(lake, places, forgotten, monkeypat
     assert of_nobody == [(1, ""), (3, ""), (4, ""), (7, "")]
     assert lake.measures(BROWSING_LOGS)["forgotten"] == 4
     path.unlink()
-    assert scan([places.root], Users(GONE, ("user_id", "visitor")))[0] == []
+    assert scan_files([places.root], Users(GONE, ("user_id", "visitor")))[0] == []
 
 
 def test_nobody_is_forgotten_by_mistake(places, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
     with pytest.raises(BadInput, match="pass --yes"):
-        commands.confirm(1, yes=False)
+        commands._confirm(1, yes=False)
     monkeypatch.setenv("USERBERT_DATA", str(places.root))
     with pytest.raises(BadInput, match="no user is named"):
         commands.main([" "], None, yes=True, check=False)

@@ -2,13 +2,16 @@ import gzip
 import json
 import sqlite3
 import struct
+import time
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from erasure.scan import Users, is_plain, redact, scan
+from erasure.redaction import redact_file
+from erasure.scan import scan_files
+from erasure.user_patterns import Users, is_unmistakable
 
 GONE = Users(("u0000123", "7"), ("user_id", "visitor"))
 
@@ -18,21 +21,23 @@ def found(tmp_path):
     """(file, where) of each finding; a page's mention is marked."""
 
     def look():
-        findings, _, _ = scan([tmp_path], GONE)
+        findings, _, _ = scan_files([tmp_path], GONE)
         return [(f.path.name, f.where + (" (page)" if f.page else "")) for f in findings]
 
     return look
 
 
 def test_an_id_is_a_word_of_any_file_unless_it_may_be_something_else():
-    assert [is_plain(user) for user in ("u0000123", "anna.b@x.org", "7", "1467", "jonathan")] == [
+    assert [
+        is_unmistakable(user) for user in ("u0000123", "anna.b@x.org", "7", "1467", "jonathan")
+    ] == [
         True,
         True,
         False,
         False,
         False,
     ]
-    assert is_plain("204816317")
+    assert is_unmistakable("204816317")
 
 
 @pytest.mark.parametrize(
@@ -51,7 +56,7 @@ def test_an_id_is_a_word_of_any_file_unless_it_may_be_something_else():
 def test_text_names_a_user_as_a_word_or_beside_the_columns_name(tmp_path, found, text, is_found):
     (tmp_path / "a.log").write_text(text)
     assert bool(found()) == is_found
-    assert redact(tmp_path / "a.log", GONE) == is_found
+    assert redact_file(tmp_path / "a.log", GONE) == is_found
     assert found() == []
 
 
@@ -102,9 +107,43 @@ def test_keys_of_the_online_store_are_found_and_text_in_sqlite_is_redacted(tmp_p
         ("a.db", "table online, column entity_key"),
         ("a.db", "table logs, column event"),
     ]
-    assert redact(tmp_path / "a.db", GONE)
+    assert redact_file(tmp_path / "a.db", GONE)
     with sqlite3.connect(tmp_path / "a.db") as sql:
         assert sql.execute("SELECT event FROM logs").fetchone() == ("forget (forgotten)",)
         sql.execute("DELETE FROM online WHERE entity_key = ?", (key("7"),))
     sql.close()
     assert found() == []
+
+
+def test_another_users_longer_id_is_no_mention_and_is_not_redacted(tmp_path):
+    longer = ("u0000123-b", "x.u0000123", "7-a", "u0000123@x.org")
+    users = Users(("u0000123", "7"), ("user_id",), longer=longer)
+    others = "user_id=u0000123-b user_id=7-a x.u0000123 u0000123@x.org u00001234\n"
+    (tmp_path / "a.log").write_text(others)
+    np.save(tmp_path / "c.npy", np.array(["u0000123-b", "x.u0000123"]))
+    pq.write_table(pa.table({"user_id": ["u0000123-c", "x"]}), tmp_path / "b.parquet")
+    with sqlite3.connect(tmp_path / "a.db") as sql:
+        sql.execute("CREATE TABLE logs (user_id TEXT, event TEXT)")
+        sql.execute("INSERT INTO logs VALUES ('u0000123-b', 'x.u0000123 came')")
+    sql.close()
+    assert scan_files([tmp_path], users)[0] == []
+    (tmp_path / "a.log").write_text(others + "user_id=7. u0000123-d user_id=u0000123\n")
+    (found,) = scan_files([tmp_path], users)[0]
+    assert found.path.name == "a.log"
+    assert redact_file(tmp_path / "a.log", users)
+    assert (tmp_path / "a.log").read_text() == (
+        others + "user_id=(forgotten). (forgotten)-d user_id=(forgotten)\n"
+    )
+
+
+def test_a_hundred_users_are_looked_for_as_quickly_as_one(tmp_path):
+    """A pattern that tried each id at each byte would take a hundred times as long."""
+    (tmp_path / "a.bin").write_bytes(b"u0000000 n=12 some text, user_id=u1111111; " * 50_000)
+
+    def seconds(count):
+        users = Users(tuple(f"u{n:07}" for n in range(2_000_000, 2_000_000 + count)))
+        began = time.process_time()
+        assert scan_files([tmp_path], users)[0] == []
+        return time.process_time() - began
+
+    assert seconds(100) < 5 * seconds(1) + 0.5

@@ -2,7 +2,7 @@
 
 forgotten/users.jsonl holds a line a user: a keyed hash, the day, and the models that had learned
 from the user. forgotten/key is the hash's key, readable by its owner alone. Without the key nobody
-can tell whether a user is on the list; with it one can ask for one user, and cannot list them.
+can find out whether a user is on the list; with it one can ask for one user, and cannot list them.
 """
 
 import hashlib

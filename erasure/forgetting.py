@@ -1,0 +1,110 @@
+"""The steps of forgetting users, in an order in which a kill at any moment loses nothing."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from analyst.lake_access.open_lake import open_lake
+from analyst.vectors.vector_cache import snapshots_folder
+from contracts.errors import UserbertError
+from contracts.paths import Places
+from erasure.delta_tables import erase_users
+from erasure.known_users import describe_unknown, models_that_saw, with_table_spellings
+from erasure.landing_files import erase_lines
+from erasure.landing_search import landing_settings, refused_line_test
+from erasure.redaction import redact_file, text_files
+from erasure.scan import scan_files
+from erasure.user_patterns import Users
+from spark_jobs.ingest.suppression_list import add_users, models_of, read_suppression_list
+from spark_jobs.lake.lake import Lake
+
+
+class RowsChanged(UserbertError):
+    """Other users' rows are not what they were before."""
+
+
+@dataclass(frozen=True)
+class Forgetting:
+    """The steps of one call. Each may be repeated."""
+
+    places: Places
+    users: Users
+    start_lake: Callable[[], Lake]  # a Spark application is started when the first step needs one
+    _known: list[Users] = field(default_factory=list)
+
+    def put_on_list(self) -> tuple[list[str], str]:
+        """The models that saw the users, and in words which users no table knows.
+
+        Comes first: the models are put on the list with the users, while the tables still show
+        which ones they are.
+        """
+        ids = self.users.ids
+        listed = read_suppression_list(self.places)
+        listed_before = {user for user in ids if listed and user in listed}
+        with open_lake(self.places) as lake:
+            models = set(models_that_saw(lake, ids))
+            users, known = with_table_spellings(lake, self.users)
+        models |= models_of(self.places, ids)
+        add_users(self.places, ids, models)
+        self._known.append(users)
+        return sorted(models), describe_unknown(ids, known, listed_before)
+
+    @property
+    def known_users(self) -> Users:
+        """The users, with all spellings by which the tables knew them before they were erased."""
+        return self._known[-1] if self._known else self.users
+
+    def erase_landing_lines(self) -> str:
+        settings, suppressed = landing_settings(self.places), read_suppression_list(self.places)
+        if settings is None or suppressed is None:
+            return "there are none"
+        lines, files = erase_lines(self.places.landing, settings, suppressed)
+        return f"{lines:,} lines out of {files:,} files"
+
+    def erase_rows(self) -> str:
+        test = refused_line_test(landing_settings(self.places), self.known_users)
+        tables = erase_users(self.start_lake(), self.places, self.users.ids, test)
+        if changed := [one.table for one in tables if not one.others_untouched]:
+            raise RowsChanged(
+                f"other users' rows of {', '.join(changed)} are not what they were: did another "
+                "job write meanwhile? Run this again while none does, and compare the tables"
+            )
+        rows = ", ".join(f"{one.rows:,} of {one.table}" for one in tables if one.rows)
+        others = sum(one.others_after.rows for one in tables)
+        return f"{rows or 'no rows'}; the checksums of the {others:,} other rows are as before"
+
+    def remove_caches(self) -> str:
+        folders = (self.places.arrays, snapshots_folder(self.places))
+        there = [folder for folder in folders if folder.exists()]
+        for folder in there:
+            shutil.rmtree(folder)
+        return f"removed {', '.join(f.name for f in there) or 'nothing'}: made again when needed"
+
+    def erase_online_rows(self) -> str:
+        if not (self.places.feature_store / "feature_store.yaml").exists():
+            return "there is none"
+        from feature_store.store import Store  # Feast takes five seconds to import
+
+        store = Store(self.places)
+        views = [str(view.name) for view in store.feast.list_feature_views()]
+        rows = sum(store.online.forget(view, self.known_users.texts) for view in views)
+        store.online.rewrite()
+        return f"{rows:,} rows"
+
+    def redact_logs(self) -> str:
+        """Names in gate results, Data Docs and task logs are replaced; event logs go whole."""
+        logs, users = self.places.event_logs, self.known_users
+        found, _, _ = scan_files([logs], users)
+        gone = {logs / each.path.relative_to(logs).parts[0] for each in found}
+        for log in gone:
+            shutil.rmtree(log) if log.is_dir() else log.unlink(missing_ok=True)
+        redacted = sum(redact_file(path, users) for path in text_files(self.places))
+        return f"{redacted:,} files redacted, {len(gone):,} Spark event logs removed"
+
+    def steps(self) -> Iterator[tuple[str, Callable[[], str]]]:
+        """All steps after the first, by what they are about."""
+        yield "landing files", self.erase_landing_lines
+        yield "tables", self.erase_rows
+        yield "caches", self.remove_caches
+        yield "online store", self.erase_online_rows
+        yield "logs", self.redact_logs
