@@ -1,4 +1,3 @@
-import ast
 import os
 import subprocess
 import sys
@@ -13,17 +12,6 @@ from userbert.cli import COMMANDS, main, root_command
 
 ROOT = Path(__file__).parents[1]
 HEAVY = {"pyspark", "torch", "feast", "great_expectations", "pandas", "airflow", "numpy"}
-MAY_IMPORT = {
-    "analyst": {"contracts", "model"},
-    "contracts": set(),
-    "landing": {"contracts"},
-    "expectations": {"contracts"},
-    "feature_store": {"contracts"},
-    "model": {"contracts"},
-    "spark_jobs": {"contracts", "expectations", "model"},
-    "dags": {"contracts", "userbert"},
-}
-OURS = {*MAY_IMPORT, "userbert", "experiments", "benchmarks"}
 
 
 def run(*words):
@@ -170,24 +158,3 @@ def test_a_missing_library_names_the_extra_that_brings_it(monkeypatch, capsys):
         "userbert features: the Python module a_library_that_nobody_has is not installed; "
         "install what this command needs: pip install 'userbert[features]'\n"
     )
-
-
-def imports(path):
-    """The top-level packages of ours that a file imports, wherever in the file."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module.split(".")[0]
-        elif isinstance(node, ast.Import):
-            yield from (alias.name.split(".")[0] for alias in node.names)
-
-
-@pytest.mark.parametrize("package", MAY_IMPORT)
-def test_imports_go_one_way(package):
-    for path in (ROOT / package).glob("**/*.py"):
-        foreign = set(imports(path)) & OURS - {package}
-        assert foreign <= MAY_IMPORT[package], path
-
-
-def test_the_model_knows_no_spark():
-    for path in (ROOT / "model").glob("**/*.py"):
-        assert not {"pyspark", "delta"} & set(imports(path)), path

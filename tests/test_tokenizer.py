@@ -62,7 +62,7 @@ def test_titles_of_ten_thousand_characters(seed):
 
 
 def test_a_full_memo_starts_over_and_gives_the_same_words(monkeypatch):
-    monkeypatch.setattr(tokenizer, "MEMO", 2)
+    monkeypatch.setattr(tokenizer, "_MAX_REMEMBERED", 2)
     small = Tokenizer()
     title = "it's a big, big world: can't you see it's a big world"
     assert small(title) == word_tokenize(title, preserve_line=True)

@@ -70,7 +70,7 @@ def folder(lake, places):
 def commit(lake, places, folder):
     """Of the job, with more than one partition."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(user_embeddings, "USERS_A_PARTITION", 8)
+        patch.setattr(user_embeddings, "_USERS_A_PARTITION", 8)
         yield update_user_embeddings(lake, places, DAY, folder.name)
 
 

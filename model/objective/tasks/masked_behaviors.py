@@ -43,7 +43,7 @@ class MaskedBehaviors(Task):
     def plan(self, batch: Batch, config: PretrainConfig) -> Plan:
         parts = [_hide(batch.early, batch, config, "mask")]
         if config.masked_sequences == "both":
-            parts.append(_hide(batch.late, batch, config, "mask"))
+            parts.append(_hide(batch.late, batch, config, "mask late"))
         masked = Ragged.join([part.sequences for part in parts])
         # The hidden positions and their sequences, counted over A and then B.
         before = np.cumsum([0, *(len(part.sequences.values) for part in parts)])
