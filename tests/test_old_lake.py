@@ -12,6 +12,7 @@ from small_lake import duckdb_rows
 from analyst import open_lake
 from contracts.tables import (
     BROWSING_LOGS,
+    EVALUATIONS,
     PUBLISHED_EMBEDDINGS,
     TABLES,
     USER_EMBEDDINGS,
@@ -58,8 +59,10 @@ def land(places, day):
 
 
 def test_a_night_runs_on_a_lake_of_an_older_commit(old, places, monkeypatch):
-    before = {t.name: old.spark.read.format("delta").load(old.path(t)).count() for t in TABLES}
-    assert not any(is_current(old.log(table).metadata(), table) for table in TABLES)
+    tables = [table for table in TABLES if Path(old.path(table)).exists()]
+    assert set(TABLES) - set(tables) == {EVALUATIONS}  # that code had no judge
+    before = {t.name: old.spark.read.format("delta").load(old.path(t)).count() for t in tables}
+    assert not any(is_current(old.log(table).metadata(), table) for table in tables)
     small_model.save(places, "today")
     model = model_from_folder(places.models / "today")
     change_models(
@@ -76,7 +79,7 @@ def test_a_night_runs_on_a_lake_of_an_older_commit(old, places, monkeypatch):
     for command in ("user-sequences", "user-embeddings", "published-embeddings"):
         done(command, "--as-of", "2017-01-05")
 
-    assert all(is_current(old.log(table).metadata(), table) for table in TABLES)
+    assert all(is_current(old.log(table).metadata(), table) for table in tables)
     assert old.read(BROWSING_LOGS).count() == before["browsing_logs"] + 3
     assert old.read(USER_EMBEDDINGS).count() == 2 * before["user_embeddings"] + 2
     published = old.read(PUBLISHED_EMBEDDINGS).where("as_of = '2017-01-05'").collect()
