@@ -2,9 +2,22 @@
 
 from typing import TYPE_CHECKING
 
+from contracts.damage import check_delta_log
+
 if TYPE_CHECKING:
     from deltalake import DeltaTable
     from pyarrow.dataset import Dataset
+
+
+def open_delta_table(path: str) -> "DeltaTable | None":
+    """The table at `path`, None where there is none; BadInput names a damaged file of its log."""
+    from deltalake import DeltaTable
+
+    if not DeltaTable.is_deltatable(path):
+        return None
+    if "://" not in path:
+        check_delta_log(path)
+    return DeltaTable(path)
 
 
 def arrow_dataset(table: "DeltaTable", path: str) -> "Dataset":

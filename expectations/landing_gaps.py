@@ -3,8 +3,7 @@
 from collections.abc import Iterable, Iterator
 from datetime import date, timedelta
 
-from contracts.damage import check_delta_log
-from contracts.delta_reading import arrow_dataset
+from contracts.delta_reading import arrow_dataset, open_delta_table
 from contracts.tables import BROWSING_LOGS, REJECTED_LOGS
 
 _MAX_NAMED = 10  # days that the line names
@@ -25,16 +24,12 @@ def missing_landing_days(lake: str) -> list[date]:
 
 def _days_in(lake: str) -> Iterator[date]:
     import pyarrow.compute as pc
-    from deltalake import DeltaTable
 
     for table in (BROWSING_LOGS, REJECTED_LOGS):
         path = f"{lake}/{table.name}"
-        if not DeltaTable.is_deltatable(path):
+        if (opened := open_delta_table(path)) is None:
             continue
-        if "://" not in path:
-            check_delta_log(path)
-        rows = arrow_dataset(DeltaTable(path), path)
-        for batch in rows.to_batches(columns=["landing_day"]):
+        for batch in arrow_dataset(opened, path).to_batches(columns=["landing_day"]):
             yield from (day for day in pc.unique(batch.column("landing_day")).to_pylist() if day)
 
 

@@ -13,8 +13,8 @@ from typing import Annotated, Any
 from deltalake import DeltaTable
 from rich.table import Table as Grid
 
-from contracts.damage import check_delta_log, check_parquet_files
-from contracts.delta_reading import arrow_dataset
+from contracts.damage import check_parquet_files
+from contracts.delta_reading import arrow_dataset, open_delta_table
 from contracts.errors import MissingTable
 from contracts.options import AsJson, day_option
 from contracts.paths import Places
@@ -43,12 +43,7 @@ class TableFacts:
 
 
 def open_table(places: Places, table: Table) -> DeltaTable | None:
-    path = f"{places.lake}/{table.name}"
-    if not DeltaTable.is_deltatable(path):
-        return None
-    if "://" not in path:
-        check_delta_log(path)
-    return DeltaTable(path)
+    return open_delta_table(f"{places.lake}/{table.name}")
 
 
 def rows_of(places: Places, table: Table, columns: list[str]) -> list[dict[str, Any]]:
