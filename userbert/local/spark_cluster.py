@@ -38,6 +38,7 @@ DEFAULTS = CONF_FOLDER / "spark-defaults.conf"
 SENT_PACKAGES = (
     "analyst",
     "contracts",
+    "downstream",
     "erasure",
     "expectations",
     "experiments",
