@@ -19,8 +19,8 @@ from rich.console import Console
 from analyst.lake_access.open_lake import OpenLake, open_lake
 from contracts.errors import BadInput
 from contracts.evaluation_settings import EvaluationSettings
-from contracts.options import AsJson, day_option
-from contracts.printing import print_parts
+from contracts.terminal.options import AsJson, day_option
+from contracts.terminal.printing import print_parts
 from downstream.judging.evaluation import Evaluation, evaluate_models
 from downstream.output.report import as_json, as_markdown, draw_picture, tables
 

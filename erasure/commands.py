@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from contracts.errors import BadInput
-from contracts.options import UserFile
 from contracts.paths import Places
+from contracts.terminal.options import UserFile
 from contracts.user_lists import named_users
 
 if TYPE_CHECKING:  # pyarrow, DuckDB and Spark are imported when the command runs

@@ -4,8 +4,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from contracts.atomic_write import atomic_file
 from contracts.paths import Places
+from contracts.storage.atomic_write import atomic_file
 from erasure.scan import PACKED_SUFFIXES, is_sqlite, names_user_in_file, text_columns_of_sqlite
 from erasure.user_patterns import Users
 

@@ -10,12 +10,12 @@ from typing import Annotated
 import typer
 from rich.table import Table as Grid
 
-from contracts.command_line import command_group
 from contracts.errors import GateFailed
-from contracts.options import choice_option
 from contracts.paths import Places
-from contracts.printing import grid, print_parts
 from contracts.tables import TABLES
+from contracts.terminal.command_line import command_group
+from contracts.terminal.options import choice_option
+from contracts.terminal.printing import grid, print_parts
 from expectations.data_docs import write_index
 from expectations.landing_gaps import gap_lines, missing_landing_days
 from expectations.results import GateResult, load_result, newest_results

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from contracts.atomic_write import write_text
+from contracts.storage.atomic_write import write_text
 from contracts.tables import TABLES, Table
 from expectations.failure_message import row_text
 from expectations.gx_validation import result_page, suite_page

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from datetime import date, timedelta
 
-from contracts.delta_reading import arrow_dataset, open_delta_table
+from contracts.storage.delta_reading import arrow_dataset, open_delta_table
 from contracts.tables import BROWSING_LOGS, REJECTED_LOGS
 
 _MAX_NAMED = 10  # days that the line names

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from contracts.atomic_write import write_text
-from contracts.damage import DamagedFile, job_command
+from contracts.storage.atomic_write import write_text
+from contracts.storage.damage import DamagedFile, job_command
 
 _MAX_RESULTS = 1000  # results a table, about 5 KB each; a year of nights and a backfill beside it
 

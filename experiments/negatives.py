@@ -23,9 +23,9 @@ from rich.console import Console
 from rich.table import Table
 
 from contracts.errors import BadInput
-from contracts.options import AsOf
 from contracts.paths import Places
 from contracts.provenance import code_version
+from contracts.terminal.options import AsOf
 from model.config import PRESETS, PretrainConfig
 from model.config_options import config_from_options, with_config_options
 from model.data.corpus import TrainingInput

@@ -22,9 +22,9 @@ from rich.table import Table
 
 from analyst.lake_access.open_lake import OpenLake, open_lake
 from contracts.errors import BadInput, MissingTable
-from contracts.options import AsOf
 from contracts.paths import Places
 from contracts.tables import TITLES, USER_EMBEDDINGS, USER_SEQUENCES
+from contracts.terminal.options import AsOf
 
 Floats = npt.NDArray[np.float32]
 Vectors = tuple[list[str], Floats]  # users, and a row each

@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from contracts.command_line import command_group
 from contracts.errors import BadInput, MissingTable
-from contracts.options import AsOfOrNewest, day_option
 from contracts.paths import Places
+from contracts.terminal.command_line import command_group
+from contracts.terminal.options import AsOfOrNewest, day_option
 
 if TYPE_CHECKING:  # Feast takes five seconds to import; `--help` must not
     from feature_store.published import Published

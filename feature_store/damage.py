@@ -7,7 +7,7 @@ from pathlib import Path
 
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
-from contracts.damage import DamagedFile
+from contracts.storage.damage import DamagedFile
 
 REFRESH_COMMAND = "`userbert features refresh --as-of DAY`"
 

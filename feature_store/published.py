@@ -9,9 +9,9 @@ import duckdb
 import pandas as pd
 from duckdb_extensions import import_extension
 
-from contracts.damage import check_delta_log, check_parquet_files, check_parquet_pages
 from contracts.errors import MissingTable
 from contracts.paths import Places
+from contracts.storage.damage import check_delta_log, check_parquet_files, check_parquet_pages
 from contracts.tables import PUBLISHED_EMBEDDINGS
 
 

@@ -23,10 +23,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from contracts.atomic_write import atomic_file
 from contracts.errors import BadInput
-from contracts.options import LandingRoot, day_option
 from contracts.paths import Places
+from contracts.storage.atomic_write import atomic_file
+from contracts.terminal.options import LandingRoot, day_option
 from landing.landing_writer import day_folder, write_settings
 from landing.progress import print_summary, progress_bar
 from landing.texts import Texts, join_texts, text_bytes

@@ -18,10 +18,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import typer
 
-from contracts.atomic_write import atomic_file
-from contracts.options import AsOf
 from contracts.paths import Places
-from contracts.printing import print_parts
+from contracts.storage.atomic_write import atomic_file
+from contracts.terminal.options import AsOf
+from contracts.terminal.printing import print_parts
 from landing.completejourney import package_data
 
 DEFAULT_DAYS = 28

@@ -1,7 +1,7 @@
 """Writing landing files: a folder a day, the settings that say how to read them, whole files only.
 
 Readers leave out names that begin with a dot or a lower dash, as the names of files do that
-contracts/atomic_write.py has not finished: nobody ever reads half of one.
+contracts/storage/atomic_write.py has not finished: nobody ever reads half of one.
 """
 
 import json
@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 
-from contracts.atomic_write import write_text
 from contracts.errors import BadInput
+from contracts.storage.atomic_write import write_text
 
 _SETTINGS_FILE = "settings.toml"
 

@@ -29,10 +29,10 @@ from typing import IO, Annotated
 import typer
 from rich.progress import Progress
 
-from contracts.atomic_write import atomic_file
 from contracts.errors import BadInput
-from contracts.options import LandingRoot
 from contracts.paths import Places
+from contracts.storage.atomic_write import atomic_file
+from contracts.terminal.options import LandingRoot
 from landing.landing_writer import day_folder, write_settings
 from landing.progress import print_summary, progress_bar
 

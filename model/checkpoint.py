@@ -17,9 +17,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from contracts.atomic_write import atomic_folder
 from contracts.errors import BadInput, MissingTable
 from contracts.provenance import code_version
+from contracts.storage.atomic_write import atomic_folder
 from model.checkpoint_files import MANIFEST_FILE, TITLES_FILE, VOCABULARY_FILE, WEIGHTS_FILE
 from model.config import PretrainConfig
 from model.data.vocabulary import Vocabulary

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from contracts.atomic_write import atomic_file, atomic_folder, write_bytes, write_text
+from contracts.storage.atomic_write import atomic_file, atomic_folder, write_bytes, write_text
 
 
 class Stopped(Exception):
@@ -67,7 +67,8 @@ def test_a_kill_in_the_middle_leaves_the_old_file(tmp_path):
     path = tmp_path / "kept.txt"
     write_text(path, "old")
     program = (
-        "import os, sys; from pathlib import Path; from contracts.atomic_write import atomic_file\n"
+        "import os, sys; from pathlib import Path\n"
+        "from contracts.storage.atomic_write import atomic_file\n"
         "with atomic_file(Path(sys.argv[1])) as unfinished:\n"
         "    unfinished.write_text('half'); os.kill(os.getpid(), 9)"
     )

@@ -13,10 +13,10 @@ from small_lake import write
 
 from analyst.lake_access.open_lake import open_lake
 from analyst.questions.model_comparison import compare_models
-from contracts.command_line import parse_options
 from contracts.errors import BadInput
 from contracts.paths import Places
 from contracts.tables import PUBLISHED_EMBEDDINGS, SESSIONS, USER_EMBEDDINGS, USER_SEQUENCES
+from contracts.terminal.command_line import parse_options
 from spark_jobs.backfill.day_locks import DayLocks
 from spark_jobs.backfill.days import days_between, fill_days, published_days, survey_days
 from spark_jobs.backfill.time_estimate import Timing, estimate_from_timings

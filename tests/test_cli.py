@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from contracts.command_line import Interrupted
+from contracts.terminal.command_line import Interrupted
 from userbert.cli import COMMANDS, main, root_command
 
 ROOT = Path(__file__).parents[1]
@@ -137,8 +137,8 @@ def test_an_interrupted_backfill_says_how_far_it_came(monkeypatch, places):
 
 def test_a_reader_that_leaves_ends_the_command_without_a_traceback(tmp_path):
     """`userbert summary --json | head -1`, on more lines than a pipe holds."""
-    code = "from userbert.cli import main; from contracts.command_line import build_command, "
-    code += "run_command; import sys; sys.exit(run_command(build_command(lambda: "
+    code = "import sys; from contracts.terminal.command_line import build_command, run_command; "
+    code += "from userbert.cli import main; sys.exit(run_command(build_command(lambda: "
     code += "[print('x' * 99) for _ in range(9999)] and None, 'Print.'), [], 'userbert'))"
     writer = subprocess.Popen(
         [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE

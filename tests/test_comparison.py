@@ -1,8 +1,8 @@
 import pytest
 from small_corpus import DAY, interests
 
-from contracts.command_line import parse_options
 from contracts.paths import Places
+from contracts.terminal.command_line import parse_options
 from model.checkpoint import read_manifest
 from model.config_options import config_from_options
 from model.data.build_corpus import training_input

@@ -6,9 +6,9 @@ from datetime import date, datetime
 import pyarrow as pa
 import pytest
 
-from contracts.command_line import parse_options
 from contracts.errors import BadInput
 from contracts.landing_settings import read_settings
+from contracts.terminal.command_line import parse_options
 from landing.completejourney import (
     as_lines,
     department_host,

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from small_lake import embedding, publish
 
-from contracts.damage import (
+from contracts.storage.damage import (
     DamagedFile,
     check_delta_log,
     check_parquet_files,

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from small_corpus import interests
 
-from contracts.command_line import parse_options
 from contracts.paths import Places
+from contracts.terminal.command_line import parse_options
 from experiments.negatives import (
     QUICK_SETTINGS,
     REPORTED_MEASURES,

@@ -7,8 +7,8 @@ import pyarrow as pa
 import pytest
 from safetensors.numpy import save_file
 
-from contracts.command_line import build_command, run_command
-from contracts.full_disk import DiskFull, full_disk_named
+from contracts.terminal.command_line import build_command, run_command
+from contracts.terminal.full_disk import DiskFull, full_disk_named
 
 FULL = Path("/dev/full")
 

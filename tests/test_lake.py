@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from contracts.damage import DamagedFile
 from contracts.errors import MissingTable
+from contracts.storage.damage import DamagedFile
 from contracts.tables import Column, Table
 from expectations.gate import Passed
 from spark_jobs.lake.lake import Lake

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from small_corpus import DAY, interests
 
-from contracts.command_line import parse_options
 from contracts.errors import BadInput
 from contracts.paths import Places
+from contracts.terminal.command_line import parse_options
 from model.checkpoint import read_manifest
 from userbert.launchers import launch
 from userbert.launchers import spark as spark_launcher

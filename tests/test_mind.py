@@ -5,9 +5,9 @@ from datetime import timedelta
 
 import pytest
 
-from contracts.command_line import parse_options
 from contracts.errors import BadInput
 from contracts.landing_settings import read_settings
+from contracts.terminal.command_line import parse_options
 from landing.mind import convert_folders, main
 
 NEWS = """\

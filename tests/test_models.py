@@ -8,9 +8,9 @@ import pytest
 from small_lake import embedding, publish
 
 import feature_store
-from contracts.command_line import parse_options
 from contracts.errors import BadInput, GateFailed, MissingTable
 from contracts.tables import PUBLISHED_EMBEDDINGS, USER_EMBEDDINGS
+from contracts.terminal.command_line import parse_options
 from expectations.gate import check
 from spark_jobs.registry.commands import comparison, judge, model_list
 from spark_jobs.registry.model_card import model_card

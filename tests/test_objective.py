@@ -414,7 +414,7 @@ def test_the_paper_s_settings_are_table_4_s():
 
 
 def test_settings_survive_json_and_flags():
-    from contracts.command_line import parse_options
+    from contracts.terminal.command_line import parse_options
     from model.config_options import config_from_options, with_config_options
 
     @with_config_options()

@@ -10,8 +10,8 @@ from small_lake import embedding, views, write
 from small_model import TITLES, save
 
 from analyst import open_lake
-from contracts.command_line import parse_options
 from contracts.errors import BadInput, MissingTable
+from contracts.terminal.command_line import parse_options
 from experiments import planted_interests
 from experiments.planted_interests import (
     current_interests,

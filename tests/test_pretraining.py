@@ -15,9 +15,9 @@ import pytest
 import torch
 from small_corpus import DAY, interests
 
-from contracts.command_line import parse_options
 from contracts.errors import BadInput
 from contracts.paths import Places
+from contracts.terminal.command_line import parse_options
 from model.checkpoint import BrokenCheckpoint, load_model, read_manifest, read_tensors
 from model.config import PRESETS
 from model.config_options import config_from_options
@@ -77,7 +77,7 @@ TORCHRUN = """
 import model, sys, torch
 torch.set_default_dtype(torch.float64)
 from test_pretraining import signal, signal_after
-from contracts.command_line import parse_options
+from contracts.terminal.command_line import parse_options
 from model.training.pretrain import main
 signal_after(STEP, signal.SIGTERM)
 main(**parse_options(main, sys.argv[1:]))

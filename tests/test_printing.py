@@ -6,7 +6,7 @@ import sys
 from os import close, read
 from pathlib import Path
 
-from contracts.printing import cell_text, grid, print_parts
+from contracts.terminal.printing import cell_text, grid, print_parts
 
 ROOT = Path(__file__).parents[1]
 MODEL = "nrms-2017-06-29-0cbeb1326d-with-a-name-of-more-than-fifty-letters"
@@ -40,7 +40,7 @@ def test_in_a_file_each_row_is_one_line_however_wide(capsys):
 
 
 def test_in_a_terminal_of_80_columns_text_wraps_and_keys_do_not():
-    code = f"from contracts.printing import *; print_parts(grid([{ROW!r}], *'abcd', '#e'))"
+    code = f"from contracts.terminal.printing import *; print_parts(grid([{ROW!r}], *'abcd', '#e'))"
     ours, theirs = pty.openpty()
     subprocess.run(
         [sys.executable, "-c", code],
@@ -67,8 +67,8 @@ def test_values_have_one_spelling():
 def test_a_reader_that_has_enough_ends_the_command_without_a_message():
     code = (
         "import typer\n"
-        "from contracts.command_line import build_command, run_command\n"
-        "from contracts.printing import print_parts\n"
+        "from contracts.terminal.command_line import build_command, run_command\n"
+        "from contracts.terminal.printing import print_parts\n"
         "def show() -> None:\n"
         "    for _ in range(3000): print_parts('x' * 100)\n"
         "raise SystemExit(run_command(build_command(show, None), [], 'show'))"

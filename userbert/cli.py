@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from typer.main import get_command
 
-from contracts.command_line import CONTEXT_SETTINGS, Command, keep_line_breaks, run_command
+from contracts.terminal.command_line import CONTEXT_SETTINGS, Command, keep_line_breaks, run_command
 from userbert.lazy_commands import LazyCommand, LazyGroup, lazy_group
 
 _HELP = """Run any part of the pipeline. Airflow's tasks call the same commands.

@@ -6,7 +6,7 @@ from typing import Any
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
-from contracts.command_line import CONTEXT_SETTINGS, Command, build_command
+from contracts.terminal.command_line import CONTEXT_SETTINGS, Command, build_command
 
 
 class LazyCommand(TyperCommand):

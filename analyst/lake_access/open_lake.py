@@ -16,9 +16,9 @@ from analyst.lake_access.sql_guard import sql_literal
 from analyst.lake_access.views import AS_OF_VIEW, LATEST_VIEW, VECTOR_FUNCTIONS
 from analyst.vectors.model_space import Vectors
 from analyst.vectors.vector_cache import Snapshot, Wanted, open_snapshot
-from contracts.damage import check_delta_log, check_parquet_files, check_parquet_pages
 from contracts.errors import MissingTable
 from contracts.paths import Places
+from contracts.storage.damage import check_delta_log, check_parquet_files, check_parquet_pages
 from contracts.tables import PUBLISHED_EMBEDDINGS, TABLES, USER_EMBEDDINGS, Table
 
 # DuckDB's errors of whoever wrote the query; no damage is behind them.

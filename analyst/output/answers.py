@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table as Grid
 
-from contracts.printing import print_parts
+from contracts.terminal.printing import print_parts
 
 
 def print_answer(answer: Any, as_json: bool, *parts: str | Grid) -> None:

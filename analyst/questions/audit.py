@@ -18,8 +18,6 @@ from analyst.lake_access.open_lake import OpenLake, open_lake
 from analyst.landing_counts import lines_by_file
 from analyst.output.answers import print_answer
 from contracts.limits import EMBEDDING_WIDTH, MAX_VIEWS, MAX_VIEWS_A_DAY, SESSION_GAP_MINUTES
-from contracts.options import AsJson
-from contracts.printing import grid
 from contracts.tables import (
     BROWSING_LOGS,
     MODELS,
@@ -33,6 +31,8 @@ from contracts.tables import (
     USER_SEQUENCES,
     Table,
 )
+from contracts.terminal.options import AsJson
+from contracts.terminal.printing import grid
 
 _MAX_EXAMPLES = 3
 

@@ -19,8 +19,8 @@ from analyst.questions.titles import Mark, recent_titles, title_marks
 from analyst.vectors.model_space import Vectors, row_slices
 from analyst.vectors.search import nearest_rows
 from contracts.errors import BadInput
-from contracts.options import AsJson, AsOfOrNewest, ModelOrChampion, UserFile
-from contracts.printing import grid
+from contracts.terminal.options import AsJson, AsOfOrNewest, ModelOrChampion, UserFile
+from contracts.terminal.printing import grid
 from contracts.user_lists import named_users
 
 

@@ -17,8 +17,6 @@ from analyst.output.answers import print_answer
 from contracts.errors import BadInput, MissingTable
 from contracts.landing_settings import read_settings
 from contracts.limits import MAX_VIEWS_A_DAY
-from contracts.options import AsJson, AsOfOrNewest, ModelOrChampion, UserFile
-from contracts.printing import grid
 from contracts.tables import (
     BROWSING_LOGS,
     PUBLISHED_EMBEDDINGS,
@@ -27,6 +25,8 @@ from contracts.tables import (
     USER_EMBEDDINGS,
     USER_SEQUENCES,
 )
+from contracts.terminal.options import AsJson, AsOfOrNewest, ModelOrChampion, UserFile
+from contracts.terminal.printing import grid
 from contracts.user_lists import named_users
 
 _MAX_EXAMPLES = 3

@@ -22,8 +22,8 @@ from analyst.output.answers import print_answer
 from analyst.output.plot import draw_moves
 from analyst.vectors.model_space import Vectors
 from contracts.errors import BadInput
-from contracts.options import AsJson, ModelOrChampion, day_option
-from contracts.printing import grid
+from contracts.terminal.options import AsJson, ModelOrChampion, day_option
+from contracts.terminal.printing import grid
 
 _QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9, 0.99)
 _MAX_SAMPLED_USERS = 1500  # of the population: at most 3,000 vectors, 36 MB of distances

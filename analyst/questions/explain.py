@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from analyst.lake_access.open_lake import OpenLake, open_lake
 from analyst.output.answers import print_answer
 from contracts.errors import BadInput, MissingTable
-from contracts.options import AsJson, AsOfOrNewest, ModelOrChampion
-from contracts.printing import grid
 from contracts.tables import MODELS, TITLES, USER_SEQUENCES
+from contracts.terminal.options import AsJson, AsOfOrNewest, ModelOrChampion
+from contracts.terminal.printing import grid
 
 if TYPE_CHECKING:
     from model.checkpoint import TrainedModel

@@ -18,11 +18,11 @@ import typer
 
 from analyst.lake_access.open_lake import open_lake
 from analyst.vectors.model_space import Vectors, row_slices
-from contracts.atomic_write import atomic_file
 from contracts.errors import BadInput
-from contracts.options import AsOfOrNewest, ModelOrChampion
-from contracts.printing import print_parts
 from contracts.provenance import code_version
+from contracts.storage.atomic_write import atomic_file
+from contracts.terminal.options import AsOfOrNewest, ModelOrChampion
+from contracts.terminal.printing import print_parts
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from analyst.questions.neighbors import neighbors_kept
 from analyst.vectors.model_space import Vectors
 from contracts.errors import BadInput, MissingTable
 from contracts.paths import Places
-from contracts.printing import grid
 from contracts.tables import USER_EMBEDDINGS
+from contracts.terminal.printing import grid
 
 _MAX_COMPARED_USERS = 200  # users a day whose neighbors are compared
 _NUM_NEIGHBORS = 10

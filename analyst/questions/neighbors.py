@@ -18,8 +18,8 @@ from analyst.questions.titles import recent_titles
 from analyst.vectors.model_space import Vectors
 from analyst.vectors.search import Nearest, nearest_rows
 from contracts.errors import BadInput
-from contracts.options import AsJson, AsOfOrNewest, ModelOrChampion
-from contracts.printing import grid
+from contracts.terminal.options import AsJson, AsOfOrNewest, ModelOrChampion
+from contracts.terminal.printing import grid
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import typer
 from analyst.lake_access.open_lake import OpenLake, open_lake
 from analyst.lake_access.sql_guard import lock_to_tables, must_be_one_select
 from contracts.errors import BadInput
-from contracts.printing import grid, print_parts
+from contracts.terminal.printing import grid, print_parts
 
 _MAX_LIST_ITEMS = 8  # of a list that is shown whole
 _FIRST_ITEMS = 3  # of a longer one

@@ -19,9 +19,9 @@ import duckdb
 import numpy as np
 
 from analyst.vectors.model_space import Vectors, row_lengths
-from contracts.atomic_write import atomic_folder
 from contracts.errors import BadInput, MissingTable
 from contracts.paths import Places
+from contracts.storage.atomic_write import atomic_folder
 from contracts.tables import Table
 
 _MAX_SNAPSHOTS = 6  # snapshots; 500,000 vectors take half a gigabyte each

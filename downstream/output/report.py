@@ -7,8 +7,8 @@ from pathlib import Path
 
 from rich.table import Table as Grid
 
-from contracts.printing import grid
 from contracts.provenance import code_version
+from contracts.terminal.printing import grid
 from downstream.judging.cells import ALL_USERS, COLD_USERS, SEEN_EARLY
 from downstream.judging.evaluation import Evaluation
 from downstream.judging.summary import SIGNIFICANT_P, Row

@@ -17,10 +17,10 @@ from typing import Annotated, Literal
 import numpy as np
 import typer
 
-from contracts.atomic_write import atomic_file
 from contracts.errors import BadInput
-from contracts.options import day_option
 from contracts.paths import Places
+from contracts.storage.atomic_write import atomic_file
+from contracts.terminal.options import day_option
 from landing.landing_writer import day_folder, write_settings
 from landing.progress import print_summary, progress_bar
 from landing.synthetic import planted

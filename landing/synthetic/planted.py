@@ -17,8 +17,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from contracts.atomic_write import atomic_file
 from contracts.errors import BadInput
+from contracts.storage.atomic_write import atomic_file
 from landing.synthetic.browsing import SHARE_OF_DRIFTING, Users, World, day_number
 from landing.synthetic.lines import total_counts, user_ids
 from landing.synthetic.titles import TOPIC_NAMES, Catalogue, Floats, Ints, topic_of

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import DTypeLike, NDArray
 
-from contracts.atomic_write import atomic_folder
+from contracts.storage.atomic_write import atomic_folder
 from contracts.errors import BadInput, MissingTable
 from contracts.paths import Places
 from contracts.tables import SEQUENCE_PAIRS, TITLES

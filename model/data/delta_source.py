@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 from deltalake import DeltaTable
 
-from contracts.delta_reading import arrow_dataset
+from contracts.storage.delta_reading import arrow_dataset
 from contracts.errors import MissingTable
 from contracts.tables import Table
 

@@ -25,10 +25,10 @@ import numpy as np
 import torch
 import typer
 
-from contracts.command_line import build_command, run_command
 from contracts.errors import BadInput, MissingTable, UserbertError
-from contracts.options import AsOf
 from contracts.paths import Places
+from contracts.terminal.command_line import build_command, run_command
+from contracts.terminal.options import AsOf
 from model.checkpoint import (
     BrokenCheckpoint,
     Manifest,

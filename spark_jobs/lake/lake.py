@@ -16,8 +16,8 @@ from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from contracts.damage import check_delta_log
 from contracts.errors import MissingTable
+from contracts.storage.damage import check_delta_log
 from contracts.tables import Table
 from expectations.gate import Passed
 from spark_jobs.lake.commits import Commit, CommitProvenance, recent_provenance

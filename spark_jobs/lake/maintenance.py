@@ -21,9 +21,9 @@ from delta.exceptions import DeltaConcurrentModificationException
 from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
-from contracts.options import choice_option
 from contracts.paths import Places
 from contracts.tables import MODELS, PUBLISHED_EMBEDDINGS, TABLES, USER_EMBEDDINGS, Table
+from contracts.terminal.options import choice_option
 from spark_jobs.lake import retention
 from spark_jobs.lake.lake import Lake
 from spark_jobs.lake.table_properties import retention_days, wanted_properties

@@ -22,11 +22,11 @@ from typing import Annotated
 import typer
 from rich.table import Table as Grid
 
-from contracts.command_line import command_group
 from contracts.errors import BadInput
-from contracts.options import ModelId
 from contracts.paths import Places
-from contracts.printing import grid, print_parts
+from contracts.terminal.command_line import command_group
+from contracts.terminal.options import ModelId
+from contracts.terminal.printing import grid, print_parts
 from model.task_registry import METRICS
 from spark_jobs.registry.downstream_results import downstream_results
 from spark_jobs.registry.model_card import model_card

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from contracts.errors import BadInput
-from contracts.model_folder import check_model_folder
 from contracts.paths import Places
+from contracts.storage.model_folder import check_model_folder
 from spark_jobs.tables.models import Model, Models
 
 

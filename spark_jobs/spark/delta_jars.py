@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from contracts.atomic_write import atomic_file
+from contracts.storage.atomic_write import atomic_file
 
 _DELTA_PACKAGE = "io.delta:delta-spark_4.2_2.13:4.4.0"
 # Packages that Spark has already, in the versions that it was tested with.

@@ -23,9 +23,9 @@ import pyarrow as pa
 import typer
 from rich.table import Table as Grid
 
-from contracts.options import AsJson
 from contracts.paths import Places
-from contracts.printing import grid, print_parts
+from contracts.terminal.options import AsJson
+from contracts.terminal.printing import grid, print_parts
 
 _MAX_LOGS = 200  # applications whose logs stay; a night leaves eight, of 0.2 to 2 MB each
 RUN_SETTING = "spark.userbert.run"  # which Airflow task, in the application's own settings

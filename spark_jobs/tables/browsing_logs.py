@@ -17,9 +17,9 @@ from pyspark.sql import functions as F
 
 from contracts.errors import BadInput
 from contracts.landing_settings import read_settings
-from contracts.options import day_option
 from contracts.paths import Places
 from contracts.tables import BROWSING_LOGS, REJECTED_LOGS
+from contracts.terminal.options import day_option
 from expectations.gate import check
 from spark_jobs.ingest.duplicates import find_duplicates, with_duplicate_reason
 from spark_jobs.ingest.event_time import check_time_format

@@ -14,9 +14,9 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from contracts.errors import MissingTable
-from contracts.options import AsOf
 from contracts.paths import Places
 from contracts.tables import PUBLISHED_EMBEDDINGS, USER_EMBEDDINGS
+from contracts.terminal.options import AsOf
 from expectations.gate import Passed, check
 from spark_jobs.lake.lake import ALL_ROWS, Commit, Lake
 from spark_jobs.spark.job_run import job

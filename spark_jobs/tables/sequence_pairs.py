@@ -23,9 +23,9 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from contracts.limits import MAX_VIEWS, PRETRAINING_DAYS
-from contracts.options import AsOf
 from contracts.paths import Places
 from contracts.tables import SEQUENCE_PAIRS, SESSIONS
+from contracts.terminal.options import AsOf
 from expectations.gate import check
 from spark_jobs.lake.lake import Commit, Lake
 from spark_jobs.spark.job_run import job

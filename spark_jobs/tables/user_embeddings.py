@@ -24,10 +24,10 @@ from pyspark.sql import functions as F
 
 from contracts.errors import BadInput, MissingTable
 from contracts.limits import EMBEDDING_WIDTH
-from contracts.model_folder import check_model_folder
-from contracts.options import AsOf, ModelOrChampion
 from contracts.paths import Places
+from contracts.storage.model_folder import check_model_folder
 from contracts.tables import TITLES, USER_EMBEDDINGS, USER_SEQUENCES
+from contracts.terminal.options import AsOf, ModelOrChampion
 from expectations.gate import check
 from model.checkpoint_files import MANIFEST_FILE, TITLES_FILE, VOCABULARY_FILE
 from spark_jobs.lake.lake import Commit, Lake

@@ -17,9 +17,9 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from contracts.limits import MAX_VIEWS
-from contracts.options import AsOf
 from contracts.paths import Places
 from contracts.tables import SESSIONS, USER_SEQUENCES
+from contracts.terminal.options import AsOf
 from expectations.gate import check
 from spark_jobs.lake.lake import Commit, Lake
 from spark_jobs.spark.job_run import job

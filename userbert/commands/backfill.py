@@ -25,11 +25,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table as Grid
 
-from contracts.command_line import Interrupted, command_group
 from contracts.errors import BadInput
-from contracts.options import AsJson, FirstAsOf, LastAsOf, ModelOrChampion
 from contracts.paths import Places
-from contracts.printing import grid, print_parts
+from contracts.terminal.command_line import Interrupted, command_group
+from contracts.terminal.options import AsJson, FirstAsOf, LastAsOf, ModelOrChampion
+from contracts.terminal.printing import grid, print_parts
 
 if TYPE_CHECKING:  # Spark takes seconds to start, and `--help` needs none
     from spark_jobs.backfill.days import Day, FilledDay

@@ -15,10 +15,10 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.console import Console
 
-from contracts.command_line import Interrupted
 from contracts.errors import BadInput
-from contracts.options import day_option
 from contracts.paths import Places
+from contracts.terminal.command_line import Interrupted
+from contracts.terminal.options import day_option
 from userbert.commands import summary
 from userbert.local.airflow_api import Airflow, AirflowFailed
 from userbert.local.airflow_processes import running_airflow

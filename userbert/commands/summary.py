@@ -13,12 +13,10 @@ from typing import Annotated, Any
 from deltalake import DeltaTable
 from rich.table import Table as Grid
 
-from contracts.damage import check_parquet_files
-from contracts.delta_reading import arrow_dataset, open_delta_table
 from contracts.errors import MissingTable
-from contracts.options import AsJson, day_option
 from contracts.paths import Places
-from contracts.printing import grid, print_parts
+from contracts.storage.damage import check_parquet_files
+from contracts.storage.delta_reading import arrow_dataset, open_delta_table
 from contracts.tables import (
     BROWSING_LOGS,
     MODELS,
@@ -28,6 +26,8 @@ from contracts.tables import (
     USER_EMBEDDINGS,
     Table,
 )
+from contracts.terminal.options import AsJson, day_option
+from contracts.terminal.printing import grid, print_parts
 from expectations.landing_gaps import gap_lines, missing_landing_days
 from expectations.results import newest_results
 

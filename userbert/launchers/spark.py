@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from contracts.command_line import parse_options
 from contracts.errors import UserbertError
 from contracts.paths import Places
+from contracts.terminal.command_line import parse_options
 from userbert.launchers.settings import TrainingFailed
 
 if TYPE_CHECKING:

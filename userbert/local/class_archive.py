@@ -12,9 +12,9 @@ import tempfile
 from datetime import timedelta
 from pathlib import Path
 
-from contracts.atomic_write import atomic_file
 from contracts.commands import CONF_FOLDER
 from contracts.paths import Places
+from contracts.storage.atomic_write import atomic_file
 from spark_jobs.spark.class_archive import ARCHIVE_FILE, OPTIONS_VARIABLE, archive_options
 
 SUBMIT = "--master local[2] --conf spark.ui.showConsoleProgress=false pyspark-shell"

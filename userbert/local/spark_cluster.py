@@ -26,11 +26,11 @@ from typing import Annotated
 
 import typer
 
-from contracts.atomic_write import atomic_file
-from contracts.command_line import command_group
 from contracts.commands import CONF_FOLDER, ROOT
 from contracts.errors import BadInput, UserbertError
 from contracts.paths import Places
+from contracts.storage.atomic_write import atomic_file
+from contracts.terminal.command_line import command_group
 from spark_jobs.spark.delta_jars import spark_home
 from userbert.local.ports import LOOPBACK, free_port
 

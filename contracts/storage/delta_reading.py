@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from contracts.damage import check_delta_log
+from contracts.storage.damage import check_delta_log
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable

@@ -14,7 +14,7 @@ import typer
 from typer.main import get_command
 
 from contracts.errors import UserbertError
-from contracts.full_disk import full_disk_named
+from contracts.terminal.full_disk import full_disk_named
 
 CONTEXT_SETTINGS = {"max_content_width": 100, "help_option_names": ["-h", "--help"]}
 _BAD_INPUT = 2
