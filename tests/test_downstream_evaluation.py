@@ -38,7 +38,7 @@ SETTINGS = EvaluationSettings(
     horizon_days=HORIZON_DAYS,
     splits=2,
     tree_splits_of_many=1,
-    search_splits=1,
+    canary_splits=1,
     label_shares=(1.0,),
     stale_days=(1,),
     tasks=("churn", "propensity"),
@@ -159,7 +159,7 @@ def test_a_judge_that_sees_test_labels_is_found_by_shuffled_ones(tmp_path, monke
     np.save(tmp_path / "wide.npy", random.standard_normal((600, 900)).astype(np.float32))
     labels = random.integers(0, 2, (600, 1)).astype(float)
     task = Task("churn", "binary", np.arange(600), labels, ("churn",), "")
-    settings = replace(SETTINGS, search_splits=4)
+    settings = replace(SETTINGS, canary_splits=4)
     cell = cells.Cell(task, "m1", tmp_path / "wide.npy", "", np.ones(600, np.int64), settings)
     assert must_be_chance_when_shuffled(cell) == pytest.approx(0.5, abs=0.08)
     split = cells.user_split

@@ -8,9 +8,10 @@ from scipy.stats import spearmanr, ttest_rel
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import roc_auc_score
 
-from downstream.judging.cells import Result, inner_folds
+from downstream.judging.cells import Result, best_setting, inner_folds
 from downstream.judging.heads import (
     HEADS,
+    LINEAR_HEAD,
     TREE_HEAD,
     logistic_weights,
     rank_targets,
@@ -20,6 +21,7 @@ from downstream.judging.heads import (
 from downstream.judging.metrics import column_auc, mean_auc, rank_correlation
 from downstream.judging.splits import TEST_SHARE, paired_p_value, user_split
 from downstream.judging.summary import borda_points, compare_results
+from downstream.tasks.task import Task
 
 
 @settings(max_examples=60, deadline=None)
@@ -112,6 +114,26 @@ def test_a_split_has_every_user_once_and_depends_on_its_number_alone():
     assert all(sorted([*a, *b]) == sorted(split.first(0.1)) for a, b in folds)
 
 
+@pytest.mark.parametrize("head", HEADS, ids=lambda head: head.name)
+def test_a_split_chooses_its_setting_without_the_labels_of_its_test_users(head):
+    random = np.random.default_rng(5)
+    features = random.normal(size=(400, 6))
+    labels = (features[:, :1] + random.normal(size=(400, 1)) > 0).astype(float)
+    task = Task("likes", "binary", np.arange(400), labels, ("likes",), "likes")
+    split = user_split(400, 0, 0)
+    # With every test label turned round, a search that looked at one would choose otherwise.
+    turned = labels.copy()
+    turned[split.test] = 1 - turned[split.test]
+    other = Task("likes", "binary", np.arange(400), turned, ("likes",), "likes")
+    found = [best_setting(head, each, features, split.train, 0) for each in (task, other)]
+    assert found[0] == found[1]
+    # Labels of training users do decide: where they are noise another penalty is the best.
+    noise = random.permutation(labels)
+    noisy = Task("likes", "binary", np.arange(400), noise, ("likes",), "likes")
+    if head is LINEAR_HEAD:
+        assert best_setting(head, noisy, features, split.train, 0) != found[0]
+
+
 def test_the_paired_test_is_the_t_test_with_a_wider_error():
     ours, theirs = np.array([0.7, 0.72, 0.69, 0.75]), np.array([0.68, 0.69, 0.69, 0.70])
     plain = ttest_rel(ours, theirs)
@@ -129,7 +151,7 @@ def test_the_paired_test_is_the_t_test_with_a_wider_error():
 def result(rival, mean, task="churn", **more):
     fields = {
         "task": task, "rival": rival, "head": "logistic", "label_share": 1.0, "population": "all",
-        "stale_days": 0, "metric": "roc_auc", "num_users": 10, "setting": (1.0,),
+        "stale_days": 0, "metric": "roc_auc", "num_users": 10, "settings": ((1.0,), (1.0,)),
         "scores": (mean, mean),
     }  # fmt: skip
     return Result(**{**fields, **more})

@@ -33,7 +33,7 @@ def result(task, rival, mean, **more):
     scores = tuple((mean + 0.004 * random.standard_normal(20)).tolist())
     fields = {
         "task": task, "rival": rival, "head": "logistic", "label_share": 1.0, "population": "all",
-        "stale_days": 0, "metric": "roc_auc", "num_users": 500, "setting": (0.01,),
+        "stale_days": 0, "metric": "roc_auc", "num_users": 500, "settings": ((0.01,),),
         "scores": scores,
     }  # fmt: skip
     return Result(**{**fields, **more})

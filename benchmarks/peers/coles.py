@@ -1,6 +1,8 @@
 """CoLES by pytorch-lifestream, trained on the judge's views; then every user's vector.
 
-FOLDER/bin/python coles.py INPUT.npz OUTPUT.npy SECONDS MAX_VIEWS SEED
+FOLDER/bin/python coles.py INPUT.npz NEWEST.npy ALL.npy SECONDS MAX_VIEWS SEED
+
+NEWEST.npy gets the vectors of each user's newest MAX_VIEWS views, ALL.npy those of all views.
 
 It runs in the environment of make_environment.sh, so it imports nothing of this project.
 """
@@ -67,7 +69,7 @@ def _coles_model(num_titles: int, num_hosts: int) -> CoLESModule:
     )
 
 
-def main(given: str, out: str, seconds: str, max_views: str, seed: str) -> None:
+def main(given: str, newest: str, every: str, seconds: str, max_views: str, seed: str) -> None:
     lightning.seed_everything(int(seed))
     arrays = dict(np.load(given))
     users = _user_records(arrays)
@@ -87,7 +89,8 @@ def main(given: str, out: str, seconds: str, max_views: str, seed: str) -> None:
     started = time.monotonic()
     trainer.fit(coles, batches)
     sys.stderr.write(f"{trainer.global_step} steps in {time.monotonic() - started:.0f} s\n")
-    np.save(out, _embed_users(coles, users, int(max_views)))
+    np.save(every, _embed_users(coles, users, max(len(user["title"]) for user in users)))
+    np.save(newest, _embed_users(coles, users, int(max_views)))
 
 
 def _embed_users(coles: CoLESModule, users: list[dict[str, torch.Tensor]], most: int) -> np.ndarray:
@@ -104,6 +107,6 @@ def _embed_users(coles: CoLESModule, users: list[dict[str, torch.Tensor]], most:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 6 or not Path(sys.argv[1]).exists():
-        sys.exit("usage: coles.py INPUT.npz OUTPUT.npy SECONDS MAX_VIEWS SEED")
+    if len(sys.argv) != 7 or not Path(sys.argv[1]).exists():
+        sys.exit("usage: coles.py INPUT.npz NEWEST.npy ALL.npy SECONDS MAX_VIEWS SEED")
     main(*sys.argv[1:])

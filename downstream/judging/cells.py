@@ -17,7 +17,7 @@ from downstream.tasks.task import Task
 from model.data.keyed_random import keyed_generator
 
 SEARCH_FOLDS = 2
-SEARCH_COLUMNS = 8  # of many, by which the setting of the trees is chosen
+SEARCH_COLUMNS = 8  # of many, by which a head's setting is chosen
 MIN_COLD_USERS = 20  # test users; a metric of fewer is not kept
 ALL_USERS, COLD_USERS, SEEN_EARLY = "all", "cold", "seen_early"
 
@@ -34,7 +34,7 @@ class Result:
     stale_days: int  # age of the vectors at the cut
     metric: str
     num_users: int  # labelled
-    setting: tuple[float, ...]  # of the head, as the search chose it
+    settings: tuple[Setting, ...]  # of the head, as the search of each split chose it
     scores: tuple[float, ...]  # a split each; NaN where the test users do not allow one
 
     @property
@@ -101,7 +101,8 @@ def evaluate_cell(cell: Cell, folder: Path) -> list[Result]:
 
 
 def _from_json(row: Mapping[str, Any]) -> Result:
-    return Result(**{**row, "setting": tuple(row["setting"]), "scores": tuple(row["scores"])})
+    settings = tuple(tuple(setting) for setting in row["settings"])
+    return Result(**{**row, "settings": settings, "scores": tuple(row["scores"])})
 
 
 def _results(cell: Cell) -> Iterator[Result]:
@@ -114,23 +115,22 @@ def _results(cell: Cell) -> Iterator[Result]:
         splits = _splits(head, task, settings)
         most = max(settings.label_shares)
         for share in (most,) if cell.is_stale_curve else settings.label_shares:
-            setting = best_setting(head, task, features, splits, share, settings)
-            scores = [
-                _test_scores(head, setting, task, features, split, share, settings.seed, is_cold)
+            scored = [
+                _split_scores(head, task, features, split, share, settings.seed, is_cold)
                 for split in splits
             ]
-            everybody, cold = (tuple(column) for column in zip(*scores, strict=True))
+            chosen, everybody, cold = (tuple(column) for column in zip(*scored, strict=True))
             population = SEEN_EARLY if cell.is_stale_curve else ALL_USERS
-            yield _result(cell, head, share, setting, population, everybody)
+            yield _result(cell, head, share, chosen, population, everybody)
             if not cell.is_stale_curve and np.isfinite(cold).any():
-                yield _result(cell, head, share, setting, COLD_USERS, cold)
+                yield _result(cell, head, share, chosen, COLD_USERS, cold)
 
 
 def _result(
     cell: Cell,
     head: Head,
     share: float,
-    setting: Setting,
+    chosen: tuple[Setting, ...],
     population: str,
     scores: tuple[float, ...],
 ) -> Result:
@@ -143,7 +143,7 @@ def _result(
         stale_days=cell.stale_days,
         metric=cell.task.metric,
         num_users=len(cell.task.users),
-        setting=setting,
+        settings=chosen,
         scores=scores,
     )
 
@@ -163,38 +163,23 @@ def _splits(head: Head, task: Task, settings: EvaluationSettings) -> list[Split]
 
 
 def best_setting(
-    head: Head,
-    task: Task,
-    features: Floats,
-    splits: list[Split],
-    share: float,
-    settings: EvaluationSettings,
+    head: Head, task: Task, features: Floats, train: NDArray[np.int64], seed: int
 ) -> Setting:
-    """The setting with the best mean over inner folds of the first splits' training users.
+    """The setting with the best mean over inner folds of these training users.
 
-    No test label of a split is used for that split's own search. Of equal ones the first is taken.
+    So each split searches anew, and no label of its test users is ever looked at. Of many columns
+    the first SEARCH_COLUMNS decide. Of equal settings the first is taken.
     """
-    columns = slice(0, SEARCH_COLUMNS if head is TREE_HEAD else None)
-    folds = [
-        fold
-        for split in splits[: settings.search_splits]
-        for fold in inner_folds(split.first(share))
-    ]
+    labels = task.labels[:, :SEARCH_COLUMNS]  # (n, K), K at most SEARCH_COLUMNS
     means: list[float] = []
     for setting in head.settings:
         scores = [
-            task_score(task, task.labels[held][:, columns], predicted)
-            for train, held in folds
-            for predicted in [
-                head.fit(
-                    setting,
-                    task.is_number,
-                    features[train],
-                    task.labels[train][:, columns],
-                    features[held],
-                    settings.seed,
-                )
-            ]
+            task_score(
+                task,
+                labels[held],
+                head.fit(setting, task.is_number, features[fit], labels[fit], features[held], seed),
+            )
+            for fit, held in inner_folds(train)
         ]
         there = [each for each in scores if np.isfinite(each)]
         means.append(float(np.mean(there)) if there else float("-inf"))
@@ -215,18 +200,18 @@ def task_score(task: Task, labels: Floats, predicted: Floats) -> float:
     return rank_correlation(labels, predicted) if task.is_number else mean_auc(labels, predicted)
 
 
-def _test_scores(
+def _split_scores(
     head: Head,
-    setting: Setting,
     task: Task,
     features: Floats,
     split: Split,
     share: float,
     seed: int,
     is_cold: NDArray[np.bool_],
-) -> tuple[float, float]:
-    """Of all test users, and of the cold ones among them."""
+) -> tuple[Setting, float, float]:
+    """The split's setting, and its score of all test users and of the cold ones among them."""
     train = split.first(share)
+    setting = best_setting(head, task, features, train, seed)
     predicted = head.fit(
         setting, task.is_number, features[train], task.labels[train], features[split.test], seed
     )
@@ -236,19 +221,19 @@ def _test_scores(
         if cold.sum() >= MIN_COLD_USERS
         else float("nan")
     )
-    return task_score(task, labels, predicted), of_cold
+    return setting, task_score(task, labels, predicted), of_cold
 
 
 def shuffled_score(cell: Cell) -> tuple[float, float]:
     """The mean score with labels shuffled among users, and its distance from chance in errors.
 
-    The labels are shuffled anew in each search split; the error is that of a random order of the
-    test users, taken for the rarest column.
+    The labels are shuffled anew in each of `canary_splits`; the error is that of a random order of
+    the test users, taken for the rarest column.
     """
     settings, task = cell.settings, cell.task
     features = np.load(cell.vectors, mmap_mode="r")[task.users].astype(np.float64)
     setting, scores = LINEAR_HEAD.settings[1], []
-    for number in range(settings.search_splits):
+    for number in range(settings.canary_splits):
         split = user_split(len(task.users), settings.seed, number)
         order = keyed_generator(settings.seed, "downstream shuffle", number).permutation(
             len(task.users)

@@ -26,34 +26,37 @@ class NoPeers(MissingTable):
     """The environment of the peers has not been made."""
 
 
-def vectors(past: Views, as_of: date, folder: Path, seed: int) -> NDArray[Any]:
-    """(N, 256): CoLES trained for three minutes on all views, embedding the newest 100."""
+def newest_vectors(past: Views, as_of: date, folder: Path, seed: int) -> NDArray[Any]:
+    """(N, 256): CoLES of each user's newest 100 views, as many as a sequence of the paper has."""
+    return _vectors(past, folder, seed)[0]
+
+
+def all_vectors(past: Views, as_of: date, folder: Path, seed: int) -> NDArray[Any]:
+    """(N, 256): CoLES of all views."""
+    return _vectors(past, folder, seed)[1]
+
+
+def _vectors(past: Views, folder: Path, seed: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The vectors of both, of one training of three minutes on all views."""
     python = _peer_python()
-    given, out = folder / "coles-input.npz", folder / "coles-output.npy"
-    np.savez(
-        given,
-        offsets=past.offsets,
-        titles=past.titles,
-        hosts=past.catalog.hosts[past.titles],
-        times=past.times,
-    )
-    command = [
-        str(python),
-        str(_SCRIPT),
-        str(given),
-        str(out),
-        str(TRAINING_SECONDS),
-        str(MAX_VIEWS),
-        str(seed),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise NoPeers(f"{_SCRIPT} failed with: {last}")
-    made = np.load(out)
-    given.unlink()
-    out.unlink()
-    return np.asarray(made)
+    given = folder / "coles-input.npz"
+    outs = folder / "coles-newest-output.npy", folder / "coles-all-output.npy"
+    if not all(out.exists() for out in outs):
+        np.savez(
+            given,
+            offsets=past.offsets,
+            titles=past.titles,
+            hosts=past.catalog.hosts[past.titles],
+            times=past.times,
+        )
+        numbers = (TRAINING_SECONDS, MAX_VIEWS, seed)
+        command = [str(each) for each in (python, _SCRIPT, given, *outs, *numbers)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+            raise NoPeers(f"{_SCRIPT} failed with: {last}")
+        given.unlink()
+    return np.load(outs[0]), np.load(outs[1])
 
 
 def _peer_python() -> Path:
@@ -61,7 +64,7 @@ def _peer_python() -> Path:
     python = Path(named or "peers-not-named") / "bin" / "python"
     if not named or not python.exists():
         raise NoPeers(
-            "the rival coles was left out: make its environment with "
+            "CoLES was left out: make its environment with "
             "`benchmarks/peers/make_environment.sh FOLDER` and set USERBERT_PEERS=FOLDER"
         )
     return python
