@@ -27,12 +27,12 @@ TITLE_TEXTS: dict[str, Callable[[Views, date, int], Matrix]] = {
     "tfidf_all": title_texts.tfidf_all,
     "word2vec": title_texts.word2vec_mean,
 }
-COLES: dict[str, Callable[[Views, date, Path, int], Matrix]] = {
+COLES_RIVALS: dict[str, Callable[[Views, date, Path, int], Matrix]] = {
     "coles": coles.newest_vectors,
     "coles_all": coles.all_vectors,
 }
 JOINED_RIVAL = "joined"  # the judged model's vectors beside the aggregates
-RIVALS = (*HAND_MADE, *TITLE_TEXTS, *MODEL_VARIANTS, *COLES, JOINED_RIVAL)
+RIVALS = (*HAND_MADE, *TITLE_TEXTS, *MODEL_VARIANTS, *COLES_RIVALS, JOINED_RIVAL)
 STALE_RIVALS = ("recency_frequency", "aggregates")  # in the staleness curve, beside the models
 
 
@@ -76,7 +76,7 @@ class VectorFiles:
             return self._file(rival, 0, self._of_texts(rival))
         if rival in MODEL_VARIANTS:
             return self._file(rival, 0, self._of_variant(rival))
-        if rival in COLES:
+        if rival in COLES_RIVALS:
             return self._file(rival, 0, self._of_coles(rival))
         return self._file(JOINED_RIVAL, 0, self._joined)
 
@@ -97,7 +97,7 @@ class VectorFiles:
         return lambda past, as_of: TITLE_TEXTS[rival](past, as_of, self.seed)
 
     def _of_coles(self, rival: str) -> Callable[[Views, date], Matrix]:
-        return lambda past, as_of: COLES[rival](past, as_of, self.folder, self.seed)
+        return lambda past, as_of: COLES_RIVALS[rival](past, as_of, self.folder, self.seed)
 
     def _of_variant(self, variant: str) -> Callable[[Views, date], Matrix]:
         def make(past: Views, as_of: date) -> Matrix:
