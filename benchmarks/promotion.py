@@ -29,12 +29,13 @@ from deltalake import DeltaTable
 from benchmarks.harness import benchmark_parser, print_result
 from contracts.paths import Places
 from contracts.tables import PUBLISHED_EMBEDDINGS, USER_EMBEDDINGS, USER_SEQUENCES
+from spark_jobs.backfill.plan import make_plan
 from spark_jobs.lake.lake import Lake
 from spark_jobs.registry.promotion import Registry
 from spark_jobs.spark.session import session
 from spark_jobs.tables.models import find_model, load_models
 from tests.faults.backfill_trials import small_lake
-from userbert.commands.backfill import fill, plan
+from userbert.commands.backfill import fill_with_progress
 
 READ_INTERVAL_SECONDS = 0.1  # seconds from one read to the next
 SECONDS_AFTER_SWITCH = 1.0  # seconds that the reader is given to see it
@@ -94,9 +95,9 @@ def fill_and_compare(
     lake: Lake, places: Places, model_id: str, days: Sequence[date]
 ) -> dict[str, Any]:
     """What `plan` said, and what `run` wrote and took."""
-    made = plan(lake, places, find_model(load_models(lake), model_id), days)
+    made = make_plan(lake, places, find_model(load_models(lake), model_id), days)
     began = time.monotonic()
-    done = fill(lake, places, find_model(load_models(lake), model_id), days)
+    done = fill_with_progress(lake, places, find_model(load_models(lake), model_id), days)
     return {
         "rows_planned": made.rows,
         "rows_written": sum(commit.rows for day in done for commit in day.commits),
@@ -111,7 +112,7 @@ def commits_of_a_finished_backfill(
 ) -> int:
     """Commits that a backfill of finished days makes."""
     before = [lake.version(table) for table in (USER_SEQUENCES, USER_EMBEDDINGS)]
-    fill(lake, places, find_model(load_models(lake), model_id), days)
+    fill_with_progress(lake, places, find_model(load_models(lake), model_id), days)
     after = [lake.version(table) for table in (USER_SEQUENCES, USER_EMBEDDINGS)]
     return sum(after) - sum(before)
 

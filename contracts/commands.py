@@ -3,18 +3,18 @@
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+PROJECT_ROOT = Path(__file__).parents[1]
 
 
 def _data_folder(name: str) -> Path:
     """A folder that is no package: of the checkout, or in a wheel a part of `userbert`."""
-    in_wheel = ROOT / "userbert" / name
-    return in_wheel if in_wheel.is_dir() else ROOT / name
+    in_wheel = PROJECT_ROOT / "userbert" / name
+    return in_wheel if in_wheel.is_dir() else PROJECT_ROOT / name
 
 
 CONF_FOLDER = _data_folder("conf")
 DAGS_FOLDER = _data_folder("dags")
-CLI = str(ROOT / "userbert" / "cli.py")  # what spark-submit is given
-USERBERT = str(Path(sys.prefix) / "bin" / "userbert")  # what a shell is given
-TORCHRUN = str(Path(sys.prefix) / "bin" / "torchrun")
+CLI = str(PROJECT_ROOT / "userbert" / "cli.py")  # what spark-submit is given
+USERBERT_COMMAND = str(Path(sys.prefix) / "bin" / "userbert")  # what a shell is given
+TORCHRUN_COMMAND = str(Path(sys.prefix) / "bin" / "torchrun")
 SPARK_SUBMIT = str(Path(sys.prefix) / "bin" / "spark-submit")

@@ -6,10 +6,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, get_args
 
-from contracts.commands import ROOT
+from contracts.commands import PROJECT_ROOT
 from contracts.errors import BadInput
 
-DEFAULT_FILE = ROOT / "conf" / "downstream.toml"
+DEFAULT_FILE = PROJECT_ROOT / "conf" / "downstream.toml"
 
 
 @dataclass(frozen=True, kw_only=True)

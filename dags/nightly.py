@@ -20,7 +20,7 @@ from airflow.providers.standard.operators.bash import BashOperator
 from airflow.providers.standard.sensors.python import PythonSensor
 from airflow.sdk import DAG, Asset, CronPartitionTimetable
 
-from contracts.commands import USERBERT
+from contracts.commands import USERBERT_COMMAND
 from contracts.paths import Places
 from contracts.tables import (
     BROWSING_LOGS,
@@ -92,9 +92,11 @@ with DAG(
     )
     features = BashOperator(
         task_id="features",
-        bash_command=f"{USERBERT} features refresh --as-of {AS_OF}",
+        bash_command=f"{USERBERT_COMMAND} features refresh --as-of {AS_OF}",
     )
-    report = BashOperator(task_id="report", bash_command=f"{USERBERT} summary --as-of {AS_OF}")
+    report = BashOperator(
+        task_id="report", bash_command=f"{USERBERT_COMMAND} summary --as-of {AS_OF}"
+    )
 
     landing_day >> browsing_logs >> [titles, sessions]
     sessions >> user_sequences

@@ -13,7 +13,7 @@ from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOpe
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import DAG, Asset, CronPartitionTimetable, Param
 
-from contracts.commands import ROOT, USERBERT
+from contracts.commands import PROJECT_ROOT, USERBERT_COMMAND
 from contracts.paths import Places
 from contracts.tables import MODELS, PUBLISHED_EMBEDDINGS, SEQUENCE_PAIRS, USER_EMBEDDINGS
 from userbert.launchers.settings import TrainingSettings
@@ -57,10 +57,10 @@ with DAG(
     pretrain = BashOperator(
         task_id="pretrain",
         # Its last line of output is the new model's id, which the tasks below read.
-        bash_command=f"{USERBERT} launch --processes {{{{ params.processes }}}}"
+        bash_command=f"{USERBERT_COMMAND} launch --processes {{{{ params.processes }}}}"
         f" -- --as-of {AS_OF} --preset {{{{ params.preset }}}}",
         execution_timeout=timedelta(days=7),
-        cwd=str(ROOT),
+        cwd=str(PROJECT_ROOT),
         append_env=True,
         pool="gpu",
         queue=TRAINING_SETTINGS.queue,

@@ -110,7 +110,7 @@ def _write_files(found: Evaluation) -> None:
 def _record(lake: OpenLake, found: Evaluation) -> None:
     from downstream.output.record import write_evaluation
     from spark_jobs.lake.lake import Lake
-    from spark_jobs.spark.job_run import job
+    from spark_jobs.spark.job_run import spark_job
 
-    with job("evaluations") as (spark, tell):
+    with spark_job("evaluations") as (spark, tell):
         tell(write_evaluation(Lake(spark, lake.places.lake), lake.places, found, lake.versions))

@@ -65,7 +65,7 @@ def _conform(frame: DataFrame, table: Table) -> DataFrame:
     return frame.select(table.names)
 
 
-def check(
+def run_gate(
     frame: DataFrame,
     table: Table,
     *,

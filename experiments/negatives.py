@@ -93,7 +93,7 @@ def compare_variants(
     threads: int = 0,
 ) -> Comparison:
     """Train and measure each variant with each seed."""
-    from model.checkpoint import read_manifest
+    from model.storage.checkpoint import read_manifest
     from model.training.distributed import Processes
     from model.training.pretrain import pretrain
 

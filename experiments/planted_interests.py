@@ -158,9 +158,9 @@ def _vectors_made_here(lake: OpenLake, folder: Path, as_of: date) -> Vectors:
 
     For models that no day is embedded under, such as untrained ones: nothing is written.
     """
-    from model.checkpoint import load_model
     from model.data.row_hashes import list_values
     from model.inference.embed_users import embed_users
+    from model.storage.checkpoint import load_model
 
     lake.need(USER_SEQUENCES, TITLES)
     newest = lake.connection.execute(

@@ -4,11 +4,11 @@ from datetime import date
 
 import torch
 
-from model import checkpoint, checkpoint_files
 from model.config import ModelConfig, PretrainConfig
 from model.data.vocabulary import Vocabulary
 from model.layers.encoders import reads_words
 from model.layers.user_model import UserModel
+from model.storage import checkpoint, checkpoint_files
 
 DAY = date(2026, 1, 6)
 WORDS = Vocabulary(("red", "shoes", "green", "tea"))

@@ -15,10 +15,10 @@ from analyst.questions.explain import (
     weigh_views,
 )
 from contracts.errors import MissingTable
-from model import checkpoint
 from model.data.ragged import Ragged
 from model.inference.vectors import to_numpy, user_vectors
 from model.layers.packed_sequences import Layout
+from model.storage import checkpoint
 from userbert.cli import main
 
 

@@ -21,7 +21,7 @@ LAST = DAYS[-1] + timedelta(days=1)
 SETTINGS = LandingSettings(
     format="jsonl", columns={"user_id": "u", "event_time": "t", "title": "p"}
 )
-# Of a view, the day on which it landed is not told by when it happened.
+# Of a view, the day on which it landed does not follow from when it happened.
 OF_A_VIEW = [name for name in BROWSING_LOGS.names if name != "landing_day"]
 
 

@@ -47,7 +47,10 @@ ROOMS: dict[str, set[str]] = {
 FOLDER_ORDER: dict[str, tuple[str, ...]] = {
     "contracts": (".", "storage", "terminal"),
     "landing": (".", "synthetic"),
-    "model": (*(".", "data", "layers", "inference", "objective/tasks", "objective", "training"),),
+    "model": (
+        *(".", "data", "layers", "storage", "inference", "objective/tasks", "objective"),
+        "training",
+    ),
     "spark_jobs": (
         *(".", "spark", "lake", "transforms", "ingest/parsing", "ingest/formats", "ingest"),
         *("tables", "backfill", "registry"),

@@ -19,12 +19,14 @@ from contracts.tables import PUBLISHED_EMBEDDINGS, SESSIONS, USER_EMBEDDINGS, US
 from contracts.terminal.command_line import parse_options
 from spark_jobs.backfill.day_locks import DayLocks
 from spark_jobs.backfill.days import days_between, fill_days, published_days, survey_days
+from spark_jobs.backfill.plan import make_plan
 from spark_jobs.backfill.time_estimate import Timing, estimate_from_timings
 from spark_jobs.lake.lake import Lake
 from spark_jobs.registry.promotion import Registry
 from spark_jobs.tables import user_embeddings, user_sequences
 from spark_jobs.tables.models import find_model, load_models
-from userbert.commands.backfill import fill, plan, plan_words, show_plan, the_days, the_model
+from userbert.commands.backfill import fill_with_progress, show_plan, the_days, the_model
+from userbert.commands.backfill_grids import plan_words
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.promotion import count_wrong_reads, poll_published
@@ -54,9 +56,9 @@ def planned(spark, template, tmp_path_factory):
     places = copied(there, tmp_path_factory.mktemp("quiet"))
     lake = Lake(spark, places.lake)
     model, before = find_model(load_models(lake), old), files(places.root)
-    made = plan(lake, places, model, DAYS)
+    made = make_plan(lake, places, model, DAYS)
     assert files(places.root) == before
-    return places, made, fill(lake, places, model, DAYS)
+    return places, made, fill_with_progress(lake, places, model, DAYS)
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +125,7 @@ def test_a_backfill_of_nothing_writes_nothing(spark, there, old):
     lake = Lake(spark, there.lake)
     before = files(there.root)
     assert list(fill_days(lake, there, old, DAYS)) == []
-    made = plan(lake, there, find_model(load_models(lake), old), DAYS)
+    made = make_plan(lake, there, find_model(load_models(lake), old), DAYS)
     assert (made.rows, made.bytes, made.seconds) == (0, 0, 0)
     assert all(day.finished for day in made.days)
     assert files(there.root) == before
@@ -248,7 +250,7 @@ def test_the_pace_is_a_jobs_cost_and_a_rows():
     assert estimate_from_timings([], "m") is None
 
 
-def test_days_before_the_training_ended_are_told(planned):
+def test_days_before_the_training_ended_are_named(planned):
     made = replace(planned[1], before_training_ended=[DAYS[0]])
     assert "the training had seen views from after them" in list(plan_words(made))[1]
     assert planned[1].before_training_ended == []

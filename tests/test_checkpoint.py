@@ -6,7 +6,10 @@ import pytest
 import torch
 
 from contracts.errors import MissingTable
-from model.checkpoint import (
+from model.config import PRESETS
+from model.data.vocabulary import Vocabulary
+from model.layers.user_model import UserModel
+from model.storage.checkpoint import (
     BrokenCheckpoint,
     Manifest,
     load_model,
@@ -15,9 +18,6 @@ from model.checkpoint import (
     require_same_training,
     write_checkpoint,
 )
-from model.config import PRESETS
-from model.data.vocabulary import Vocabulary
-from model.layers.user_model import UserModel
 
 VOCABULARY = Vocabulary(("red", "shoes"))
 CONFIG = PRESETS["tiny"]
@@ -64,9 +64,9 @@ def test_a_model_comes_back_bit_for_bit_and_in_eval_mode(folder, model):
 
 
 def test_the_manifest_names_every_file_with_its_sum(folder):
-    told = json.loads((folder / "manifest.json").read_text())
-    assert sorted(told["files"]) == ["vocabulary.json", "weights.safetensors"]
-    assert told["files"]["vocabulary.json"] == VOCABULARY.sha256
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert sorted(manifest["files"]) == ["vocabulary.json", "weights.safetensors"]
+    assert manifest["files"]["vocabulary.json"] == VOCABULARY.sha256
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "vocabulary.json"])
@@ -103,10 +103,10 @@ def test_every_setting_that_differs_is_named(folder):
     expected = manifest(settings=other, content="d")
     with pytest.raises(BrokenCheckpoint) as refused:
         require_same_training(folder, read_manifest(folder), expected)
-    told = str(refused.value)
-    assert "content is c, not d" in told
-    assert "seed is 0, not 7" in told
-    assert f"model.width is {CONFIG.model.width}, not 32" in told
+    message = str(refused.value)
+    assert "content is c, not d" in message
+    assert "seed is 0, not 7" in message
+    assert f"model.width is {CONFIG.model.width}, not 32" in message
 
 
 class Bomb:

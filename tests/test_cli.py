@@ -120,7 +120,7 @@ def test_an_interrupted_command_ends_in_one_line(monkeypatch, capsys):
 def test_an_interrupted_backfill_says_how_far_it_came(monkeypatch, places):
     from types import SimpleNamespace
 
-    from userbert.commands.backfill import fill
+    from userbert.commands.backfill import fill_with_progress
 
     def run(lake, places, model_id, days, show_total):
         show_total(5)
@@ -131,7 +131,7 @@ def test_an_interrupted_backfill_says_how_far_it_came(monkeypatch, places):
     monkeypatch.setattr("spark_jobs.backfill.days.fill_days", run)
     days = [date(2017, 6, n) for n in range(1, 7)]
     with pytest.raises(Interrupted, match=r"3 of 5 days done; the same command goes on") as stop:
-        fill(None, places, SimpleNamespace(model_id="m"), days)
+        fill_with_progress(None, places, SimpleNamespace(model_id="m"), days)
     assert stop.value.exit_code == 130
 
 

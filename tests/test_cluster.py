@@ -97,8 +97,8 @@ def rows(places, table):
 def await_running_task(log):
     """Until the executor whose log this is has a task that it has not finished."""
     for _ in range(3000):
-        told = log.read_text() if log.exists() else ""
-        if told.count("Running task ") > told.count("Finished task "):
+        events = log.read_text() if log.exists() else ""
+        if events.count("Running task ") > events.count("Finished task "):
             return
         time.sleep(0.02)
     raise AssertionError(f"no task ran: {log}")
@@ -177,10 +177,10 @@ def test_a_torn_event_log_tells_what_it_holds(on_cluster, tmp_path):
     torn.mkdir()
     data = part.read_bytes()
     (torn / part.name).write_bytes(data[: len(data) // 2])
-    told = job_facts(torn)
-    assert told.job == "browsing_logs"
-    assert not told.finished
-    assert 0 < told.tasks < job_facts(whole).tasks
+    facts = job_facts(torn)
+    assert facts.job == "browsing_logs"
+    assert not facts.finished
+    assert 0 < facts.tasks < job_facts(whole).tasks
 
 
 def test_a_second_cluster_is_refused_and_names_how_to_end_the_first(tmp_path):

@@ -3,10 +3,10 @@ from small_corpus import DAY, interests
 
 from contracts.paths import Places
 from contracts.terminal.command_line import parse_options
-from model.checkpoint import read_manifest
 from model.config_options import config_from_options
 from model.data.build_corpus import training_input
 from model.data.vocabulary import Vocabulary
+from model.storage.checkpoint import read_manifest
 from model.training.comparison import measures_on_the_same_users
 from model.training.distributed import Processes
 from model.training.pretrain import pretrain, train
@@ -43,9 +43,9 @@ def test_a_model_asked_its_own_questions_gives_its_own_answers_and_another_model
     given = interests(places)
     ours, theirs = trained(given, places, 0), trained(given, places, 1)
     own, other = (read_manifest(folder).measures for folder in (ours, theirs))
-    for answering, told in ((ours, own), (theirs, other)):
+    for answering, measures in ((ours, own), (theirs, other)):
         again = measures_on_the_same_users(ours, answering, places.lake, places.arrays)
         assert {name: again[name] for name in ASKED} == pytest.approx(
-            {name: told[name] for name in ASKED}, rel=1e-5
+            {name: measures[name] for name in ASKED}, rel=1e-5
         )
     assert own["test_loss"] != other["test_loss"]

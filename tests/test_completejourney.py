@@ -43,7 +43,7 @@ def receipts(*rows):
 
 
 @pytest.mark.parametrize(
-    ("told", "title"),
+    ("product", "title"),
     [
         (
             ("ICE - CRUSHED/CUBED", "FRZN ICE", "National"),
@@ -60,8 +60,8 @@ def receipts(*rows):
         ((None, None, "National"), None),
     ],
 )  # fmt: skip
-def test_a_title_reads_as_a_person_would_write_it(told, title):
-    assert reading_form(*told) == title
+def test_a_title_reads_as_a_person_would_write_it(product, title):
+    assert reading_form(*product) == title
 
 
 @pytest.mark.parametrize(
@@ -91,13 +91,13 @@ def test_a_receipt_line_is_a_landing_line(items):
     assert days.astype("datetime64[D]").astype(date).tolist() == [date(2017, 1, 2)]
 
 
-def test_no_line_is_left_out_for_what_is_not_told(items):
+def test_no_line_is_left_out_for_what_is_unknown(items):
     """Product 3 has neither type nor category, and product 4 is not in the catalogue."""
     noon = datetime(2017, 1, 2, 12)
     _, lines = as_lines(receipts((900, 77, 4, noon), (900, 77, 3, noon)), items)
-    told = [json.loads(line) for line in lines.to_pylist()]
-    assert [(line["line_id"], line["title"]) for line in told] == [("77-3", None), ("77-4", None)]
-    assert [line["department"] for line in told] == ["miscellaneous.shop.example", None]
+    views = [json.loads(line) for line in lines.to_pylist()]
+    assert [(line["line_id"], line["title"]) for line in views] == [("77-3", None), ("77-4", None)]
+    assert [line["department"] for line in views] == ["miscellaneous.shop.example", None]
 
 
 def test_lines_are_ordered_by_time_whatever_the_order_of_the_receipts(items):
@@ -111,10 +111,10 @@ def test_the_demo_lands_each_day_of_the_package_whole_and_twice_the_same(tmp_pat
     main(**parse_options(main, ["--to", "2017-01-03", "--out", str(tmp_path)]))
     landed = {p.parent.name: p.read_bytes() for p in tmp_path.glob("landing/*/transactions.jsonl")}
     assert sorted(landed) == ["2017-01-01", "2017-01-02", "2017-01-03"]
-    told = [json.loads(line) for day in landed.values() for line in day.splitlines()]
+    views = [json.loads(line) for day in landed.values() for line in day.splitlines()]
     transactions, _ = read_purchases(package_data(), date(2017, 1, 1), date(2017, 1, 3))
-    assert len(told) == transactions.num_rows > 5_000
-    assert len({line["line_id"] for line in told}) == len(told)
+    assert len(views) == transactions.num_rows > 5_000
+    assert len({line["line_id"] for line in views}) == len(views)
     for day, text in landed.items():
         assert all(
             json.loads(line)["transaction_timestamp"].startswith(day) for line in text.splitlines()
@@ -143,6 +143,6 @@ def test_the_demo_is_six_months_without_flags():
     assert (options["from_day"], options["to_day"]) == (date(2017, 1, 1), date(2017, 6, 30))
 
 
-def test_days_in_the_wrong_order_are_told():
+def test_days_in_the_wrong_order_are_refused():
     with pytest.raises(BadInput, match="2017-02-02 is after --to 2017-02-01"):
         main(date(2017, 2, 2), date(2017, 2, 1))

@@ -67,7 +67,7 @@ def held_out_names(number):
     )
 
 
-def told(made):
+def sides_of(made):
     """Each pair's titles and times, in the words of the tables."""
     corpus = made.corpus
     for a, b in corpus.pairs:
@@ -83,7 +83,7 @@ def test_the_arrays_hold_what_the_tables_hold(places):
     made = make(places)
     corpus = made.corpus
     assert corpus.title_ids.tolist() == [-5, 12, 70]
-    assert [[t.tolist() for t in sides] for sides in told(made)] == [[[70, -5, 70], [12]]]
+    assert [[t.tolist() for t in sides] for sides in sides_of(made)] == [[[70, -5, 70], [12]]]
     start = int(START.timestamp()) * 1_000_000
     minute = 60_000_000
     assert corpus.times.tolist() == [
@@ -153,7 +153,10 @@ def test_held_out_users_come_last_and_their_views_are_no_behaviors(places):
     write_titles(places)
     write_pairs(places, [pair(held_out, 0, [70], [70]), pair(seen, 0, [12], [-5])])
     made = make(places)
-    assert [[t.tolist() for t in sides] for sides in told(made)] == [[[12], [-5]], [[70], [70]]]
+    assert [[t.tolist() for t in sides] for sides in sides_of(made)] == [
+        [[12], [-5]],
+        [[70], [70]],
+    ]
     assert made.training_pairs.tolist() == [0]
     assert made.validation_pairs.tolist() == made.test_pairs.tolist() == [1]
     assert made.corpus.title_ids[made.corpus.behaviors].tolist() == [12, -5]
@@ -184,7 +187,7 @@ def test_pairs_of_validation_users_come_before_those_of_test_users(places):
     assert made.training_pairs.tolist() == [0]
     assert made.validation_pairs.tolist() == [1, 2]
     assert made.test_pairs.tolist() == [3]
-    assert [sides[0].tolist() for sides in told(made)] == [[-5], [12], [12], [70]]
+    assert [sides[0].tolist() for sides in sides_of(made)] == [[-5], [12], [12], [70]]
     assert made.num_users == 3
 
 
@@ -209,7 +212,7 @@ def test_the_newest_views_of_a_long_sequence_are_kept(places):
     write_titles(places)
     write_pairs(places, [pair("u", 0, [70, -5, 12], [13, 70])])
     made = make(places, max_views=2)
-    assert [[t.tolist() for t in sides] for sides in told(made)] == [[[-5, 12], [13, 70]]]
+    assert [[t.tolist() for t in sides] for sides in sides_of(made)] == [[[-5, 12], [13, 70]]]
 
 
 def test_rows_in_another_order_and_other_files_make_the_same_arrays(tmp_path, monkeypatch):

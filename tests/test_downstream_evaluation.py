@@ -26,11 +26,11 @@ from downstream.judging.evaluation import evaluate_models
 from downstream.output.report import as_json, as_markdown, draw_picture, tables
 from downstream.rivals.encoders import judged_model, model_vectors, variant_folder
 from downstream.tasks.task import Task
-from model.checkpoint import load_model, read_manifest
 from model.config import PRESETS
 from model.data.build_corpus import training_input_for
 from model.data.ragged import Ragged
 from model.inference.embed_users import embed_users
+from model.storage.checkpoint import load_model, read_manifest
 from model.training.distributed import Processes
 from model.training.pretrain import pretrain
 

@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from contracts.errors import BadInput
-from model.checkpoint import Manifest, TrainedModel
 from model.config import BASE_MODELS, PRESETS, ModelConfig
 from model.data.ragged import Ragged
 from model.data.vocabulary import Vocabulary
 from model.inference.embed_users import embed_sequences, embed_users
 from model.inference.vectors import title_vectors, to_numpy, user_vectors
 from model.layers.user_model import UserModel
+from model.storage.checkpoint import Manifest, TrainedModel
 
 SMALL = {"width": 16, "word_width": 12, "query_width": 8, "heads": 2}
 VOCABULARY = Vocabulary(tuple(f"w{i}" for i in range(20)))

@@ -5,7 +5,7 @@ import pytest
 
 from contracts.errors import GateFailed
 from contracts.tables import BROWSING_LOGS, USER_EMBEDDINGS, USER_SEQUENCES
-from expectations.gate import SchemaError, check
+from expectations.gate import SchemaError, run_gate
 from expectations.results import load_result, result_path
 from userbert.cli import main
 
@@ -51,7 +51,7 @@ def result_of(places, table, run="2017-06-30"):
 
 
 def gate(frame, places, table=USER_SEQUENCES, **options):
-    return check(frame, table, places=places, run="2017-06-30", **options)
+    return run_gate(frame, table, places=places, run="2017-06-30", **options)
 
 
 def test_a_good_frame_passes_and_its_rows_are_counted(sequences, places):
@@ -157,7 +157,7 @@ def test_a_vector_with_a_nan_is_named(embeddings, places):
 def test_a_rerun_replaces_its_result_and_a_run_name_makes_no_folder(sequences, places):
     for _ in range(2):
         frame = sequences("ann")
-        check(frame, USER_SEQUENCES, places=places, run="backfill/m1/2017-06-30").release()
+        run_gate(frame, USER_SEQUENCES, places=places, run="backfill/m1/2017-06-30").release()
     files = list((places.gates / "results").rglob("*"))
     assert [f.name for f in files if f.is_file()] == ["backfill_m1_2017-06-30.json"]
     assert json.loads(files[-1].read_text())["run"] == "backfill/m1/2017-06-30"

@@ -61,16 +61,16 @@ def month(tmp_path_factory):
 def sort_of(landing_day, line):
     """What the ingest will say of a line: a view, or why it is none."""
     try:
-        told = json.loads(line)
+        view = json.loads(line)
     except json.JSONDecodeError:
         return "broken_bad_json"
-    if "user" not in told:
+    if "user" not in view:
         return "broken_missing_user"
-    if not told["title"].strip():
+    if not view["title"].strip():
         return "broken_blank_title"
-    if "T" not in told["time"]:
+    if "T" not in view["time"]:
         return "broken_unparsable_time"
-    return "broken_future_time" if told["time"][:10] > landing_day else "views"
+    return "broken_future_time" if view["time"][:10] > landing_day else "views"
 
 
 def test_the_same_seed_gives_the_same_bytes_whatever_runs_side_by_side(small, tmp_path):
@@ -116,7 +116,7 @@ def test_logs_of_another_form_are_not_mixed_into_a_folder(tmp_path):
         generate_logs(Settings(**SMALL), tmp_path)
 
 
-def test_every_wrong_setting_is_told_at_once():
+def test_every_wrong_setting_is_named_at_once():
     with pytest.raises(BadInput, match=r"late is 2, broken is -1, users is 0, seed is -3"):
         Settings(users=0, days=1, seed=-3, late=2, broken=-1)
 
@@ -258,11 +258,11 @@ def test_users_view_what_they_are_interested_in(month):
     live = {}
     for row in interests:
         live.setdefault((row["user_id"], row["topic"]), []).append((row["from_day"], row["to_day"]))
-    told = [
+    agreement = [
         any(a <= date.fromisoformat(time[:10]) <= b for a, b in live.get((user, topic[title]), []))
         for user, time, title, _ in views
     ]
-    assert 0.8 < np.mean(told) < 0.95
+    assert 0.8 < np.mean(agreement) < 0.95
 
 
 def test_an_interest_drifts_away(tmp_path):

@@ -108,8 +108,8 @@ def test_a_commit_tells_what_was_read_and_counted(lake, passed):
     lake.replace(passed((ONE, 1)), of(ONE))
     lake.read(DAYS)
     lake.replace(passed((TWO, 1)), of(TWO), watermark={"days": 1})
-    told = lake.metadata(DAYS)
-    assert (told["inputs"], told["measures"]) == ({"days": 1}, {"rows": 1})
+    provenance = lake.metadata(DAYS)
+    assert (provenance["inputs"], provenance["measures"]) == ({"days": 1}, {"rows": 1})
     lake.replace(passed((TWO, 1)), of(TWO))
     assert lake.watermark(DAYS, DAYS) == 1  # of the newest commit that has one
 

@@ -15,7 +15,7 @@ from small_corpus import DAY, interests
 from contracts.errors import BadInput
 from contracts.paths import Places
 from contracts.terminal.command_line import parse_options
-from model.checkpoint import read_manifest
+from model.storage.checkpoint import read_manifest
 from userbert.launchers import launch
 from userbert.launchers import spark as spark_launcher
 from userbert.launchers.settings import PodSettings, TrainingSettings

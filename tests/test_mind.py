@@ -133,7 +133,7 @@ def test_folders_are_read_as_one_data_set(folder, tmp_path):
     ]
 
 
-def test_the_days_with_lines_are_told(folder, tmp_path):
+def test_the_days_with_lines_are_named(folder, tmp_path):
     with (folder / "behaviors.tsv").open("a") as file:
         file.write("8\tU2\t11/15/2019 8:00:00 AM\t\tN1-1\n")
     days, _ = convert_folders([folder], tmp_path, spacing=None)

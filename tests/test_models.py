@@ -11,8 +11,8 @@ import feature_store
 from contracts.errors import BadInput, GateFailed, MissingTable
 from contracts.tables import PUBLISHED_EMBEDDINGS, USER_EMBEDDINGS
 from contracts.terminal.command_line import parse_options
-from expectations.gate import check
-from spark_jobs.registry.commands import comparison, judge, model_list
+from expectations.gate import run_gate
+from spark_jobs.registry.commands import _comparison_grid, judge, model_list
 from spark_jobs.registry.model_card import model_card
 from spark_jobs.registry.model_status import (
     rollback_target,
@@ -74,7 +74,7 @@ def embed(spark, lake, places):
         for model_id in {row[0] for row in rows}:
             ours = [row for row in rows if row[0] == model_id]
             frame = spark.createDataFrame(ours, USER_EMBEDDINGS.ddl)
-            passed = check(frame, USER_EMBEDDINGS, places=places, run="test")
+            passed = run_gate(frame, USER_EMBEDDINGS, places=places, run="test")
             lake.replace(passed, f"model_id = '{model_id}'")
 
     return write
@@ -114,10 +114,10 @@ def trained(places):
     """The folder of a training that is finished."""
     import torch
 
-    from model.checkpoint import Manifest, write_checkpoint
-    from model.checkpoint_files import WEIGHTS_FILE
     from model.config import PRESETS
     from model.data.vocabulary import Vocabulary
+    from model.storage.checkpoint import Manifest, write_checkpoint
+    from model.storage.checkpoint_files import WEIGHTS_FILE
 
     vocabulary = Vocabulary(("news",))
     manifest = Manifest(
@@ -299,7 +299,7 @@ def test_the_list_the_card_and_the_comparison_show_the_measures():
 
     one, other = model("m1"), model("m2", effective_rank=12.5)
     console = Console(width=200, record=True, file=io.StringIO())
-    console.print(model_list({"m1": one, "m2": other}), comparison(one, other))
+    console.print(model_list({"m1": one, "m2": other}), _comparison_grid(one, other))
     shown = console.export_text()
     assert "0.5, 0.6, 12.5" in shown
     assert "| effective_rank | 12.5 |" in model_card(other)

@@ -15,7 +15,7 @@ from contracts.landing_settings import read_settings
 from contracts.paths import Places
 from contracts.tables import BROWSING_LOGS, PUBLISHED_EMBEDDINGS, REJECTED_LOGS, USER_EMBEDDINGS
 from userbert.cli import main
-from userbert.commands.summary import gather, open_table
+from userbert.commands.summary import gather_facts, open_table
 
 USERBERT = [sys.executable, "-m", "userbert.cli"]
 FIRST = date(2017, 1, 1)
@@ -99,8 +99,8 @@ def test_every_landing_line_is_accepted_or_refused(nights):
     places, _ = nights
     files = [p for n in range(HISTORY + NIGHTS) for p in (places.landing / day(n)).iterdir()]
     lines = sum(len(path.read_bytes().splitlines()) for path in files)
-    told = gather(places)
-    assert told["lines_in"] == lines
+    facts = gather_facts(places)
+    assert facts["lines_in"] == lines
     assert all(row["raw"] and row["reasons"] for row in rows(places, REJECTED_LOGS))
 
 

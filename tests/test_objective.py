@@ -22,7 +22,7 @@ from contracts.errors import BadInput
 from model.config import BASE_MODELS, PRESETS, ModelConfig, PretrainConfig
 from model.data.batches import BatchOrder
 from model.data.ragged import Ragged
-from model.data.vocabulary import UNKNOWN
+from model.data.vocabulary import UNKNOWN_ID
 from model.layers.user_model import UserModel
 from model.objective.objective import Objective, drop_words
 from model.objective.tasks.task import HIDDEN_TITLE, task_named
@@ -319,9 +319,9 @@ def test_word_dropout_replaces_its_share_and_a_title_is_seen_alike_by_every_shar
     words = Ragged.of([[5, 6, 7]] * 1000)
     config = replace(CONFIG, word_dropout=0.25)
     dropped = drop_words(words, titles, config, step=3)
-    assert (dropped.values == UNKNOWN).mean() == pytest.approx(0.25, abs=0.03)
+    assert (dropped.values == UNKNOWN_ID).mean() == pytest.approx(0.25, abs=0.03)
     assert np.array_equal(
-        dropped.values[dropped.values != UNKNOWN], words.values[dropped.values != UNKNOWN]
+        dropped.values[dropped.values != UNKNOWN_ID], words.values[dropped.values != UNKNOWN_ID]
     )
     share = drop_words(words.take(titles[500:]), titles[500:], config, step=3)
     assert np.array_equal(share.values, dropped.values[1500:])
@@ -333,7 +333,7 @@ def test_word_dropout_replaces_its_share_and_a_title_is_seen_alike_by_every_shar
 def test_the_unknown_word_is_trained_by_word_dropout_alone(word_dropout, moves):
     objective = objective_of(replace(CONFIG, word_dropout=word_dropout))
     objective.loss(0, objective.batches.share(0)).loss.backward()
-    gradient = objective.model.behavior.words.weight.grad[UNKNOWN]
+    gradient = objective.model.behavior.words.weight.grad[UNKNOWN_ID]
     assert bool(gradient.abs().max() > 0) is moves
 
 
@@ -352,7 +352,7 @@ def test_a_share_whose_targets_have_no_allowed_sequence_is_computed():
 
 
 def test_learning_finds_the_users_apart():
-    """Each user reads titles of one word of his own: after some steps B is told from others."""
+    """Each user reads titles of one word of his own: after some steps B is found among others."""
     titles = [[2 + i] for i in range(30)]
     people = [([(i, i), (i + 1, i)], [(100 + i, i), (100 + i, i)]) for i in range(30)]
     config = replace(CONFIG, batch_size=15, refresh_interval=5, sequence_pool=60)

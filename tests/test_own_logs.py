@@ -78,10 +78,10 @@ def test_every_user_of_the_last_day_is_published(folder):
 
 def test_every_line_is_accepted_or_refused_and_the_summary_says_so(folder):
     lines = 7 * (USERS * 6 + 1) - 6
-    told = json.loads(run(folder, "summary", "--json"))
-    assert told["lines_in"] == lines
-    assert sum(told["refused"].values()) == 7
-    assert all(gate["passed"] for gate in told["gates"].values())
+    facts = json.loads(run(folder, "summary", "--json"))
+    assert facts["lines_in"] == lines
+    assert sum(facts["refused"].values()) == 7
+    assert all(gate["passed"] for gate in facts["gates"].values())
 
 
 def test_the_lake_keeps_its_rules_and_feast_serves_a_user(folder):

@@ -117,9 +117,9 @@ def test_vectors_that_know_the_interests_beat_chance_and_random_ones_do_not(logs
     interests = current_interests(logs / "planted/interests.parquet", date(2017, 2, 10))
     users = sorted(interests)
     topics = sorted({topic for some in interests.values() for topic in some})
-    told = np.array([[interests[u].get(t, 0.0) for t in topics] for u in users], np.float32)
+    planted = np.array([[interests[u].get(t, 0.0) for t in topics] for u in users], np.float32)
     drawn = np.random.default_rng(0).normal(size=(400, 16)).astype(np.float32)
-    knowing, random = (interest_agreement(users, v, interests, k=10) for v in (told, drawn))
+    knowing, random = (interest_agreement(users, v, interests, k=10) for v in (planted, drawn))
     assert knowing.near["shared"] > 0.95
     assert knowing.near["overlap"] > 3 * knowing.chance["overlap"]
     assert abs(random.near["shared"] - random.chance["shared"]) < 4 * random.error["shared"]

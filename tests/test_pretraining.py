@@ -18,10 +18,10 @@ from small_corpus import DAY, interests
 from contracts.errors import BadInput
 from contracts.paths import Places
 from contracts.terminal.command_line import parse_options
-from model.checkpoint import BrokenCheckpoint, load_model, read_manifest, read_tensors
 from model.config import PRESETS
 from model.config_options import config_from_options
-from model.objective.trace_check import RULES, check_trace_file
+from model.objective.trace_check import TRACE_RULES, check_trace_file
+from model.storage.checkpoint import BrokenCheckpoint, load_model, read_manifest, read_tensors
 from model.training.distributed import Processes
 from model.training.evaluation import draw_questions, evaluate_model
 from model.training.pretrain import TrainingStopped, _save, main, model_id, pretrain, train
@@ -85,7 +85,7 @@ main(**parse_options(main, sys.argv[1:]))
 
 
 def two_processes(places, out, *more, stop_after=0):
-    """Run a training by torchrun, double precision; the first process may be told to stop."""
+    """Run a training by torchrun, double precision; the first process may be asked to stop."""
     run = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--no-python"]
     code = TORCHRUN.replace("STEP", str(stop_after))
     path = {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
@@ -149,10 +149,10 @@ def test_the_trace_of_a_training_keeps_every_rule(places, unbroken):
     assert found.cases == []
     assert found.broken.total() == 0
     assert (found.looked["every step"], found.looked["apart in time"]) == (STEPS, STEPS * 8)
-    assert {rule for rule in RULES if not found.looked[rule]} == set()
+    assert {rule for rule in TRACE_RULES if not found.looked[rule]} == set()
 
 
-def test_a_trace_that_was_changed_is_told_by_rule_and_exit_code(
+def test_a_trace_that_was_changed_is_named_by_rule_and_exit_code(
     places, unbroken, tmp_path, monkeypatch, capsys
 ):
     lines = trace_of(unbroken).read_text().splitlines()
@@ -164,9 +164,9 @@ def test_a_trace_that_was_changed_is_told_by_rule_and_exit_code(
     changed.write_text("\n".join([*lines[:nth], json.dumps(event), *lines[nth + 1 :]]))
     monkeypatch.setenv("USERBERT_DATA", str(places.root))
     assert command_line(["trace", "check", str(changed)]) == 3
-    told = capsys.readouterr()
-    assert "step 0, target 2: other title" in told.out
-    assert "found a rule broken" in told.err
+    printed = capsys.readouterr()
+    assert "step 0, target 2: other title" in printed.out
+    assert "found a rule broken" in printed.err
     changed.write_text("{}")
     assert command_line(["trace", "check", str(changed)]) == 2
 
@@ -275,9 +275,9 @@ def test_a_finished_training_is_not_repeated(given, unbroken, capfd):
 def test_the_command_tells_the_model_s_id_last(places, unbroken, monkeypatch, capsys):
     monkeypatch.setenv("USERBERT_DATA", str(places.root))
     main(**parse_options(main, [*FLAGS, "--out", str(unbroken.parent)]))
-    told = capsys.readouterr().out.splitlines()
-    assert "was finished before; nothing to do" in told[0]
-    assert told[-1] == unbroken.name
+    lines = capsys.readouterr().out.splitlines()
+    assert "was finished before; nothing to do" in lines[0]
+    assert lines[-1] == unbroken.name
 
 
 def test_the_id_follows_from_settings_input_and_the_version_of_the_objective(given, monkeypatch):

@@ -6,7 +6,7 @@ from pyspark.sql import DataFrame
 
 from contracts.errors import MissingTable
 from contracts.tables import PUBLISHED_EMBEDDINGS, USER_EMBEDDINGS
-from expectations.gate import check
+from expectations.gate import run_gate
 from spark_jobs.registry.model_status import with_champion
 from spark_jobs.tables.models import Model, change_models
 from spark_jobs.tables.published_embeddings import (
@@ -47,7 +47,7 @@ def embed(lake, places, embeddings):
     def write(model_id, *days):
         """Vectors of ann and bob."""
         frame = reduce(DataFrame.union, (embeddings(model_id, day, "ann", "bob") for day in days))
-        passed = check(frame, USER_EMBEDDINGS, places=places, run=model_id)
+        passed = run_gate(frame, USER_EMBEDDINGS, places=places, run=model_id)
         lake.replace(passed, f"model_id = '{model_id}'")
 
     return write

@@ -7,7 +7,7 @@ from contracts.errors import MissingTable
 from contracts.tables import BROWSING_LOGS, TITLES
 from expectations.gate import Passed
 from spark_jobs.tables.titles import count_unsegmented, new_titles, update_titles, with_words
-from spark_jobs.transforms.title_text import normalized, title_id
+from spark_jobs.transforms.title_text import normalized_title, title_id
 
 DAY = date(2017, 1, 1)
 
@@ -21,7 +21,7 @@ def views(spark):
             for n, title in enumerate(titles)
         ]
         frame = spark.createDataFrame(rows, BROWSING_LOGS.ddl)
-        return frame.withColumn("title_id", title_id(normalized(F.col("title"))))
+        return frame.withColumn("title_id", title_id(normalized_title(F.col("title"))))
 
     return make
 
@@ -41,7 +41,7 @@ def views(spark):
 )
 def test_titles_that_differ_in_case_and_white_space_are_one(spark, title, same):
     frame = spark.createDataFrame([(title,)], "title string")
-    assert frame.select(normalized(F.col("title"))).first()[0] == same
+    assert frame.select(normalized_title(F.col("title"))).first()[0] == same
 
 
 def test_each_new_title_is_found_once(spark, views):

@@ -72,7 +72,7 @@ def test_packed_files_and_arrays_of_text_are_opened(tmp_path, found):
     }
 
 
-def test_each_column_of_parquet_is_decoded_and_pages_are_told_apart(tmp_path, found):
+def test_each_column_of_parquet_is_decoded_and_pages_are_distinguished(tmp_path, found):
     stats = json.dumps({"maxValues": {"user_id": "7"}})
     tables = {
         "rows": {"user_id": ["7"], "n": [1]},

@@ -12,12 +12,12 @@ from small_lake import views, write
 from contracts.errors import BadInput, MissingTable
 from contracts.paths import Places
 from contracts.tables import SEQUENCE_PAIRS, USER_EMBEDDINGS
-from expectations.gate import check
-from model.checkpoint import load_model
+from expectations.gate import run_gate
 from model.config import PRESETS
 from model.data.build_corpus import training_input
 from model.data.ragged import Ragged
 from model.inference.embed_users import embed_users
+from model.storage.checkpoint import load_model
 from model.training.distributed import Processes
 from model.training.pretrain import pretrain
 from spark_jobs.lake.lake import Lake
@@ -108,9 +108,9 @@ def test_the_vectors_are_those_that_torch_gives_here(lake, places, folder, commi
 
 
 def test_the_commit_tells_what_it_was_made_of(lake, folder, commit):
-    told = lake.metadata(USER_EMBEDDINGS)
-    assert told["model"] == folder.name
-    assert {"user_sequences", "titles", "models"} <= set(told["inputs"])
+    provenance = lake.metadata(USER_EMBEDDINGS)
+    assert provenance["model"] == folder.name
+    assert {"user_sequences", "titles", "models"} <= set(provenance["inputs"])
 
 
 def test_a_rerun_leaves_the_same_bytes(lake, places, folder, commit):
@@ -141,10 +141,10 @@ def test_a_model_of_another_width_is_refused(lake, places, folder):
 
 
 def test_training_reads_what_spark_writes(spark, lake, places, folder, tmp_path):
-    """Spark's own times in Parquet are of a kind that other readers must be told about."""
+    """Spark's own times in Parquet are of a kind that other readers must know of."""
     elsewhere = Places(tmp_path)
     frame = lake.read(SEQUENCE_PAIRS).select(SEQUENCE_PAIRS.names).repartition(3)
-    passed = check(frame, SEQUENCE_PAIRS, places=elsewhere, run="test")
+    passed = run_gate(frame, SEQUENCE_PAIRS, places=elsewhere, run="test")
     Lake(spark, elsewhere.lake).replace(passed, "true")
     Path(elsewhere.lake, "titles").symlink_to(Path(places.lake, "titles"))
     read = training_input(elsewhere.lake, DAY, elsewhere.arrays, max_words=30, max_views=100)

@@ -4,7 +4,7 @@ import pyarrow as pa
 import pytest
 
 from contracts.errors import BadInput
-from model.data.vocabulary import PADDING, UNKNOWN, Vocabulary, WordCounts
+from model.data.vocabulary import PADDING_ID, UNKNOWN_ID, Vocabulary, WordCounts
 
 
 def counts_of(*batches):
@@ -31,8 +31,8 @@ def test_the_unknown_share_counts_every_occurrence():
 
 def test_ids_begin_after_padding_and_unknown():
     vocabulary = Vocabulary(("news", "sport"))
-    assert vocabulary.ids(pa.array(["sport", "never seen", "news"])).tolist() == [3, UNKNOWN, 2]
-    assert PADDING not in vocabulary.ids(pa.array(["", "news"]))
+    assert vocabulary.ids(pa.array(["sport", "never seen", "news"])).tolist() == [3, UNKNOWN_ID, 2]
+    assert PADDING_ID not in vocabulary.ids(pa.array(["", "news"]))
     assert len(vocabulary) == 4
 
 
@@ -56,11 +56,11 @@ def test_a_vocabulary_comes_back_from_its_file_with_the_file_s_own_sum(tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("held", "told"),
+    ("held", "message"),
     [('{"a": 1}', "a JSON list of words"), ('["a", "a"]', "twice"), ("[", "not a vocabulary")],
 )
-def test_a_file_that_is_no_vocabulary_is_refused(tmp_path, held, told):
+def test_a_file_that_is_no_vocabulary_is_refused(tmp_path, held, message):
     path = tmp_path / "vocabulary.json"
     path.write_text(held)
-    with pytest.raises(BadInput, match=told):
+    with pytest.raises(BadInput, match=message):
         Vocabulary.load(path)

@@ -25,7 +25,7 @@ from contracts.terminal.options import AsJson, AsOfOrNewest, ModelOrChampion
 from contracts.terminal.printing import grid
 
 if TYPE_CHECKING:
-    from model.checkpoint import TrainedModel
+    from model.storage.checkpoint import TrainedModel
 
 _SAME_COSINE = 0.999  # cosine; the other users of a batch move a vector by 1e-6
 
@@ -124,7 +124,7 @@ def read_sequence(lake: OpenLake, user: str, day: date) -> tuple[Sequence, int]:
 
 def load_registered_model(lake: OpenLake, model_id: str) -> "TrainedModel":
     """The model from the folder that `models` names, else from its folder below places.models."""
-    from model.checkpoint import load_model
+    from model.storage.checkpoint import load_model
 
     folder = lake.places.models / model_id
     if lake.has(MODELS):

@@ -35,7 +35,7 @@ _TYPES: dict[str, type] = {
 def check_model_folder(folder: Path) -> dict[str, Any]:
     """The manifest as JSON; `MissingTable` without one, `BadInput` with all that is wrong.
 
-    Checksums are not compared here: `model.checkpoint.read_manifest` does, of every file.
+    Checksums are not compared here: `model.storage.checkpoint.read_manifest` does, of every file.
     """
     path = folder / _MANIFEST
     if not path.is_file():

@@ -11,7 +11,7 @@ from contracts.provenance import code_version
 from contracts.tables import EVALUATIONS
 from downstream.judging.evaluation import Evaluation
 from downstream.judging.summary import Row
-from expectations.gate import check
+from expectations.gate import run_gate
 from spark_jobs.lake.lake import Commit, Lake
 
 
@@ -22,7 +22,7 @@ def write_evaluation(
     now = datetime.now(UTC)
     rows = [_as_row(found, row, now) for row in found.rows]
     frame = lake.spark.createDataFrame(rows, EVALUATIONS.ddl)
-    passed = check(frame, EVALUATIONS, places=places, run=found.evaluation_id)
+    passed = run_gate(frame, EVALUATIONS, places=places, run=found.evaluation_id)
     where = f"as_of = '{found.as_of}' and evaluation_id = '{found.evaluation_id}'"
     return lake.replace(passed, where, evaluated=inputs)
 

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.commands import ROOT
+from contracts.commands import PROJECT_ROOT
 from contracts.errors import MissingTable
 from contracts.limits import MAX_VIEWS
 from downstream.data.views import Views
 
-_SCRIPT = ROOT / "benchmarks" / "peers" / "coles.py"
+_SCRIPT = PROJECT_ROOT / "benchmarks" / "peers" / "coles.py"
 TRAINING_SECONDS = 180  # about what the preset `small` takes on two cores
 
 

@@ -17,15 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analyst.lake_access.open_lake import OpenLake, open_lake
-from contracts.commands import USERBERT
+from contracts.commands import USERBERT_COMMAND
 from contracts.errors import BadInput, MissingTable
 from contracts.limits import MAX_VIEWS
 from contracts.tables import MODELS, SEQUENCE_PAIRS
 from downstream.data.views import Views
-from model.checkpoint import Manifest, TrainedModel, load_model, read_manifest
 from model.config import PRESETS, PretrainConfig
 from model.data.ragged import Ragged
 from model.inference.embed_users import embed_users
+from model.storage.checkpoint import Manifest, TrainedModel, load_model, read_manifest
 
 # What differs from the judged model's settings. `steps` of 0 leaves the first weights as they are.
 MODEL_VARIANTS: dict[str, Mapping[str, Any]] = {
@@ -105,7 +105,7 @@ def _make_pairs(lake: OpenLake, day: date) -> None:
         pairs = "SELECT 1 FROM sequence_pairs WHERE as_of = $day LIMIT 1"
         if open_lake(lake.places).connection.execute(pairs, {"day": day}).fetchone():
             return
-    command = [sys.executable, USERBERT, "sequence-pairs", "--as-of", str(day)]
+    command = [sys.executable, USERBERT_COMMAND, "sequence-pairs", "--as-of", str(day)]
     environment = {**os.environ, "USERBERT_DATA": str(lake.places.root)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:

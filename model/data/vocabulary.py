@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from contracts.errors import BadInput
 
-PADDING = 0
-UNKNOWN = 1
+PADDING_ID = 0
+UNKNOWN_ID = 1
 NUM_SPECIAL = 2  # ids before the first word's
 Arrow = Any  # a pyarrow array: its type stubs lack what lists have, and most functions
 
@@ -68,14 +68,14 @@ class Vocabulary:
     def ids(self, words: Arrow) -> NDArray[np.int32]:
         """The id of each word, UNKNOWN for those that are not in the vocabulary."""
         places: Arrow = pc.index_in(words.cast(pa.string()), value_set=self._value_set)
-        found: NDArray[np.int32] = places.fill_null(UNKNOWN - NUM_SPECIAL).to_numpy(
+        found: NDArray[np.int32] = places.fill_null(UNKNOWN_ID - NUM_SPECIAL).to_numpy(
             zero_copy_only=False
         )
         return found + np.int32(NUM_SPECIAL)
 
     def unknown_share(self, words: Arrow) -> float:
         """The share of these words that the vocabulary does not have; of no words 0."""
-        return float((self.ids(words) == UNKNOWN).mean()) if len(words) else 0.0
+        return float((self.ids(words) == UNKNOWN_ID).mean()) if len(words) else 0.0
 
     @cached_property
     def _value_set(self) -> Arrow:

@@ -6,12 +6,12 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from contracts.errors import BadInput
-from model.checkpoint import TrainedModel
 from model.data.encoder_input import title_rows
 from model.data.ragged import Ragged, offsets_of
 from model.data.vocabulary import Arrow
 from model.inference.vectors import title_vectors, to_numpy, user_vectors
 from model.layers.user_model import UserModel
+from model.storage.checkpoint import TrainedModel
 
 
 def embed_users(

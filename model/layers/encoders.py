@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from model.config import ModelConfig
-from model.data.vocabulary import PADDING
+from model.data.vocabulary import PADDING_ID
 from model.layers.aggregators import AttentivePooling
 from model.layers.context import Window, attend_within_sequences
 from model.layers.packed_sequences import Layout, rows_at
@@ -100,16 +100,16 @@ class TitleTransformer(BehaviorEncoder):
 
 
 def _word_table(config: ModelConfig, num_words: int) -> nn.Embedding:
-    table = nn.Embedding(num_words, config.word_width, padding_idx=PADDING)
+    table = nn.Embedding(num_words, config.word_width, padding_idx=PADDING_ID)
     nn.init.normal_(table.weight, std=config.word_width**-0.5)
     with torch.no_grad():
-        table.weight[PADDING].zero_()
+        table.weight[PADDING_ID].zero_()
     return table
 
 
 def _with_padding(words: Tensor) -> tuple[Tensor, Tensor]:
     """The distinct words, padding first, and where each word is among them."""
-    padding = words.new_full((1,), PADDING)
+    padding = words.new_full((1,), PADDING_ID)
     distinct, index = torch.unique(torch.cat([padding, words]), return_inverse=True)
     return distinct, index[1:]
 

@@ -20,7 +20,7 @@ from model.data.corpus import Corpus
 from model.data.encoder_input import corpus_input
 from model.data.keyed_random import keyed_bits, torch_seeded
 from model.data.ragged import Ragged, positions_of
-from model.data.vocabulary import UNKNOWN
+from model.data.vocabulary import UNKNOWN_ID
 from model.inference.vectors import encode_titles
 from model.layers.user_model import UserModel
 from model.objective.encoding import TitleVectors
@@ -242,7 +242,7 @@ def drop_words(words: Ragged, titles: Titles, config: PretrainConfig, step: int)
         config.seed, "word dropout", step, np.repeat(titles, lengths), positions_of(lengths)
     )  # (R,)
     is_dropped = keys < np.uint64(int(config.word_dropout * 2**64))
-    return Ragged(np.where(is_dropped, UNKNOWN, words.values), words.offsets)
+    return Ragged(np.where(is_dropped, UNKNOWN_ID, words.values), words.offsets)
 
 
 def _finite(scores: NDArray[np.float64]) -> list[list[float | None]]:

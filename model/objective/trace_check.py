@@ -22,7 +22,6 @@ from rich.table import Table
 
 from contracts.errors import BadInput, GateFailed
 from contracts.paths import Places
-from model.checkpoint_files import VOCABULARY_FILE
 from model.config import PretrainConfig
 from model.data.build_corpus import training_input_for
 from model.data.corpus import Corpus
@@ -33,8 +32,9 @@ from model.layers.encoders import reads_words
 from model.objective.negatives import SequencePool, allowed_sequences
 from model.objective.negatives_trace import TraceEvent, read_trace
 from model.objective.tasks.task import NO_NEGATIVE
+from model.storage.checkpoint_files import VOCABULARY_FILE
 
-RULES = {
+TRACE_RULES = {
     "other title": "a chosen behavior is not identical to its target, as the encoder sees both",
     "other user": "a chosen sequence is not of its target's user",
     "apart in time": "a chosen sequence does not overlap A in time; equal times do",
@@ -235,7 +235,7 @@ def check_trace_file(path: Path, places: Places) -> tuple[TraceEvent, Findings]:
 
 def as_table(run: TraceEvent, found: Findings) -> Table:
     table = Table("rule", "looks", "broken", title=run["model_id"], title_justify="left")
-    for rule, meaning in RULES.items():
+    for rule, meaning in TRACE_RULES.items():
         if found.looked[rule]:
             table.add_row(meaning, f"{found.looked[rule]:,}", f"{found.broken[rule]:,}")
     return table

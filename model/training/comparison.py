@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 
 from contracts.limits import MAX_TITLE_WORDS
-from model.checkpoint import TrainedModel, load_model, read_manifest
 from model.data.build_corpus import training_input
 from model.data.corpus import Corpus
 from model.data.ragged import Ragged
-from model.data.vocabulary import UNKNOWN
+from model.data.vocabulary import UNKNOWN_ID
+from model.storage.checkpoint import TrainedModel, load_model, read_manifest
 from model.training.evaluation import Measures, draw_questions, evaluate_model
 
 
@@ -40,5 +40,5 @@ def measures_on_the_same_users(asked: Path, answering: Path, lake: str, arrays: 
 def known_words(corpus: Corpus, trained: TrainedModel) -> Corpus:
     """`corpus` with the words that `trained` has no row for as unknown ones."""
     words = corpus.title_words
-    known = np.where(words.values < trained.manifest.num_words, words.values, UNKNOWN)
+    known = np.where(words.values < trained.manifest.num_words, words.values, UNKNOWN_ID)
     return Corpus(**{**vars(corpus), "title_words": Ragged(known, words.offsets)})

@@ -29,14 +29,6 @@ from contracts.errors import BadInput, MissingTable, UserbertError
 from contracts.paths import Places
 from contracts.terminal.command_line import build_command, run_command
 from contracts.terminal.options import AsOf
-from model.checkpoint import (
-    BrokenCheckpoint,
-    Manifest,
-    load_weights,
-    read_manifest,
-    write_checkpoint,
-)
-from model.checkpoint_files import TITLES_FILE, VOCABULARY_FILE, WEIGHTS_FILE
 from model.config import BASE_MODELS, PretrainConfig
 from model.config_options import config_from_options, with_config_options
 from model.data.build_corpus import newest_versions, training_input_for
@@ -45,6 +37,14 @@ from model.data.vocabulary import Vocabulary
 from model.objective.negatives import with_ranking_dtype
 from model.objective.negatives_trace import TraceEvent, trace_writer
 from model.objective.objective import OBJECTIVE_VERSION
+from model.storage.checkpoint import (
+    BrokenCheckpoint,
+    Manifest,
+    load_weights,
+    read_manifest,
+    write_checkpoint,
+)
+from model.storage.checkpoint_files import TITLES_FILE, VOCABULARY_FILE, WEIGHTS_FILE
 from model.training.distributed import Processes, join_processes
 from model.training.evaluation import Measures, Questions, draw_questions, evaluate_model
 from model.training.memory import keep_freed_memory

@@ -12,20 +12,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.checkpoint import (
-    Manifest,
-    load_weights,
-    read_manifest,
-    read_tensors,
-    require_same_training,
-)
-from model.checkpoint_files import WEIGHTS_FILE
 from model.config import PretrainConfig
 from model.data.batches import BatchOrder
 from model.data.corpus import TrainingInput
 from model.layers.encoders import reads_words
 from model.layers.user_model import UserModel
 from model.objective.objective import Objective, StepResult
+from model.storage.checkpoint import (
+    Manifest,
+    load_weights,
+    read_manifest,
+    read_tensors,
+    require_same_training,
+)
+from model.storage.checkpoint_files import WEIGHTS_FILE
 from model.training.distributed import Processes
 from model.training.evaluation import Measures
 from model.training.initialization import center_user_encoder

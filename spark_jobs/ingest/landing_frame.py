@@ -41,7 +41,7 @@ _SCHEMA = {
 }
 _OPENING_COST = 4_096  # bytes that could be read meanwhile
 _SMALLEST_TASK = 1 << 20  # bytes
-_ODD = r"[^!-~ ]|  |^ | $"  # what `normalized` changes, other than to lower case
+_ODD = r"[^!-~ ]|  |^ | $"  # what `normalized_title` changes, other than to lower case
 # The one form of time that most logs have. Arrow reads it to the same instant as Spark, and can
 # fail on none of these dates: those that not every month or year has are left to Spark.
 _USUAL_TIME = (
@@ -60,7 +60,7 @@ def landing_frame(
 
     parse_errors  why the line has none of them: it cannot be parsed, or is of a `forgotten` user
     instant       event_time, where no Spark is needed to read it; event_time may then be null
-    folded        `normalized` of the title, where that is lower case alone; or null
+    folded        `normalized_title` of the title, where that is lower case alone; or null
 
     Which task reads which part changes nothing but the time it takes. Line 0 of a file says that
     the file cannot be read, and why.

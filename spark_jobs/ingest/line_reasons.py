@@ -11,7 +11,7 @@ from contracts.landing_settings import LINE_ID, OPTIONAL_COLUMNS, REQUIRED_COLUM
 from contracts.tables import BROWSING_LOGS
 from contracts.user_lists import trim_user_id
 from spark_jobs.ingest.event_time import event_time
-from spark_jobs.transforms.title_text import normalized, title_id
+from spark_jobs.transforms.title_text import normalized_title, title_id
 
 AFTER_LANDING_DAY = "event_time after its landing day"
 NOBODYS_LINE = "user_id of nobody"
@@ -35,7 +35,7 @@ def _with_facts(lines: DataFrame, settings: LandingSettings) -> DataFrame:
         lines.withColumn("time_text", F.col("event_time"))
         .withColumn("event_time", time)
         .withColumn("event_date", F.to_date("event_time"))
-        .withColumn("normalized", F.coalesce("folded", normalized(F.col("title"))))
+        .withColumn("normalized", F.coalesce("folded", normalized_title(F.col("title"))))
         .withColumn("title_id", title_id(F.col("normalized")))
         .withColumn("line_id", F.col(LINE_ID))
         .withColumn(LINE_ID, log_id)
@@ -92,4 +92,4 @@ def _day_in(time_zone: str) -> Column:
 def _is_blank(text: Column) -> Column:
     """Whoever begins with a visible ASCII character, nearly all, is asked no regular expression."""
     is_visible = F.ascii(text).between(ord("!"), ord("~"))
-    return text.isNull() | (~is_visible & (normalized(text) == ""))
+    return text.isNull() | (~is_visible & (normalized_title(text) == ""))

@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 
 from contracts.paths import Places
 from contracts.tables import BROWSING_LOGS, REJECTED_LOGS
-from expectations.gate import Passed, check
+from expectations.gate import Passed, run_gate
 from spark_jobs.ingest.duplicates import DUPLICATE_LINE, find_duplicates, with_duplicate_reason
 from spark_jobs.ingest.landed_days import LandedDays
 from spark_jobs.ingest.landing_files import landing_parts
@@ -96,7 +96,7 @@ def _append(
         nonlocal num_views
         known = lake.read(BROWSING_LOGS).select("event_date", "log_id")
         new = views.join(known, ["event_date", "log_id"], "left_anti").select(BROWSING_LOGS.names)
-        passed = check(
+        passed = run_gate(
             new, BROWSING_LOGS, places=places, run=f"{landed.run_name}_back", measures=counts
         )
         num_views = int(passed.measures["rows"])
@@ -119,4 +119,4 @@ def _mend_reasons(
     rows = rows.where("is_changed is null or new is not null")
     rows = rows.withColumn("reasons", F.coalesce("new", "reasons")).select(REJECTED_LOGS.names)
     run = f"{landed.run_name}_back"
-    lake.replace(check(rows, REJECTED_LOGS, places=places, run=run), of_days)
+    lake.replace(run_gate(rows, REJECTED_LOGS, places=places, run=run), of_days)

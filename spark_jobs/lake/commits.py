@@ -27,6 +27,9 @@ class Commit:
     version: int
     rows: int
 
+    def __str__(self) -> str:
+        return f"{self.table} version {self.version}: {self.rows:,} rows written"
+
 
 @dataclass(frozen=True)
 class CommitProvenance:

@@ -27,7 +27,7 @@ from contracts.terminal.options import choice_option
 from spark_jobs.lake import retention
 from spark_jobs.lake.lake import Lake
 from spark_jobs.lake.table_properties import retention_days, wanted_properties
-from spark_jobs.spark.job_run import job
+from spark_jobs.spark.job_run import spark_job
 
 _MIB = 1 << 20
 _MAX_SMALL_FILES = 3  # of a partition, which are left as they are
@@ -175,7 +175,7 @@ def main(
         bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")
     ] = False,
 ) -> None:
-    with job("maintenance", gated=False) as (spark, report):
+    with spark_job("maintenance", gated=False) as (spark, report):
         lake = Lake(spark, Places.from_environment().lake)
         models = lake.read_or_empty(MODELS).select("model_id", "status", "inputs").collect()
         pins = retention.oldest_pins(row.asDict() for row in models)

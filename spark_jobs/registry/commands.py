@@ -48,7 +48,7 @@ def model_list(models: Models) -> Grid:
     return grid(rows, "model_id", "status", "since (UTC)", "trained before", "measures", "reason")
 
 
-def comparison(one: Model, other: Model) -> Grid:
+def _comparison_grid(one: Model, other: Model) -> Grid:
     """All measures of two models, and the settings that differ."""
     table = grid(_compared(one, other), "", one.model_id, other.model_id)
     same_users = (one.inputs, one.trained_before) == (other.inputs, other.trained_before)
@@ -199,4 +199,4 @@ def compare(
     if one == other:
         raise BadInput(f"{one} is the same model as {other}: name two")
     models = _models()
-    print_parts(comparison(find_model(models, one), find_model(models, other)))
+    print_parts(_comparison_grid(find_model(models, one), find_model(models, other)))

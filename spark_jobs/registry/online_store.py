@@ -6,7 +6,7 @@ The feature store is a room above this one, so it is reached by its command, as 
 import os
 import subprocess
 
-from contracts.commands import USERBERT
+from contracts.commands import USERBERT_COMMAND
 from contracts.paths import Places
 from contracts.tables import PUBLISHED_EMBEDDINGS
 from spark_jobs.lake.lake import Lake
@@ -19,7 +19,7 @@ def refresh_online_store(lake: Lake, places: Places) -> str:
     day = lake.read_or_empty(PUBLISHED_EMBEDDINGS).selectExpr("max(as_of)").collect()[0][0]
     if day is None:
         return "The online store is as it was: no vectors are published."
-    command = [USERBERT, "features", "refresh", "--as-of", str(day)]
+    command = [USERBERT_COMMAND, "features", "refresh", "--as-of", str(day)]
     environment = {**os.environ, "USERBERT_DATA": str(places.root)}
     try:
         ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)

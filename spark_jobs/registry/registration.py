@@ -23,7 +23,7 @@ def folder_of_new_model(places: Places, model_id: str) -> Path:
 def model_from_folder(folder: Path) -> Model:
     """A finished training as a candidate, after every file's checksum was compared."""
     check_model_folder(folder)
-    from model.checkpoint import read_manifest  # torch takes two seconds to import
+    from model.storage.checkpoint import read_manifest  # torch takes two seconds to import
 
     manifest, now = read_manifest(folder), datetime.now(UTC)
     return Model(

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pyspark.sql import SparkSession
 
 from expectations.gx_validation import import_early
-from spark_jobs.lake.lake import Commit
 from spark_jobs.spark.session import session
 
 _MIB = 1 << 20
@@ -25,8 +24,8 @@ _Report = Callable[..., None]
 
 
 @contextmanager
-def job(name: str, gated: bool = True) -> Iterator[tuple[SparkSession, _Report]]:
-    """The Spark session of a job, and `report(*commits, fact=number, ...)` for its summary.
+def spark_job(name: str, gated: bool = True) -> Iterator[tuple[SparkSession, _Report]]:
+    """The Spark session of a job, and `report(*written, fact=number, ...)` for its summary.
 
     What the gates of a `gated` job need is imported while the JVM starts.
     """
@@ -37,8 +36,8 @@ def job(name: str, gated: bool = True) -> Iterator[tuple[SparkSession, _Report]]
     before = _spark_totals(spark)
     lines: list[str] = []
 
-    def report(*commits: Commit | None, **facts: float) -> None:
-        lines.extend(_commit_line(commit) for commit in commits if commit)
+    def report(*written: object | None, **facts: float) -> None:
+        lines.extend(str(commit) for commit in written if commit)
         lines.extend(f"{fact.replace('_', ' ')}: {_number(n)}" for fact, n in facts.items())
 
     yield spark, report
@@ -46,10 +45,6 @@ def job(name: str, gated: bool = True) -> Iterator[tuple[SparkSession, _Report]]
     spark_line = _spark_line({key: after[key] - before[key] for key in after})
     head = f"{name}: {time.monotonic() - started:.1f} s"
     sys.stdout.write("\n  ".join([head, *(lines or ["nothing to do"]), spark_line]) + "\n")
-
-
-def _commit_line(commit: Commit) -> str:
-    return f"{commit.table} version {commit.version}: {commit.rows:,} rows written"
 
 
 def _number(value: float) -> str:

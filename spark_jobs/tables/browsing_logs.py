@@ -20,7 +20,7 @@ from contracts.landing_settings import read_settings
 from contracts.paths import Places
 from contracts.tables import BROWSING_LOGS, REJECTED_LOGS
 from contracts.terminal.options import day_option
-from expectations.gate import check
+from expectations.gate import run_gate
 from spark_jobs.ingest.duplicates import find_duplicates, with_duplicate_reason
 from spark_jobs.ingest.event_time import check_time_format
 from spark_jobs.ingest.formats import format_names
@@ -33,7 +33,7 @@ from spark_jobs.ingest.refused_lines import with_raw
 from spark_jobs.ingest.shadowed_lines import bring_back, were_ingested_before
 from spark_jobs.ingest.suppression_list import FORGOTTEN_USER, read_suppression_list
 from spark_jobs.lake.lake import Commit, Lake
-from spark_jobs.spark.job_run import job
+from spark_jobs.spark.job_run import spark_job
 
 # Duplicates up to which all of them are sent to every task, at 40 bytes each.
 _MAX_BROADCAST = 1_000_000
@@ -146,7 +146,7 @@ def ingest_days(lake: Lake, places: Places, landed: LandedDays) -> Commit:
     few = F.broadcast(found) if num_duplicates <= _MAX_BROADCAST else found
     good = accepted_views(lines, few, landed.is_spread)
     bad = rejected_lines(lines, found, landed)
-    gate = partial(check, places=places, run=landed.run_name, measures=counts)
+    gate = partial(run_gate, places=places, run=landed.run_name, measures=counts)
     views, refusals = gate(good, BROWSING_LOGS, cached=landed.is_spread), gate(bad, REJECTED_LOGS)
     may_shadow = were_ingested_before(lake, landed)
     commit = lake.replace(views, landed.span)
@@ -178,7 +178,7 @@ def main(
     settings = read_settings(places.landing / "settings.toml", format_names())
     days = days_between(from_day, to_day)
     parts = landing_parts(places.landing, days, settings, allow_missing_days)
-    with job("browsing_logs") as (spark, tell):
+    with spark_job("browsing_logs") as (spark, tell):
         check_time_format(spark, settings)
         lake = Lake(spark, places.lake)
         landed = LandedDays(days, parts, settings, read_suppression_list(places))

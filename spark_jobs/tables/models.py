@@ -15,7 +15,7 @@ from pyspark.sql import DataFrame
 from contracts.errors import BadInput, MissingTable
 from contracts.paths import Places
 from contracts.tables import MODELS, Table
-from expectations.gate import Passed, check
+from expectations.gate import Passed, run_gate
 from spark_jobs.lake.lake import ALL_ROWS, Commit, Lake
 
 
@@ -98,7 +98,7 @@ def change_models(
 
     def attempt() -> tuple[Passed, str]:
         frame = _as_frame(lake, changed(load_models(lake)))
-        return check(frame, MODELS, places=places, run=run), ALL_ROWS
+        return run_gate(frame, MODELS, places=places, run=run), ALL_ROWS
 
     return lake.replace_alone(MODELS, attempt)
 

@@ -17,9 +17,9 @@ from contracts.errors import MissingTable
 from contracts.paths import Places
 from contracts.tables import PUBLISHED_EMBEDDINGS, USER_EMBEDDINGS
 from contracts.terminal.options import AsOf
-from expectations.gate import Passed, check
+from expectations.gate import Passed, run_gate
 from spark_jobs.lake.lake import ALL_ROWS, Commit, Lake
-from spark_jobs.spark.job_run import job
+from spark_jobs.spark.job_run import spark_job
 from spark_jobs.tables.models import champion_id
 
 
@@ -72,7 +72,7 @@ def all_days(lake: Lake, places: Places, model_id: str, all_days_needed: bool = 
     if all_days_needed:
         check_no_day_is_lost(lake, model_id)
     rows = published_rows(lake.read(USER_EMBEDDINGS), model_id)
-    return check(rows, PUBLISHED_EMBEDDINGS, places=places, run=f"all days under {model_id}")
+    return run_gate(rows, PUBLISHED_EMBEDDINGS, places=places, run=f"all days under {model_id}")
 
 
 def one_day(lake: Lake, places: Places, model_id: str, day: date) -> Passed:
@@ -83,7 +83,7 @@ def one_day(lake: Lake, places: Places, model_id: str, day: date) -> Passed:
             f"{model_id} has no vectors as of {day} in {lake.path(USER_EMBEDDINGS)}: run "
             f"`userbert user-embeddings --as-of {day} --model {model_id}` first"
         )
-    return check(rows, PUBLISHED_EMBEDDINGS, places=places, run=str(day))
+    return run_gate(rows, PUBLISHED_EMBEDDINGS, places=places, run=str(day))
 
 
 def published_models(lake: Lake) -> set[str]:
@@ -148,5 +148,5 @@ def replace_all_days(lake: Lake, places: Places, new: NewRows) -> Commit:
 
 def main(as_of: AsOf) -> None:
     places = Places.from_environment()
-    with job("published_embeddings") as (spark, tell):
+    with spark_job("published_embeddings") as (spark, tell):
         tell(publish_day(Lake(spark, places.lake), places, as_of))

@@ -26,9 +26,9 @@ from contracts.limits import MAX_VIEWS, PRETRAINING_DAYS
 from contracts.paths import Places
 from contracts.tables import SEQUENCE_PAIRS, SESSIONS
 from contracts.terminal.options import AsOf
-from expectations.gate import check
+from expectations.gate import run_gate
 from spark_jobs.lake.lake import Commit, Lake
-from spark_jobs.spark.job_run import job
+from spark_jobs.spark.job_run import spark_job
 from spark_jobs.transforms.session_views import (
     OF_SESSION,
     Views,
@@ -133,7 +133,7 @@ def trimmed_starts(starts: Ints, ends: Ints, sessions: Ints) -> Ints:
 def update_sequence_pairs(lake: Lake, places: Places, as_of: date, days: int) -> Commit:
     """Replace the partition of `as_of`."""
     pairs = to_pairs(lake.read(SESSIONS), as_of, days)
-    passed = check(pairs, SEQUENCE_PAIRS, places=places, run=str(as_of))
+    passed = run_gate(pairs, SEQUENCE_PAIRS, places=places, run=str(as_of))
     return lake.replace(passed, f"as_of = '{as_of}'", days=days)
 
 
@@ -144,5 +144,5 @@ def main(
     ] = PRETRAINING_DAYS,
 ) -> None:
     places = Places.from_environment()
-    with job("sequence_pairs") as (spark, report):
+    with spark_job("sequence_pairs") as (spark, report):
         report(update_sequence_pairs(Lake(spark, places.lake), places, as_of, days))

@@ -24,9 +24,9 @@ from pyspark.sql import functions as F
 from contracts.limits import MAX_VIEWS_A_DAY, SESSION_GAP, SESSION_GAP_MINUTES
 from contracts.paths import Places
 from contracts.tables import BROWSING_LOGS, SESSIONS
-from expectations.gate import check
+from expectations.gate import run_gate
 from spark_jobs.lake.lake import Commit, Lake
-from spark_jobs.spark.job_run import job
+from spark_jobs.spark.job_run import spark_job
 from spark_jobs.transforms.user_batches import (
     DAY_MICROS,
     TIME_TYPE,
@@ -241,7 +241,7 @@ def update_sessions(lake: Lake, places: Places) -> Commit | None:
     if cut is None:
         return lake.mark(SESSIONS, **provenance)
     frame = cut.sessions.hint("rebalance", "session_date")
-    passed = check(frame, SESSIONS, places=places, run=f"browsing_logs-{logs.version}")
+    passed = run_gate(frame, SESSIONS, places=places, run=f"browsing_logs-{logs.version}")
     aside = cut.num_views_set_aside(passed.frame)
     passed = replace(passed, measures={**passed.measures, "views_set_aside": aside})
     return lake.replace(passed, cut.where, **provenance)
@@ -259,7 +259,7 @@ def _num_views(sessions: DataFrame) -> int:
 
 def main() -> None:
     places = Places.from_environment()
-    with job("sessions") as (spark, report):
+    with spark_job("sessions") as (spark, report):
         lake = Lake(spark, places.lake)
         commit = lake.settle(SESSIONS, lambda: update_sessions(lake, places))
         report(commit, **(lake.measures(SESSIONS) if commit else {}))

@@ -17,16 +17,16 @@ from contracts.landing_settings import read_settings
 from contracts.limits import MAX_TITLE_WORDS
 from contracts.paths import Places
 from contracts.tables import BROWSING_LOGS, TITLES
-from expectations.gate import Passed, check
+from expectations.gate import Passed, run_gate
 from spark_jobs.lake.lake import Commit, Lake
-from spark_jobs.spark.job_run import job
+from spark_jobs.spark.job_run import spark_job
 from spark_jobs.transforms.segmenters import (
     LONGEST_WORD,
     UNSEGMENTED_SCRIPTS,
     segment_words,
     segmenter_of,
 )
-from spark_jobs.transforms.title_text import normalized
+from spark_jobs.transforms.title_text import normalized_title
 
 _TOLERATED_SHARE = 0.05  # of titles that blanks do not separate; from there on a warning
 
@@ -44,7 +44,7 @@ def new_titles(views: DataFrame, known: DataFrame) -> DataFrame:
         .join(known.select("title_id"), "title_id", "left_anti")
         .repartition("title_id")
         .groupBy("title_id")
-        .agg(F.min(normalized(F.col("title"))).alias("title"))
+        .agg(F.min(normalized_title(F.col("title"))).alias("title"))
     )
 
 
@@ -86,7 +86,7 @@ def update_titles(lake: Lake, places: Places, tokenizer: str = "nltk") -> Commit
             return None
         views = logs.rows if logs.changes is None else logs.changes.where("added")
         titles = with_words(new_titles(views, lake.read(TITLES)), tokenizer)
-        passed = check(titles, TITLES, places=places, run=f"browsing_logs-{logs.version}")
+        passed = run_gate(titles, TITLES, places=places, run=f"browsing_logs-{logs.version}")
         counts = {"unsegmented_titles": count_unsegmented(passed.frame)}
         passed = replace(passed, measures={**passed.measures, **counts})
         return passed, {"watermark": {BROWSING_LOGS.name: logs.version}}
@@ -97,7 +97,7 @@ def update_titles(lake: Lake, places: Places, tokenizer: str = "nltk") -> Commit
 
 def main() -> None:
     places = Places.from_environment()
-    with job("titles") as (spark, tell):
+    with spark_job("titles") as (spark, tell):
         lake = Lake(spark, places.lake)
         commit = update_titles(lake, places, tokenizer_of(places))
         measures = lake.measures(TITLES) if commit and commit.rows else {}

@@ -28,14 +28,14 @@ from contracts.paths import Places
 from contracts.storage.model_folder import check_model_folder
 from contracts.tables import TITLES, USER_EMBEDDINGS, USER_SEQUENCES
 from contracts.terminal.options import AsOf, ModelOrChampion
-from expectations.gate import check
-from model.checkpoint_files import MANIFEST_FILE, TITLES_FILE, VOCABULARY_FILE
+from expectations.gate import run_gate
+from model.storage.checkpoint_files import MANIFEST_FILE, TITLES_FILE, VOCABULARY_FILE
 from spark_jobs.lake.lake import Commit, Lake
-from spark_jobs.spark.job_run import job
+from spark_jobs.spark.job_run import spark_job
 from spark_jobs.tables.models import champion_id, find_model, load_models, model_folder
 
 if TYPE_CHECKING:  # torch takes two seconds to import, and only the workers need it
-    from model.checkpoint import TrainedModel
+    from model.storage.checkpoint import TrainedModel
 
 # A task's users: enough to share their titles, few enough to keep two cores busy on the demo.
 _USERS_A_PARTITION = 1024
@@ -104,7 +104,7 @@ def _model_at(shipped: Path) -> "TrainedModel":
     keep_freed_memory()
     import torch
 
-    from model.checkpoint import load_model
+    from model.storage.checkpoint import load_model
 
     torch.set_num_threads(1)
     return load_model(shipped / MODEL)
@@ -182,13 +182,13 @@ def update_user_embeddings(lake: Lake, places: Places, as_of: date, model_id: st
     with shipped_model(lake.spark, model, titles) as shipped:
         vectors = to_embeddings(sequences, num_users, shipped, model_id, as_of)
         run, measures = f"{as_of}_{model_id}", word_measures(model, titles)
-        passed = check(vectors, USER_EMBEDDINGS, places=places, run=run, measures=measures)
+        passed = run_gate(vectors, USER_EMBEDDINGS, places=places, run=run, measures=measures)
         rows = f"model_id = '{model_id}' and as_of = '{as_of}'"
         return lake.replace(passed, rows, model=model_id)
 
 
 def main(as_of: AsOf, model: ModelOrChampion = None) -> None:
     places = Places.from_environment()
-    with job("user_embeddings") as (spark, tell):
+    with spark_job("user_embeddings") as (spark, tell):
         lake = Lake(spark, places.lake)
         tell(update_user_embeddings(lake, places, as_of, model or champion_id(lake)))

@@ -20,9 +20,9 @@ from contracts.limits import MAX_VIEWS
 from contracts.paths import Places
 from contracts.tables import SESSIONS, USER_SEQUENCES
 from contracts.terminal.options import AsOf
-from expectations.gate import check
+from expectations.gate import run_gate
 from spark_jobs.lake.lake import Commit, Lake
-from spark_jobs.spark.job_run import job
+from spark_jobs.spark.job_run import spark_job
 from spark_jobs.transforms.session_views import (
     OF_SESSION,
     midnight_micros,
@@ -95,11 +95,11 @@ def _newest(batches: Iterator[pa.RecordBatch], days: Sequence[date]) -> Iterator
 def update_user_sequences(lake: Lake, places: Places, as_of: date) -> Commit:
     """Replace the partition of `as_of`."""
     sequences = to_sequences(lake.read(SESSIONS), as_of)
-    passed = check(sequences, USER_SEQUENCES, places=places, run=str(as_of))
+    passed = run_gate(sequences, USER_SEQUENCES, places=places, run=str(as_of))
     return lake.replace(passed, f"as_of = '{as_of}'")
 
 
 def main(as_of: AsOf) -> None:
     places = Places.from_environment()
-    with job("user_sequences") as (spark, report):
+    with spark_job("user_sequences") as (spark, report):
         report(update_user_sequences(Lake(spark, places.lake), places, as_of))

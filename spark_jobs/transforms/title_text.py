@@ -7,7 +7,7 @@ from pyspark.sql import functions as F
 _WHITE_SPACE = r"[\s\p{Z}\p{Cc}]+"
 
 
-def normalized(title: Column) -> Column:
+def normalized_title(title: Column) -> Column:
     """Lower case, each run of white space or control characters one blank, none at the edges."""
     return F.trim(F.regexp_replace(F.lower(title), _WHITE_SPACE, " "))
 

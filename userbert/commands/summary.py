@@ -70,7 +70,7 @@ def table_facts(places: Places) -> dict[str, TableFacts]:
     return facts
 
 
-def refusals(places: Places) -> dict[str, int]:
+def _refused_lines(places: Places) -> dict[str, int]:
     """Refused lines by the kind of reason, most frequent first; a line with two kinds counts under
     both. A reason's details, which differ from line to line, stand in brackets behind its kind."""
     lines = rows_of(places, REJECTED_LOGS, ["reasons"])
@@ -95,7 +95,7 @@ def models(places: Places) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (row["created_at"], row["model_id"]), reverse=True)
 
 
-def embedded(places: Places) -> dict[str, int]:
+def _embedded_users(places: Places) -> dict[str, int]:
     """Published vectors by as_of day."""
     opened = open_table(places, PUBLISHED_EMBEDDINGS)
     if opened is None:
@@ -106,7 +106,7 @@ def embedded(places: Places) -> dict[str, int]:
     return dict(sorted(rows.items()))
 
 
-def gather(places: Places) -> dict[str, Any]:
+def gather_facts(places: Places) -> dict[str, Any]:
     """Everything that the summary says, as plain values."""
     facts = table_facts(places)
     if not facts:
@@ -121,11 +121,11 @@ def gather(places: Places) -> dict[str, Any]:
             facts[table.name].rows for table in (BROWSING_LOGS, REJECTED_LOGS)
             if table.name in facts
         ),
-        "refused": refusals(places),
+        "refused": _refused_lines(places),
         "missing_landing_days": [str(day) for day in missing_landing_days(places.lake)],
         "gates": newest_gates(places),
         "models": models(places),
-        "published": embedded(places),
+        "published": _embedded_users(places),
     }  # fmt: skip
 
 
@@ -204,7 +204,7 @@ def main(
     json: AsJson = False,
 ) -> None:
     places = Places.from_environment()
-    found = gather(places)
+    found = gather_facts(places)
     if json:
         print(jsonlib.dumps(found, indent=2, default=str))  # noqa: T201
         return

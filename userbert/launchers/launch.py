@@ -17,7 +17,7 @@ from typing import Annotated
 
 import typer
 
-from contracts.commands import TORCHRUN, USERBERT
+from contracts.commands import TORCHRUN_COMMAND, USERBERT_COMMAND
 from contracts.errors import BadInput
 from contracts.paths import Places
 from userbert.launchers.settings import LauncherName, TrainingSettings, training_command
@@ -26,7 +26,7 @@ from userbert.launchers.settings import LauncherName, TrainingSettings, training
 def _train_here(settings: TrainingSettings, flags: Sequence[str]) -> None:
     """Become the training, so that its signals, output and exit code are this task's."""
     command, *rest = training_command(settings.processes)
-    path = {"userbert": USERBERT, "torchrun": TORCHRUN}[command]
+    path = {"userbert": USERBERT_COMMAND, "torchrun": TORCHRUN_COMMAND}[command]
     sys.stdout.flush()
     os.execv(path, [path, *rest, *flags])
 

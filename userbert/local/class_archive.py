@@ -17,21 +17,21 @@ from contracts.paths import Places
 from contracts.storage.atomic_write import atomic_file
 from spark_jobs.spark.class_archive import ARCHIVE_FILE, OPTIONS_VARIABLE, archive_options
 
-SUBMIT = "--master local[2] --conf spark.ui.showConsoleProgress=false pyspark-shell"
-JOBS = "from userbert.local.class_archive import run_jobs; run_jobs()"
+_SUBMIT_COMMAND = "--master local[2] --conf spark.ui.showConsoleProgress=false pyspark-shell"
+_JOBS = "from userbert.local.class_archive import run_jobs; run_jobs()"
 
 
-def make(target: Path) -> None:
+def make_archive(target: Path) -> None:
     """Run the jobs in a process of its own, whose JVM writes the archive as it ends."""
     with tempfile.TemporaryDirectory() as scratch, atomic_file(target) as made:
         ours = {
             "USERBERT_DATA": scratch,
             "SPARK_CONF_DIR": str(CONF_FOLDER),
-            "PYSPARK_SUBMIT_ARGS": SUBMIT,
+            "PYSPARK_SUBMIT_ARGS": _SUBMIT_COMMAND,
             OPTIONS_VARIABLE: archive_options(f"-XX:ArchiveClassesAtExit={made}"),
         }
         others = {k: v for k, v in os.environ.items() if not k.startswith(("USERBERT_", "SPARK_"))}
-        words = [sys.executable, "-c", JOBS]
+        words = [sys.executable, "-c", _JOBS]
         done = subprocess.run(words, env=others | ours, capture_output=True, text=True)
         if done.returncode or not made.exists():
             raise SystemExit(
@@ -60,5 +60,5 @@ def run_jobs() -> None:
 
 
 if __name__ == "__main__":
-    make(ARCHIVE_FILE)
+    make_archive(ARCHIVE_FILE)
     print(f"made {ARCHIVE_FILE.name}, {ARCHIVE_FILE.stat().st_size >> 20} MiB")  # noqa: T201

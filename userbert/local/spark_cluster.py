@@ -26,7 +26,7 @@ from typing import Annotated
 
 import typer
 
-from contracts.commands import CONF_FOLDER, ROOT
+from contracts.commands import CONF_FOLDER, PROJECT_ROOT
 from contracts.errors import BadInput, UserbertError
 from contracts.paths import Places
 from contracts.storage.atomic_write import atomic_file
@@ -139,7 +139,9 @@ def write_package_zip(target: Path) -> Path:
         zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED) as archive,
     ):
         for path in package_files():
-            entry = zipfile.ZipInfo(str(path.relative_to(ROOT)))  # dated 1980, whoever packs
+            entry = zipfile.ZipInfo(
+                str(path.relative_to(PROJECT_ROOT))
+            )  # dated 1980, whoever packs
             entry.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(entry, path.read_bytes())
     return target
@@ -147,7 +149,7 @@ def write_package_zip(target: Path) -> Path:
 
 def package_files() -> Iterator[Path]:
     for name in SENT_PACKAGES:
-        for path in sorted((ROOT / name).rglob("*")):
+        for path in sorted((PROJECT_ROOT / name).rglob("*")):
             if path.is_file() and "__pycache__" not in path.parts:
                 yield path
 

@@ -20,10 +20,10 @@ from torch import Tensor
 from contracts.errors import BadInput, MissingTable
 from contracts.provenance import code_version
 from contracts.storage.atomic_write import atomic_folder
-from model.checkpoint_files import MANIFEST_FILE, TITLES_FILE, VOCABULARY_FILE, WEIGHTS_FILE
 from model.config import PretrainConfig
 from model.data.vocabulary import Vocabulary
 from model.layers.user_model import UserModel
+from model.storage.checkpoint_files import MANIFEST_FILE, TITLES_FILE, VOCABULARY_FILE, WEIGHTS_FILE
 
 
 class BrokenCheckpoint(BadInput):
