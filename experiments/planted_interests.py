@@ -174,7 +174,7 @@ def _vectors_made_here(lake: OpenLake, folder: Path, as_of: date) -> Vectors:
         list_values(newest["title_ids"].combine_chunks()),
         titles["title_id"].to_numpy(),
         titles["words"].combine_chunks(),
-    )
+    ).vectors
     return [str(user) for user in newest["user_id"].to_pylist()], vectors
 
 

@@ -119,11 +119,11 @@ def test_the_judges_vectors_are_those_of_the_newest_views(judged_places):
     views = read_views(lake, DAY, HORIZON_DAYS, 1000)
     trained = load_model(judged_places.models / "m1")
     past = views.before(DAY)
-    vectors = model_vectors(trained, past)
+    vectors = model_vectors(trained, past, DAY)
     user = 7
     titles = past.catalog.title_ids[past.titles[past.offsets[user] : past.offsets[user + 1]]]
     alone = embed_users(trained, Ragged.of([titles]), past.catalog.title_ids, past.catalog.words)
-    assert vectors[user] == pytest.approx(alone[0], abs=1e-5)
+    assert vectors[user] == pytest.approx(alone.vectors[0], abs=1e-5)
     assert len(vectors) == NUM_USERS  # everybody, not those of the day before alone
 
 

@@ -98,21 +98,21 @@ def test_title_vectors_may_be_mapped_from_a_file(tmp_path):
 
 def test_a_word_that_was_never_seen_is_the_unknown_word():
     there = trained()
-    ours = embed_users(there, Ragged.of([[4]]), TITLE_IDS, WORDS)
+    ours = embed_users(there, Ragged.of([[4]]), TITLE_IDS, WORDS).vectors
     ids = Ragged.of([[1, 2 + 4]])
     np.testing.assert_array_equal(ours, embed_sequences(there.model, ids, Ragged.of([[0]])))
 
 
 def test_long_titles_and_sequences_are_cut_as_in_training():
     there = trained(max_words=30, max_views=3)
-    ours = embed_users(there, Ragged.of([[3, 800, 70, 70, -9]]), TITLE_IDS, WORDS)
+    ours = embed_users(there, Ragged.of([[3, 800, 70, 70, -9]]), TITLE_IDS, WORDS).vectors
     ids = Ragged.of([[2 + 5] * 30, [2 + 1]])
     np.testing.assert_array_equal(ours, embed_sequences(there.model, ids, Ragged.of([[0, 0, 1]])))
 
 
 def test_an_id_encoder_knows_the_titles_it_was_trained_on():
     there = trained(behavior_encoder="id")
-    ours = embed_users(there, Ragged.of([[3], [800], [-9]]), TITLE_IDS, WORDS)
+    ours = embed_users(there, Ragged.of([[3], [800], [-9]]), TITLE_IDS, WORDS).vectors
     rows = Ragged.of([[1], [4], [0]])  # -9 is not among its titles
     np.testing.assert_array_equal(
         ours, embed_sequences(there.model, rows, Ragged.of([[0], [1], [2]]))

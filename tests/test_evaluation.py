@@ -9,6 +9,7 @@ from reference_model import PlainEncoder, PlainUserModel
 from tiny_corpus import corpus_of, random_corpus
 
 from model.config import ModelConfig
+from model.data.ragged import Ragged
 from model.layers.user_model import UserModel
 from model.objective.tasks.masked_behaviors import draw_wrong_titles
 from model.objective.tasks.sequence_matching import draw_strangers
@@ -39,7 +40,8 @@ def model_of(seed=0):
 def held_out_of(corpus):
     rows = np.arange(len(corpus.sequences))
     a, b = corpus.pairs.astype(np.int64).T
-    return HeldOutPairs(corpus, rows, corpus.sequences, a, b)
+    times = Ragged(corpus.times, corpus.sequences.offsets)
+    return HeldOutPairs(corpus, rows, corpus.sequences, times, a, b)
 
 
 def spread(first, second, offset=0.0):

@@ -102,7 +102,7 @@ def test_the_vectors_are_those_that_torch_gives_here(lake, places, folder, commi
         Ragged.of([row["title_ids"] for row in given]),
         titles["title_id"].to_numpy(),
         titles["words"],
-    )
+    ).vectors
     theirs = np.array([by_user[row["user_id"]] for row in given])
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-6)
 

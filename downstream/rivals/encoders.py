@@ -21,7 +21,7 @@ from contracts.commands import USERBERT_COMMAND
 from contracts.errors import BadInput, MissingTable
 from contracts.limits import MAX_VIEWS
 from contracts.tables import MODELS, SEQUENCE_PAIRS
-from downstream.data.views import Views
+from downstream.data.views import Views, midnight_microseconds
 from model.config import PRESETS, PretrainConfig
 from model.data.ragged import Ragged
 from model.inference.embed_users import embed_users
@@ -116,22 +116,27 @@ def _make_pairs(lake: OpenLake, day: date) -> None:
         )
 
 
-def model_vectors(trained: TrainedModel, past: Views) -> NDArray[np.float32]:
-    """(N, D): every user's newest views, by the code that a night embeds with.
+def model_vectors(trained: TrainedModel, past: Views, as_of: date) -> NDArray[np.float32]:
+    """(N, D): every user's views that the model reads, by the code that a night embeds with.
 
     A night embeds those who were active on the day before; the judge embeds everybody. A user
     without a view before the day, which the staleness curve can have, gets zeros.
     """
-    newest = past.newest(MAX_VIEWS)
+    newest = past if trained.model.max_views is None else past.newest(MAX_VIEWS)
     has_views = newest.counts() > 0
     vectors = np.zeros((len(past), trained.model.config.width), np.float32)
     sequences = Ragged(past.catalog.title_ids[newest.titles], newest.offsets)
     rows = np.flatnonzero(has_views)
     vectors[rows] = embed_users(
-        trained, sequences.take(rows), past.catalog.title_ids, past.catalog.words
-    )
+        trained,
+        sequences.take(rows),
+        past.catalog.title_ids,
+        past.catalog.words,
+        newest.times,  # of all users: those without a view have no time either
+        np.full(len(rows), midnight_microseconds(as_of)),
+    ).vectors
     return vectors
 
 
-def vectors_of_folder(folder: Path, past: Views) -> NDArray[np.float32]:
-    return model_vectors(load_model(folder), past)
+def vectors_of_folder(folder: Path, past: Views, as_of: date) -> NDArray[np.float32]:
+    return model_vectors(load_model(folder), past, as_of)

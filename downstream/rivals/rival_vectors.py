@@ -91,7 +91,7 @@ class VectorFiles:
                 yield self._file(rival, stale_days, make)
 
     def _of_model(self, model: JudgedModel) -> Callable[[Views, date], Matrix]:
-        return lambda past, as_of: encoders.vectors_of_folder(model.folder, past)
+        return lambda past, as_of: encoders.vectors_of_folder(model.folder, past, as_of)
 
     def _of_texts(self, rival: str) -> Callable[[Views, date], Matrix]:
         return lambda past, as_of: TITLE_TEXTS[rival](past, as_of, self.seed)
@@ -102,7 +102,8 @@ class VectorFiles:
     def _of_variant(self, variant: str) -> Callable[[Views, date], Matrix]:
         def make(past: Views, as_of: date) -> Matrix:
             arguments = (self.models[0], as_of, variant, self.trainings)
-            return encoders.vectors_of_folder(encoders.variant_folder(self.lake, *arguments), past)
+            folder = encoders.variant_folder(self.lake, *arguments)
+            return encoders.vectors_of_folder(folder, past, as_of)
 
         return make
 

@@ -1,7 +1,7 @@
 """Titles to vectors and sequences of titles to user vectors, without gradient and dropout.
 
 This is the one path by which vectors are made for the tables, for analysts, for the evaluation and
-for the ranking of negatives. It encodes with the training's own code (`UserModel`), so a user has
+for the ranking of negatives. It encodes with the training's own code (`UserEncoder`), so a user has
 one vector, wherever it is made. The same rows give the same bytes; other rows in the same batch
 move a vector by 1e-6 at most.
 """
@@ -15,73 +15,99 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.data.ragged import Ragged
-from model.layers.user_model import UserModel
+from model.layers.user_encoder import UserEncoder
 
 TITLES_PER_BATCH = 2048
 USERS_PER_BATCH = 128
 
 
-def encode_titles(model: UserModel, titles: Ragged) -> Tensor:
-    """(T, D): what the behavior encoder reads of T titles to vectors, in one go."""
+def encode_titles(model: UserEncoder, titles: Ragged) -> Tensor:
+    """(T, E): what the behavior encoder reads of T titles to vectors, in one go."""
     return model.encode_titles(*pack_rows(titles))
 
 
 def title_vectors(
-    model: UserModel,
+    model: UserEncoder,
     titles: Ragged,
     *,
     per_batch: int = TITLES_PER_BATCH,
     sort_by_length: bool = True,
 ) -> Tensor:
-    """(T, D) on the model's device: the titles as the user encoder takes them."""
+    """(T, E) on the model's device: the titles as the user encoder takes them."""
     return _in_batches(
-        titles, model, lambda part: encode_titles(model, part), per_batch, sort_by_length
+        titles.lengths(),
+        model,
+        lambda rows: encode_titles(model, titles.take(rows)),
+        model.title_width,
+        per_batch,
+        sort_by_length,
     )
 
 
 def user_vectors(
-    model: UserModel,
+    model: UserEncoder,
     titles: Tensor | NDArray[np.float32],
     sequences: Ragged,
+    times: NDArray[np.int64] | None = None,
+    as_of: NDArray[np.int64] | None = None,
     *,
     per_batch: int = USERS_PER_BATCH,
     sort_by_length: bool = True,
 ) -> Tensor:
     """(N, D) on the model's device.
 
-    Shapes: titles (T, D), which may be a memory-mapped array; sequences N rows of places in it.
+    Shapes: titles (T, E), which may be a memory-mapped array; sequences N rows of places in it;
+    times (R,) microseconds UTC beside `sequences.values`, and as_of (N,), the instants as of which
+    the sequences are encoded: both are needed where the model reads times.
     """
+    require_times(model, times, as_of)
 
-    def encode(part: Ragged) -> Tensor:
-        rows, lengths = pack_rows(part)
-        views = titles[rows.numpy()]  # (R, D); of a mapped array no more than these are read
+    def encode(rows: NDArray[np.int64]) -> Tensor:
+        places, lengths = pack_rows(sequences.take(rows))
+        views = titles[places.numpy()]  # (R, E); of a mapped array no more than these are read
         views = torch.from_numpy(views) if isinstance(views, np.ndarray) else views
-        return model.encode_users(views.to(model.device), lengths)[1]
+        when: list[Tensor] = []
+        if times is not None and as_of is not None:
+            their_times = Ragged(times, sequences.offsets).take(rows).values
+            when = [torch.from_numpy(each).to(model.device) for each in (their_times, as_of[rows])]
+        return model.encode_histories(views.to(model.device), lengths, *when)
 
-    return _in_batches(sequences, model, encode, per_batch, sort_by_length)
+    width = model.config.width
+    return _in_batches(sequences.lengths(), model, encode, width, per_batch, sort_by_length)
+
+
+def require_times(
+    model: UserEncoder, times: NDArray[np.int64] | None, as_of: NDArray[np.int64] | None
+) -> None:
+    """Refuse histories without times where the model reads them."""
+    if model.reads_times and (times is None or as_of is None):
+        raise ValueError(
+            "this model reads the time of each view: give the times beside the sequences, and the "
+            "instant as of which each sequence is encoded"
+        )
 
 
 def _in_batches(
-    rows: Ragged,
-    model: UserModel,
-    encode: Callable[[Ragged], Tensor],
+    lengths: NDArray[np.int64],
+    model: UserEncoder,
+    encode: Callable[[NDArray[np.int64]], Tensor],
+    width: int,
     per_batch: int,
     sort_by_length: bool,
 ) -> Tensor:
-    """Encode `per_batch` rows at a time and put the vectors back in the order of `rows`.
+    """Encode `per_batch` rows at a time and put the vectors back in the order of the rows.
 
     Rows of like length waste little padding, so they go together where `sort_by_length` asks.
     """
-    order = np.arange(len(rows))
+    order = np.arange(len(lengths))
     if sort_by_length:
-        order = np.argsort(rows.lengths(), kind="stable")
+        order = np.argsort(lengths, kind="stable")
     with evaluation_mode(model):
         parts = [
-            encode(rows.take(order[start : start + per_batch]))
-            for start in range(0, len(rows), per_batch)
+            encode(order[start : start + per_batch]) for start in range(0, len(lengths), per_batch)
         ]
     if not parts:
-        return torch.empty((0, model.config.width), device=model.device)
+        return torch.empty((0, width), device=model.device)
     vectors = torch.cat(parts)
     if sort_by_length:
         unsorted = torch.from_numpy(np.argsort(order))
@@ -90,7 +116,7 @@ def _in_batches(
 
 
 @contextmanager
-def evaluation_mode(model: UserModel) -> Iterator[None]:
+def evaluation_mode(model: UserEncoder) -> Iterator[None]:
     """Without dropout and gradients; the model's mode is as before afterwards."""
     was_training = model.training
     model.eval()

@@ -9,10 +9,13 @@ from model.layers.context import build_context_encoder
 from model.layers.dropout import Dropout
 from model.layers.encoders import build_behavior_encoder
 from model.layers.packed_sequences import Layout, rows_at
+from model.layers.user_encoder import UserEncoder
 
 
-class UserModel(nn.Module):
-    """Titles to vectors, and sequences of such vectors to a state a behavior and a vector a user.
+class UserModel(UserEncoder):
+    """The window form: it reads a user's newest behaviors in their order, without their times.
+
+    Titles to vectors, and sequences of such vectors to a state a behavior and a vector a user.
 
     Everything is packed: sequences lie one after the other, and there is no padding to leak.
 
@@ -42,6 +45,18 @@ class UserModel(nn.Module):
     def device(self) -> torch.device:
         return self.mask.device
 
+    @property
+    def title_width(self) -> int:
+        return self.config.width
+
+    @property
+    def max_views(self) -> int:
+        return self.config.max_views
+
+    @property
+    def reads_times(self) -> bool:
+        return False
+
     def encode_titles(self, words: Tensor, lengths: Tensor) -> Tensor:
         """N titles to vectors, without position and without dropout.
 
@@ -64,7 +79,36 @@ class UserModel(nn.Module):
         states = self._states(behaviors, layout)
         return states, self.aggregator(states, layout)
 
-    def view_weights(self, behaviors: Tensor, lengths: Tensor) -> Tensor:
+    def encode_histories(
+        self,
+        behaviors: Tensor,
+        lengths: Tensor,
+        times: Tensor | None = None,
+        as_of: Tensor | None = None,
+    ) -> Tensor:
+        return self.encode_users(behaviors, lengths)[1]
+
+    def hidden_states(
+        self,
+        behaviors: Tensor,
+        is_hidden: Tensor,
+        lengths: Tensor,
+        times: Tensor | None = None,
+        as_of: Tensor | None = None,
+    ) -> Tensor:
+        masked = torch.where(is_hidden[:, None], self.mask.to(behaviors.dtype), behaviors)
+        return self.encode_users(masked, lengths)[0][is_hidden]
+
+    def title_candidates(self, titles: Tensor) -> Tensor:
+        return titles
+
+    def view_weights(
+        self,
+        behaviors: Tensor,
+        lengths: Tensor,
+        times: Tensor | None = None,
+        as_of: Tensor | None = None,
+    ) -> Tensor:
         """How much of a user's vector each behavior's state makes up, by the aggregator.
 
         Shapes as `encode_users`; returns (R,) float, summing to one over each sequence.

@@ -22,7 +22,8 @@ from contracts.provenance import code_version
 from contracts.storage.atomic_write import atomic_folder
 from model.config import PretrainConfig
 from model.data.vocabulary import Vocabulary
-from model.layers.user_model import UserModel
+from model.layers.build_user_model import build_user_model
+from model.layers.user_encoder import UserEncoder
 from model.storage.checkpoint_files import MANIFEST_FILE, TITLES_FILE, VOCABULARY_FILE, WEIGHTS_FILE
 
 
@@ -151,7 +152,7 @@ def _differences(found: Any, expected: Any, prefix: str) -> list[str]:
 class TrainedModel:
     """A model ready to embed with, and what must go with it."""
 
-    model: UserModel  # in eval mode
+    model: UserEncoder  # in eval mode
     vocabulary: Vocabulary
     title_ids: Tensor  # (T,) int64 ascending: the rows of an `id` encoder; else empty
     manifest: Manifest
@@ -171,14 +172,14 @@ def load_model(folder: Path) -> TrainedModel:
     ]
     if wrong:
         raise BrokenCheckpoint(f"{folder} does not fit together: {'; '.join(wrong)}")
-    model = UserModel(manifest.config.model, manifest.num_words, manifest.num_titles)
+    model = build_user_model(manifest.config.model, manifest.num_words, manifest.num_titles)
     load_weights(model, read_tensors(folder, WEIGHTS_FILE), folder)
     has_titles = TITLES_FILE in manifest.files
     title_ids = read_tensors(folder, TITLES_FILE)["title_ids"] if has_titles else Tensor().long()
     return TrainedModel(model.eval(), vocabulary, title_ids, manifest)
 
 
-def load_weights(model: UserModel, weights: Mapping[str, Tensor], folder: Path) -> None:
+def load_weights(model: UserEncoder, weights: Mapping[str, Tensor], folder: Path) -> None:
     try:
         model.load_state_dict(dict(weights))
     except RuntimeError as error:

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from model.data.corpus import Corpus
 from model.data.encoder_input import corpus_input
 from model.data.ragged import Ragged
-from model.inference.vectors import title_vectors, to_numpy, user_vectors
-from model.layers.user_model import UserModel
+from model.inference.vectors import evaluation_mode, title_vectors, to_numpy, user_vectors
+from model.layers.user_encoder import UserEncoder
 from model.objective.tasks.task import NUM_WRONG_ANSWERS, HeldOutPairs, Question, task_named
 from model.task_registry import METRICS, TASKS
 
@@ -48,7 +48,8 @@ def draw_questions(corpus: Corpus, pairs: NDArray[np.int32], max_pairs: int) -> 
     draw = np.random.default_rng(SEED)
     rows, index = np.unique(chosen, return_inverse=True)
     a, b = index.reshape(chosen.shape).T
-    held_out = HeldOutPairs(corpus, rows, corpus.sequences.take(rows), a, b)
+    times = Ragged(corpus.times, corpus.sequences.offsets).take(rows)
+    held_out = HeldOutPairs(corpus, rows, corpus.sequences.take(rows), times, a, b)
     return Questions(
         held_out,
         {
@@ -62,21 +63,31 @@ def draw_questions(corpus: Corpus, pairs: NDArray[np.int32], max_pairs: int) -> 
 class _Vectors:
     """The vectors of one model that the questions ask about (`EvaluationVectors`)."""
 
-    def __init__(self, model: UserModel, questions: Questions) -> None:
+    def __init__(self, model: UserEncoder, questions: Questions) -> None:
         self.model, self._titles = model, questions.titles
         held_out = questions.held_out
         words = corpus_input(held_out.corpus, self._titles, reads_words=model.reads_words)
-        self._vectors = to_numpy(title_vectors(model, words))  # (T, D)
+        vectors = title_vectors(model, words)
+        self._vectors = to_numpy(vectors)  # (T, E)
         places = np.searchsorted(self._titles, held_out.sequences.values)
         sequences = Ragged(places, held_out.sequences.offsets)
-        self.users = to_numpy(user_vectors(model, self._vectors, sequences))  # (S, D)
+        times = held_out.times.values
+        users = user_vectors(model, self._vectors, sequences, times, held_out.as_of)  # (S, D)
+        with evaluation_mode(model):
+            self._candidates = to_numpy(model.title_candidates(vectors))  # (T, D)
+            self.matching_users = to_numpy(model.matching_vectors(users))
+        self.users = to_numpy(users)
 
     def titles(self, titles: NDArray[np.integer]) -> NDArray[np.float32]:
-        """(...,) to (..., D); of a title below 0 any vector."""
+        """(...,) to (..., E); of a title below 0 any vector."""
         return self._vectors[np.searchsorted(self._titles, titles)]
 
+    def candidates(self, titles: NDArray[np.integer]) -> NDArray[np.float32]:
+        """(...,) to (..., D): what a user's vector is multiplied with for a view of each title."""
+        return self._candidates[np.searchsorted(self._titles, titles)]
 
-def evaluate_model(model: UserModel, questions: Questions, part: str = "validation") -> Measures:
+
+def evaluate_model(model: UserEncoder, questions: Questions, part: str = "validation") -> Measures:
     """Accuracies beside chance, losses in nats, and how many directions the embeddings use.
 
     `{part}_loss` is the sum of the losses; `part` names the held-out users that are asked.

@@ -82,7 +82,7 @@ def _vectors_of(users: pa.Table, shipped: Path) -> pa.RecordBatch:
     sequences = list_values(users["title_ids"].chunk(0))
     titles = _titles_at(shipped)
     title_ids = titles["title_id"].to_numpy()
-    vectors = embed_users(_model_at(shipped), sequences, title_ids, titles["words"])
+    vectors = embed_users(_model_at(shipped), sequences, title_ids, titles["words"]).vectors
     norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
     offsets = pa.array(np.arange(len(vectors) + 1, dtype=np.int32) * vectors.shape[1])
     columns = {

@@ -78,8 +78,8 @@ BUGS = (
     Bug(
         "user vectors of zeros are evaluated",
         EVALUATION,
-        "self.users = to_numpy(user_vectors(model, self._vectors, sequences))",
-        "self.users = 0 * to_numpy(user_vectors(model, self._vectors, sequences))",
+        "users = user_vectors(model,",
+        "users = 0 * user_vectors(model,",
         "test_evaluation",
     ),
     Bug(

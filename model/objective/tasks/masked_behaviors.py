@@ -73,7 +73,13 @@ class MaskedBehaviors(Task):
         values = sequences.values.astype(np.int64)
         values[hidden] = HIDDEN_TITLE
         wrong = draw_wrong_titles(held_out.corpus, targets, draw)
-        return MaskedQuestion(Ragged(values, sequences.offsets), targets, wrong)
+        return MaskedQuestion(
+            Ragged(values, sequences.offsets),
+            held_out.times.take(held_out.a),
+            held_out.as_of[held_out.a],
+            targets,
+            wrong,
+        )
 
 
 @dataclass(frozen=True)
@@ -159,6 +165,8 @@ class MaskedQuestion:
     """
 
     sequences: Ragged  # (N rows) titles, HIDDEN_TITLE where one is hidden
+    times: Ragged  # (N rows) microseconds UTC, beside them
+    as_of: NDArray[np.int64]  # (N,) the instant after A's last view
     targets: Titles  # (n,)
     wrong: Titles  # (n, NUM_WRONG_ANSWERS)
 
@@ -167,25 +175,30 @@ class MaskedQuestion:
         return self.wrong.ravel()
 
     def scores(self, vectors: EvaluationVectors) -> NDArray[np.float64]:
-        candidates = vectors.titles(np.column_stack([self.targets, self.wrong]))  # (n, 5, D)
+        candidates = vectors.candidates(np.column_stack([self.targets, self.wrong]))  # (n, 5, D)
         return dot_products(self._states(vectors), candidates)
 
     def _states(self, vectors: EvaluationVectors) -> NDArray[np.float32]:
-        """(n, D) states of the hidden positions, each sequence encoded with its mask in place."""
+        """(n, D): what predicts the hidden positions, by the rest of their sequence."""
         model = vectors.model
-        mask = model.mask.detach().cpu().numpy()  # (D,)
         found = []
         with evaluation_mode(model):
             for start in range(0, len(self.sequences), USERS_PER_BATCH):
                 stop = min(start + USERS_PER_BATCH, len(self.sequences))
-                titles, lengths = pack_rows(self.sequences.take(np.arange(start, stop)))
+                rows = np.arange(start, stop)
+                titles, lengths = pack_rows(self.sequences.take(rows))
+                times, _ = pack_rows(self.times.take(rows))
+                as_of = torch.from_numpy(self.as_of[rows])
                 is_hidden = titles == HIDDEN_TITLE  # (R,)
-                behaviors = vectors.titles(titles.numpy())  # (R, D); of HIDDEN_TITLE any vector
-                behaviors[is_hidden.numpy()] = mask
-                states, _ = model.encode_users(
-                    torch.from_numpy(behaviors).to(model.device), lengths
+                behaviors = torch.from_numpy(vectors.titles(titles.numpy()))  # (R, E)
+                states = model.hidden_states(
+                    behaviors.to(model.device),
+                    is_hidden.to(model.device),
+                    lengths,
+                    times.to(model.device),
+                    as_of.to(model.device),
                 )
-                found.append(states[is_hidden.to(model.device)].float().cpu().numpy())
+                found.append(states.float().cpu().numpy())
         return np.concatenate(found)
 
 

@@ -104,7 +104,8 @@ class MatchingQuestion:
         return np.empty(0, np.int64)
 
     def scores(self, vectors: EvaluationVectors) -> NDArray[np.float64]:
-        return dot_products(vectors.users[self.early], vectors.users[self.candidates])
+        users = vectors.matching_users
+        return dot_products(users[self.early], users[self.candidates])
 
 
 TASK = SequenceMatching()

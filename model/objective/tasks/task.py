@@ -21,7 +21,7 @@ from model.config import PretrainConfig
 from model.data.corpus import Corpus
 from model.data.ragged import Ragged
 from model.layers.packed_sequences import rows_at
-from model.layers.user_model import UserModel
+from model.layers.user_encoder import UserEncoder
 from model.task_registry import TASKS
 
 HIDDEN_TITLE = -1  # stands for a title where the model sees its mask embedding
@@ -105,23 +105,32 @@ class HeldOutPairs:
     Shapes: S sequences, N pairs.
         rows       (S,) rows of corpus.sequences, ascending
         sequences  (S rows) their titles
+        times      (S rows) microseconds UTC of their views
         a, b       (N,) places in `rows`
     """
 
     corpus: Corpus
     rows: NDArray[np.int64]
     sequences: Ragged
+    times: Ragged
     a: NDArray[np.int64]
     b: NDArray[np.int64]
+
+    @property
+    def as_of(self) -> NDArray[np.int64]:
+        """(S,) the instant after each sequence's last view, as of which it is encoded."""
+        return self.times.values[self.times.offsets[1:] - 1].astype(np.int64) + 1
 
 
 class EvaluationVectors(Protocol):
     """The vectors of one model under evaluation, without dropout and without gradient."""
 
-    model: UserModel
+    model: UserEncoder
     users: NDArray[np.float32]  # (S, D) of HeldOutPairs.sequences
+    matching_users: NDArray[np.float32]  # (S, D') the same, in the space of matching
 
-    def titles(self, titles: NDArray[np.integer]) -> NDArray[np.float32]: ...  # (..., D)
+    def titles(self, titles: NDArray[np.integer]) -> NDArray[np.float32]: ...  # (..., E)
+    def candidates(self, titles: NDArray[np.integer]) -> NDArray[np.float32]: ...  # (..., D)
 
 
 class Question(Protocol):

@@ -1,0 +1,107 @@
+"""What every form of the user model gives to those who use its vectors."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from model.config import ModelConfig
+
+
+class UserEncoder(nn.Module, ABC):
+    """Titles to vectors, and histories of titles to one vector a user.
+
+    Everything is packed: histories lie one after the other, without padding. `build_user_model`
+    (model/layers/build_user_model.py) makes the form that the settings name.
+
+    Shapes: N users with R views, M titles, E width of title vectors, D width of user vectors.
+    """
+
+    config: ModelConfig
+
+    @property
+    @abstractmethod
+    def reads_words(self) -> bool:
+        """Whether `encode_titles` takes word ids; else the rows of a title table."""
+
+    @property
+    @abstractmethod
+    def device(self) -> torch.device:
+        """Where the weights lie."""
+
+    @property
+    @abstractmethod
+    def title_width(self) -> int:
+        """E."""
+
+    @property
+    @abstractmethod
+    def max_views(self) -> int | None:
+        """How many of a user's newest views are read; None: all."""
+
+    @property
+    @abstractmethod
+    def reads_times(self) -> bool:
+        """Whether `encode_histories` needs the time of each view."""
+
+    @abstractmethod
+    def encode_titles(self, words: Tensor, lengths: Tensor) -> Tensor:
+        """M titles, packed words (R,) with lengths (M,), to (M, E), without dropout."""
+
+    @abstractmethod
+    def encode_histories(
+        self,
+        behaviors: Tensor,
+        lengths: Tensor,
+        times: Tensor | None = None,
+        as_of: Tensor | None = None,
+    ) -> Tensor:
+        """Histories, oldest view first, to one vector a user.
+
+        Shapes: behaviors (R, E) title vectors, packed; lengths (N,); times (R,) int64 microseconds
+        UTC of the views; as_of (N,) int64, the instant as of which each history is encoded, later
+        than all its views; returns (N, D).
+        """
+
+    @abstractmethod
+    def view_weights(
+        self,
+        behaviors: Tensor,
+        lengths: Tensor,
+        times: Tensor | None = None,
+        as_of: Tensor | None = None,
+    ) -> Tensor:
+        """How much of a user's vector each view makes up.
+
+        Shapes as `encode_histories`; returns (R,) float, summing to one over each history.
+        """
+
+    @abstractmethod
+    def hidden_states(
+        self,
+        behaviors: Tensor,
+        is_hidden: Tensor,
+        lengths: Tensor,
+        times: Tensor | None = None,
+        as_of: Tensor | None = None,
+    ) -> Tensor:
+        """What predicts each view that is hidden from the model, from the others of its history.
+
+        Shapes as `encode_histories`, with is_hidden (R,) bool, whose title vectors are not read;
+        returns (n, D) for n hidden views, to be multiplied with `title_candidates`.
+        """
+
+    @abstractmethod
+    def title_candidates(self, titles: Tensor) -> Tensor:
+        """Title vectors (M, E) to (M, D), so that user . candidate is the logit of a view of it."""
+
+    def matching_vectors(self, users: Tensor) -> Tensor:
+        """User vectors (N, D) to the space in which two periods of one user lie close: (N, D')."""
+        return users
+
+    def forecasts(self, users: Tensor) -> Tensor | None:
+        """User vectors (N, D) to the numbers that contracts/forecasts.py names, (N, 5).
+
+        None where the model was not trained to forecast.
+        """
+        return None
