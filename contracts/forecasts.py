@@ -16,7 +16,7 @@ class Forecast:
 
 
 # In the order of the columns that `embed_users` returns.
-FORECASTS = (
+USER_FORECASTS = (
     Forecast(f"no_view_{SOON_DAYS}_days", f"chance of no view in {SOON_DAYS} days", 1.0),
     Forecast(f"no_view_{FORECAST_DAYS}_days", f"chance of no view in {FORECAST_DAYS} days", 1.0),
     Forecast(f"views_{FORECAST_DAYS}_days", f"expected views in {FORECAST_DAYS} days"),
@@ -27,4 +27,4 @@ FORECASTS = (
         float(FORECAST_DAYS),
     ),
 )
-FORECAST_NAMES = tuple(forecast.name for forecast in FORECASTS)
+FORECAST_NAMES = tuple(forecast.name for forecast in USER_FORECASTS)
