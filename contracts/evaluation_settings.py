@@ -9,7 +9,7 @@ from typing import Any, get_args
 from contracts.commands import PROJECT_ROOT
 from contracts.errors import BadInput
 
-DEFAULT_FILE = PROJECT_ROOT / "conf" / "downstream.toml"
+_DEFAULT_FILE = PROJECT_ROOT / "conf" / "downstream.toml"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +75,7 @@ class EvaluationSettings:
 
     @classmethod
     def from_environment(cls) -> "EvaluationSettings":
-        return cls.read(Path(os.environ.get("USERBERT_DOWNSTREAM", DEFAULT_FILE)))
+        return cls.read(Path(os.environ.get("USERBERT_DOWNSTREAM", _DEFAULT_FILE)))
 
 
 def _fits(value: object, kind: Any) -> bool:

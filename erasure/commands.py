@@ -60,12 +60,12 @@ def main(
         _print(f"{file}: {named.num_comments} comment lines that begin with # name nobody")
     wanted = Users(named.ids, columns, named.spellings)
     if check:
-        return 1 if search_everything(places, with_spellings(places, wanted)) else 0
+        return 1 if search_everything(places, _with_spellings(places, wanted)) else 0
     _confirm(len(named.ids), yes)
-    return 1 if search_everything(places, forget_users(places, wanted)) else 0
+    return 1 if search_everything(places, _forget_users(places, wanted)) else 0
 
 
-def forget_users(places: Places, users: Users) -> Users:
+def _forget_users(places: Places, users: Users) -> Users:
     """Forget them, and print each step; the users, with the spellings that tables had of them."""
     from erasure.forgetting import Forgetting
 
@@ -89,7 +89,7 @@ def _start_lake(places: Places) -> Lake:
     return Lake(session("forget", logged=False), places.lake)
 
 
-def with_spellings(places: Places, users: Users) -> Users:
+def _with_spellings(places: Places, users: Users) -> Users:
     """The users, with the spellings that tables have of them now; says whom no table knows."""
     from analyst.lake_access.open_lake import open_lake
     from erasure.known_users import describe_unknown, with_table_spellings

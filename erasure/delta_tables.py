@@ -35,14 +35,14 @@ from spark_jobs.lake.maintenance import held_days, set_retention
 from spark_jobs.lake.table_properties import FILE_RETENTION, KEEP_DAYS
 
 # Views first: what the others hold follows from them, and titles go when nobody views them.
-ERASED_TABLES = (
+_ERASED_TABLES = (
     BROWSING_LOGS,
     *(table for table in USER_TABLES if table != BROWSING_LOGS),
     REJECTED_LOGS,
     TITLES,
 )
 _AT_ONCE = "interval 0 seconds"
-LineTest = Callable[[str], bool]  # whether a refused line is of one of the users
+_LineTest = Callable[[str], bool]  # whether a refused line is of one of the users
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Checksum:
 
 
 @dataclass(frozen=True)
-class Doomed:
+class _Doomed:
     """The rows of one table that are to go: those whose `columns` have these values."""
 
     table: Table
@@ -75,7 +75,7 @@ class Erased:
         return self.others_before == self.others_after
 
 
-def erase_users(lake: Lake, places: Places, users: Sequence[str], test: LineTest) -> list[Erased]:
+def erase_users(lake: Lake, places: Places, users: Sequence[str], test: _LineTest) -> list[Erased]:
     """Erase all that is of `users` from every table that exists."""
     with open_lake(places) as before:
         doomed = list(_doomed_rows(before, users, test))
@@ -95,9 +95,9 @@ def erase_users(lake: Lake, places: Places, users: Sequence[str], test: LineTest
         ]
 
 
-def _doomed_rows(lake: OpenLake, users: Sequence[str], test: LineTest) -> Iterator[Doomed]:
+def _doomed_rows(lake: OpenLake, users: Sequence[str], test: _LineTest) -> Iterator[_Doomed]:
     stored = sorted({u for t in USER_TABLES if lake.has(t) for u in stored_ids(lake, t, users)})
-    for table in filter(lake.has, ERASED_TABLES):
+    for table in filter(lake.has, _ERASED_TABLES):
         if table == REJECTED_LOGS:
             values = _refused_lines(lake, test)
         elif table == TITLES:
@@ -109,10 +109,10 @@ def _doomed_rows(lake: OpenLake, users: Sequence[str], test: LineTest) -> Iterat
         count = f"SELECT count(*) FROM {table.name} SEMI JOIN doomed_values USING ({names})"
         (num_rows,) = lake.connection.execute(count).fetchall()[0]
         others = _checksum(lake, table, f"ANTI JOIN doomed_values USING ({names})")
-        yield Doomed(table, values, num_rows, others)
+        yield _Doomed(table, values, num_rows, others)
 
 
-def _refused_lines(lake: OpenLake, test: LineTest) -> pa.Table:
+def _refused_lines(lake: OpenLake, test: _LineTest) -> pa.Table:
     """The keys of the refused lines that are of the users."""
     key = ", ".join(REJECTED_LOGS.key)
     rows = lake.connection.execute(f"SELECT {key}, raw FROM {REJECTED_LOGS.name}")
@@ -148,7 +148,7 @@ def _checksum(lake: OpenLake, table: Table, but: str = "") -> Checksum:
     return Checksum(*map(int, lake.connection.execute(query).fetchall()[0]))
 
 
-def _erase(lake: Lake, doomed: Doomed) -> None:
+def _erase(lake: Lake, doomed: _Doomed) -> None:
     """Erase the rows, which are of the table's newest version, and all that files keep of them."""
     table = doomed.table
     measures, days = lake.measures(table), held_days(lake, table) or KEEP_DAYS
@@ -161,7 +161,7 @@ def _erase(lake: Lake, doomed: Doomed) -> None:
     set_retention(lake, table, days)
 
 
-def _delete_rows(lake: Lake, delta: DeltaTable, doomed: Doomed) -> None:
+def _delete_rows(lake: Lake, delta: DeltaTable, doomed: _Doomed) -> None:
     names = doomed.values.column_names
     if names == ["user_id"]:
         delta.delete(F.col("user_id").isin(doomed.values["user_id"].to_pylist()))

@@ -19,7 +19,7 @@ from spark_jobs.ingest.suppression_list import add_users, models_of, read_suppre
 from spark_jobs.lake.lake import Lake
 
 
-class RowsChanged(UserbertError):
+class _RowsChanged(UserbertError):
     """Other users' rows are not what they were before."""
 
 
@@ -65,7 +65,7 @@ class Forgetting:
         test = refused_line_test(landing_settings(self.places), self.known_users)
         tables = erase_users(self.start_lake(), self.places, self.users.ids, test)
         if changed := [one.table for one in tables if not one.others_untouched]:
-            raise RowsChanged(
+            raise _RowsChanged(
                 f"other users' rows of {', '.join(changed)} are not what they were: did another "
                 "job write meanwhile? Run this again while none does, and compare the tables"
             )

@@ -57,14 +57,14 @@ QUICK_SETTINGS = {
     "heads": 4,
 }
 
-MeasuresOfSeeds = dict[str, np.ndarray]  # by measure: one number for each seed
+_MeasuresOfSeeds = dict[str, np.ndarray]  # by measure: one number for each seed
 
 
 @dataclass(frozen=True)
 class Comparison:
     """What each seed measured, by variant; seeds are in the same order everywhere."""
 
-    measures: Mapping[str, MeasuresOfSeeds]
+    measures: Mapping[str, _MeasuresOfSeeds]
     seeds: tuple[int, ...]
 
     def p_value(self, variant: str, measure: str) -> float:
@@ -97,7 +97,7 @@ def compare_variants(
     from model.training.distributed import Processes
     from model.training.pretrain import pretrain
 
-    measures_of: dict[str, MeasuresOfSeeds] = {}
+    measures_of: dict[str, _MeasuresOfSeeds] = {}
     for variant in ways:
         folders = [
             pretrain(

@@ -26,8 +26,8 @@ from contracts.paths import Places
 from contracts.tables import TITLES, USER_EMBEDDINGS, USER_SEQUENCES
 from contracts.terminal.options import AsOf
 
-Floats = npt.NDArray[np.float32]
-Vectors = tuple[list[str], Floats]  # users, and a row each
+_Floats = npt.NDArray[np.float32]
+_Vectors = tuple[list[str], _Floats]  # users, and a row each
 _PAIRS_PER_BLOCK = 8 << 20  # pairs of users that are looked at together: 32 MiB a matrix
 _AGREEMENT_MEASURES = {
     "shared": "share of users with an interest in common",
@@ -48,7 +48,7 @@ class Agreement:
 
 
 def interest_agreement(
-    users: list[str], vectors: Floats, interests: dict[str, dict[str, float]], k: int
+    users: list[str], vectors: _Floats, interests: dict[str, dict[str, float]], k: int
 ) -> Agreement:
     """How well near users agree in what interests them.
 
@@ -89,7 +89,7 @@ def _named(values: npt.NDArray[Any]) -> dict[str, float]:
     return dict(zip(_AGREEMENT_MEASURES, map(float, values), strict=True))
 
 
-def _weights(interests: list[dict[str, float]]) -> Floats:
+def _weights(interests: list[dict[str, float]]) -> _Floats:
     """(N, T), a column a topic, in order of name."""
     topics = {t: i for i, t in enumerate(sorted({t for some in interests for t in some}))}
     weights = np.zeros((len(interests), len(topics)), np.float32)
@@ -99,14 +99,14 @@ def _weights(interests: list[dict[str, float]]) -> Floats:
     return weights
 
 
-def _unit(vectors: Floats) -> Floats:
+def _unit(vectors: _Floats) -> _Floats:
     norms = np.linalg.norm(vectors.astype(np.float32), axis=1, keepdims=True)
     if not (np.isfinite(norms).all() and (norms > 0).all()):
         raise BadInput("a vector is zero or not finite: it has no direction to compare")
     return np.asarray(vectors / norms, np.float32)
 
 
-def _nearest(similarity: Floats, rows: npt.NDArray[np.int64], k: int) -> npt.NDArray[np.bool_]:
+def _nearest(similarity: _Floats, rows: npt.NDArray[np.int64], k: int) -> npt.NDArray[np.bool_]:
     """(R, N), True for the k others that are nearest to each of `rows`."""
     similarity[np.arange(len(rows)), rows] = -np.inf
     least = np.partition(similarity, -k, axis=1)[:, -k, None]  # (R, 1)
@@ -117,7 +117,7 @@ def _nearest(similarity: Floats, rows: npt.NDArray[np.int64], k: int) -> npt.NDA
     return np.asarray(nearer | (equal & (np.cumsum(equal, axis=1, dtype=np.int32) <= left)))
 
 
-def _agreements(weights: Floats, rows: npt.NDArray[np.int64]) -> list[Floats]:
+def _agreements(weights: _Floats, rows: npt.NDArray[np.int64]) -> list[_Floats]:
     """Each measure between `rows` and everybody, (R, N)."""
     has = (weights > 0).astype(np.float32)  # (N, T)
     overlap = np.zeros((len(rows), len(weights)), np.float32)
@@ -147,13 +147,13 @@ def current_interests(path: Path, as_of: date) -> dict[str, dict[str, float]]:
     return found
 
 
-def stored_vectors(lake: OpenLake, model_id: str, as_of: date) -> Vectors:
+def stored_vectors(lake: OpenLake, model_id: str, as_of: date) -> _Vectors:
     """Each user's newest vector of `as_of` or an earlier day under the model, by user."""
     found = lake.embeddings(model_id, as_of)
     return found.user_ids.tolist(), found.matrix
 
 
-def _vectors_made_here(lake: OpenLake, folder: Path, as_of: date) -> Vectors:
+def _vectors_made_here(lake: OpenLake, folder: Path, as_of: date) -> _Vectors:
     """The vectors that a model gives each user's newest sequence of `as_of` or an earlier day.
 
     For models that no day is embedded under, such as untrained ones: nothing is written.
@@ -178,7 +178,7 @@ def _vectors_made_here(lake: OpenLake, folder: Path, as_of: date) -> Vectors:
     return [str(user) for user in newest["user_id"].to_pylist()], vectors
 
 
-def vectors_named(name: str, lake: OpenLake, as_of: date) -> Vectors:
+def vectors_named(name: str, lake: OpenLake, as_of: date) -> _Vectors:
     """A model's stored vectors, else those that it gives now; of an .npz file its two arrays."""
     if not name.endswith(".npz"):
         folder = lake.places.models / name
@@ -198,13 +198,13 @@ def _is_embedded(lake: OpenLake, model_id: str) -> bool:
     return bool(lake.connection.execute(query, {"model": model_id}).fetchall())
 
 
-def _restrict_to_common_users(one: Vectors, other: Vectors) -> tuple[Vectors, Vectors]:
+def _restrict_to_common_users(one: _Vectors, other: _Vectors) -> tuple[_Vectors, _Vectors]:
     """Both sets of vectors for the users that both have, so that their figures compare."""
     shared = set(one[0]) & set(other[0])
     if not shared:
         raise BadInput("the two sets of vectors have no user in common")
 
-    def only(users: list[str], vectors: Floats) -> Vectors:
+    def only(users: list[str], vectors: _Floats) -> _Vectors:
         rows = sorted((user, row) for row, user in enumerate(users) if user in shared)
         return [user for user, _ in rows], vectors[[row for _, row in rows]]
 

@@ -9,7 +9,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from contracts.storage.damage import DamagedFile
 
-REFRESH_COMMAND = "`userbert features refresh --as-of DAY`"
+_REFRESH_COMMAND = "`userbert features refresh --as-of DAY`"
 
 
 @contextmanager
@@ -20,7 +20,7 @@ def name_damage(registry: Path, online: Path | None) -> Iterator[None]:
     except DecodeError:
         raise DamagedFile(
             f"{registry} is damaged: it is no registry of Feast. It is made from the lake: "
-            f"{REFRESH_COMMAND} makes it anew"
+            f"{_REFRESH_COMMAND} makes it anew"
         ) from None
     except sqlite3.DatabaseError as error:
         if online is None:
@@ -29,7 +29,7 @@ def name_damage(registry: Path, online: Path | None) -> Iterator[None]:
         fault = "it is gone or empty" if missing else str(error)
         raise DamagedFile(
             f"{online} is damaged: {fault}. It is made from the lake: "
-            f"{REFRESH_COMMAND} makes it anew"
+            f"{_REFRESH_COMMAND} makes it anew"
         ) from None
 
 

@@ -10,8 +10,8 @@ import pandas as pd
 from contracts.errors import BadInput
 from contracts.user_lists import read_csv_table, trim_user_id
 
-TIME_COLUMN = "event_timestamp"
-USER_COLUMN = "user_id"
+_TIME_COLUMN = "event_timestamp"
+_USER_COLUMN = "user_id"
 # A date, perhaps a time of any precision, perhaps a zone. Python alone would also read 20260105 and
 # 2026-W02-1, which in a file of times are more often numbers than dates.
 _ISO_TIME = re.compile(
@@ -25,7 +25,7 @@ def read_points(path: Path) -> pd.DataFrame:
 
     A time without a zone is UTC. `BadInput` names the line of a value that cannot be read.
     """
-    table = read_csv_table(path, (USER_COLUMN, TIME_COLUMN))
+    table = read_csv_table(path, (_USER_COLUMN, _TIME_COLUMN))
     columns = {
         name: [values[place] for _, values in table.rows]
         for place, name in enumerate(table.columns)
@@ -34,17 +34,17 @@ def read_points(path: Path) -> pd.DataFrame:
         twice = sorted({name for name in table.columns if table.columns.count(name) > 1})
         raise BadInput(f"{path} names a column twice: {', '.join(twice)}")
     lines = [number for number, _ in table.rows]
-    columns[USER_COLUMN] = list(_users(path, lines, columns[USER_COLUMN]))
+    columns[_USER_COLUMN] = list(_users(path, lines, columns[_USER_COLUMN]))
     rows = pd.DataFrame(columns, dtype=str)
-    times = list(_times(path, lines, columns[TIME_COLUMN]))
-    rows[TIME_COLUMN] = pd.Series(times, dtype="datetime64[ns, UTC]")
+    times = list(_times(path, lines, columns[_TIME_COLUMN]))
+    rows[_TIME_COLUMN] = pd.Series(times, dtype="datetime64[ns, UTC]")
     return rows
 
 
 def _users(path: Path, lines: list[int], texts: list[str]) -> Iterator[str]:
     for line, text in zip(lines, texts, strict=True):
         if not (user := trim_user_id(text)):
-            raise BadInput(f"{path}, line {line}: {USER_COLUMN} is blank")
+            raise BadInput(f"{path}, line {line}: {_USER_COLUMN} is blank")
         yield user
 
 
@@ -52,7 +52,7 @@ def _times(path: Path, lines: list[int], texts: list[str]) -> Iterator[datetime]
     for line, text in zip(lines, texts, strict=True):
         if (time := iso_time(text)) is None:
             raise BadInput(
-                f"{path}, line {line}: {TIME_COLUMN} is {text!r}; write ISO 8601, such as "
+                f"{path}, line {line}: {_TIME_COLUMN} is {text!r}; write ISO 8601, such as "
                 "2026-01-11T09:30:00.5+01:00 or 2026-01-11 (UTC where no zone is written)"
             )
         yield time

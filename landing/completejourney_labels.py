@@ -24,7 +24,7 @@ from contracts.terminal.options import AsOf
 from contracts.terminal.printing import print_parts
 from landing.completejourney import package_data
 
-DEFAULT_DAYS = 28
+_DEFAULT_DAYS = 28
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Labels:
     table: pa.Table
 
 
-def demographic_labels(demographics: pa.Table) -> Iterator[Labels]:
+def _demographic_labels(demographics: pa.Table) -> Iterator[Labels]:
     """Age and income by their classes, and whether there are children."""
     for name, column in (("age", "age"), ("income", "income")):
         values: Any = demographics[column].cast(pa.string())
@@ -50,7 +50,7 @@ def demographic_labels(demographics: pa.Table) -> Iterator[Labels]:
     yield Labels("children", "binary", True, "the household has children", table.drop_null())
 
 
-def later_labels(
+def _later_labels(
     transactions: pa.Table, redemptions: pa.Table, households: Any, as_of: date, days: int
 ) -> Iterator[Labels]:
     """Redemption and spend of each of `households` in the `days` from `as_of` on."""
@@ -83,7 +83,7 @@ def _user_ids(table: pa.Table) -> Any:
     return table["household_id"].cast(pa.string())
 
 
-def write_labels(folder: Path, labels: Labels) -> None:
+def _write_labels(folder: Path, labels: Labels) -> None:
     """NAME.parquet and NAME.toml, each whole or not there."""
     with atomic_file(folder / f"{labels.name}.parquet") as hidden:
         pq.write_table(labels.table, hidden)
@@ -102,7 +102,7 @@ def main(
     as_of: AsOf,
     days: Annotated[
         int, typer.Option("--days", min=1, help="How many days redemption and spend cover.")
-    ] = DEFAULT_DAYS,
+    ] = _DEFAULT_DAYS,
 ) -> None:
     data, folder = package_data(), Places.from_environment().labels
     folder.mkdir(parents=True, exist_ok=True)
@@ -111,9 +111,9 @@ def main(
     redemptions = pq.read_table(data / "coupon_redemptions.parquet")
     demographics = pq.read_table(data / "demographics.parquet")
     households = pc.unique(transactions["household_id"]).sort()
-    later = later_labels(transactions, redemptions, households, as_of, days)
-    for labels in (*demographic_labels(demographics), *later):
-        write_labels(folder, labels)
+    later = _later_labels(transactions, redemptions, households, as_of, days)
+    for labels in (*_demographic_labels(demographics), *later):
+        _write_labels(folder, labels)
         print_parts(
             f"{folder / labels.name}.parquet: {labels.table.num_rows:,} users, {labels.doc}"
         )

@@ -36,8 +36,8 @@ from contracts.terminal.options import LandingRoot
 from landing.landing_writer import day_folder, write_settings
 from landing.progress import print_summary, progress_bar
 
-LANDING_COLUMNS = {"user_id": "user", "event_time": "time", "title": "title", "host": "category"}
-TIME_FORMAT = "%m/%d/%Y %I:%M:%S %p"  # 11/15/2019 10:22:32 AM
+_LANDING_COLUMNS = {"user_id": "user", "event_time": "time", "title": "title", "host": "category"}
+_TIME_FORMAT = "%m/%d/%Y %I:%M:%S %p"  # 11/15/2019 10:22:32 AM
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class LandingFiles:
         self.unfinished.__exit__(kind, error, at)
 
 
-def parse_impression(line: str, is_labelled: bool = True) -> Impression:
+def _parse_impression(line: str, is_labelled: bool = True) -> Impression:
     """A line of behaviors.tsv; `ValueError` says what is wrong with it."""
     parts = line.split("\t")
     if len(parts) != 5:
@@ -114,16 +114,16 @@ def parse_impression(line: str, is_labelled: bool = True) -> Impression:
 
 
 def _time(text: str) -> datetime:
-    return datetime.strptime(text, TIME_FORMAT).replace(tzinfo=UTC)
+    return datetime.strptime(text, _TIME_FORMAT).replace(tzinfo=UTC)
 
 
-def has_labels(path: Path) -> bool:
+def _has_labels(path: Path) -> bool:
     """Whether a behaviors.tsv says what was clicked; that of MIND's test set does not."""
     shown = (line.split("\t")[-1].split() for _, line in _lines(path))
     return any(entry.endswith(("-0", "-1")) for entries in shown for entry in entries)
 
 
-def read_news(path: Path) -> tuple[dict[str, News], int]:
+def _read_news(path: Path) -> tuple[dict[str, News], int]:
     """News by id, and how many lines could not be read (clicks on those land without a title)."""
     news, broken = {}, 0
     for _, line in _lines(path):
@@ -148,14 +148,14 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
         ) from None
 
 
-def first_impressions(folders: list[Path]) -> dict[str, Impression]:
+def _first_impressions(folders: list[Path]) -> dict[str, Impression]:
     """Each user's earliest impression over all folders; of equal times, the first that is read."""
     first: dict[str, Impression] = {}
     for folder in folders:
-        is_labelled = has_labels(folder / "behaviors.tsv")
+        is_labelled = _has_labels(folder / "behaviors.tsv")
         for _, line in _lines(folder / "behaviors.tsv"):
             try:
-                impression = parse_impression(line, is_labelled)
+                impression = _parse_impression(line, is_labelled)
             except ValueError:
                 continue  # `land` counts and keeps it
             known = first.get(impression.user)
@@ -164,7 +164,7 @@ def first_impressions(folders: list[Path]) -> dict[str, Impression]:
     return first
 
 
-def history_views(impression: Impression, spacing: timedelta) -> Iterator[tuple[datetime, str]]:
+def _history_views(impression: Impression, spacing: timedelta) -> Iterator[tuple[datetime, str]]:
     """The history before an impression, oldest first, the newest one `spacing` before it."""
     num = len(impression.history)
     for place, news in enumerate(impression.history):
@@ -172,7 +172,7 @@ def history_views(impression: Impression, spacing: timedelta) -> Iterator[tuple[
 
 
 @dataclass(frozen=True)
-class Conversion:
+class _Conversion:
     """One run: what is known of the news, where lines go, and what was counted."""
 
     news: dict[str, News]
@@ -196,17 +196,17 @@ class Conversion:
 
     def land_histories(self, spacing: timedelta, bar: Progress) -> None:
         for user, impression in bar.track(self.first.items(), description="histories"):
-            for time, clicked in history_views(impression, spacing):
+            for time, clicked in _history_views(impression, spacing):
                 self.land("history views", user, time, clicked)
 
     def land_impressions(self, path: Path) -> None:
         """Every line of a behaviors.tsv: its clicks, or the line itself when it is broken."""
         day = min(impression.time for impression in self.first.values()).date()
         changed: set[tuple[str, str]] = set()
-        is_labelled = has_labels(path)
+        is_labelled = _has_labels(path)
         for number, line in _lines(path):
             try:
-                impression = parse_impression(line, is_labelled)
+                impression = _parse_impression(line, is_labelled)
             except ValueError as error:
                 broken = {"broken": line, "why": str(error), "file": path.name, "line": number}
                 self.files.write(day, broken)
@@ -235,17 +235,17 @@ def convert_folders(
     counts: Counter[str] = Counter()
     news: dict[str, News] = {}
     for folder in folders:
-        news_of_folder, broken = read_news(folder / "news.tsv")
+        news_of_folder, broken = _read_news(folder / "news.tsv")
         news |= news_of_folder
         counts["broken news lines"] += broken
-    first = first_impressions(folders)
+    first = _first_impressions(folders)
     if not first:
         raise BadInput(f"no line of {folders[0] / 'behaviors.tsv'} is as MIND describes it")
     write_settings(
-        landing, about="MIND; its times taken as UTC", format="jsonl", columns=LANDING_COLUMNS
+        landing, about="MIND; its times taken as UTC", format="jsonl", columns=_LANDING_COLUMNS
     )
     with LandingFiles(landing, "mind.jsonl") as files, progress_bar() as bar:
-        conversion = Conversion(news, first, files, counts)
+        conversion = _Conversion(news, first, files, counts)
         if spacing is not None:
             conversion.land_histories(spacing, bar)
         for folder in bar.track(folders, description="impressions"):

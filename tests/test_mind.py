@@ -161,7 +161,7 @@ def test_the_command_says_how_its_lines_are_read(folder, tmp_path, capsys):
 
 
 def test_a_failure_leaves_no_half_files(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("landing.mind.Conversion.land_impressions", lambda *_: 1 / 0)
+    monkeypatch.setattr("landing.mind._Conversion.land_impressions", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         convert_folders([folder], tmp_path / "landing", spacing=timedelta(hours=6))
     assert [p.name for p in (tmp_path / "landing").rglob("*") if p.is_file()] == ["settings.toml"]

@@ -68,7 +68,7 @@ def test_processes_that_read_small_tables_end_well(root):
         import os, sys
         import deltalake, pyarrow.dataset, pyarrow.fs
         from contracts.paths import Places
-        from userbert.commands.summary import _refused_lines, models
+        from userbert.commands.summary import _models, _refused_lines
         children = []
         for _ in range({EXITS}):
             child = os.fork()
@@ -79,7 +79,7 @@ def test_processes_that_read_small_tables_end_well(root):
             print(sum(code != 0 for code in children), len(children))
             raise SystemExit
         for _ in range(3):  # a child, which then ends as any process does
-            models(Places.from_environment()), _refused_lines(Places.from_environment())
+            _models(Places.from_environment()), _refused_lines(Places.from_environment())
     """
     environment = {**os.environ, "USERBERT_DATA": str(root), "PYTHONPATH": str(ROOT)}
     run = subprocess.run(

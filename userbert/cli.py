@@ -38,7 +38,7 @@ _ANALYST = ("model", "features")
 _SPARK = ("spark",)
 _EMBED = ("spark", "model")
 
-COMMAND_GROUPS = {
+_COMMAND_GROUPS = {
     "logs": "Make landing files: real purchases, MIND, or generated logs.",
     "trace": "Check recorded negatives.",
     "evaluate": "Judge vectors by labels, and run the experiments of the paper.",
@@ -265,7 +265,7 @@ def root_command() -> Command:
     for name, entry in COMMANDS.items():
         first, _, second = name.partition(" ")
         if second and first not in root.commands:
-            root.add_command(lazy_group(first, COMMAND_GROUPS[first]))
+            root.add_command(lazy_group(first, _COMMAND_GROUPS[first]))
         group = root.commands[first] if second else root
         group.add_command(LazyCommand(second or first, entry.module, entry.help))
     return root

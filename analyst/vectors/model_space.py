@@ -93,7 +93,7 @@ class Vectors(NDArrayOperatorsMixin):
 
     def shared(self, other: "Vectors") -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The rows here and there, (M,) each, of the users who are in both."""
-        must_share_a_space(self, other)
+        _must_share_a_space(self, other)
         _, mine, theirs = np.intersect1d(
             self.user_ids, other.user_ids, assume_unique=True, return_indices=True
         )
@@ -136,7 +136,7 @@ class Vectors(NDArrayOperatorsMixin):
         return getattr(ufunc, method)(*map(_plain, inputs), **named)
 
     def __array_function__(self, function: Any, types: Any, args: Any, named: Any) -> Any:
-        must_share_a_space(*_vectors_in((args, list(named.values()))))
+        _must_share_a_space(*_vectors_in((args, list(named.values()))))
         return function(*_plain(args), **{name: _plain(value) for name, value in named.items()})
 
 
@@ -152,7 +152,7 @@ def row_lengths(matrix: Matrix) -> NDArray[np.float32]:
     return norms
 
 
-def must_share_a_space(*compared: Vectors) -> None:
+def _must_share_a_space(*compared: Vectors) -> None:
     """Raise `TwoSpaces` unless all are of one model."""
     models = sorted({vectors.model_id for vectors in compared})
     if len(models) > 1:
@@ -169,7 +169,7 @@ def must_share_a_space(*compared: Vectors) -> None:
 
 def _must_be_the_same_users(inputs: Sequence[Any]) -> None:
     found = [value for value in inputs if isinstance(value, Vectors)]
-    must_share_a_space(*found)
+    _must_share_a_space(*found)
     if any(not np.array_equal(found[0].user_ids, each.user_ids) for each in found[1:]):
         raise BadInput(
             "these vectors are not of the same users, so their rows do not belong together: "

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from contracts.errors import BadInput
 
-PARQUET_MAGIC = b"PAR1"  # how each Parquet file begins and ends
-MIN_PARQUET_BYTES = 12  # the magic twice, and the length of the footer
+_PARQUET_MAGIC = b"PAR1"  # how each Parquet file begins and ends
+_MIN_PARQUET_BYTES = 12  # the magic twice, and the length of the footer
 
 
 class DamagedFile(BadInput):
@@ -115,17 +115,17 @@ def check_parquet_pages(paths: Iterable[str | Path]) -> None:
 def _parquet_fault(path: Path) -> str:
     try:
         size = path.stat().st_size
-        if size < MIN_PARQUET_BYTES:
+        if size < _MIN_PARQUET_BYTES:
             return f"it has {size} bytes"
         with path.open("rb") as file:
-            begins = file.read(len(PARQUET_MAGIC))
-            file.seek(size - len(PARQUET_MAGIC))
+            begins = file.read(len(_PARQUET_MAGIC))
+            file.seek(size - len(_PARQUET_MAGIC))
             ends = file.read()
     except FileNotFoundError:
         return "it is gone"
     except OSError as error:
         return f"it cannot be read ({error.strerror})"
-    return "" if begins == ends == PARQUET_MAGIC else "it was cut off"
+    return "" if begins == ends == _PARQUET_MAGIC else "it was cut off"
 
 
 def _data_file_advice(path: Path, fault: str) -> str:

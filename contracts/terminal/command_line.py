@@ -80,9 +80,9 @@ def run_command(command: Command, words: Sequence[str], name: str) -> int:
     except typer.TyperException as error:
         return _refuse_words(error, name)
     except UserbertError as error:
-        return _fail(f"{command_path(command, words, name)}: {error}", error.exit_code)
+        return _fail(f"{_command_path(command, words, name)}: {error}", error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        return _fail(f"{command_path(command, words, name)}: interrupted", Interrupted.exit_code)
+        return _fail(f"{_command_path(command, words, name)}: interrupted", Interrupted.exit_code)
     except BrokenPipeError:
         # The reader of our output ended first, as `head` does. Python would complain when it
         # flushes stdout at its exit.
@@ -91,7 +91,7 @@ def run_command(command: Command, words: Sequence[str], name: str) -> int:
     return exit_code
 
 
-def command_path(command: Command, words: Sequence[str], name: str) -> str:
+def _command_path(command: Command, words: Sequence[str], name: str) -> str:
     """`name` and those first words that name a command."""
     path = [name]
     for word in words:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 
-def parse_day(text: str | date) -> date:
+def _parse_day(text: str | date) -> date:
     if isinstance(text, date):  # a parameter's default is parsed as well
         return text
     try:
@@ -19,7 +19,7 @@ def parse_day(text: str | date) -> date:
 
 def day_option(name: str, help: str) -> Any:
     """An option that takes a calendar day."""
-    return typer.Option(name, parser=parse_day, metavar="DAY", help=help)
+    return typer.Option(name, parser=_parse_day, metavar="DAY", help=help)
 
 
 def choice_option(name: str, choices: Collection[str], help: str) -> Any:
@@ -68,6 +68,6 @@ LandingRoot = Annotated[
         help="The folder to write landing/ below. [default: the data root]",
     ),
 ]
-ModelsFolder = Annotated[
+_ModelsFolder = Annotated[
     Path | None, typer.Option("--out", metavar="FOLDER", help="The folder to write models below.")
 ]

@@ -27,10 +27,10 @@ def grid(rows: Iterable[Any], *columns: str, title: str = "") -> Grid:
 
     A column whose values hold no blank (ids, days, numbers) does not wrap.
     """
-    table = Grid(title=plain_text(title) if title else None)
-    cells = [[plain_text(cell_text(value)) for value in row] for row in rows]
+    table = Grid(title=_plain_text(title) if title else None)
+    cells = [[_plain_text(cell_text(value)) for value in row] for row in rows]
     for place, name in enumerate(columns):
-        header = plain_text(name.removeprefix("#"))
+        header = _plain_text(name.removeprefix("#"))
         column = [row[place] for row in cells]
         whole = not any(re.search(r"\s", cell.plain) for cell in column)
         longest = max(text.cell_len for text in (header, *column))
@@ -59,7 +59,7 @@ def cell_text(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def plain_text(text: str) -> Text:
+def _plain_text(text: str) -> Text:
     """`text` as it is, with its control codes spelled out."""
     return Text(_CONTROL_CODES.sub(lambda found: repr(found[0])[1:-1], text))
 
@@ -69,7 +69,7 @@ def print_parts(*parts: str | Grid) -> None:
     for part in parts:
         console = _Console(highlight=False, markup=False, emoji=False)
         if isinstance(part, str):
-            console.print(plain_text(part), soft_wrap=True)
+            console.print(_plain_text(part), soft_wrap=True)
         else:
             console.width = _width(console, part)
             console.print(part)

@@ -10,8 +10,8 @@ from contracts.errors import UserbertError
 from downstream.judging.cells import Cell, Result, shuffled_score
 from downstream.tasks.task import Task
 
-LEAK_SCORE = 0.98  # AUC, or rank correlation, that nothing from before the cut should reach
-MAX_SHUFFLED_ERRORS = 5.0  # a normal variable is beyond once in two million
+_LEAK_SCORE = 0.98  # AUC, or rank correlation, that nothing from before the cut should reach
+_MAX_SHUFFLED_ERRORS = 5.0  # a normal variable is beyond once in two million
 
 
 class JudgeFailed(UserbertError):
@@ -20,8 +20,8 @@ class JudgeFailed(UserbertError):
 
 def must_not_hold_labels(task: Task, rival: str, vectors: NDArray[np.floating]) -> None:
     """Raise `JudgeFailed` if one number of the vectors orders a task's labels almost perfectly."""
-    found = single_number_scores(task, np.asarray(vectors[task.users], np.float64))  # (K, D)
-    if found.max(initial=0) >= LEAK_SCORE:
+    found = _single_number_scores(task, np.asarray(vectors[task.users], np.float64))  # (K, D)
+    if found.max(initial=0) >= _LEAK_SCORE:
         column, number = np.unravel_index(int(found.argmax()), found.shape)
         raise JudgeFailed(
             f"{rival} holds the label {task.columns[column]!r} of task {task.name}: number "
@@ -30,7 +30,7 @@ def must_not_hold_labels(task: Task, rival: str, vectors: NDArray[np.floating]) 
         )
 
 
-def single_number_scores(task: Task, features: NDArray[np.float64]) -> NDArray[np.float64]:
+def _single_number_scores(task: Task, features: NDArray[np.float64]) -> NDArray[np.float64]:
     """What each number of the vectors scores by itself, in either direction.
 
     Shapes: features (n, D); returns (K, D): AUC, or the size of the rank correlation.
@@ -50,7 +50,7 @@ def single_number_scores(task: Task, features: NDArray[np.float64]) -> NDArray[n
 def must_be_chance_when_shuffled(cell: Cell) -> float:
     """The score with shuffled labels; `JudgeFailed` where it is not chance."""
     mean, errors = shuffled_score(cell)
-    if abs(errors) > MAX_SHUFFLED_ERRORS:
+    if abs(errors) > _MAX_SHUFFLED_ERRORS:
         raise JudgeFailed(
             f"with shuffled labels {cell.rival} scores {mean:.3f} on {cell.task.name}, "
             f"{abs(errors):.1f} errors from chance ({cell.task.chance:g}): the judge is broken"
@@ -74,4 +74,4 @@ def must_not_solve(results: Sequence[Result], leaking: Sequence[str]) -> None:
 
 
 def _solves(result: Result) -> bool:
-    return result.population == "all" and result.mean >= LEAK_SCORE
+    return result.population == "all" and result.mean >= _LEAK_SCORE

@@ -16,9 +16,9 @@ from downstream.judging.splits import Split, user_split
 from downstream.tasks.task import Task
 from model.data.keyed_random import keyed_generator
 
-SEARCH_FOLDS = 2
-SEARCH_COLUMNS = 8  # of many, by which a head's setting is chosen
-MIN_COLD_USERS = 20  # test users; a metric of fewer is not kept
+_SEARCH_FOLDS = 2
+_SEARCH_COLUMNS = 8  # of many, by which a head's setting is chosen
+_MIN_COLD_USERS = 20  # test users; a metric of fewer is not kept
 ALL_USERS, COLD_USERS, SEEN_EARLY = "all", "cold", "seen_early"
 
 
@@ -170,11 +170,11 @@ def best_setting(
     So each split searches anew, and no label of its test users is ever looked at. Of many columns
     the first SEARCH_COLUMNS decide. Of equal settings the first is taken.
     """
-    labels = task.labels[:, :SEARCH_COLUMNS]  # (n, K), K at most SEARCH_COLUMNS
+    labels = task.labels[:, :_SEARCH_COLUMNS]  # (n, K), K at most _SEARCH_COLUMNS
     means: list[float] = []
     for setting in head.settings:
         scores = [
-            task_score(
+            _task_score(
                 task,
                 labels[held],
                 head.fit(setting, task.is_number, features[fit], labels[fit], features[held], seed),
@@ -188,14 +188,14 @@ def best_setting(
 
 def inner_folds(train: NDArray[np.int64]) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """(training, held out) rows of each fold."""
-    parts = [train[number::SEARCH_FOLDS] for number in range(SEARCH_FOLDS)]
+    parts = [train[number::_SEARCH_FOLDS] for number in range(_SEARCH_FOLDS)]
     return [
         (np.concatenate(parts[:held] + parts[held + 1 :]), parts[held])
-        for held in range(SEARCH_FOLDS)
+        for held in range(_SEARCH_FOLDS)
     ]
 
 
-def task_score(task: Task, labels: Floats, predicted: Floats) -> float:
+def _task_score(task: Task, labels: Floats, predicted: Floats) -> float:
     """The task's metric."""
     return rank_correlation(labels, predicted) if task.is_number else mean_auc(labels, predicted)
 
@@ -217,11 +217,11 @@ def _split_scores(
     )
     labels, cold = task.labels[split.test], is_cold[split.test]
     of_cold = (
-        task_score(task, labels[cold], predicted[cold])
-        if cold.sum() >= MIN_COLD_USERS
+        _task_score(task, labels[cold], predicted[cold])
+        if cold.sum() >= _MIN_COLD_USERS
         else float("nan")
     )
-    return setting, task_score(task, labels, predicted), of_cold
+    return setting, _task_score(task, labels, predicted), of_cold
 
 
 def shuffled_score(cell: Cell) -> tuple[float, float]:
@@ -247,12 +247,12 @@ def shuffled_score(cell: Cell) -> tuple[float, float]:
             features[split.test],
             settings.seed,
         )
-        scores.append(task_score(task, labels[split.test], predicted))
+        scores.append(_task_score(task, labels[split.test], predicted))
     mean = float(np.nanmean(scores))
-    return mean, (mean - task.chance) / (random_error(task, len(split.test)) / len(scores) ** 0.5)
+    return mean, (mean - task.chance) / (_random_error(task, len(split.test)) / len(scores) ** 0.5)
 
 
-def random_error(task: Task, num_test: int) -> float:
+def _random_error(task: Task, num_test: int) -> float:
     """The standard deviation of the metric under a random order."""
     if task.is_number:
         return float((num_test - 1) ** -0.5)

@@ -41,8 +41,8 @@ from downstream.tasks.from_logs import LOG_TASKS, Periods
 from downstream.tasks.labels_file import labels_files, read_task
 from downstream.tasks.task import Task
 
-STALE_TASKS = ("propensity", "churn", "activity")
-Progress = Callable[[str], None]
+_STALE_TASKS = ("propensity", "churn", "activity")
+_Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +73,7 @@ def evaluate_models(
     model_ids: Sequence[str] = (),
     as_of: date | None = None,
     processes: int = 1,
-    progress: Progress = lambda line: None,
+    progress: _Progress = lambda line: None,
 ) -> Evaluation:
     """Judge these models, or the champion. Rivals are tested against the first one."""
     rivals = known_rivals(settings.rivals)
@@ -86,7 +86,7 @@ def evaluate_models(
         progress(f"model {name}")
         models.append(judged_model(lake, name, day, trainings))
     views = read_views(lake, day, settings.horizon_days, settings.max_users)
-    tasks = choose_tasks(lake, views, day, settings)
+    tasks = _choose_tasks(lake, views, day, settings)
     run_id = _evaluation_id(lake, day, settings, models)
     folder = lake.places.evaluations / f"{day}-{run_id}"
     (folder / "vectors").mkdir(parents=True, exist_ok=True)
@@ -115,7 +115,7 @@ def evaluate_models(
     )
 
 
-def choose_tasks(
+def _choose_tasks(
     lake: OpenLake, views: Views, as_of: date, settings: EvaluationSettings
 ) -> list[Task]:
     """The named tasks, or every task from logs and every file of labels."""
@@ -164,7 +164,7 @@ def _evaluation_id(
 
 
 def _vectors(
-    files: VectorFiles, rivals: Sequence[str], progress: Progress
+    files: VectorFiles, rivals: Sequence[str], progress: _Progress
 ) -> tuple[list[VectorFile], list[str]]:
     """The vectors of models and rivals; a rival whose environment is missing becomes a note."""
     made, notes = list(files.of_models()), []
@@ -195,7 +195,7 @@ def _cells(
             yield Cell(task, file.rival, file.path, file.content, num_views, settings)
     for file in stale:
         for task in tasks:
-            if task.name in STALE_TASKS:
+            if task.name in _STALE_TASKS:
                 yield Cell(
                     _seen_early(task, views, as_of, max(settings.stale_days)),
                     file.rival,
@@ -228,7 +228,7 @@ def _canaries(
 
 
 def _evaluated(
-    cells: Sequence[Cell], folder: Path, processes: int, progress: Progress
+    cells: Sequence[Cell], folder: Path, processes: int, progress: _Progress
 ) -> list[Result]:
     """The results of all cells in their order, those that are missing by parallel processes."""
     results = {number: finished_results(cell, folder) for number, cell in enumerate(cells)}

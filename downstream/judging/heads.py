@@ -15,7 +15,7 @@ from scipy.stats import rankdata
 Floats = NDArray[np.float64]
 Setting = tuple[float, ...]
 
-LINEAR_SETTINGS: tuple[Setting, ...] = (
+_LINEAR_SETTINGS: tuple[Setting, ...] = (
     (1e-4,),
     (1e-3,),
     (1e-2,),
@@ -23,8 +23,8 @@ LINEAR_SETTINGS: tuple[Setting, ...] = (
     (1.0,),
 )  # scikit-learn's C
 # Leaves, rounds, learning rate. Three times the rounds at half the rate scored mostly within 0.01.
-TREE_SETTINGS: tuple[Setting, ...] = ((4, 40, 0.1), (15, 40, 0.1))
-MAX_ITERATIONS = 200  # of L-BFGS; about 30 to 80 are needed
+_TREE_SETTINGS: tuple[Setting, ...] = ((4, 40, 0.1), (15, 40, 0.1))
+_MAX_ITERATIONS = 200  # of L-BFGS; about 30 to 80 are needed
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def logistic_weights(
     start = np.zeros((num_features + 1, num_columns))
     share = np.clip(labels.mean(axis=0), 1e-3, 1 - 1e-3)
     start[-1] = np.log(share / (1 - share))
-    options = {"maxiter": MAX_ITERATIONS, "ftol": 1e-9, "gtol": 1e-5}
+    options = {"maxiter": _MAX_ITERATIONS, "ftol": 1e-9, "gtol": 1e-5}
     found = minimize(loss, start.ravel(), jac=True, method="L-BFGS-B", options=options)
     both = np.asarray(found.x).reshape(num_features + 1, num_columns)
     return both[:-1], both[-1]
@@ -140,6 +140,6 @@ def _tree_scores(
     return np.asarray(model.predict(test, num_threads=1), np.float64)
 
 
-LINEAR_HEAD = Head("logistic", LINEAR_SETTINGS, _fit_linear)
-TREE_HEAD = Head("lightgbm", TREE_SETTINGS, _fit_trees)
+LINEAR_HEAD = Head("logistic", _LINEAR_SETTINGS, _fit_linear)
+TREE_HEAD = Head("lightgbm", _TREE_SETTINGS, _fit_trees)
 HEADS = (LINEAR_HEAD, TREE_HEAD)

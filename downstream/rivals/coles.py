@@ -19,7 +19,7 @@ from contracts.limits import MAX_VIEWS
 from downstream.data.views import Views
 
 _SCRIPT = PROJECT_ROOT / "benchmarks" / "peers" / "coles.py"
-TRAINING_SECONDS = 180  # about what the preset `small` takes on two cores
+_TRAINING_SECONDS = 180  # about what the preset `small` takes on two cores
 
 
 class NoPeers(MissingTable):
@@ -49,7 +49,7 @@ def _vectors(past: Views, folder: Path, seed: int) -> tuple[NDArray[Any], NDArra
             hosts=past.catalog.hosts[past.titles],
             times=past.times,
         )
-        numbers = (TRAINING_SECONDS, MAX_VIEWS, seed)
+        numbers = (_TRAINING_SECONDS, MAX_VIEWS, seed)
         command = [str(each) for each in (python, _SCRIPT, given, *outs, *numbers)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:

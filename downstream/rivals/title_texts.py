@@ -9,22 +9,22 @@ from contracts.limits import EMBEDDING_WIDTH, MAX_VIEWS
 from downstream.data.views import Views
 from downstream.tasks.from_logs import title_words, user_titles
 
-Matrix = NDArray[np.float64]
-WORD2VEC_EPOCHS = 5
-WORD2VEC_WINDOW = 10  # views before and after
+_Matrix = NDArray[np.float64]
+_WORD2VEC_EPOCHS = 5
+_WORD2VEC_WINDOW = 10  # views before and after
 
 
-def tfidf_newest(past: Views, as_of: date, seed: int) -> Matrix:
+def tfidf_newest(past: Views, as_of: date, seed: int) -> _Matrix:
     """(N, 256) of the words of the newest 100 views, the ones that our encoder reads."""
-    return tfidf_svd(past.newest(MAX_VIEWS), seed)
+    return _tfidf_svd(past.newest(MAX_VIEWS), seed)
 
 
-def tfidf_all(past: Views, as_of: date, seed: int) -> Matrix:
+def tfidf_all(past: Views, as_of: date, seed: int) -> _Matrix:
     """(N, 256) of the words of all views."""
-    return tfidf_svd(past, seed)
+    return _tfidf_svd(past, seed)
 
 
-def tfidf_svd(views: Views, seed: int) -> Matrix:
+def _tfidf_svd(views: Views, seed: int) -> _Matrix:
     """Sublinear TF-IDF of title words, reduced by a truncated SVD to at most 256 directions."""
     from sklearn.decomposition import TruncatedSVD
     from sklearn.feature_extraction.text import TfidfTransformer
@@ -35,7 +35,7 @@ def tfidf_svd(views: Views, seed: int) -> Matrix:
     return np.asarray(TruncatedSVD(width, random_state=seed).fit_transform(weighted))
 
 
-def word2vec_mean(past: Views, as_of: date, seed: int) -> Matrix:
+def word2vec_mean(past: Views, as_of: date, seed: int) -> _Matrix:
     """(N, 256): each title is a word and each user's views a sentence; the mean of the newest 100.
 
     One thread, so that a second run gives the same vectors.
@@ -47,10 +47,10 @@ def word2vec_mean(past: Views, as_of: date, seed: int) -> Matrix:
     model = Word2Vec(
         [sentence for sentence in sentences if sentence],
         vector_size=EMBEDDING_WIDTH,
-        window=WORD2VEC_WINDOW,
+        window=_WORD2VEC_WINDOW,
         min_count=1,
         sg=1,
-        epochs=WORD2VEC_EPOCHS,
+        epochs=_WORD2VEC_EPOCHS,
         workers=1,
         seed=seed,
     )

@@ -13,10 +13,10 @@ from contracts.errors import BadInput
 from downstream.data.views import DAY_MICROSECONDS, TitleCatalog, Views, midnight_microseconds
 from downstream.tasks.task import Task
 
-TopicKind = Literal["host", "word"]
-NUM_PROPENSITIES = 50
-NUM_TOPICS = 10
-MIN_WORD_LETTERS = 3  # of a title word that can be a topic; shorter ones are mostly grammar
+_TopicKind = Literal["host", "word"]
+_NUM_PROPENSITIES = 50
+_NUM_TOPICS = 10
+_MIN_WORD_LETTERS = 3  # of a title word that can be a topic; shorter ones are mostly grammar
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,8 +27,8 @@ class Periods:
     future: Views  # of the horizon
     as_of: date
     horizon_days: int
-    propensity_of: TopicKind = "word"
-    next_topic_of: TopicKind = "host"
+    propensity_of: _TopicKind = "word"
+    next_topic_of: _TopicKind = "host"
 
     @classmethod
     def cut(
@@ -36,8 +36,8 @@ class Periods:
         views: Views,
         as_of: date,
         horizon_days: int,
-        propensity_of: TopicKind = "word",
-        next_topic_of: TopicKind = "host",
+        propensity_of: _TopicKind = "word",
+        next_topic_of: _TopicKind = "host",
     ) -> "Periods":
         start = midnight_microseconds(as_of)
         end = midnight_microseconds(as_of + timedelta(days=horizon_days))
@@ -46,20 +46,20 @@ class Periods:
         return cls(past, future, as_of, horizon_days, propensity_of, next_topic_of)
 
 
-def churn(periods: Periods) -> Task:
+def _churn(periods: Periods) -> Task:
     """Whether a user has no view in the horizon."""
     gone = periods.future.counts() == 0
     return _binary("churn", gone, f"no view in the next {periods.horizon_days} days")
 
 
-def activity(periods: Periods) -> Task:
+def _activity(periods: Periods) -> Task:
     """Whether a user has more views in the horizon than the median user."""
     counts = periods.future.counts()
     doc = f"more views in the next {periods.horizon_days} days than the median user"
     return _binary("activity", counts > np.median(counts), doc)
 
 
-def return_time(periods: Periods) -> Task:
+def _return_time(periods: Periods) -> Task:
     """Days until the next view; the whole horizon for a user who has none in it."""
     future, start = periods.future, midnight_microseconds(periods.as_of)
     days = np.full(len(future), float(periods.horizon_days))
@@ -71,9 +71,9 @@ def return_time(periods: Periods) -> Task:
     return Task("return_time", "number", users, days[:, None], ("days",), doc)
 
 
-def propensity(periods: Periods) -> Task:
+def _propensity(periods: Periods) -> Task:
     """Whether a user views each of the most viewed hosts, or title words, in the horizon."""
-    topics, names = _topics(periods.past, periods.propensity_of, NUM_PROPENSITIES)
+    topics, names = _topics(periods.past, periods.propensity_of, _NUM_PROPENSITIES)
     labels = (_topic_counts(periods.future, topics) > 0).astype(np.float64)
     doc = (
         f"a view of each of the {len(names)} most viewed {periods.propensity_of}s in the next "
@@ -83,17 +83,17 @@ def propensity(periods: Periods) -> Task:
     return Task("propensity", "labels", users, labels, tuple(names), doc)
 
 
-def preference(periods: Periods) -> Task:
+def _preference(periods: Periods) -> Task:
     """The labels of propensity among users who view at all: what they like, not how much."""
-    task = propensity(periods)
+    task = _propensity(periods)
     users = np.flatnonzero(periods.future.counts() > 0)
     doc = f"{task.doc}, among users who have a view in them"
     return Task("preference", "labels", users, task.labels[users], task.columns, doc)
 
 
-def next_topic(periods: Periods) -> Task:
+def _next_topic(periods: Periods) -> Task:
     """The most viewed topic of the first session after the cut, among users who have one."""
-    topics, names = _topics(periods.past, periods.next_topic_of, NUM_TOPICS)
+    topics, names = _topics(periods.past, periods.next_topic_of, _NUM_TOPICS)
     counts = _topic_counts(_first_sessions(periods.future), topics)  # (N, K)
     users = np.flatnonzero(counts.any(axis=1))
     best = counts[users].argmax(axis=1)  # of equal counts the topic that is viewed more in general
@@ -103,12 +103,12 @@ def next_topic(periods: Periods) -> Task:
 
 
 LOG_TASKS: dict[str, Callable[[Periods], Task]] = {
-    "propensity": propensity,
-    "preference": preference,
-    "churn": churn,
-    "activity": activity,
-    "return_time": return_time,
-    "next_topic": next_topic,
+    "propensity": _propensity,
+    "preference": _preference,
+    "churn": _churn,
+    "activity": _activity,
+    "return_time": _return_time,
+    "next_topic": _next_topic,
 }
 
 
@@ -125,7 +125,7 @@ def _first_sessions(views: Views) -> Views:
     return views.where(number == 1)
 
 
-def _topics(past: Views, kind: TopicKind, limit: int) -> tuple[csr_matrix, list[str]]:
+def _topics(past: Views, kind: _TopicKind, limit: int) -> tuple[csr_matrix, list[str]]:
     """Which titles are of which of the `limit` most viewed topics before the cut: (T, K)."""
     titles, names = (
         title_hosts(past.catalog) if kind == "host" else title_words(past.catalog, for_topics=True)
@@ -171,7 +171,7 @@ def title_words(catalog: TitleCatalog, for_topics: bool = False) -> tuple[csr_ma
     lengths = catalog.words.value_lengths().to_numpy().astype(np.int64)
     rows = np.repeat(np.arange(len(lengths)), lengths)
     if for_topics:
-        fits = np.array([len(w) >= MIN_WORD_LETTERS and w.isalpha() for w in names])
+        fits = np.array([len(w) >= _MIN_WORD_LETTERS and w.isalpha() for w in names])
         rows, columns = rows[fits[columns]], columns[fits[columns]]
     shape = (len(lengths), len(names))
     matrix = csr_matrix((np.ones(len(rows)), (rows, columns)), shape=shape)

@@ -25,12 +25,12 @@ from contracts.errors import BadInput
 from downstream.data.views import Views, midnight_microseconds
 from downstream.tasks.task import Kind, Task
 
-FILE_KINDS: tuple[Kind, ...] = ("binary", "classes", "number")
-MAX_CLASSES = 50
+_FILE_KINDS: tuple[Kind, ...] = ("binary", "classes", "number")
+_MAX_CLASSES = 50
 
 
 @dataclass(frozen=True)
-class LabelSettings:
+class _LabelSettings:
     """What NAME.toml says of NAME.csv or NAME.parquet."""
 
     kind: Kind
@@ -66,7 +66,7 @@ def read_task(path: Path, past: Views, as_of: date) -> Task:
     return Task(path.stem, settings.kind, rows[is_judged][order], labels, columns, settings.doc)
 
 
-def _read_settings(path: Path) -> LabelSettings:
+def _read_settings(path: Path) -> _LabelSettings:
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -75,16 +75,16 @@ def _read_settings(path: Path) -> LabelSettings:
             'kind = "binary", is_static = false and doc = "what a label means"'
         ) from error
     kind, is_static, doc = (values.pop(n, None) for n in ("kind", "is_static", "doc"))
-    if kind not in FILE_KINDS or not isinstance(is_static, bool) or not isinstance(doc, str):
+    if kind not in _FILE_KINDS or not isinstance(is_static, bool) or not isinstance(doc, str):
         raise BadInput(
-            f"{path} must have kind ({', '.join(FILE_KINDS)}), is_static (true or false) and doc"
+            f"{path} must have kind ({', '.join(_FILE_KINDS)}), is_static (true or false) and doc"
         )
     if values:
         raise BadInput(f"{path}: there is no setting {next(iter(values))}")
-    return LabelSettings(kind, is_static, doc)
+    return _LabelSettings(kind, is_static, doc)
 
 
-def _read_table(path: Path, settings: LabelSettings) -> pa.Table:
+def _read_table(path: Path, settings: _LabelSettings) -> pa.Table:
     try:
         options = csv.ConvertOptions(column_types={"user_id": pa.string()})
         table = (
@@ -131,8 +131,8 @@ def _labels(path: Path, values: Any, kind: Kind) -> tuple[NDArray[np.float64], t
     if kind == "classes":
         texts = pc.cast(values, pa.string()).to_pylist()
         names, rows = np.unique(np.array(texts, np.str_), return_inverse=True)
-        if len(names) > MAX_CLASSES:
-            raise BadInput(f"{path} has {len(names)} classes; at most {MAX_CLASSES} can be judged")
+        if len(names) > _MAX_CLASSES:
+            raise BadInput(f"{path} has {len(names)} classes; at most {_MAX_CLASSES} can be judged")
         return np.eye(len(names))[rows], tuple(names.tolist())
     try:
         numbers = pc.cast(values, pa.float64()).to_numpy(zero_copy_only=False)

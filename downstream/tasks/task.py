@@ -11,7 +11,7 @@ from contracts.errors import BadInput
 
 Kind = Literal["binary", "classes", "labels", "number"]
 MIN_OF_A_CLASS = 20  # users with and without a label; a column with fewer is left out
-MIN_USERS = 60  # labelled ones that a task needs
+_MIN_USERS = 60  # labelled ones that a task needs
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,10 +51,10 @@ class Task:
 
     def judgeable(self) -> "Task":
         """The task without the columns of too few users; `BadInput` where nothing remains."""
-        if len(self.users) < MIN_USERS:
+        if len(self.users) < _MIN_USERS:
             raise BadInput(
                 f"task {self.name} has labels of {len(self.users)} judged users, and the judge "
-                f"needs {MIN_USERS}: choose another day or leave the task out with --tasks"
+                f"needs {_MIN_USERS}: choose another day or leave the task out with --tasks"
             )
         if self.is_number:
             return self

@@ -93,7 +93,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Generator:
+class _Generator:
     """Writes what `settings` ask for below `root`. Its users' habits take 40 bytes a user."""
 
     settings: Settings
@@ -149,7 +149,7 @@ def generate_logs(settings: Settings, root: Path, workers: int = 2) -> dict[str,
         format=settings.format,
         columns=LANDING_COLUMNS,
     )
-    generator = Generator(settings, root)
+    generator = _Generator(settings, root)
     days = [day_number(day) for day in settings.every_day]
     num_interests = planted.write_interests(
         root / "planted/interests.parquet",
@@ -169,7 +169,9 @@ def generate_logs(settings: Settings, root: Path, workers: int = 2) -> dict[str,
     return summary
 
 
-def _write_all(generator: Generator, workers: int) -> tuple[dict[date, list[dict[str, int]]], Ints]:
+def _write_all(
+    generator: _Generator, workers: int
+) -> tuple[dict[date, list[dict[str, int]]], Ints]:
     """Write every day; returns the counts of each and all distinct titles, in order."""
     by_day: dict[date, list[dict[str, int]]] = {}
     seen: list[Ints] = []

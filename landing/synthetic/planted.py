@@ -89,10 +89,10 @@ def _interests(world: World, users: Users, first_day: int, last_day: int) -> pa.
     return pa.Table.from_arrays(columns, schema=_INTERESTS_SCHEMA)
 
 
-Interests = tuple[Ints, Ints, Floats, Ints, Ints]  # rows, topics, weights, first and last days
+_Interests = tuple[Ints, Ints, Floats, Ints, Ints]  # rows, topics, weights, first and last days
 
 
-def _lasting(users: Users, first_day: int, last_day: int) -> Interests:
+def _lasting(users: Users, first_day: int, last_day: int) -> _Interests:
     weights = np.diff(users.upto.astype(np.float64), axis=1, prepend=0.0)
     rows, slots = np.nonzero(weights > 0)
     days = np.ones(len(rows), np.int64)
@@ -105,7 +105,7 @@ def _lasting(users: Users, first_day: int, last_day: int) -> Interests:
     )
 
 
-def _drifting(world: World, users: Users, first_day: int, last_day: int) -> Iterator[Interests]:
+def _drifting(world: World, users: Users, first_day: int, last_day: int) -> Iterator[_Interests]:
     period, phase = users.period.astype(np.int64), users.phase.astype(np.int64)
     every = np.arange(len(period))
     oldest, newest = (first_day + phase) // period, (last_day + phase) // period

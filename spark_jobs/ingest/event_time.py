@@ -58,7 +58,7 @@ def _by_pattern(text: Column, pattern: str, time_zone: str) -> Column:
     parsed = F.try_to_timestamp(text, F.lit(pattern))
     if not _has_zone(pattern):
         return _local(parsed, time_zone)
-    without = without_optional_zone(pattern)
+    without = _without_optional_zone(pattern)
     if without == pattern:
         return parsed
     return F.coalesce(_local(F.try_to_timestamp(text, F.lit(without)), time_zone), parsed)
@@ -68,7 +68,7 @@ def _has_zone(pattern: str) -> bool:
     return not _ZONE_LETTERS.isdisjoint("".join(pattern.split("'")[::2]))  # what is not quoted
 
 
-def without_optional_zone(pattern: str) -> str:
+def _without_optional_zone(pattern: str) -> str:
     """The pattern without its [optional] sections that hold a zone: a text that it reads has none.
 
     A section may hold others; of two that hold a zone the innermost goes.

@@ -72,7 +72,7 @@ def _compared(one: Model, other: Model) -> Iterator[tuple[str, str, str]]:
 
 app = command_group(__doc__)
 
-AllowMissingDays = Annotated[
+_AllowMissingDays = Annotated[
     bool,
     typer.Option(
         "--allow-missing-days",
@@ -80,7 +80,7 @@ AllowMissingDays = Annotated[
     ),
 ]
 _REASON = "Why; it is kept next to the status."
-Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help=_REASON)]
+_Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help=_REASON)]
 
 
 def _registry(action: str) -> Registry:
@@ -158,7 +158,7 @@ def promote(
         bool,
         typer.Option("--force", help="Promote a model that is not judged or was refused."),
     ] = False,
-    allow_missing_days: AllowMissingDays = False,
+    allow_missing_days: _AllowMissingDays = False,
 ) -> None:
     """Make the model the champion, and its vectors the published ones; exit code 3 if unjudged."""
     if force and not reason.strip():
@@ -169,7 +169,7 @@ def promote(
 
 
 @app.command()
-def rollback(allow_missing_days: AllowMissingDays = False) -> None:
+def rollback(allow_missing_days: _AllowMissingDays = False) -> None:
     """Go back to the champion before; the days that it lacks are embedded first."""
     registry = _registry("rollback")
     model_id = registry.rollback(allow_missing_days)
@@ -177,14 +177,14 @@ def rollback(allow_missing_days: AllowMissingDays = False) -> None:
 
 
 @app.command()
-def retire(model_id: ModelId, reason: Reason) -> None:
+def retire(model_id: ModelId, reason: _Reason) -> None:
     """Take the model off the candidates; a rollback may still return to it."""
     _registry("retire").exclude(model_id, "retired", reason)
     _print(f"{model_id} is retired")
 
 
 @app.command()
-def refuse(model_id: ModelId, reason: Reason) -> None:
+def refuse(model_id: ModelId, reason: _Reason) -> None:
     """Exclude the model from promotions; a rollback passes over it."""
     _registry("refuse").exclude(model_id, "refused", reason)
     _print(f"{model_id} is refused")

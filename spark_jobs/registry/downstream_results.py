@@ -11,7 +11,7 @@ from contracts.tables import EVALUATIONS
 from spark_jobs.lake.lake import Lake
 from spark_jobs.tables.models import read_rows
 
-SIGNIFICANT_P = 0.05  # divided by the number of comparisons (Bonferroni)
+_SIGNIFICANT_P = 0.05  # divided by the number of comparisons (Bonferroni)
 
 
 def downstream_results(places: Places, model_id: str) -> list[dict[str, Any]]:
@@ -54,7 +54,7 @@ def downstream_faults(lake: Lake, candidate: str, champion: str, tasks: Sequence
         f"{row['task']} by {row['head']}: {row['metric']} {abs(row['difference']):.3f} below the "
         f"champion's (p {row['p_value']:.1g})"
         for row in compared
-        if row["p_value"] < SIGNIFICANT_P / len(compared) and _is_worse(row, candidate)
+        if row["p_value"] < _SIGNIFICANT_P / len(compared) and _is_worse(row, candidate)
     ]
 
 

@@ -45,7 +45,7 @@ def vectors_known_at(published_embeddings: DataFrame, day: date) -> DataFrame:
     return newest_vectors(published_embeddings.where(F.col("as_of") <= F.lit(day)))
 
 
-def missing_days(lake: Lake, model_id: str) -> list[date]:
+def _missing_days(lake: Lake, model_id: str) -> list[date]:
     """The days that readers have now and that `model_id` has no vectors of, oldest first."""
     have = _days(published_rows(lake.read_or_empty(USER_EMBEDDINGS), model_id))
     return sorted(_days(lake.read_or_empty(PUBLISHED_EMBEDDINGS)) - have)
@@ -55,9 +55,9 @@ def _days(embeddings: DataFrame) -> set[date]:
     return {row["as_of"] for row in embeddings.select("as_of").distinct().collect()}
 
 
-def check_no_day_is_lost(lake: Lake, model_id: str) -> None:
+def _check_no_day_is_lost(lake: Lake, model_id: str) -> None:
     """Readers must lose no day by a change of model."""
-    if missing := missing_days(lake, model_id):
+    if missing := _missing_days(lake, model_id):
         days = ", ".join(map(str, missing))
         fill = f"`userbert backfill run --published --model {model_id}`"
         raise MissingTable(
@@ -67,10 +67,10 @@ def check_no_day_is_lost(lake: Lake, model_id: str) -> None:
         )
 
 
-def all_days(lake: Lake, places: Places, model_id: str, all_days_needed: bool = True) -> Passed:
+def _all_days(lake: Lake, places: Places, model_id: str, all_days_needed: bool = True) -> Passed:
     """The rows of all days of `model_id`, past the gate."""
     if all_days_needed:
-        check_no_day_is_lost(lake, model_id)
+        _check_no_day_is_lost(lake, model_id)
     rows = published_rows(lake.read(USER_EMBEDDINGS), model_id)
     return run_gate(rows, PUBLISHED_EMBEDDINGS, places=places, run=f"all days under {model_id}")
 
@@ -103,7 +103,7 @@ def publish_day(lake: Lake, places: Places, day: date) -> Commit:
         champion = champion_id(lake)
         if published_models(lake) <= {champion}:
             return one_day(lake, places, champion, day), f"as_of = '{day}'"
-        return all_days(lake, places, champion), ALL_ROWS
+        return _all_days(lake, places, champion), ALL_ROWS
 
     return lake.replace_alone(PUBLISHED_EMBEDDINGS, attempt)
 
@@ -127,7 +127,7 @@ def prepare_all_days(
     """
     lake.create(PUBLISHED_EMBEDDINGS)
     seen_version = lake.version(PUBLISHED_EMBEDDINGS)
-    passed = all_days(lake, places, model_id, all_days_needed)
+    passed = _all_days(lake, places, model_id, all_days_needed)
     return NewRows(model_id, passed, seen_version, all_days_needed)
 
 
@@ -141,7 +141,7 @@ def replace_all_days(lake: Lake, places: Places, new: NewRows) -> Commit:
         if lake.version(PUBLISHED_EMBEDDINGS) == new.seen_version:
             return new.passed, ALL_ROWS
         new.passed.release()
-        return all_days(lake, places, new.model_id, new.all_days_needed), ALL_ROWS
+        return _all_days(lake, places, new.model_id, new.all_days_needed), ALL_ROWS
 
     return lake.replace_alone(PUBLISHED_EMBEDDINGS, attempt)
 

@@ -99,7 +99,7 @@ def main() -> None:
     places = Places.from_environment()
     with spark_job("titles") as (spark, tell):
         lake = Lake(spark, places.lake)
-        commit = update_titles(lake, places, tokenizer_of(places))
+        commit = update_titles(lake, places, _tokenizer_of(places))
         measures = lake.measures(TITLES) if commit and commit.rows else {}
         tell(commit, **measures)
         if measures.get("unsegmented_titles", 0) > _TOLERATED_SHARE * measures.get("rows", 0):
@@ -109,7 +109,7 @@ def main() -> None:
             )
 
 
-def tokenizer_of(places: Places) -> str:
+def _tokenizer_of(places: Places) -> str:
     """What landing/settings.toml says; NLTK for a lake without landing files."""
     path = places.landing / "settings.toml"
     return read_settings(path).tokenizer if path.exists() else "nltk"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 
 from contracts.errors import BadInput
 
-Segmenter = Callable[[str], Iterable[str]]
+_Segmenter = Callable[[str], Iterable[str]]
 
 # Thai, Lao, Myanmar, Khmer, kana, Han. As Java's and as Python's regular expressions write it.
 UNSEGMENTED_SCRIPTS = (
@@ -20,33 +20,33 @@ LONGEST_WORD = 5  # characters; a longer run of these scripts is taken for sever
 _RUN = re.compile(f"({UNSEGMENTED_SCRIPTS}+)")
 
 
-def _jieba() -> Segmenter:
+def _jieba() -> _Segmenter:
     import jieba
 
     jieba.setLogLevel(logging.WARNING)
     return jieba.lcut  # type: ignore[no-any-return]
 
 
-def _janome() -> Segmenter:
+def _janome() -> _Segmenter:
     from janome.tokenizer import Tokenizer
 
     return Tokenizer(wakati=True).tokenize  # type: ignore[no-any-return]
 
 
-def _pythainlp() -> Segmenter:
+def _pythainlp() -> _Segmenter:
     from pythainlp.tokenize import word_tokenize
 
     return lambda text: word_tokenize(text, engine="newmm")
 
 
-_SEGMENTERS: dict[str, Callable[[], Segmenter]] = {
+_SEGMENTERS: dict[str, Callable[[], _Segmenter]] = {
     "jieba": _jieba,
     "janome": _janome,
     "pythainlp": _pythainlp,
 }
 
 
-def segmenter_of(tokenizer: str) -> Segmenter | None:
+def segmenter_of(tokenizer: str) -> _Segmenter | None:
     """The segmenter that landing/settings.toml names; None for NLTK alone."""
     if tokenizer not in _SEGMENTERS:
         return None
@@ -59,13 +59,13 @@ def segmenter_of(tokenizer: str) -> Segmenter | None:
         ) from None
 
 
-def segment_words(words: list[str], segment: Segmenter) -> list[str]:
+def segment_words(words: list[str], segment: _Segmenter) -> list[str]:
     """NLTK's `words`, those cut further that hold a script without blanks."""
     if all(word.isascii() for word in words):
         return words
     return [part for word in words for part in _parts(word, segment)]
 
 
-def _parts(word: str, segment: Segmenter) -> Iterable[str]:
+def _parts(word: str, segment: _Segmenter) -> Iterable[str]:
     for place, text in enumerate(_RUN.split(word)):  # every second one is such a run
         yield from segment(text) if place % 2 else (text,) if text else ()

@@ -79,7 +79,7 @@ def _line(filled: FilledDay) -> str:
 
 app = command_group(__doc__)
 
-AllPublished = Annotated[
+_AllPublished = Annotated[
     bool, typer.Option("--published", help="All days that readers have now, instead of a range.")
 ]
 
@@ -88,7 +88,7 @@ AllPublished = Annotated[
 def show_plan(
     first: FirstAsOf = None,
     last: LastAsOf = None,
-    published: AllPublished = False,
+    published: _AllPublished = False,
     model: ModelOrChampion = None,
     json: AsJson = False,
 ) -> None:
@@ -110,7 +110,7 @@ def show_plan(
 def write_days(
     first: FirstAsOf = None,
     last: LastAsOf = None,
-    published: AllPublished = False,
+    published: _AllPublished = False,
     model: ModelOrChampion = None,
 ) -> None:
     """Write the days that are not finished."""
@@ -129,7 +129,7 @@ def write_days(
 def compare_days(
     first: FirstAsOf = None,
     last: LastAsOf = None,
-    published: AllPublished = False,
+    published: _AllPublished = False,
     model: ModelOrChampion = None,
     other: Annotated[
         str | None,

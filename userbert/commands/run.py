@@ -58,7 +58,7 @@ class Plan:
         return [self.last_day + timedelta(days=1 - n) for n in reversed(range(self.nights))]
 
 
-def follow_run(airflow: Airflow, dag: str, run: str, console: Console) -> None:
+def _follow_run(airflow: Airflow, dag: str, run: str, console: Console) -> None:
     """Show each task as it starts and ends, until the run ends; raise if it failed."""
     shown: dict[str, str] = {}
     began = time.monotonic()
@@ -92,7 +92,7 @@ def _failure(dag: str, run: str, tasks: list[dict[str, Any]]) -> str:
     return f"{dag} failed at {failed['task_id']}: {command_error(log)} (log: {log})"
 
 
-def run_once(airflow: Airflow, dag: str, conf: dict[str, str], console: Console) -> None:
+def _run_once(airflow: Airflow, dag: str, conf: dict[str, str], console: Console) -> None:
     """Follow a run of `dag` with `conf`: one that succeeded, one that is not over, or a new one."""
     console.print(f"[bold]{dag}[/] {', '.join(f'{k} {v}' for k, v in conf.items())}")
     runs = [run for run in airflow.dag_runs(dag) if run["conf"] == conf]
@@ -102,10 +102,10 @@ def run_once(airflow: Airflow, dag: str, conf: dict[str, str], console: Console)
     unfinished = [run["dag_run_id"] for run in runs if run["state"] not in _ENDED]
     if unfinished:
         console.print("  goes on where it was interrupted")
-    follow_run(airflow, dag, unfinished[0] if unfinished else airflow.trigger(dag, conf), console)
+    _follow_run(airflow, dag, unfinished[0] if unfinished else airflow.trigger(dag, conf), console)
 
 
-def run_nights(airflow: Airflow, plan: Plan, console: Console) -> None:
+def _run_nights(airflow: Airflow, plan: Plan, console: Console) -> None:
     """The nights that have not succeeded yet, oldest first."""
     days = list(map(str, plan.as_ofs))
     _follow_unfinished_nights(airflow, days, console)
@@ -126,7 +126,7 @@ def run_nights(airflow: Airflow, plan: Plan, console: Console) -> None:
     runs = airflow.backfill("nightly", todo[0], todo[-1], wait_for_other_backfill)
     for as_of in todo:
         console.print(f"[bold]nightly[/] as of {as_of}")
-        follow_run(airflow, "nightly", runs[as_of], console)
+        _follow_run(airflow, "nightly", runs[as_of], console)
 
 
 def _follow_unfinished_nights(airflow: Airflow, days: list[str] | None, console: Console) -> None:
@@ -139,19 +139,19 @@ def _follow_unfinished_nights(airflow: Airflow, days: list[str] | None, console:
             and (days is None or day in days)
         ):
             console.print(f"[bold]nightly[/] as of {day}\n  goes on where it was interrupted")
-            follow_run(airflow, "nightly", run["dag_run_id"], console)
+            _follow_run(airflow, "nightly", run["dag_run_id"], console)
 
 
-def run_pipeline(airflow: Airflow, plan: Plan, preset: str, console: Console) -> None:
+def _run_pipeline(airflow: Airflow, plan: Plan, preset: str, console: Console) -> None:
     """The history, the pre-training and the nights; what an earlier call finished is skipped."""
     history = {"from_day": str(plan.first_day), "to_day": str(plan.last_history_day)}
-    run_once(airflow, "history", history, console)
+    _run_once(airflow, "history", history, console)
     pretraining = {"as_of": str(plan.trained_before), "preset": preset}
-    run_once(airflow, "pretraining", pretraining, console)
-    run_nights(airflow, plan, console)
+    _run_once(airflow, "pretraining", pretraining, console)
+    _run_nights(airflow, plan, console)
 
 
-def make_landing_files(places: Places, plan: Plan, console: Console) -> None:
+def _make_landing_files(places: Places, plan: Plan, console: Console) -> None:
     """The demo's real logs, unless the last day's folder is there already."""
     from landing import completejourney
 
@@ -164,7 +164,7 @@ def make_landing_files(places: Places, plan: Plan, console: Console) -> None:
     arrival.write_text("days_expected = false  # the demo ends: no day comes by itself\n")
 
 
-def check_landing_files(places: Places, plan: Plan) -> None:
+def _check_landing_files(places: Places, plan: Plan) -> None:
     """What an unattended run would stumble over an hour later is said at once."""
     wanted = [places.landing / "settings.toml", places.landing / str(plan.last_day)]
     if missing := [str(path) for path in wanted if not path.exists()]:
@@ -202,12 +202,12 @@ def main(
     plan = Plan(first_day, last_day, nights)
     began = time.monotonic()
     if source == "demo":
-        make_landing_files(places, plan, console)
-    check_landing_files(places, plan)
+        _make_landing_files(places, plan, console)
+    _check_landing_files(places, plan)
     console.print("[bold]Airflow[/] starts (SQLite, local executor)")
     try:
         with running_airflow(places, port) as airflow:
-            run_pipeline(airflow, plan, preset, console)
+            _run_pipeline(airflow, plan, preset, console)
     except KeyboardInterrupt:
         raise Interrupted(
             "what is finished stays; the same command goes on with the rest"

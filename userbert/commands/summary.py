@@ -46,7 +46,7 @@ def open_table(places: Places, table: Table) -> DeltaTable | None:
     return open_delta_table(f"{places.lake}/{table.name}")
 
 
-def rows_of(places: Places, table: Table, columns: list[str]) -> list[dict[str, Any]]:
+def _rows_of(places: Places, table: Table, columns: list[str]) -> list[dict[str, Any]]:
     """The rows of a small table; none where it does not exist."""
     opened = open_table(places, table)
     if opened is None:
@@ -57,7 +57,7 @@ def rows_of(places: Places, table: Table, columns: list[str]) -> list[dict[str, 
     return dataset.to_table(columns=columns).to_pylist()
 
 
-def table_facts(places: Places) -> dict[str, TableFacts]:
+def _table_facts(places: Places) -> dict[str, TableFacts]:
     """Facts of the tables that exist, by name."""
     facts = {}
     for table in TABLES:
@@ -73,14 +73,14 @@ def table_facts(places: Places) -> dict[str, TableFacts]:
 def _refused_lines(places: Places) -> dict[str, int]:
     """Refused lines by the kind of reason, most frequent first; a line with two kinds counts under
     both. A reason's details, which differ from line to line, stand in brackets behind its kind."""
-    lines = rows_of(places, REJECTED_LOGS, ["reasons"])
+    lines = _rows_of(places, REJECTED_LOGS, ["reasons"])
     counts = Counter(
         kind for line in lines for kind in {reason.split(" (")[0] for reason in line["reasons"]}
     )
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
-def newest_gates(places: Places) -> dict[str, dict[str, Any]]:
+def _newest_gates(places: Places) -> dict[str, dict[str, Any]]:
     """The newest result of each table's gate."""
     return {
         table.name: asdict(result)
@@ -89,9 +89,9 @@ def newest_gates(places: Places) -> dict[str, dict[str, Any]]:
     }
 
 
-def models(places: Places) -> list[dict[str, Any]]:
+def _models(places: Places) -> list[dict[str, Any]]:
     """The registered models, newest first."""
-    rows = rows_of(places, MODELS, MODELS.names)
+    rows = _rows_of(places, MODELS, MODELS.names)
     return sorted(rows, key=lambda row: (row["created_at"], row["model_id"]), reverse=True)
 
 
@@ -108,7 +108,7 @@ def _embedded_users(places: Places) -> dict[str, int]:
 
 def gather_facts(places: Places) -> dict[str, Any]:
     """Everything that the summary says, as plain values."""
-    facts = table_facts(places)
+    facts = _table_facts(places)
     if not facts:
         raise MissingTable(
             f"there is no table below {places.lake}: name the right root by USERBERT_DATA, or make "
@@ -123,13 +123,13 @@ def gather_facts(places: Places) -> dict[str, Any]:
         ),
         "refused": _refused_lines(places),
         "missing_landing_days": [str(day) for day in missing_landing_days(places.lake)],
-        "gates": newest_gates(places),
-        "models": models(places),
+        "gates": _newest_gates(places),
+        "models": _models(places),
         "published": _embedded_users(places),
     }  # fmt: skip
 
 
-def tables_grid(facts: dict[str, dict[str, int]]) -> Grid:
+def _tables_grid(facts: dict[str, dict[str, int]]) -> Grid:
     rows = [
         (name, fact["rows"], f"{fact['bytes'] / 1e6:,.1f}", fact["files"], str(fact["version"]))
         for name, fact in facts.items()
@@ -137,7 +137,7 @@ def tables_grid(facts: dict[str, dict[str, int]]) -> Grid:
     return grid(rows, "table", "#rows", "#MB", "#files", "#Delta version", title="the lake")
 
 
-def gates_grid(gates: dict[str, dict[str, Any]]) -> Grid:
+def _gates_grid(gates: dict[str, dict[str, Any]]) -> Grid:
     rows = [
         (
             name,
@@ -152,7 +152,7 @@ def gates_grid(gates: dict[str, dict[str, Any]]) -> Grid:
     return grid(rows, *columns, title="newest gate of each table")
 
 
-def models_grid(found: list[dict[str, Any]]) -> Grid:
+def _models_grid(found: list[dict[str, Any]]) -> Grid:
     rows = [
         (
             row["model_id"],
@@ -176,7 +176,7 @@ def _headline_measures(measures: dict[str, float]) -> Iterator[str]:
         yield f"after {measures['steps']:.0f} steps"
 
 
-def closing_lines(found: dict[str, Any], as_of: date | None) -> Iterator[str]:
+def _closing_lines(found: dict[str, Any], as_of: date | None) -> Iterator[str]:
     lake = found["lake"]
     refused = ", ".join(f"{reason}: {count:,}" for reason, count in found["refused"].items())
     accepted = found["tables"].get(BROWSING_LOGS.name, {}).get("rows", 0)
@@ -208,12 +208,12 @@ def main(
     if json:
         print(jsonlib.dumps(found, indent=2, default=str))  # noqa: T201
         return
-    parts: list[str | Grid] = [tables_grid(found["tables"])]
+    parts: list[str | Grid] = [_tables_grid(found["tables"])]
     if found["gates"]:
-        parts.append(gates_grid(found["gates"]))
+        parts.append(_gates_grid(found["gates"]))
     if found["models"]:
-        parts.append(models_grid(found["models"]))
-    parts += closing_lines(found, as_of)
+        parts.append(_models_grid(found["models"]))
+    parts += _closing_lines(found, as_of)
     if (places.gates / "docs").exists():
         parts.append(f"Data Docs of the gates: {places.gates}/docs/index.html")
     print_parts(*parts)

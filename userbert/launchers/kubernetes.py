@@ -25,13 +25,13 @@ from userbert.launchers.settings import (
     training_command,
 )
 
-RENDEZVOUS_PORT = 29400  # where the processes of several pods find each other
-POLL_SECONDS = 5
+_RENDEZVOUS_PORT = 29400  # where the processes of several pods find each other
+_POLL_SECONDS = 5
 _TEMPLATE = Path(__file__).with_name("job.yaml.j2")
-Manifest = dict[str, Any]
+_Manifest = dict[str, Any]
 
 
-def job_manifest(settings: TrainingSettings, flags: Sequence[str]) -> Manifest:
+def job_manifest(settings: TrainingSettings, flags: Sequence[str]) -> _Manifest:
     """A List of all that `kubectl apply` needs: the Job and, for several pods, their Service."""
     unnamed = _filled_in(settings, flags, "NAME")
     pod = unnamed["items"][-1]["spec"]["template"]["spec"]
@@ -40,17 +40,17 @@ def job_manifest(settings: TrainingSettings, flags: Sequence[str]) -> Manifest:
     return _filled_in(settings, flags, f"userbert-pretrain-{digest}")
 
 
-def job_name(manifest: Manifest) -> str:
+def job_name(manifest: _Manifest) -> str:
     return str(manifest["items"][-1]["metadata"]["name"])
 
 
-def _filled_in(settings: TrainingSettings, flags: Sequence[str], name: str) -> Manifest:
+def _filled_in(settings: TrainingSettings, flags: Sequence[str], name: str) -> _Manifest:
     pods = settings.kubernetes
     environment = Environment(undefined=StrictUndefined, trim_blocks=True)
     text = environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
         name=name,
         settings=pods,
-        port=RENDEZVOUS_PORT,
+        port=_RENDEZVOUS_PORT,
         command=training_command(settings.processes, _rendezvous(pods.pods, name)),
         flags=list(flags),
     )
@@ -64,7 +64,7 @@ def _rendezvous(num_pods: int, name: str) -> list[str]:
         f"--nnodes={num_pods}",
         f"--rdzv-id={name}",
         "--rdzv-backend=c10d",
-        f"--rdzv-endpoint={name}-0.{name}:{RENDEZVOUS_PORT}",
+        f"--rdzv-endpoint={name}-0.{name}:{_RENDEZVOUS_PORT}",
     ]
 
 
@@ -74,7 +74,7 @@ def train_in_pods(settings: TrainingSettings, flags: Sequence[str]) -> None:
     A SIGTERM deletes the Job: its pods get SIGTERM and write a checkpoint.
     """
     manifest = job_manifest(settings, flags)
-    job = Job(settings.kubernetes, job_name(manifest))
+    job = _Job(settings.kubernetes, job_name(manifest))
     if job.condition():
         job.delete()  # it has finished, well or not: the task asks for another run
     signal.signal(signal.SIGTERM, _raise_stopped)
@@ -95,7 +95,7 @@ def _raise_stopped(number: int, frame: object) -> None:
     )
 
 
-class Job:
+class _Job:
     """A Job of the cluster that kubectl's current context names."""
 
     def __init__(self, settings: PodSettings, name: str) -> None:
@@ -115,7 +115,7 @@ class Job:
             raise TrainingFailed(f"{' '.join(command)}: {done.stderr.strip()}")
         return done.stdout
 
-    def _found(self, *words: str) -> Manifest:
+    def _found(self, *words: str) -> _Manifest:
         text = self.kubectl("get", *words, "--ignore-not-found", "--output=json")
         return dict(json.loads(text or "{}"))
 
@@ -136,7 +136,7 @@ class Job:
         first = f"training={self.name},batch.kubernetes.io/job-completion-index=0"
         subprocess.run([*shown, f"--selector={first}", "--tail=-1"], check=False)
         while not (condition := self.condition()):  # the pod ended, or the connection was cut
-            time.sleep(POLL_SECONDS)
+            time.sleep(_POLL_SECONDS)
             subprocess.run([*shown, f"--selector={first}", "--since=10s"], check=False)
         if condition == "Failed":
             raise TrainingFailed(f"the Job {self.name} failed; its log says why", self.exit_code())
@@ -150,9 +150,9 @@ class Job:
                     f"`kubectl --namespace={self.settings.namespace} describe job {self.name}` "
                     "and its pods' events say what they wait for"
                 )
-            time.sleep(POLL_SECONDS)
+            time.sleep(_POLL_SECONDS)
 
-    def _pods(self) -> list[Manifest]:
+    def _pods(self) -> list[_Manifest]:
         return list(self._found("pods", f"--selector=training={self.name}").get("items", []))
 
     def _waiting(self) -> bool:

@@ -16,7 +16,7 @@ from contracts.errors import UserbertError
 from userbert.scheduling.toml_settings import TomlSettings
 
 LauncherName = Literal["torchrun", "kubernetes", "spark"]
-DEFAULT_SETTINGS = CONF_FOLDER / "training.toml"
+_DEFAULT_SETTINGS = CONF_FOLDER / "training.toml"
 
 
 class TrainingFailed(UserbertError):
@@ -77,7 +77,7 @@ class TrainingSettings(TomlSettings):
 
     @classmethod
     def from_environment(cls) -> "TrainingSettings":
-        return cls.read(Path(os.environ.get("USERBERT_TRAINING", DEFAULT_SETTINGS)))
+        return cls.read(Path(os.environ.get("USERBERT_TRAINING", _DEFAULT_SETTINGS)))
 
     def with_overrides(self, **overrides: object) -> "TrainingSettings":
         """These settings with those values that are not None."""

@@ -17,7 +17,7 @@ from userbert.local.airflow_home import airflow_environment
 from userbert.local.airflow_processes import running_airflow
 
 
-def exports(places: Places, port: int) -> str:
+def _exports(places: Places, port: int) -> str:
     """Shell commands that make the `airflow` of another shell speak of this installation."""
     return "\n".join(
         f"export {name}={shlex.quote(value)}"
@@ -35,7 +35,7 @@ def main(
 ) -> None:
     places = Places.from_environment()
     if environment:
-        print(exports(places, port))  # noqa: T201
+        print(_exports(places, port))  # noqa: T201
         return
     with running_airflow(places, port) as airflow:
         print(  # noqa: T201

@@ -11,7 +11,7 @@ from typing import Any
 from contracts.errors import UserbertError
 
 _CONFLICT = 409
-DagRun = dict[str, Any]
+_DagRun = dict[str, Any]
 
 
 class AirflowFailed(UserbertError):
@@ -63,11 +63,11 @@ class Airflow:
         body = {"logical_date": None, "conf": conf}
         return str(self.call("POST", f"/api/v2/dags/{dag}/dagRuns", body)["dag_run_id"])
 
-    def dag_runs(self, dag: str) -> list[DagRun]:
+    def dag_runs(self, dag: str) -> list[_DagRun]:
         runs = self.call("GET", f"/api/v2/dags/{dag}/dagRuns?limit=1000")["dag_runs"]
         return sorted(runs, key=lambda run: str(run["queued_at"] or ""))
 
-    def dag_run(self, dag: str, run: str) -> DagRun:
+    def dag_run(self, dag: str, run: str) -> _DagRun:
         return self.call("GET", f"/api/v2/dags/{dag}/dagRuns/{run}")
 
     def task_instances(self, dag: str, run: str) -> list[dict[str, Any]]:
@@ -92,7 +92,7 @@ class Airflow:
         while not self._created("/api/v2/backfills", body):
             on_conflict()
             time.sleep(2)
-        runs: list[DagRun] = []
+        runs: list[_DagRun] = []
         while not runs:
             runs = [
                 run

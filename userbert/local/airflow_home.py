@@ -66,13 +66,13 @@ def airflow_environment(places: Places, port: int) -> dict[str, str]:
         "AIRFLOW__API__BASE_URL": f"http://localhost:{port}",
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://localhost:{port}/execution/",
         "USERBERT_DATA": str(places.root),
-        "USERBERT_SCHEDULED_FROM": scheduled_from(places),
+        "USERBERT_SCHEDULED_FROM": _scheduled_from(places),
     }
     path = f"{Path(sys.prefix) / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"
     return {**defaults, **os.environ, **own, "PATH": path}
 
 
-def scheduled_from(places: Places) -> str:
+def _scheduled_from(places: Places) -> str:
     """The first midnight (UTC) after this installation was set up, kept next to its database."""
     kept = places.airflow / "scheduled_from"
     if kept.exists():
@@ -84,7 +84,7 @@ def scheduled_from(places: Places) -> str:
 def prepare_home(places: Places) -> None:
     """Make the folder, and its airflow.cfg with secrets and without paths."""
     places.airflow.mkdir(parents=True, exist_ok=True)
-    (places.airflow / "scheduled_from").write_text(scheduled_from(places))
+    (places.airflow / "scheduled_from").write_text(_scheduled_from(places))
     config = places.airflow / "airflow.cfg"
     if config.exists():
         text = config.read_text(encoding="utf-8")

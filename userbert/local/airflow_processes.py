@@ -15,8 +15,8 @@ from userbert.local.airflow_home import HomeLock, airflow_environment, prepare_h
 from userbert.local.ports import free_port
 
 DAG_IDS = ("history", "pretraining", "nightly", "backfill", "maintenance")
-START_SECONDS = 180  # until Airflow is ready; two cores take 25 to 40
-STOP_SECONDS = 15  # between SIGTERM and SIGKILL
+_START_SECONDS = 180  # until Airflow is ready; two cores take 25 to 40
+_STOP_SECONDS = 15  # between SIGTERM and SIGKILL
 _AIRFLOW = str(Path(sys.prefix) / "bin" / "airflow")
 # Servers for logs would listen on all interfaces (ports 8793 and 8794). They are not needed: the
 # API reads the log files themselves, on the same machine.
@@ -62,7 +62,7 @@ class _Processes:
     def __exit__(self, *error: object) -> None:
         for process in reversed(self._started):
             _signal_session(process, signal.SIGTERM)
-        deadline = time.monotonic() + STOP_SECONDS
+        deadline = time.monotonic() + _STOP_SECONDS
         for process in self._started:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(max(0.1, deadline - time.monotonic()))
@@ -83,7 +83,7 @@ class _Processes:
         self._popen(words)
 
     def wait_until(self, is_true: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline:
             for process in self._started:
                 if process.poll() is not None:
@@ -95,7 +95,7 @@ class _Processes:
             if is_true():
                 return
             time.sleep(0.5)
-        raise AirflowFailed(f"Airflow was not ready after {START_SECONDS} s; read {self._log}")
+        raise AirflowFailed(f"Airflow was not ready after {_START_SECONDS} s; read {self._log}")
 
     def _popen(self, words: tuple[str, ...]) -> "subprocess.Popen[bytes]":
         with self._log.open("ab") as out:

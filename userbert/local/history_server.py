@@ -19,7 +19,7 @@ from userbert.local.ports import LOOPBACK
 _HISTORY_SERVER = "org.apache.spark.deploy.history.HistoryServer"
 
 
-def server_environment(places: Places, port: int) -> dict[str, str]:
+def _server_environment(places: Places, port: int) -> dict[str, str]:
     """The environment of Spark's daemon, which listens on the loopback interface."""
     options = {
         "spark.history.fs.logDirectory": places.event_logs.as_uri(),
@@ -44,4 +44,4 @@ def main(
         raise MissingTable(f"no job has left an event log below {places.event_logs}: run one first")
     print(f"Spark's history server: http://{LOOPBACK}:{port}   (Ctrl-C stops it)", flush=True)  # noqa: T201
     spark_class = str(spark_home() / "bin" / "spark-class")
-    os.execve(spark_class, [spark_class, _HISTORY_SERVER], server_environment(places, port))
+    os.execve(spark_class, [spark_class, _HISTORY_SERVER], _server_environment(places, port))

@@ -34,7 +34,7 @@ from contracts.terminal.command_line import command_group
 from spark_jobs.spark.delta_jars import spark_home
 from userbert.local.ports import LOOPBACK, free_port
 
-DEFAULTS = CONF_FOLDER / "spark-defaults.conf"
+_DEFAULTS = CONF_FOLDER / "spark-defaults.conf"
 SENT_PACKAGES = (
     "analyst",
     "contracts",
@@ -49,9 +49,9 @@ SENT_PACKAGES = (
     "userbert",
 )
 _DAEMONS = "org.apache.spark.deploy"  # in the command line of each
-START_SECONDS = 60  # seconds; two idle cores take 6
-STOP_SECONDS = 10  # seconds between SIGTERM and SIGKILL
-DAEMON_MEMORY = "256m"  # of the master and of each worker; executors have their own
+_START_SECONDS = 60  # seconds; two idle cores take 6
+_STOP_SECONDS = 10  # seconds between SIGTERM and SIGKILL
+_DAEMON_MEMORY = "256m"  # of the master and of each worker; executors have their own
 
 
 class ClusterFailed(UserbertError):
@@ -83,7 +83,7 @@ class Cluster:
             path.stem: int(path.read_text())
             for path in sorted(self.folder.glob("*.pid"), reverse=True)
         }
-        return {name: pid for name, pid in found.items() if is_ours(pid)}
+        return {name: pid for name, pid in found.items() if _is_ours(pid)}
 
     def launch(self, name: str, *words: str) -> None:
         """Start one of Spark's daemons, which outlives this process."""
@@ -92,7 +92,7 @@ class Cluster:
             "SPARK_HOME": str(spark_home()),
             "SPARK_CONF_DIR": str(self.conf),
             "SPARK_LOCAL_IP": LOOPBACK,
-            "SPARK_DAEMON_MEMORY": DAEMON_MEMORY,
+            "SPARK_DAEMON_MEMORY": _DAEMON_MEMORY,
         }
         with (self.folder / f"{name}.log").open("wb") as log:
             process = subprocess.Popen(
@@ -106,20 +106,20 @@ class Cluster:
         (self.folder / f"{name}.pid").write_text(str(process.pid))
 
 
-def is_ours(pid: int) -> bool:
+def _is_ours(pid: int) -> bool:
     """Whether `pid` is one of Spark's daemons, and not a later process of the same number.
 
     A process has no command line for the instant in which it becomes Java: ask more than once.
     """
     for _ in range(3):
-        state, _, command = process_line(pid).partition(" ")
+        state, _, command = _process_line(pid).partition(" ")
         if not state or state.startswith("Z") or _DAEMONS in command:
             return _DAEMONS in command
         time.sleep(0.1)
     return False
 
 
-def process_line(pid: int) -> str:
+def _process_line(pid: int) -> str:
     """Its state and command line; nothing when there is none."""
     ask = ["ps", "-ww", "-p", str(pid), "-o", "stat=", "-o", "command="]
     return subprocess.run(ask, capture_output=True, text=True, check=False).stdout.strip()
@@ -138,7 +138,7 @@ def write_package_zip(target: Path) -> Path:
         atomic_file(target) as unfinished,
         zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED) as archive,
     ):
-        for path in package_files():
+        for path in _package_files():
             entry = zipfile.ZipInfo(
                 str(path.relative_to(PROJECT_ROOT))
             )  # dated 1980, whoever packs
@@ -147,7 +147,7 @@ def write_package_zip(target: Path) -> Path:
     return target
 
 
-def package_files() -> Iterator[Path]:
+def _package_files() -> Iterator[Path]:
     for name in SENT_PACKAGES:
         for path in sorted((PROJECT_ROOT / name).rglob("*")):
             if path.is_file() and "__pycache__" not in path.parts:
@@ -165,7 +165,7 @@ def start_cluster(
         )
     master = f"spark://{LOOPBACK}:{port}"
     shutil.rmtree(cluster.folder, ignore_errors=True)
-    write_conf(cluster, master, memory)
+    _write_conf(cluster, master, memory)
     at = ("--host", LOOPBACK)
     ports = ("--port", str(port), "--webui-port", str(ui))
     cluster.launch("master", f"{_DAEMONS}.master.Master", *at, *ports)
@@ -177,26 +177,26 @@ def start_cluster(
     _await(cluster, ui, workers)
 
 
-def write_conf(cluster: Cluster, master: str, memory: str) -> None:
+def _write_conf(cluster: Cluster, master: str, memory: str) -> None:
     """The settings of this installation, and after them what a standalone cluster adds."""
     cluster.conf.mkdir(parents=True)
     added = {
         "spark.master": master,
         "spark.submit.pyFiles": write_package_zip(cluster.zip),
         "spark.executor.memory": memory,
-        "spark.executor.extraJavaOptions": settings(DEFAULTS)["spark.driver.extraJavaOptions"],
+        "spark.executor.extraJavaOptions": settings(_DEFAULTS)["spark.driver.extraJavaOptions"],
         "spark.driver.host": LOOPBACK,
         "spark.driver.bindAddress": LOOPBACK,
     }
     lines = "\n".join(f"{key:<60} {value}" for key, value in added.items())
-    text = DEFAULTS.read_text(encoding="utf-8")
+    text = _DEFAULTS.read_text(encoding="utf-8")
     (cluster.conf / "spark-defaults.conf").write_text(f"{text}# This cluster.\n{lines}\n")
 
 
 def _await(cluster: Cluster, ui: int, workers: int) -> None:
     """Until the master answers and knows `workers` workers, or something is plainly wrong."""
-    for _ in range(START_SECONDS * 2):
-        if alive_workers(ui) >= workers:
+    for _ in range(_START_SECONDS * 2):
+        if _alive_workers(ui) >= workers:
             return
         if "master" not in cluster.pids():
             break
@@ -206,7 +206,7 @@ def _await(cluster: Cluster, ui: int, workers: int) -> None:
     raise ClusterFailed(f"Spark's master and {workers} workers did not come up; read {logs}")
 
 
-def alive_workers(ui: int) -> int:
+def _alive_workers(ui: int) -> int:
     """What the master says of its workers; -1 while it does not answer."""
     try:
         with urllib.request.urlopen(f"http://{LOOPBACK}:{ui}/json/", timeout=5) as answer:
@@ -221,8 +221,8 @@ def stop_cluster(cluster: Cluster) -> list[str]:
     for name, pid in cluster.pids().items():
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
-            for _ in range(STOP_SECONDS * 10):
-                if not is_ours(pid):
+            for _ in range(_STOP_SECONDS * 10):
+                if not _is_ours(pid):
                     break
                 time.sleep(0.1)
             else:

@@ -13,19 +13,19 @@ from typing import Any
 
 from userbert.scheduling.task_logs import attempt_log, command_error
 
-ALERT_SECONDS = 60  # that an alert's command may take
+_ALERT_SECONDS = 60  # that an alert's command may take
 
-logger = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 
 def log_failure(context: Any) -> None:
     """Write the error of the failed command as the last line of its task's log."""
-    _log_last(failure_text(context))
+    _log_last(_failure_text(context))
 
 
 def alert_failure(context: Any) -> None:
     """Log the error, and send it to whoever is to know."""
-    text = failure_text(context)
+    text = _failure_text(context)
     send_alert(text)
     _log_last(text)
 
@@ -35,13 +35,13 @@ def alert_late_run(context: Any, **_: object) -> None:
     run = context["dag_run"]
     text = f"the run {run['dag_run_id']} of {run['dag_id']} is not finished at its deadline"
     send_alert(text)
-    logger.error("%s", text)
+    _logger.error("%s", text)
 
 
 def _log_last(text: str) -> None:
     """Log outside of the group that Airflow folds up in its UI; only that group's end follows."""
-    logger.info("::endgroup::")
-    logger.error("%s", text)
+    _logger.info("::endgroup::")
+    _logger.error("%s", text)
 
 
 def send_alert(text: str) -> None:
@@ -54,15 +54,15 @@ def send_alert(text: str) -> None:
             shlex.split(command),
             input=text,
             text=True,
-            timeout=ALERT_SECONDS,
+            timeout=_ALERT_SECONDS,
             check=True,
             capture_output=True,  # or its output would follow the error in the task's log
         )
     except (OSError, subprocess.SubprocessError) as error:
-        logger.warning("USERBERT_ALERT failed: %s", error)
+        _logger.warning("USERBERT_ALERT failed: %s", error)
 
 
-def failure_text(context: Any) -> str:
+def _failure_text(context: Any) -> str:
     """What the failed command said, where it ran, and where its page is."""
     from airflow.sdk.configuration import conf
 

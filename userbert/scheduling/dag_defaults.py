@@ -11,7 +11,7 @@ from userbert.scheduling.alerts import alert_failure, alert_late_run, log_failur
 from userbert.scheduling.landing_arrival import ArrivalSettings
 from userbert.scheduling.retries import UnlessRefused
 
-NIGHT_HOURS = 6  # that a night may take after its landing day is complete
+_NIGHT_HOURS = 6  # that a night may take after its landing day is complete
 _NEVER = datetime(2100, 1, 1, tzinfo=UTC)
 LONG_TASK = timedelta(days=2)  # a history, a backfill; a training goes on from its checkpoint
 TASK_DEFAULTS = {
@@ -29,10 +29,10 @@ TASK_DEFAULTS = {
 
 
 def night_deadline(arrival: ArrivalSettings) -> DeadlineAlert:
-    """Report a night that is not finished `NIGHT_HOURS` after it began at the latest."""
+    """Report a night that is not finished `_NIGHT_HOURS` after it began at the latest."""
     return DeadlineAlert(
         reference=DeadlineReference.DAGRUN_QUEUED_AT,
-        interval=timedelta(hours=arrival.deadline_hours + NIGHT_HOURS),
+        interval=timedelta(hours=arrival.deadline_hours + _NIGHT_HOURS),
         callback=SyncCallback(alert_late_run),
     )
 

@@ -8,19 +8,19 @@ from airflow.sdk import Param
 from contracts.paths import Places
 
 
-def landing_days(places: Places) -> list[date]:
+def _landing_days(places: Places) -> list[date]:
     """The days that have a landing folder, oldest first."""
     return sorted(_days(places))
 
 
 def newest_as_of(places: Places) -> date:
     """The day after the newest landing day; today (UTC) if nothing has landed."""
-    days = landing_days(places)
+    days = _landing_days(places)
     return days[-1] + timedelta(days=1) if days else datetime.now(UTC).date()
 
 
 def first_landing_day(places: Places) -> date:
-    days = landing_days(places)
+    days = _landing_days(places)
     return days[0] if days else newest_as_of(places) - timedelta(days=1)
 
 

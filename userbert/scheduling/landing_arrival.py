@@ -16,7 +16,7 @@ from userbert.scheduling.toml_settings import TomlSettings
 
 ARRIVAL_FILE = "arrival.toml"
 
-logger = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 
 class ArrivalSettings(TomlSettings):
@@ -92,5 +92,5 @@ def wait_for_landing_day(day: str) -> bool:
             f"userbert nightly: the landing day {day} is not complete: {missing}. The night waited "
             f"until {end:%Y-%m-%d %H:%M} UTC. Put the files there and clear this task"
         )
-    logger.info("%s; the night waits until %s UTC", missing, f"{end:%Y-%m-%d %H:%M}")
+    _logger.info("%s; the night waits until %s UTC", missing, f"{end:%Y-%m-%d %H:%M}")
     return False

@@ -35,7 +35,7 @@ from spark_jobs.ingest.parsing.text_files import (
 )
 
 
-class Csv:
+class _Csv:
     name: ClassVar[str] = "csv"
 
     def __init__(self, settings: LandingSettings) -> None:
@@ -169,4 +169,4 @@ def _parsed(records: Sequence[Record], places: dict[str, int], reasons: list[str
     return LineBatch.of_texts(numbers, texts, errors, raw)
 
 
-LANDING_FORMAT = Csv
+LANDING_FORMAT = _Csv

@@ -25,7 +25,7 @@ from spark_jobs.ingest.parsing.text_files import (
 _JOINED = b"}{"  # two objects without a line end between them
 
 
-class JsonLines:
+class _JsonLines:
     name: ClassVar[str] = "jsonl"
 
     def __init__(self, settings: LandingSettings) -> None:
@@ -135,4 +135,4 @@ def _numbered_objects(part: Part) -> Iterator[TextLine]:
         shift += len(objects) - 1
 
 
-LANDING_FORMAT = JsonLines
+LANDING_FORMAT = _JsonLines

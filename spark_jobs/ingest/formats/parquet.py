@@ -35,7 +35,7 @@ from spark_jobs.ingest.parsing.parsed_lines import (
 )
 
 
-class Parquet:
+class _Parquet:
     name: ClassVar[str] = "parquet"
 
     def __init__(self, settings: LandingSettings) -> None:
@@ -167,4 +167,4 @@ def _is_nested(column: Column) -> bool:
     return bool(pa.types.is_nested(column.type))
 
 
-LANDING_FORMAT = Parquet
+LANDING_FORMAT = _Parquet

@@ -43,14 +43,14 @@ def text_of(value: Any) -> str | None:
     if isinstance(value, int):
         return str(value)
     if isinstance(value, float | Decimal):
-        return number_text(value)
+        return _number_text(value)
     if isinstance(value, dict) and len(value) == 1 and next(iter(value)).startswith("$"):
         return text_of(next(iter(value.values())))
     kind = "an object" if isinstance(value, dict) else "a list"
     raise NoText(f"{kind}; name the value inside it by its path")
 
 
-def number_text(number: float | Decimal) -> str | None:
+def _number_text(number: float | Decimal) -> str | None:
     """Without an exponent and without zeros at the end; None for NaN and the infinities."""
     exact = number if isinstance(number, Decimal) else Decimal(repr(number))
     if not exact.is_finite():
@@ -123,9 +123,9 @@ def _numbers(values: Column) -> tuple[Column, Problems]:
     if pa.types.is_floating(distinct.type.value_type):
         # Arrow writes a float32 as shortly as it can; Python would widen it first.
         written = distinct.dictionary.cast(TEXT).to_pylist()
-        texts = [None if text is None else number_text(Decimal(text)) for text in written]
+        texts = [None if text is None else _number_text(Decimal(text)) for text in written]
     else:
-        texts = [None if n is None else number_text(n) for n in distinct.dictionary.to_pylist()]
+        texts = [None if n is None else _number_text(n) for n in distinct.dictionary.to_pylist()]
     found: Column = pa.array(texts, TEXT).take(distinct.indices)
     return found, {}
 

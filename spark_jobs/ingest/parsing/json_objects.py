@@ -10,7 +10,7 @@ from spark_jobs.ingest.parsing.column_texts import NoText, text_of
 from spark_jobs.ingest.parsing.nested_values import path_of, value_at
 from spark_jobs.ingest.parsing.parsed_lines import BLANK_LINE, missing_or_doubled
 
-Texts = dict[str, str | None]
+_Texts = dict[str, str | None]
 
 
 class _Doubled(dict[str, Any]):
@@ -37,7 +37,7 @@ class ObjectReader:
     def __init__(self, columns: Mapping[str, str]) -> None:
         self._columns = columns
 
-    def read(self, text: str) -> tuple[Texts, list[str]]:
+    def read(self, text: str) -> tuple[_Texts, list[str]]:
         """The text of each declared column; the reasons why there is none."""
         try:
             found = _DECODER.decode(text)
@@ -60,7 +60,7 @@ class ObjectReader:
         user = self.read(text)[0].get("user_id")
         return user and trim_user_id(user)
 
-    def _texts(self, found: dict[str, Any]) -> tuple[Texts, list[str]]:
+    def _texts(self, found: dict[str, Any]) -> tuple[_Texts, list[str]]:
         names = found.names if isinstance(found, _Doubled) else list(found)
         first_steps = {
             ours: theirs if theirs in found else theirs.split(".")[0]
@@ -75,7 +75,7 @@ class ObjectReader:
             }
             if reasons := missing_or_doubled(names, lost):
                 return {}, reasons
-        texts: Texts = {}
+        texts: _Texts = {}
         reasons = []
         for ours, theirs in self._columns.items():
             try:

@@ -18,7 +18,7 @@ _LOOKED_AT = 1 << 20  # bytes at a file's begin, in which a line end is looked f
 _REPLACED = "\ufffd"
 
 
-StateAfter = Callable[[bytes, int], int]
+_StateAfter = Callable[[bytes, int], int]
 
 
 class TextLine(NamedTuple):
@@ -34,7 +34,7 @@ def whole_file(day: date, path: Path, file: str) -> Part:
 
 
 def split_lines(
-    day: date, path: Path, file: str, state_after: StateAfter | None = None
+    day: date, path: Path, file: str, state_after: _StateAfter | None = None
 ) -> Iterator[Part]:
     """The parts of a text file, cut at line ends past each `PART_BYTES`; a short one is not opened.
 
@@ -43,14 +43,14 @@ def split_lines(
     one whose lines end in carriage returns alone.
     """
     size = path.stat().st_size
-    if size <= PART_BYTES or is_packed(path) or ends_in_returns(path):
+    if size <= PART_BYTES or is_packed(path) or _ends_in_returns(path):
         yield whole_file(day, path, file)
     else:
         yield from _runs_of_lines(day, path, file, state_after)
 
 
 def _runs_of_lines(
-    day: date, path: Path, file: str, state_after: StateAfter | None
+    day: date, path: Path, file: str, state_after: _StateAfter | None
 ) -> Iterator[Part]:
     """Line ends are counted on the way."""
     start, first_line = 0, 1
@@ -70,7 +70,7 @@ def start_of(path: Path) -> bytes:
         return stream.read(_LOOKED_AT)
 
 
-def ends_in_returns(path: Path) -> bool:
+def _ends_in_returns(path: Path) -> bool:
     """Whether carriage returns alone end the lines of a file, as on early Macintoshes."""
     start = start_of(path)
     return b"\r" in start and b"\n" not in start
@@ -90,7 +90,7 @@ def byte_lines(part: Part, encoding: str = "utf-8") -> Iterator[bytes]:
     if part.is_whole and _is_wide(encoding):
         yield from _recoded(part.path, encoding)
         return
-    if part.is_whole and ends_in_returns(part.path):
+    if part.is_whole and _ends_in_returns(part.path):
         yield from _lines_to_returns(part.path)
         return
     with open_unpacked(part.path) as lines:
