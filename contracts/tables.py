@@ -8,11 +8,18 @@ import hashlib
 import json
 from dataclasses import dataclass
 
-from contracts.limits import EMBEDDING_WIDTH, MAX_TITLE_WORDS, MAX_VIEWS, SESSION_GAP_MINUTES
+from contracts.limits import (
+    EMBEDDING_WIDTH,
+    MAX_HISTORY_VIEWS,
+    MAX_TITLE_WORDS,
+    MAX_VIEWS,
+    SESSION_GAP_MINUTES,
+)
 
 # Raise it when the meaning of stored rows changes although no column or CHECK does, say when an id
 # is hashed in another way. Code refuses a lake of a higher version: newer code wrote it.
-LAYOUT_VERSION = 1
+# 2: sequence_hash is also of the times; it was of the titles alone.
+LAYOUT_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -148,7 +155,8 @@ SESSIONS = Table(
 
 USER_SEQUENCES = Table(
     name="user_sequences",
-    doc=f"The newest views, at most {MAX_VIEWS}, of a user who viewed on the day before as_of.",
+    doc=f"The newest views, at most {MAX_HISTORY_VIEWS:,}, of a user who viewed on the day before "
+    "as_of. A model may read fewer: the newest ones.",
     key=("as_of", "user_id"),
     partition_by=("as_of",),
     columns=(
@@ -158,14 +166,19 @@ USER_SEQUENCES = Table(
         Column("event_times", "array<timestamp>", "when, UTC, in the order of title_ids"),
         Column("num_views", "int", "length of the two arrays"),
         Column("last_view_time", "timestamp", "of the newest view, UTC"),
-        Column("sequence_hash", "bigint", "xxhash64 of title_ids: equal input, equal hash"),
+        Column(
+            "sequence_hash",
+            "bigint",
+            "xxhash64 of title_ids and event_times: all that a model reads, but for as_of",
+        ),
     ),
     checks=(
-        ("some_views_not_too_many", f"num_views between 1 and {MAX_VIEWS}"),
+        ("some_views_not_too_many", f"num_views between 1 and {MAX_HISTORY_VIEWS}"),
         ("views_are_counted", "num_views = size(title_ids) and num_views = size(event_times)"),
         ("nothing_from_the_day_itself", "last_view_time < cast(as_of as timestamp)"),
         ("last_is_last", "last_view_time = event_times[num_views - 1]"),
     ),
+    former_checks=(("some_views_not_too_many", "num_views between 1 and 100"),),
 )
 
 SEQUENCE_PAIRS = Table(
@@ -220,9 +233,15 @@ MODELS = Table(
 _EMBEDDING = (
     Column("embedding", "array<float>", f"the user's vector, {EMBEDDING_WIDTH} finite floats"),
     Column("norm", "double", "Euclidean length of the vector, above 0"),
-    Column("num_views", "int", "views in the sequence that was embedded"),
+    Column(
+        "num_views", "int", "views in the user's sequence, of which a model may read the newest"
+    ),
     Column("last_view_time", "timestamp", "of the newest of them, UTC"),
-    Column("sequence_hash", "bigint", "user_sequences.sequence_hash of the input"),
+    Column(
+        "sequence_hash",
+        "bigint",
+        "user_sequences.sequence_hash of the input: equal hash, model_id and as_of, equal vector",
+    ),
 )
 _EMBEDDING_CHECKS = (
     ("width", f"size(embedding) = {EMBEDDING_WIDTH}"),

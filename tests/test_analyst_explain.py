@@ -82,6 +82,14 @@ def test_moves_are_how_far_the_vector_is_without_the_view(places):
     assert len(weights) == len(moves) == 4
 
 
+def test_views_that_the_model_does_not_read_are_not_explained(places):
+    save(places, "m1", max_views=3)
+    publish(places, [embedding("ann", DAY, [1])])
+    found = explain_vector(open_lake(places), "ann")
+    assert found.num_views == len(found.views) == 3
+    assert [view.title for view in found.views].count("red shoes") == 0  # the oldest
+
+
 def test_the_weighted_sum_of_the_states_is_the_vector(places):
     save(places, "m1")
     model = checkpoint.load_model(places.models / "m1").model

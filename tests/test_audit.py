@@ -98,7 +98,7 @@ BAD = {
     "no view from on or after as_of": (
         "sequence_pairs", pair([datetime(2026, 1, 4)], [datetime(2026, 1, 5)], 1, MONDAY)
     ),
-    "views with a time each": ("user_sequences", views("bea", TUESDAY, *[1] * 101)),
+    "views with a time each": ("user_sequences", views("bea", TUESDAY, *[1] * 2049)),
     "and no bot, has a sequence": ("browsing_logs", view(9, "cleo")),
     "at most 30 minutes from a view": ("sessions", session(3, *minutes(100, 131))),
     "more than 30 minutes from a session": ("sessions", session(3, *minutes(91))),

@@ -1,3 +1,5 @@
+from datetime import date, datetime
+
 import pytest
 
 from contracts.tables import (
@@ -14,6 +16,8 @@ from expectations.suites import (
     refused_share,
     suite_expectations,
 )
+
+DAY, NOON = date(2017, 6, 26), datetime(2017, 6, 25, 12)
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
@@ -67,6 +71,21 @@ def test_a_tenth_of_unknown_words_is_the_most_that_a_day_of_vectors_may_have():
         e.measure for e in suite_expectations(PUBLISHED_EMBEDDINGS, {})
     }
     assert "unknown_word_share" not in {e.measure for e in suite_expectations(USER_EMBEDDINGS, {})}
+
+
+def test_few_vectors_for_many_sequences_of_titles_are_refused(spark):
+    """Forty users of forty sequences, of whom ten have a vector of their own, or thirty."""
+    from expectations.measures import take_measures
+
+    suite = suite_expectations(USER_EMBEDDINGS, {"title_sequences": 40})
+    taken = {}
+    for num_vectors in (10, 30):
+        vectors = [[float(user % num_vectors + 1)] * 256 for user in range(40)]
+        rows = [("m", DAY, str(user), vectors[user], 1.0, 1, NOON, user) for user in range(40)]
+        frame = spark.createDataFrame(rows, USER_EMBEDDINGS.ddl)
+        taken[num_vectors] = take_measures(frame, USER_EMBEDDINGS, suite)["vectors_a_sequence"]
+    (wanted,) = [e for e in suite if e.measure == "vectors_a_sequence"]
+    assert taken[10] < wanted.least <= taken[30]
 
 
 def test_what_is_published_is_of_one_space():

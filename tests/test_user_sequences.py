@@ -3,6 +3,7 @@ from datetime import date, datetime, timedelta
 import pytest
 from pyspark.sql import functions as F
 
+from contracts.limits import MAX_HISTORY_VIEWS
 from contracts.tables import SESSIONS, USER_SEQUENCES
 from expectations.gate import Passed
 from spark_jobs.tables.user_sequences import to_sequences, update_user_sequences
@@ -53,20 +54,25 @@ def test_a_session_that_began_before_the_last_day_makes_its_user_active(sessions
     assert titles(found) == {"u": [1, 2, 3]}
 
 
-def test_only_the_newest_hundred_are_kept(sessions):
-    found = to_sequences(
-        sessions(("u", "9 10:00", list(range(60, 130))), ("u", "8 10:00", list(range(60)))), AS_OF
-    )
-    assert titles(found) == {"u": list(range(30, 130))}
+def test_only_the_newest_views_of_a_long_history_are_kept(sessions):
+    old, new = range(1200), range(1200, MAX_HISTORY_VIEWS + 30)
+    found = to_sequences(sessions(("u", "9 00:00", list(new)), ("u", "8 00:00", list(old))), AS_OF)
+    assert titles(found) == {"u": list(range(30, MAX_HISTORY_VIEWS + 30))}
 
 
-def test_equal_sequences_have_equal_hashes_and_order_counts(sessions):
+def test_equal_sequences_have_equal_hashes_and_order_and_times_count(sessions):
     found = to_sequences(
-        sessions(("u", "9 10:00", [1, 2]), ("v", "9 11:00", [1, 2]), ("w", "9 10:00", [2, 1])),
+        sessions(
+            ("u", "9 10:00", [1, 2]),
+            ("v", "9 10:00", [1, 2]),
+            ("later", "9 11:00", [1, 2]),
+            ("swapped", "9 10:00", [2, 1]),
+        ),
         AS_OF,
     )
     hashes = {row["user_id"]: row["sequence_hash"] for row in found.collect()}
-    assert hashes["u"] == hashes["v"] != hashes["w"]
+    assert hashes["u"] == hashes["v"]
+    assert len(set(hashes.values())) == 3
 
 
 def test_a_day_is_replaced_and_other_days_stay(lake, places, sessions):

@@ -17,7 +17,13 @@ from rich.table import Table as Grid
 from analyst.lake_access.open_lake import OpenLake, open_lake
 from analyst.landing_counts import lines_by_file
 from analyst.output.answers import print_answer
-from contracts.limits import EMBEDDING_WIDTH, MAX_VIEWS, MAX_VIEWS_A_DAY, SESSION_GAP_MINUTES
+from contracts.limits import (
+    EMBEDDING_WIDTH,
+    MAX_HISTORY_VIEWS,
+    MAX_VIEWS,
+    MAX_VIEWS_A_DAY,
+    SESSION_GAP_MINUTES,
+)
 from contracts.tables import (
     BROWSING_LOGS,
     MODELS,
@@ -87,10 +93,10 @@ AUDIT_RULES = (
         "WHERE list_max(event_times) >= as_of::TIMESTAMPTZ",
     ),
     Rule(
-        f"1 to {MAX_VIEWS} views with a time each, oldest first",
+        f"1 to {MAX_HISTORY_VIEWS} views with a time each, oldest first",
         (USER_SEQUENCES,),
         "SELECT as_of, user_id FROM user_sequences "
-        f"WHERE NOT (len(title_ids) BETWEEN 1 AND {MAX_VIEWS} "
+        f"WHERE NOT (len(title_ids) BETWEEN 1 AND {MAX_HISTORY_VIEWS} "
         "AND len(title_ids) = len(event_times) AND event_times = list_sort(event_times))",
     ),
     Rule(

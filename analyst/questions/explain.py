@@ -45,7 +45,7 @@ class Explanation:
     as_of: date
     vector_of: date  # as_of of the vector that is explained
     aggregator: str
-    num_views: int
+    num_views: int  # that the model reads, the newest
     unknown_titles: int  # views left out because their title is not in `titles`
     cosine_to_stored: float  # between the vector made again and the stored one
     views: list[View]  # heaviest first; of equal ones the newer
@@ -64,6 +64,11 @@ class Sequence:
     words: list[list[str]]
     times: list[datetime]
 
+    def newest(self, limit: int | None) -> "Sequence":
+        """The newest `limit` views, which are all that the model reads; None: all."""
+        keep = slice(-limit if limit else None, None)
+        return Sequence(self.titles[keep], self.title_ids[keep], self.words[keep], self.times[keep])
+
 
 def explain_vector(
     lake: OpenLake, user: str, k: int = 10, model_id: str | None = None, as_of: date | None = None
@@ -74,8 +79,9 @@ def explain_vector(
     vectors = lake.embeddings(model_id, as_of)
     row = vectors.rows([user])[0]
     day: date = vectors.days[row].item()
-    sequence, unknown = read_sequence(lake, user, day)
+    history, unknown = read_sequence(lake, user, day)
     trained = load_registered_model(lake, vectors.model_id)
+    sequence = history.newest(trained.model.config.max_views)
     weights, moves, vector = weigh_views(trained, sequence)
     stored = vectors.matrix[row].astype(np.float64)
     order = np.lexsort((-np.arange(len(weights)), -weights))[:k]
@@ -176,7 +182,7 @@ def main(
     with open_lake() as lake:
         found = explain_vector(lake, user, k, model, as_of)
     parts = [
-        f"{user}: {found.num_views} views behind the vector of {found.vector_of} under "
+        f"{user}: {found.num_views} views read for the vector of {found.vector_of} under "
         f"{found.model_id}, weighed by its {found.aggregator} aggregator"
     ]
     if not found.is_the_stored_vector:

@@ -157,6 +157,13 @@ def word_measures(model: Path, titles: pa.Table) -> dict[str, float]:
     return {"title_words": len(words), "unknown_words": round(share * len(words))}
 
 
+def _count_sequences(sequences: DataFrame) -> tuple[int, int]:
+    """The users of a day, and how many different sequences of titles they have, within 5 %."""
+    distinct = F.approx_count_distinct(F.xxhash64("title_ids"))
+    users, title_sequences = sequences.agg(F.count(F.lit(1)), distinct).collect()[0]
+    return users, title_sequences
+
+
 def check_servable(model: Path) -> None:
     """Refuse a folder that is no model, or one of another width than the table's vectors."""
     settings = check_model_folder(model)["settings"].get("model")
@@ -173,7 +180,8 @@ def update_user_embeddings(lake: Lake, places: Places, as_of: date, model_id: st
     model = model_folder(places, find_model(load_models(lake), model_id))
     check_servable(model)
     sequences = lake.read(USER_SEQUENCES).where(F.col("as_of") == F.lit(as_of))
-    if not (num_users := sequences.count()):
+    num_users, num_title_sequences = _count_sequences(sequences)
+    if not num_users:
         raise MissingTable(
             f"user_sequences has no rows of {as_of}: `userbert user-sequences --as-of {as_of}` "
             "makes them, where a user had a view on the day before"
@@ -182,6 +190,7 @@ def update_user_embeddings(lake: Lake, places: Places, as_of: date, model_id: st
     with shipped_model(lake.spark, model, titles) as shipped:
         vectors = to_embeddings(sequences, num_users, shipped, model_id, as_of)
         run, measures = f"{as_of}_{model_id}", word_measures(model, titles)
+        measures |= {"title_sequences": num_title_sequences}
         passed = run_gate(vectors, USER_EMBEDDINGS, places=places, run=run, measures=measures)
         rows = f"model_id = '{model_id}' and as_of = '{as_of}'"
         return lake.replace(passed, rows, model=model_id)

@@ -16,7 +16,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from contracts.limits import MAX_VIEWS
+from contracts.limits import MAX_HISTORY_VIEWS
 from contracts.paths import Places
 from contracts.tables import SESSIONS, USER_SEQUENCES
 from contracts.terminal.options import AsOf
@@ -44,7 +44,7 @@ _NEWEST_COLUMNS = (
 
 
 def to_sequences(sessions: DataFrame, as_of: date) -> DataFrame:
-    """Each active user's newest views from before `as_of`, at most MAX_VIEWS, oldest first.
+    """Each active user's newest views from before `as_of`, at most MAX_HISTORY_VIEWS, oldest first.
 
     Views of one instant stay in their session's order, which goes by log_id. One shuffle, on the
     user, and of the active ones alone: every task gets the list of them.
@@ -63,7 +63,7 @@ def sequences_of(sessions: DataFrame, days: Sequence[date]) -> DataFrame:
         .mapInArrow(partial(_newest, days=days), _NEWEST_COLUMNS)
         .withColumn("num_views", F.size("title_ids"))
         .withColumn("last_view_time", F.element_at("event_times", -1))
-        .withColumn("sequence_hash", F.xxhash64("title_ids"))
+        .withColumn("sequence_hash", F.xxhash64("title_ids", "event_times"))
         .select(USER_SEQUENCES.names)
     )
 
@@ -81,7 +81,7 @@ def _newest(batches: Iterator[pa.RecordBatch], days: Sequence[date]) -> Iterator
             here = (high > views.user_starts) & (newest >= midnight_micros(as_of) - DAY_MICROS)
             active: Ints = np.flatnonzero(here)
             # (A,) of the A active users
-            low = np.maximum(views.user_starts, high - MAX_VIEWS)[active]
+            low = np.maximum(views.user_starts, high - MAX_HISTORY_VIEWS)[active]
             columns = [
                 pa.array([as_of] * len(active), pa.date32()),
                 views.users.take(active),
