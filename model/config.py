@@ -2,11 +2,20 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, Literal
 
-from contracts.errors import BadInput
 from contracts.limits import EMBEDDING_WIDTH, MAX_TITLE_WORDS, MAX_VIEWS
+from model.settings.checks import (
+    negative_values,
+    not_in_choices,
+    not_positive,
+    refuse_mistakes,
+    unknown_settings,
+    with_tuples,
+    written_settings,
+)
+from model.settings.encoders import EncoderSettings
 from model.task_registry import TASKS
 
 BehaviorEncoderName = Literal["id", "cnn", "transformer"]
@@ -14,46 +23,8 @@ ContextEncoderName = Literal["self_attention", "transformer", "gru", "lstm", "cn
 AggregatorName = Literal["attentive", "max", "average", "last"]
 
 
-def _refuse(*mistakes: str | bool | int) -> None:
-    """Raise BadInput that names all the mistakes, if there is one."""
-    if found := [mistake for mistake in mistakes if isinstance(mistake, str)]:
-        raise BadInput("; ".join(found))
-
-
-def _not_in_choices(config: Any) -> list[str]:
-    choices = {
-        name: get_args(kind)
-        for name, kind in get_type_hints(type(config)).items()
-        if get_origin(kind) is Literal
-    }
-    return [
-        f"{name} is {getattr(config, name)!r}; choose {', '.join(names)}"
-        for name, names in choices.items()
-        if getattr(config, name) not in names
-    ]
-
-
-def _not_positive(config: Any, names: str) -> list[str]:
-    values = {name: getattr(config, name) for name in names.split()}
-    return [
-        f"{name} is {value}; it must be 1 or more" for name, value in values.items() if value < 1
-    ]
-
-
-def _negative(config: Any, names: str) -> list[str]:
-    values = {name: getattr(config, name) for name in names.split()}
-    return [
-        f"{name} is {value}; it must not be below 0" for name, value in values.items() if value < 0
-    ]
-
-
-def _unknown(owner: type[Any], values: Mapping[str, Any]) -> list[str]:
-    known = {each.name for each in fields(owner)}
-    return [f"{owner.__name__} has no field {name!r}" for name in values if name not in known]
-
-
 @dataclass(frozen=True, kw_only=True)
-class ModelConfig:
+class ModelConfig(EncoderSettings):
     """The user model of section 3.1. The defaults are NRMS at the paper's widths (Table 4)."""
 
     behavior_encoder: Annotated[
@@ -83,9 +54,9 @@ class ModelConfig:
     max_views: Annotated[int, "behaviors of a sequence that are read"] = MAX_VIEWS
 
     def __post_init__(self) -> None:
-        _refuse(
-            *_not_in_choices(self),
-            *_not_positive(
+        refuse_mistakes(
+            *not_in_choices(self),
+            *not_positive(
                 self, "width word_width query_width heads context_layers window max_words max_views"
             ),
             self.heads > 0
@@ -93,14 +64,15 @@ class ModelConfig:
             and f"width {self.width} does not divide into {self.heads} heads",
             self.window % 2 == 0 and f"window is {self.window}; it must be odd",
             not 0 <= self.dropout < 1 and f"dropout is {self.dropout}; it must be in [0, 1)",
+            *self.mistakes(),
         )
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return written_settings(self)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "ModelConfig":
-        _refuse(*_unknown(cls, values))
+        refuse_mistakes(*unknown_settings(cls, values))
         return cls(**values)
 
 
@@ -193,14 +165,14 @@ class PretrainConfig:
     ] = 1000
 
     def __post_init__(self) -> None:
-        _refuse(
-            *_not_in_choices(self),
-            *_not_positive(
+        refuse_mistakes(
+            *not_in_choices(self),
+            *not_positive(
                 self,
                 "behavior_pool sequence_pool refresh_interval K P next_behaviors batch_size "
                 "accumulation validation_pairs min_count",
             ),
-            *_negative(
+            *negative_values(
                 self,
                 "steps warmup_steps cooldown_steps max_norm seed validation_interval patience "
                 "checkpoint_interval",
@@ -225,15 +197,14 @@ class PretrainConfig:
 
     def to_json(self) -> dict[str, Any]:
         """What `json.dumps` takes and `from_json` reads."""
-        return json.loads(json.dumps(asdict(self)))  # type: ignore[no-any-return]
+        values = written_settings(self) | {"model": self.model.to_json()}
+        return json.loads(json.dumps(values))  # type: ignore[no-any-return]
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "PretrainConfig":
-        _refuse(*_unknown(cls, values))
-        rest = {name: value for name, value in values.items() if name not in {"model", "tasks"}}
-        if "tasks" in values:
-            rest["tasks"] = tuple(values["tasks"])
-        return cls(model=ModelConfig.from_json(values.get("model", {})), **rest)
+        refuse_mistakes(*unknown_settings(cls, values))
+        model = ModelConfig.from_json(values.get("model", {}))
+        return cls(**with_tuples(cls, values) | {"model": model})
 
 
 _TINY = ModelConfig(

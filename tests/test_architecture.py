@@ -48,7 +48,8 @@ FOLDER_ORDER: dict[str, tuple[str, ...]] = {
     "contracts": (".", "storage", "terminal"),
     "landing": (".", "synthetic"),
     "model": (
-        *(".", "data", "layers", "storage", "inference", "objective/tasks", "objective"),
+        *("settings", ".", "data", "layers", "storage", "inference"),
+        *("objective/tasks", "objective"),
         "training",
     ),
     "spark_jobs": (

@@ -16,7 +16,8 @@ from model.config import (
     ModelConfig,
 )
 from model.layers.aggregators import AttentivePooling, AveragePooling, LastPooling, MaxPooling
-from model.layers.context import fill_bins, recurrence_order
+from model.layers.attention import fill_bins
+from model.layers.context import recurrence_order
 from model.layers.dropout import Dropout
 from model.layers.encoders import reads_words
 from model.layers.packed_sequences import Layout, rows_at, sum_of_rows

@@ -14,8 +14,10 @@ from torch.nn import functional as F
 from model.config import ModelConfig
 from model.data.vocabulary import PADDING_ID
 from model.layers.aggregators import AttentivePooling
-from model.layers.context import Window, attend_within_sequences
+from model.layers.attention import attend_within_sequences
+from model.layers.context import Window
 from model.layers.packed_sequences import Layout, rows_at
+from model.layers.transformer import TransformerBlocks
 
 
 class BehaviorEncoder(nn.Module):
@@ -69,6 +71,8 @@ class TitleCNN(BehaviorEncoder):
 class TitleTransformer(BehaviorEncoder):
     """Multi-head self-attention over words, attentive pooling (Wu et al. 2019c).
 
+    With `title_layers` whole Transformer layers stand in place of the one self-attention.
+
     Without `word_positions` a title is a multiset of words: their order changes nothing. With
     them a learned position is added to each word, as the authors' published code of PTUM does.
     Shapes as `TitleCNN`.
@@ -78,24 +82,32 @@ class TitleTransformer(BehaviorEncoder):
         super().__init__(config, num_words, num_titles)
         self.words = _word_table(config, num_words)
         self.heads = config.heads
-        self.projection = nn.Linear(config.word_width, 3 * config.width)
+        # With layers of its own, each brings its queries, keys and values.
+        parts = 1 if config.title_layers else 3
+        self.projection = nn.Linear(config.word_width, parts * config.width)
         self.pooling = AttentivePooling(config)
         self.position: nn.Parameter | None = None
         if config.word_positions:
             self.position = nn.Parameter(torch.empty(config.max_words, config.word_width))
             nn.init.normal_(self.position, std=config.word_width**-0.5)
+        self.layers: TransformerBlocks | None = None
+        if config.title_layers:
+            # Without dropout: a title is the same vector in a sequence and as a candidate.
+            self.layers = TransformerBlocks(config, config.title_layers, dropout=0.0)
 
     def forward(self, words: Tensor, layout: Layout) -> Tensor:
         distinct, index = torch.unique(words, return_inverse=True)
-        projected = self.projection(self.words(distinct))  # (U, 3 D)
+        projected = self.projection(self.words(distinct))  # (U, 3 D); with layers (U, D)
         if self.position is not None:
             # The map is linear, so a word and its position are projected apart and then added.
             positions = F.linear(self.position[: layout.longest], self.projection.weight)
             projected = rows_at(projected, index) + rows_at(positions, layout.places)  # (R, 3 D)
             index = torch.arange(len(words), device=words.device)
-        pooled: Tensor = self.pooling(
-            attend_within_sequences(projected, index, layout, self.heads), layout
-        )
+        if self.layers is not None:
+            states = self.layers(rows_at(projected, index), layout)  # (R, D)
+        else:
+            states = attend_within_sequences(projected, index, layout, self.heads)  # (R, D)
+        pooled: Tensor = self.pooling(states, layout)
         return pooled
 
 

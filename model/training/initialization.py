@@ -14,7 +14,7 @@ import torch
 from model.data.corpus import Corpus
 from model.data.encoder_input import corpus_input
 from model.inference.vectors import title_vectors, to_numpy
-from model.layers.context import SelfAttention
+from model.layers.attention import SelfAttention
 from model.layers.user_model import UserModel
 
 POSITION_SPREAD = 0.02  # standard deviation of a position's values around the center

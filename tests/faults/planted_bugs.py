@@ -255,7 +255,7 @@ BUGS = (
     ),
     Bug(
         "a block of BERT4Rec without its residual",
-        "model/layers/context.py",
+        "model/layers/transformer.py",
         "self.feed_forward_norm(behaviors + self.dropout(widened))",
         "self.feed_forward_norm(self.dropout(widened))",
         "test_encoders",
