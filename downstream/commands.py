@@ -14,7 +14,6 @@ from datetime import date
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from analyst.lake_access.open_lake import OpenLake, open_lake
 from contracts.errors import BadInput
@@ -65,14 +64,14 @@ def main(
     settings = _settings(tasks, rivals, splits, seed)
     if processes < 0:
         raise BadInput(f"--processes is {processes}; it must be 0 or more")
-    lake, console = open_lake(), Console(stderr=True)
+    lake = open_lake()
     found = evaluate_models(
         lake,
         settings,
         models or (),
         as_of,
         processes or len(os.sched_getaffinity(0)),
-        lambda line: console.print(line, highlight=False, soft_wrap=True),
+        lambda line: print_parts(line, stderr=True),
     )
     _write_files(found)
     if record:

@@ -19,13 +19,13 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
-from rich.console import Console
-from rich.table import Table
+from rich.table import Table as Grid
 
 from contracts.errors import BadInput
 from contracts.paths import Places
 from contracts.provenance import code_version
 from contracts.terminal.options import AsOf
+from contracts.terminal.printing import grid, print_parts
 from model.config import PRESETS, PretrainConfig
 from model.config_options import config_from_options, with_config_options
 from model.data.corpus import TrainingInput
@@ -112,11 +112,11 @@ def compare_variants(
     return Comparison(measures_of, tuple(seeds))
 
 
-def comparison_table(comparison: Comparison, given: TrainingInput) -> Table:
+def comparison_table(comparison: Comparison, given: TrainingInput) -> Grid:
     test_pairs, several = len(given.test_pairs), len(comparison.seeds) > 1
     title = f"{test_pairs:,} test pairs, {len(comparison.seeds)} seeds"
     title += f": mean ± deviation (p against {_BASELINE})" if several else ""
-    table = Table("", *(name.replace("_", " ") for name in REPORTED_MEASURES), title=title)
+    rows = []
     for variant, found in comparison.measures.items():
         cells = [f"{found[name].mean():.3f}" for name in REPORTED_MEASURES]
         if several:
@@ -129,8 +129,8 @@ def comparison_table(comparison: Comparison, given: TrainingInput) -> Table:
                 f"{c} ({comparison.p_value(variant, n):.3f})"
                 for c, n in zip(cells, REPORTED_MEASURES, strict=True)
             ]
-        table.add_row(variant, *cells)
-    return table
+        rows.append((variant, *cells))
+    return grid(rows, "", *(name.replace("_", " ") for name in REPORTED_MEASURES), title=title)
 
 
 def comparison_line(comparison: Comparison, given: TrainingInput, config: PretrainConfig) -> str:
@@ -196,5 +196,4 @@ def main(
     given = training_input_for(config, places, as_of)
     folder = out or places.root / "experiments"
     comparison = compare_variants(given, config, ways, range(seeds), folder, threads)
-    Console().print(comparison_table(comparison, given))
-    print(comparison_line(comparison, given, config))  # noqa: T201
+    print_parts(comparison_table(comparison, given), comparison_line(comparison, given, config))

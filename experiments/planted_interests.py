@@ -17,14 +17,14 @@ from typing import Annotated, Any
 import numpy as np
 import numpy.typing as npt
 import typer
-from rich.console import Console
-from rich.table import Table
+from rich.table import Table as Grid
 
 from analyst.lake_access.open_lake import OpenLake, open_lake
 from contracts.errors import BadInput, MissingTable
 from contracts.paths import Places
 from contracts.tables import TITLES, USER_EMBEDDINGS, USER_SEQUENCES
 from contracts.terminal.options import AsOf
+from contracts.terminal.printing import grid, print_parts
 
 _Floats = npt.NDArray[np.float32]
 _Vectors = tuple[list[str], _Floats]  # users, and a row each
@@ -211,17 +211,15 @@ def _restrict_to_common_users(one: _Vectors, other: _Vectors) -> tuple[_Vectors,
     return only(*one), only(*other)
 
 
-def _agreement_table(found: dict[str, Agreement]) -> Table:
+def _agreement_table(found: dict[str, Agreement]) -> Grid:
     first = next(iter(found.values()))
     title = f"{first.users:,} users and each one's {first.k} nearest"
-    table = Table("", *_AGREEMENT_MEASURES.values(), title=title, title_justify="left")
-    for name, agreement in found.items():
-        table.add_row(
-            name,
-            *(f"{agreement.near[m]:.4f} ± {agreement.error[m]:.4f}" for m in _AGREEMENT_MEASURES),
-        )
-    table.add_row("by chance", *(f"{first.chance[m]:.4f}" for m in _AGREEMENT_MEASURES))
-    return table
+    rows = [
+        (name, *(f"{made.near[m]:.4f} ± {made.error[m]:.4f}" for m in _AGREEMENT_MEASURES))
+        for name, made in found.items()
+    ]
+    by_chance = ("by chance", *(f"{first.chance[m]:.4f}" for m in _AGREEMENT_MEASURES))
+    return grid((*rows, by_chance), "", *_AGREEMENT_MEASURES.values(), title=title)
 
 
 def main(
@@ -257,4 +255,4 @@ def main(
         both = _restrict_to_common_users(judged[model], vectors_named(against, lake, as_of))
         judged = dict(zip((model, against), both, strict=True))
     found = {name: interest_agreement(*some, interests, k) for name, some in judged.items()}
-    Console().print(_agreement_table(found))
+    print_parts(_agreement_table(found))

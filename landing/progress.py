@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+
+from contracts.terminal.printing import grid, plain_console, print_parts
 
 
 def progress_bar() -> Progress:
@@ -16,7 +16,7 @@ def progress_bar() -> Progress:
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=plain_console(stderr=True),
     )
 
 
@@ -24,11 +24,6 @@ def print_summary(
     title: str, facts: Mapping[str, object], root: Path, first: date, last: date, *flags: str
 ) -> None:
     """Print what was made below `root`, and the command that ingests it, with `flags`."""
-    table = Table(title=title, title_justify="left", show_header=False)
-    for name, value in facts.items():
-        text = f"{value:,}" if isinstance(value, int) else str(value)
-        table.add_row(name, text)
-    console = Console(soft_wrap=True)
-    console.print(table)
     ingest = " ".join((f"userbert browsing-logs --from-day {first} --to-day {last}", *flags))
-    console.print(f"next: USERBERT_DATA={root} {ingest}", highlight=False)
+    made = grid(facts.items(), "what", "figure", title=title)
+    print_parts(made, f"next: USERBERT_DATA={root} {ingest}")

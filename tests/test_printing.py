@@ -82,3 +82,15 @@ def test_a_reader_that_has_enough_ends_the_command_without_a_message():
         text=True,
     )
     assert (run.stdout, run.stderr) == ("x" * 100 + "\n", "")
+
+
+def test_only_the_one_printer_makes_a_console():
+    """Another console would read `[x]` in data as markup."""
+    found = subprocess.run(
+        ["git", "-c", "safe.directory=*", "grep", "-lE", r"Console\(", "--", "*.py", ":!tests"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert found.stdout.splitlines() == ["contracts/terminal/printing.py"]

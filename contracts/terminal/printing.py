@@ -64,15 +64,20 @@ def _plain_text(text: str) -> Text:
     return Text(_CONTROL_CODES.sub(lambda found: repr(found[0])[1:-1], text))
 
 
-def print_parts(*parts: str | Grid) -> None:
-    """Print lines and tables to standard output, in their order."""
+def print_parts(*parts: str | Grid, stderr: bool = False) -> None:
+    """Print lines and tables, in their order."""
     for part in parts:
-        console = _Console(highlight=False, markup=False, emoji=False)
+        console = plain_console(stderr)
         if isinstance(part, str):
             console.print(_plain_text(part), soft_wrap=True)
         else:
             console.width = _width(console, part)
             console.print(part)
+
+
+def plain_console(stderr: bool = False) -> Console:
+    """A console on which no text is markup, for what needs more than lines: a bar, a spinner."""
+    return _Console(highlight=False, markup=False, emoji=False, stderr=stderr)
 
 
 class _Console(Console):

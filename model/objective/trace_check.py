@@ -17,11 +17,11 @@ from typing import Annotated
 import numpy as np
 import typer
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.table import Table
+from rich.table import Table as Grid
 
 from contracts.errors import BadInput, GateFailed
 from contracts.paths import Places
+from contracts.terminal.printing import grid, print_parts
 from model.config import PretrainConfig
 from model.data.build_corpus import training_input_for
 from model.data.corpus import Corpus
@@ -233,12 +233,13 @@ def check_trace_file(path: Path, places: Places) -> tuple[TraceEvent, Findings]:
     return run, check_events(events, given.corpus, config, given.training_pairs)
 
 
-def as_table(run: TraceEvent, found: Findings) -> Table:
-    table = Table("rule", "looks", "broken", title=run["model_id"], title_justify="left")
-    for rule, meaning in TRACE_RULES.items():
-        if found.looked[rule]:
-            table.add_row(meaning, f"{found.looked[rule]:,}", f"{found.broken[rule]:,}")
-    return table
+def _findings_grid(run: TraceEvent, found: Findings) -> Grid:
+    rows = [
+        (meaning, found.looked[rule], found.broken[rule])
+        for rule, meaning in TRACE_RULES.items()
+        if found.looked[rule]
+    ]
+    return grid(rows, "rule", "#looks", "#broken", title=run["model_id"])
 
 
 def main(
@@ -246,12 +247,10 @@ def main(
         list[Path], typer.Argument(metavar="FILE", help="Files of `pretrain --trace`.")
     ],
 ) -> None:
-    places, console, broken = Places.from_environment(), Console(), 0
+    places, broken = Places.from_environment(), 0
     for path in files:
         run, found = check_trace_file(path, places)
-        console.print(as_table(run, found))
-        for case in found.cases:
-            console.print(case)
+        print_parts(_findings_grid(run, found), *found.cases)
         broken += found.broken.total()
     if broken:
         raise GateFailed(f"{broken:,} looks found a rule broken")

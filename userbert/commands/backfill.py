@@ -21,14 +21,13 @@ from datetime import date
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from contracts.errors import BadInput
 from contracts.paths import Places
 from contracts.terminal.command_line import Interrupted, command_group
 from contracts.terminal.options import AsJson, FirstAsOf, LastAsOf, ModelOrChampion
-from contracts.terminal.printing import print_parts
+from contracts.terminal.printing import plain_console, print_parts
 from userbert.commands.backfill_grids import plan_grid, plan_words, status_grid
 
 if TYPE_CHECKING:  # Spark takes seconds to start, and `--help` needs none
@@ -45,7 +44,7 @@ def fill_with_progress(
 
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
     done: list[FilledDay] = []
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
+    with Progress(*columns, TimeRemainingColumn(), console=plain_console(stderr=True)) as bar:
         task = bar.add_task("looking at what is there", total=None)
         try:
             for filled in fill_days(

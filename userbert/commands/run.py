@@ -14,18 +14,20 @@ from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from contracts.errors import BadInput
 from contracts.paths import Places
 from contracts.terminal.command_line import Interrupted
 from contracts.terminal.options import day_option
+from contracts.terminal.printing import plain_console
 from userbert.commands import summary
 from userbert.local.airflow_api import Airflow, AirflowFailed
 from userbert.local.airflow_processes import running_airflow
 from userbert.scheduling.landing_arrival import ARRIVAL_FILE
 from userbert.scheduling.task_logs import attempt_log, command_error
 
-_SIGNS = {"success": "[green]done[/]", "running": "[yellow]runs[/]", "failed": "[red]failed[/]"}
+_SIGNS = {"success": ("done", "green"), "failed": ("failed", "red")}
 _ENDED = ("success", "failed")
 
 
@@ -80,7 +82,9 @@ def _follow_run(airflow: Airflow, dag: str, run: str, console: Console) -> None:
 def _show(task: dict[str, Any], shown: dict[str, str], console: Console) -> None:
     name, state = task["task_id"], task["state"]
     if state in ("success", "failed", "up_for_retry") and shown.get(name) != state:
-        console.print(f"  {_SIGNS.get(state, state)} {name} in {task['duration'] or 0:.0f} s")
+        sign = _SIGNS.get(state, (state, "yellow"))
+        seconds = f"{task['duration'] or 0:.0f} s"
+        console.print(Text.assemble("  ", sign, f" {name} in {seconds}"), soft_wrap=True)
     shown[name] = state
 
 
@@ -92,9 +96,13 @@ def _failure(dag: str, run: str, tasks: list[dict[str, Any]]) -> str:
     return f"{dag} failed at {failed['task_id']}: {command_error(log)} (log: {log})"
 
 
+def _print_heading(console: Console, name: str, facts: str) -> None:
+    console.print(Text.assemble((name, "bold"), f" {facts}"), soft_wrap=True)
+
+
 def _run_once(airflow: Airflow, dag: str, conf: dict[str, str], console: Console) -> None:
     """Follow a run of `dag` with `conf`: one that succeeded, one that is not over, or a new one."""
-    console.print(f"[bold]{dag}[/] {', '.join(f'{k} {v}' for k, v in conf.items())}")
+    _print_heading(console, dag, ", ".join(f"{k} {v}" for k, v in conf.items()))
     runs = [run for run in airflow.dag_runs(dag) if run["conf"] == conf]
     if any(run["state"] == "success" for run in runs):
         console.print("  done before")
@@ -114,7 +122,7 @@ def _run_nights(airflow: Airflow, plan: Plan, console: Console) -> None:
     }
     todo = [day for day in days if day not in done]
     if not todo:
-        console.print(f"[bold]nightly[/] as of {', '.join(days)}\n  done before")
+        _print_heading(console, "nightly", f"as of {', '.join(days)}\n  done before")
         return
     waits = itertools.count()
 
@@ -125,7 +133,7 @@ def _run_nights(airflow: Airflow, plan: Plan, console: Console) -> None:
 
     runs = airflow.backfill("nightly", todo[0], todo[-1], wait_for_other_backfill)
     for as_of in todo:
-        console.print(f"[bold]nightly[/] as of {as_of}")
+        _print_heading(console, "nightly", f"as of {as_of}")
         _follow_run(airflow, "nightly", runs[as_of], console)
 
 
@@ -138,7 +146,7 @@ def _follow_unfinished_nights(airflow: Airflow, days: list[str] | None, console:
             and run["run_type"] == "backfill"
             and (days is None or day in days)
         ):
-            console.print(f"[bold]nightly[/] as of {day}\n  goes on where it was interrupted")
+            _print_heading(console, "nightly", f"as of {day}\n  goes on where it was interrupted")
             _follow_run(airflow, "nightly", run["dag_run_id"], console)
 
 
@@ -155,7 +163,7 @@ def _make_landing_files(places: Places, plan: Plan, console: Console) -> None:
     """The demo's real logs, unless the last day's folder is there already."""
     from landing import completejourney
 
-    console.print(f"[bold]landing files[/] of {plan.first_day} to {plan.last_day}")
+    _print_heading(console, "landing files", f"of {plan.first_day} to {plan.last_day}")
     if (places.landing / str(plan.last_day)).exists():
         console.print("  there already")
         return
@@ -198,13 +206,13 @@ def main(
         int, typer.Option("--port", help="The port of Airflow's UI, if it is free.")
     ] = 8080,
 ) -> None:
-    places, console = Places.from_environment(), Console()
+    places, console = Places.from_environment(), plain_console()
     plan = Plan(first_day, last_day, nights)
     began = time.monotonic()
     if source == "demo":
         _make_landing_files(places, plan, console)
     _check_landing_files(places, plan)
-    console.print("[bold]Airflow[/] starts (SQLite, local executor)")
+    _print_heading(console, "Airflow", "starts (SQLite, local executor)")
     try:
         with running_airflow(places, port) as airflow:
             _run_pipeline(airflow, plan, preset, console)
