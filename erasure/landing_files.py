@@ -5,12 +5,13 @@ number, by which rejected_logs names it; a later ingest of that day counts the e
 those of forgotten users. Of Parquet the row goes, and the rows behind it move up.
 """
 
-import os
+import glob
 import shutil
 from pathlib import Path
 
 from contracts.errors import BadInput
 from contracts.landing_settings import LandingSettings
+from contracts.storage.atomic_write import atomic_file
 from spark_jobs.ingest.formats import LandingFormat, landing_format
 from spark_jobs.ingest.landing_files import parts_of_all_days
 from spark_jobs.ingest.parsing.packed_files import DamagedFile
@@ -45,10 +46,8 @@ def _unread(path: Path, cause: str) -> BadInput:
 
 
 def _rewrite(form: LandingFormat, path: Path, lines: set[int]) -> None:
-    """Write to a name that no ingest reads, and then put it in the file's place."""
-    unfinished = path.with_name(f".{path.name}.rewriting")
-    form.erase(path, unfinished, lines)
-    shutil.copystat(path, unfinished)
-    with unfinished.open("rb") as written:
-        os.fsync(written.fileno())
-    unfinished.replace(path)
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        left.unlink()  # by a call that was killed: it names other users, who may be forgotten later
+    with atomic_file(path) as unfinished:
+        form.erase(path, unfinished, lines)
+        shutil.copystat(path, unfinished)
