@@ -39,12 +39,12 @@ def _fact(found: Finding, rows: int, job_measures: Mapping[str, float]) -> str:
         return f"{found.observed:,.0f} of {rows:,} rows break {found.expectation} ({found.says})"
     bound = f"at least {found.least:g}" if found.most is None else f"at most {found.most:g}"
     value = "not measured" if found.observed is None else f"{found.observed:.6g}"
-    reasons = _reasons(job_measures) if found.expectation == "refused_share" else ""
+    reasons = commonest_reasons(job_measures) if found.expectation == "refused_share" else ""
     return f"{found.expectation} is {value}, {bound} is allowed ({found.says}){reasons}"
 
 
-def _reasons(job_measures: Mapping[str, float]) -> str:
-    """The commonest reasons why the job refused lines; ties go by name."""
+def commonest_reasons(job_measures: Mapping[str, float]) -> str:
+    """Why the job refused most of its lines, as the rest of a sentence; ties go by name."""
     reasons = {name: count for name, count in job_measures.items() if name.startswith("refused: ")}
     common = sorted(reasons, key=lambda name: (-reasons[name], name))[:_MAX_REASONS]
     return "".join(f", {reasons[name]:,.0f} {name}" for name in common)

@@ -55,10 +55,41 @@ def test_only_refusals_and_new_titles_may_be_none():
 
 
 def test_what_the_job_tells_is_judged_for_the_logs_alone():
-    measures = {"lines_in": 10, "accepted": 6, "duplicates": 1, "refused": 3, "future_share": 0.1}
+    measures = {"lines_in": 200, "accepted": 120, "duplicates": 20, "refused": 60}
+    measures["future_share"] = 0.1
     assert (refused_share(measures), future_share(measures), lines_lost(measures)) == (0.3, 0.1, 0)
     assert "lines_lost" in {e.measure for e in suite_expectations(BROWSING_LOGS, measures)}
     assert "lines_lost" not in {e.measure for e in suite_expectations(REJECTED_LOGS, measures)}
+
+
+@pytest.mark.parametrize(
+    ("accepted", "refused", "passes"),
+    [
+        (1, 1, True),  # a day of two lines
+        (1, 10, True),
+        (1, 11, False),  # too many to be chance
+        (5, 4, True),
+        (0, 1, False),  # wholly wrong, however small
+        (0, 10, False),
+        (40, 10, True),
+        (43, 11, False),
+        (44, 11, True),  # a fifth of many
+        (0, 0, True),
+    ],
+)
+@pytest.mark.parametrize("are_late", [False, True])
+def test_few_refused_lines_stop_no_day_of_which_others_are_accepted(
+    accepted, refused, passes, are_late
+):
+    num_lines = accepted + refused
+    measures = {"lines_in": num_lines, "accepted": accepted, "refused": refused, "duplicates": 0}
+    measures["future_share"] = refused / max(num_lines, 1) if are_late else 0.0
+    suite = {e.measure: e for e in suite_expectations(BROWSING_LOGS, measures)}
+    share = suite["refused_share"]
+    assert (share.from_job(measures) <= share.most) is passes
+    late = suite["future_share"]
+    is_late_within = late.from_job(measures) <= late.most
+    assert is_late_within is (not are_late or (passes and refused <= 10))
 
 
 def test_a_tenth_of_unknown_words_is_the_most_that_a_day_of_vectors_may_have():

@@ -6,7 +6,9 @@ rows in both tables, so running a day again, after a kill or after its files wer
 if it had run once. Views that arrive days late are simply lines of a later landing day.
 """
 
+import sys
 from collections import Counter
+from collections.abc import Mapping
 from datetime import date, timedelta
 from functools import partial
 from typing import Annotated
@@ -20,7 +22,9 @@ from contracts.landing_settings import read_settings
 from contracts.paths import Places
 from contracts.tables import BROWSING_LOGS, REJECTED_LOGS
 from contracts.terminal.options import day_option
+from expectations.failure_message import commonest_reasons
 from expectations.gate import run_gate
+from expectations.suites import MAX_REFUSED_SHARE
 from spark_jobs.ingest.duplicates import find_duplicates, with_duplicate_reason
 from spark_jobs.ingest.event_time import check_time_format
 from spark_jobs.ingest.formats import format_names
@@ -183,4 +187,16 @@ def main(
         lake = Lake(spark, places.lake)
         landed = LandedDays(days, parts, settings, read_suppression_list(places))
         commit = lake.settle(BROWSING_LOGS, lambda: ingest_days(lake, places, landed))
-        tell(commit, **lake.measures(BROWSING_LOGS))
+        measures = lake.measures(BROWSING_LOGS)
+        tell(commit, **measures)
+        warn_of_refused(measures)
+
+
+def warn_of_refused(measures: Mapping[str, float]) -> None:
+    """A line on stderr where the gate let a large share of refused lines pass, as they are few."""
+    if measures.get("refused_share", 0) > MAX_REFUSED_SHARE:
+        sys.stderr.write(
+            f"warning: {measures['refused']:,.0f} of {measures['lines_in']:,.0f} lines are refused"
+            f"{commonest_reasons(measures)}; they are too few to stop the day: see "
+            "`userbert sql 'SELECT * FROM rejected_logs'`\n"
+        )
