@@ -175,7 +175,8 @@ def test_days_one_by_one_again_and_all_at_once_make_the_same_tables(land, run, v
 
 
 def test_half_a_days_times_in_the_future_are_stopped_at_the_gate(land, run, lake):
-    land(DAY, "a.jsonl", jsonl(view(), view(time="2017-02-01T00:00:00")))
+    late = [view(f"u{n}", time="2017-02-01T00:00:00") for n in range(11)]
+    land(DAY, "a.jsonl", jsonl(*[view(f"u{n}") for n in range(11)], *late))
     with pytest.raises(GateFailed, match="browsing_logs of 2017-01-01 failed"):
         run(DAY)
     assert not lake.exists(BROWSING_LOGS)
@@ -359,7 +360,9 @@ def test_a_time_pattern_that_spark_does_not_know_is_refused_before_reading(spark
 def test_the_command_ingests_the_days_it_is_given(places, land, views, monkeypatch, capsys):
     monkeypatch.setenv("USERBERT_DATA", str(places.root))
     land("", "settings.toml", 'format="jsonl"\n[columns]\nuser_id="u"\nevent_time="t"\ntitle="p"\n')
-    land(DAY, "a.jsonl", jsonl({"u": 7, "t": "2017-01-01T10:00:00", "p": "A"}))
+    land(DAY, "a.jsonl", jsonl({"u": 7, "t": "2017-01-01T10:00:00", "p": "A"}) + "{half\n")
     main(DAY, DAY, False)
     assert views("user_id", "title") == [("7", "A")]
-    assert "lines in: 1" in capsys.readouterr().out
+    printed = capsys.readouterr()
+    assert "lines in: 2" in printed.out
+    assert "warning: 1 of 2 lines are refused, 1 refused: not JSON; they are too few" in printed.err

@@ -12,9 +12,11 @@ import pytest
 from contracts.errors import BadInput
 from contracts.tables import BROWSING_LOGS, REJECTED_LOGS
 from erasure.landing_files import erase_lines
+from spark_jobs.ingest import shadowed_lines
 from spark_jobs.ingest.landed_days import LandedDays
 from spark_jobs.ingest.landing_files import landing_parts
 from spark_jobs.ingest.suppression_list import add_users, read_suppression_list
+from spark_jobs.lake.lake import Lake
 from spark_jobs.tables.browsing_logs import ingest_days
 
 DAY, NEXT, LAST = date(2026, 1, 31), date(2026, 2, 1), date(2026, 2, 2)
@@ -173,6 +175,46 @@ def test_a_view_that_its_first_day_loses_is_brought_back_from_the_second(
     run(DAY)
     assert views(*BROWSING_LOGS.names) == [row for row in before if row[-1] != DAY]
     assert refusals() == mended
+
+
+def test_a_kill_while_views_are_brought_back_is_mended_by_the_next_run(
+    land, run, views, refusals, lake, monkeypatch
+):
+    """u0 is in the files of both days. Each time the day that has it loses it, and its run ends in
+    another place: between the two tables, before the views are added, before the reasons change."""
+    replace = Lake.replace
+
+    def end_at(*arguments):
+        raise KeyboardInterrupt
+
+    def end_at_refused_lines(lake, passed, *more):
+        return end_at() if passed.table is REJECTED_LOGS else replace(lake, passed, *more)
+
+    land(DAY, "a.jsonl", [line("u0"), *people(9, title="a")])
+    land(NEXT, "b.jsonl", [line("u0"), *people(9, title="b")])
+    run(DAY)
+    run(NEXT)
+    holder, other = DAY, NEXT
+    for target, name, kill in (
+        (Lake, "replace", end_at_refused_lines),
+        (shadowed_lines, "_append", end_at),
+        (shadowed_lines, "_mend_reasons", end_at),
+    ):
+        file = f"{'a' if holder == DAY else 'b'}.jsonl"
+        without = people(9, title=file[0])
+        land(holder, file, without)
+        with monkeypatch.context() as patched:
+            patched.setattr(target, name, kill)
+            with pytest.raises(KeyboardInterrupt):
+                run(holder)
+        run(holder)
+        shown = [row for row in views("title", "user_id", "landing_day") if row[0] == "A page"]
+        assert shown == [("A page", "u0", other)]
+        assert refusals() == []
+        land(holder, file, [line("u0"), *without])
+        run(holder)
+        assert [row[0] for row in refusals()] == [str(holder)]
+        holder, other = other, holder
 
 
 def test_a_new_optional_column_changes_no_views_id(spark):

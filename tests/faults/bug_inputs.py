@@ -27,7 +27,7 @@ DAY = "2026-01-31"
 INGEST = ("browsing-logs", "--from-day", DAY, "--to-day", DAY)
 LIMIT_S = 300
 SPARKS_OWN_WORDS = re.compile(
-    r"WARNING|(\d\d/\d\d/\d\d )?\d\d:\d\d:\d\d |Setting default|To adjust|Using Spark|:: |Picked up"
+    r"\[Stage|WARNING|(\d\d/\d\d/\d\d )?\d\d:\d\d:\d\d |Setting default|To adjust|Using Spark"
 )
 MAX_SHOWN = 3  # views and refused lines of a case
 
@@ -113,7 +113,7 @@ def run_command(code: Path, root: Path, inputs: Path, words: tuple[str, ...]) ->
 
 def complaint(stderr: str) -> str:
     """The line that says what is wrong, without Spark's own words; of a traceback its last one."""
-    lines = [line for line in stderr.splitlines() if line.strip()]
+    lines = [line for line in re.split(r"[\r\n]+", stderr) if line.strip()]
     if any(line.startswith("Traceback") for line in lines):
         errors = [
             line for line in lines if re.match(r"[\w.]+(Error|Exception|Failed|Stop)\b", line)
