@@ -189,10 +189,10 @@ def main(
         commit = lake.settle(BROWSING_LOGS, lambda: ingest_days(lake, places, landed))
         measures = lake.measures(BROWSING_LOGS)
         tell(commit, **measures)
-        warn_of_refused(measures)
+        _warn_of_refused(measures)
 
 
-def warn_of_refused(measures: Mapping[str, float]) -> None:
+def _warn_of_refused(measures: Mapping[str, float]) -> None:
     """A line on stderr where the gate let a large share of refused lines pass, as they are few."""
     if measures.get("refused_share", 0) > MAX_REFUSED_SHARE:
         sys.stderr.write(
