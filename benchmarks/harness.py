@@ -9,11 +9,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
-
-import psutil  # type: ignore[import-untyped]
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from contracts.provenance import code_version
+
+if TYPE_CHECKING:
+    import psutil  # type: ignore[import-untyped]
 
 MEMORY_INTERVAL_SECONDS = 0.2  # between two readings of the memory
 # A JVM that starts a program is for a moment two processes with one memory, which must not be
@@ -73,13 +74,17 @@ class ProcessCost:
     peak_bytes: int = 0  # resident, summed over the processes: shared memory counts for each
 
 
-def _process_tree() -> list[psutil.Process]:
+def _process_tree() -> "list[psutil.Process]":
+    import psutil
+
     this = psutil.Process()
     return [this, *this.children(recursive=True)]
 
 
 def _cpu_seconds() -> float:
     """The CPU time of the living processes, and of those that they have waited for."""
+    import psutil
+
     total = 0.0
     for process in _process_tree():
         try:
@@ -91,6 +96,8 @@ def _cpu_seconds() -> float:
 
 
 def _resident_bytes() -> int:
+    import psutil
+
     total, now = 0, time.time()
     for process in _process_tree():
         try:

@@ -1,7 +1,6 @@
 """Stable 64-bit fingerprints of many rows at once, without a Python object a row."""
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from model.data.ragged import Ragged, positions_of
@@ -31,6 +30,8 @@ def row_fingerprints(rows: Ragged) -> NDArray[np.uint64]:
 
 def string_bytes(strings: Arrow) -> Ragged:
     """The UTF-8 bytes of each string."""
+    import pyarrow as pa
+
     strings = strings.cast(pa.large_binary())
     _, offsets_buffer, data = strings.buffers()
     offsets = np.frombuffer(offsets_buffer, np.int64)[strings.offset :][: len(strings) + 1]
@@ -40,6 +41,8 @@ def string_bytes(strings: Arrow) -> Ragged:
 
 def list_values(lists: Arrow) -> Ragged:
     """The numbers of each list; times become microseconds since 1970 UTC."""
+    import pyarrow as pa
+
     offsets = lists.offsets.to_numpy().astype(np.int64)
     values = lists.values.slice(int(offsets[0]), int(offsets[-1] - offsets[0]))
     if pa.types.is_timestamp(values.type):

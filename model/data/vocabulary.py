@@ -1,18 +1,25 @@
-"""Words and their ids: 0 is padding, 1 is any word that was not seen, the rest never change."""
+"""Words and their ids: 0 is padding, 1 is any word that was not seen, the rest never change.
+
+pyarrow is imported where words are counted and looked up: a training needs no more than the ids,
+and must run where torch, numpy and safetensors are all there is.
+"""
+
+from __future__ import annotations
 
 import hashlib
 import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from contracts.errors import BadInput
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 PADDING_ID = 0
 UNKNOWN_ID = 1
@@ -24,11 +31,16 @@ class WordCounts:
     """How often each word was seen, gathered batch by batch; memory is that of distinct words."""
 
     def __init__(self) -> None:
+        import pyarrow as pa
+
         self._parts: list[pa.Table] = [
             pa.table({"word": pa.array([], pa.string()), "count": pa.array([], pa.int64())})
         ]
 
     def add(self, words: Arrow) -> None:
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
         seen = pc.value_counts(words.cast(pa.string()))
         self._parts.append(pa.table({"word": seen.field("values"), "count": seen.field("counts")}))
         if len(self._parts) > 64:
@@ -36,6 +48,8 @@ class WordCounts:
 
     def table(self) -> pa.Table:
         """(word, count): most frequent first; words of equal count in the order of their bytes."""
+        import pyarrow as pa
+
         summed = pa.concat_tables(self._parts).group_by("word").aggregate([("count", "sum")])
         return (
             summed.rename_columns({"word": "word", "count_sum": "count"})
@@ -53,9 +67,12 @@ class Vocabulary:
 
     @classmethod
     def of(
-        cls, counts: WordCounts, min_count: int = 1, earlier: "Vocabulary | None" = None
-    ) -> "Vocabulary":
+        cls, counts: WordCounts, min_count: int = 1, earlier: Vocabulary | None = None
+    ) -> Vocabulary:
         """Words seen at least `min_count` times; those of `earlier` come first, seen or not."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
         frequent: Arrow = counts.table().filter(pc.field("count") >= min_count)["word"]
         old = earlier.words if earlier else ()
         is_new = pc.invert(pc.is_in(frequent, value_set=pa.array(old, pa.string())))
@@ -67,6 +84,9 @@ class Vocabulary:
 
     def ids(self, words: Arrow) -> NDArray[np.int32]:
         """The id of each word, UNKNOWN for those that are not in the vocabulary."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
         places: Arrow = pc.index_in(words.cast(pa.string()), value_set=self._value_set)
         found: NDArray[np.int32] = places.fill_null(UNKNOWN_ID - NUM_SPECIAL).to_numpy(
             zero_copy_only=False
@@ -79,6 +99,8 @@ class Vocabulary:
 
     @cached_property
     def _value_set(self) -> Arrow:
+        import pyarrow as pa
+
         return pa.array(self.words, pa.string())
 
     @cached_property
@@ -95,7 +117,7 @@ class Vocabulary:
         path.write_bytes(self.text.encode())
 
     @classmethod
-    def load(cls, path: Path) -> "Vocabulary":
+    def load(cls, path: Path) -> Vocabulary:
         try:
             words = json.loads(path.read_bytes())
         except (OSError, ValueError) as error:
