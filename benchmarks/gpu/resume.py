@@ -13,11 +13,11 @@ import numpy as np
 import torch
 
 from benchmarks.synthetic import NUM_WORDS, synthetic_corpus
-from model.checkpoint import Manifest, read_tensors, write_checkpoint
-from model.checkpoint_files import WEIGHTS_FILE
 from model.config import BASE_MODELS, PretrainConfig
 from model.data.corpus import TrainingInput
 from model.data.vocabulary import Vocabulary
+from model.storage.checkpoint import Manifest, read_tensors, write_checkpoint
+from model.storage.checkpoint_files import WEIGHTS_FILE
 from model.training.distributed import join_processes
 from model.training.trainer import Training
 
