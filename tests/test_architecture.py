@@ -58,7 +58,7 @@ FOLDER_ORDER: dict[str, tuple[str, ...]] = {
     ),
     "analyst": ("vectors", "lake_access", "output", ".", "questions"),
     "downstream": ("data", "tasks", "rivals", "judging", "output", "."),
-    "benchmarks": (".", "peers"),
+    "benchmarks": (".", "peers", "gpu"),
     "userbert": (".", "scheduling", "launchers", "local", "commands"),
 }
 

@@ -4,13 +4,13 @@ import json
 import subprocess
 import sys
 
-from contracts.commands import ROOT
+from contracts.commands import PROJECT_ROOT
 
 
 def test_the_gpu_script_runs_on_a_cpu_says_so_and_finds_no_fault(tmp_path):
     out = tmp_path / "report.json"
     command = [sys.executable, "-m", "benchmarks.gpu", "--device", "cpu", "--quick", "--out", out]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads(out.read_text())
     assert found["failed"] == []
@@ -31,6 +31,6 @@ def test_training_and_embedding_need_no_more_than_torch_numpy_and_safetensors():
         "from benchmarks.gpu.speed import time_embedding\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-c", script], cwd=PROJECT_ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr[-2000:]
