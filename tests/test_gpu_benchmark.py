@@ -31,6 +31,10 @@ def test_training_and_embedding_need_no_more_than_torch_numpy_and_safetensors():
         "from benchmarks.gpu.speed import time_embedding\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=PROJECT_ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-c", script],
+        cwd=PROJECT_ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
