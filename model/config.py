@@ -16,6 +16,7 @@ from model.settings.checks import (
     written_settings,
 )
 from model.settings.encoders import EncoderSettings
+from model.settings.scores import NegativesName, ScoreSettings
 from model.task_registry import TASKS
 
 BehaviorEncoderName = Literal["id", "cnn", "transformer"]
@@ -97,7 +98,7 @@ BASE_MODELS: dict[str, ModelConfig] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainConfig:
+class PretrainConfig(ScoreSettings):
     """One pre-training run. The defaults are the paper's; written as JSON beside the checkpoint."""
 
     model: Annotated[ModelConfig, "the user model"] = field(default_factory=ModelConfig)
@@ -112,9 +113,7 @@ class PretrainConfig:
     masked_sequences: Annotated[
         Literal["a", "both"], "which sequences of a pair have masked behaviors"
     ] = "a"
-    negatives: Annotated[
-        Literal["random", "medium", "hardest"], "how negative samples are chosen from the pools"
-    ] = "medium"
+    negatives: Annotated[NegativesName, "how negative samples are chosen from the pools"] = "medium"
     behavior_pool: Annotated[int, "behaviors drawn at each step (the paper's m)"] = 1000
     sequence_pool: Annotated[int, "sequence crops drawn at each refresh (the paper's u)"] = 100
     refresh_interval: Annotated[int, "steps that a sequence pool serves"] = 50
@@ -193,7 +192,18 @@ class PretrainConfig:
             self.accumulation > 0
             and self.batch_size % self.accumulation
             and f"batch_size {self.batch_size} does not divide by accumulation {self.accumulation}",
+            *self.score_mistakes(self.tasks),
         )
+
+    @property
+    def negatives_of_behaviors(self) -> NegativesName:
+        own = self.behavior_negatives
+        return self.negatives if own == "common" else own
+
+    @property
+    def negatives_of_sequences(self) -> NegativesName:
+        own = self.sequence_negatives
+        return self.negatives if own == "common" else own
 
     def to_json(self) -> dict[str, Any]:
         """What `json.dumps` takes and `from_json` reads."""

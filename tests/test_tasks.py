@@ -28,7 +28,7 @@ def batch_of(early, late=None, step=0, pairs=None):
     pairs = np.arange(len(early)) if pairs is None else np.array(pairs)
     nobody = np.empty((len(early), 0), np.int64)
     late = early if late is None else Ragged.of(late)
-    return Batch(step, pairs, early, late, nobody, Ragged.of([]))
+    return Batch(step, pairs, pairs, early, late, nobody, Ragged.of([]))
 
 
 class Known:
@@ -123,6 +123,7 @@ def test_a_hidden_behavior_of_b_is_found_by_the_state_at_its_own_position():
 def test_matching_without_any_allowed_sequence_costs_nothing_and_counts_what_is_missing():
     batch = Batch(
         0,
+        np.arange(2),
         np.arange(2),
         Ragged.of([[1], [2]]),
         Ragged.of([[3], [4]]),

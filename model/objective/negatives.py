@@ -147,6 +147,18 @@ def ranking_mode(model: UserModel, config: PretrainConfig) -> Iterator[None]:
         yield
 
 
+def allowed_behaviors(
+    identity: NDArray[np.integer], targets: Titles, pool: Titles, own: Ragged | None = None
+) -> NDArray[np.bool_]:
+    """(n, m): whether a candidate looks other than the target, and other than its `own` titles."""
+    candidates = identity[pool]  # (m,)
+    allowed: NDArray[np.bool_] = identity[targets][:, None] != candidates
+    if own is not None:
+        for row in range(len(own)):
+            allowed[row] &= ~np.isin(candidates, identity[own[row]])
+    return allowed
+
+
 class BehaviorNegatives:
     """The behavior pool, drawn anew each step from all behaviors, and what is chosen from it.
 
@@ -165,7 +177,8 @@ class BehaviorNegatives:
     def pool(self, step: int) -> Titles:
         """The candidates of a step, (m,) titles in the order drawn; the same in every process."""
         size = self.config.behavior_pool
-        if self.config.negatives == "hardest" or size >= len(self.corpus.behaviors):
+        is_whole = self.config.negatives_of_behaviors == "hardest"
+        if is_whole or size >= len(self.corpus.behaviors):
             return self.everything
         draw = keyed_generator(self.config.seed, "behavior pool", step)
         places = draw.choice(len(self.corpus.behaviors), size, replace=False)
@@ -177,21 +190,25 @@ class BehaviorNegatives:
         return titles[np.sort(first)].astype(np.int64)
 
     def choose(
-        self, step: int, targets: Titles, order: NDArray[np.uint64]
+        self, step: int, targets: Titles, order: NDArray[np.uint64], own: Ragged | None = None
     ) -> tuple[Titles, Chosen]:
-        """The pool, and for each target K of it. `order` (n,): where `random` starts."""
+        """The pool, and for each target K of it.
+
+        Shapes: targets (n,); order (n,) where `random` starts; own (n rows) titles that are no
+        negatives of each target, besides those like the target itself.
+        """
         pool = self.pool(step)
-        by_order, device = self.config.negatives == "random", self.model.device
+        by_order = self.config.negatives_of_behaviors == "random"
+        device = self.model.device
         score = (
             random_order_scores(order, len(pool), device)
             if by_order
             else self._by_cosine(targets, pool)
         )
-        identities = self.identity[targets][:, None]  # (n, 1)
 
         def scores(part: slice) -> Tensor:
-            identical = torch.from_numpy(identities == self.identity[pool[part]])
-            return score(part).masked_fill(identical.to(device), float("-inf"))
+            allowed = allowed_behaviors(self.identity, targets, pool[part], own)
+            return score(part).masked_fill(torch.from_numpy(~allowed).to(device), float("-inf"))
 
         with ranking_mode(self.model, self.config):
             return pool, top_candidates(scores, len(pool), self.config.K, RANKED_TITLES_PER_BLOCK)
@@ -283,7 +300,8 @@ class SequenceNegatives:
         from any rows, crops had 66.8 views on purchase logs, where a B had 78.5; so, 77.0. Where
         the pool is everything, nothing is cropped.
         """
-        if self.config.negatives == "hardest" or self.config.sequence_pool >= len(self.rows):
+        is_whole = self.config.negatives_of_sequences == "hardest"
+        if is_whole or self.config.sequence_pool >= len(self.rows):
             return SequencePool.whole(self.corpus, self.rows)
         draw = keyed_generator(self.config.seed, "sequence pool", step)
         rows = draw.choice(self.rows, self.config.sequence_pool, replace=False)  # (u,)
@@ -319,7 +337,8 @@ class SequenceNegatives:
 
     def _rank(self, early: SequencePool, step: int) -> Chosen:
         order = keyed_bits(self.config.seed, "sequence order", step, self.pairs)  # (n,)
-        by_order, device = self.config.negatives == "random", self.model.device
+        by_order = self.config.negatives_of_sequences == "random"
+        device = self.model.device
         score = (
             random_order_scores(order, len(self.pool), device)
             if by_order

@@ -19,7 +19,7 @@ from model.data.batches import BatchOrder
 from model.data.corpus import Corpus
 from model.data.encoder_input import corpus_input
 from model.data.keyed_random import keyed_bits, torch_seeded
-from model.data.ragged import Ragged, positions_of
+from model.data.ragged import Ragged, offsets_of, positions_of
 from model.data.vocabulary import UNKNOWN_ID
 from model.inference.vectors import encode_titles
 from model.layers.user_model import UserModel
@@ -90,7 +90,7 @@ class Objective:
         started = time.perf_counter()
         batch = self._batch(step, np.asarray(pairs, np.int64))
         plans = {name: task.plan(batch, self.config) for name, task in self.tasks.items()}
-        wrong = self._wrong_behaviors(step, plans)
+        wrong = self._wrong_behaviors(batch, plans)
         sampled = time.perf_counter()
         with torch_seeded(self.model.device, self.config.seed, "dropout", step, int(pairs[0])):
             encoded = _Encoded(self.model, self.corpus, self.config, step, plans, wrong)
@@ -111,16 +111,21 @@ class Objective:
                 chosen.index == NO_NEGATIVE, NO_NEGATIVE, np.searchsorted(used, chosen.index)
             )
         take = self.corpus.sequences.take
-        return Batch(step, pairs, take(early), take(late), wrong, others)
+        users = self.corpus.sequence_users[early].astype(np.int64)  # (B,)
+        return Batch(step, pairs, users, take(early), take(late), wrong, others)
 
-    def _wrong_behaviors(self, step: int, plans: dict[str, Plan]) -> dict[str, Titles]:
+    def _wrong_behaviors(self, batch: Batch, plans: dict[str, Plan]) -> dict[str, Titles]:
         """The negative titles of each task's targets, (n, K) or NO_NEGATIVE, all from one pool."""
         targets = np.concatenate([plan.targets for plan in plans.values()])
         order = np.concatenate([plan.keys for plan in plans.values()])
         if not len(targets):
             return {task: np.empty((0, self.config.K), np.int64) for task in plans}
-        pool, chosen = self.behaviors.choose(step, targets, order)
-        self._trace_behaviors(step, pool, targets, chosen)
+        own, pairs = None, None
+        if self.config.set_aside_own:
+            owners = np.concatenate([plan.owners for plan in plans.values()])  # (n,)
+            own, pairs = own_titles(batch).take(owners), batch.pairs[owners]
+        pool, chosen = self.behaviors.choose(batch.step, targets, order, own)
+        self._trace_behaviors(batch.step, pool, targets, chosen, pairs)
         titles = np.where(chosen.index == NO_NEGATIVE, NO_NEGATIVE, pool[chosen.index])
         ends = np.cumsum([len(plan.targets) for plan in plans.values()])[:-1]
         return dict(zip(plans, np.split(titles, ends), strict=True))
@@ -129,7 +134,10 @@ class Objective:
         self, step: int, outcomes: dict[str, Outcome], encoded: "_Encoded", seconds: float
     ) -> StepResult:
         whole = self._num_targets(step)
-        losses = {task: each.losses.sum() / whole[task] for task, each in outcomes.items()}
+        losses = {
+            task: self.config.weight_of(task) * (each.losses.sum() / whole[task])
+            for task, each in outcomes.items()
+        }
         counts = {task: len(each.losses) for task, each in outcomes.items()}
         counts |= {f"{task}_missing": each.missing for task, each in outcomes.items()}
         return StepResult(
@@ -171,19 +179,28 @@ class Objective:
             }
         )
 
-    def _trace_behaviors(self, step: int, pool: Titles, targets: Titles, chosen: Chosen) -> None:
-        if self.trace is not None:
-            self.trace(
-                {
-                    "event": "behaviors",
-                    "step": step,
-                    "model_step": step,
-                    "pool": pool.tolist(),
-                    "targets": targets.tolist(),
-                    "chosen": chosen.index.tolist(),
-                    "score": _finite(chosen.score),
-                }
-            )
+    def _trace_behaviors(
+        self,
+        step: int,
+        pool: Titles,
+        targets: Titles,
+        chosen: Chosen,
+        pairs: NDArray[np.int64] | None,
+    ) -> None:
+        if self.trace is None:
+            return
+        self.trace(
+            {
+                "event": "behaviors",
+                "step": step,
+                "model_step": step,
+                "pool": pool.tolist(),
+                "targets": targets.tolist(),
+                "chosen": chosen.index.tolist(),
+                "score": _finite(chosen.score),
+            }
+            | ({} if pairs is None else {"pairs": pairs.tolist()})
+        )
 
 
 class _Encoded:
@@ -226,6 +243,14 @@ class _Encoded:
 
     def users(self, name: str) -> Tensor:
         return self._users[name]
+
+
+def own_titles(batch: Batch) -> Ragged:
+    """For each pair the titles of its A and its B, (B rows)."""
+    lengths = batch.early.lengths() + batch.late.lengths()  # (B,)
+    both = Ragged.join([batch.early, batch.late])  # (2 B rows)
+    order = np.arange(len(both)).reshape(2, -1).T.ravel()  # A, B of pair 0, A, B of pair 1, ...
+    return Ragged(both.take(order).values, offsets_of(lengths))
 
 
 def drop_words(words: Ragged, titles: Titles, config: PretrainConfig, step: int) -> Ragged:

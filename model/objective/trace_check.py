@@ -32,10 +32,12 @@ from model.layers.encoders import reads_words
 from model.objective.negatives import SequencePool, allowed_sequences
 from model.objective.negatives_trace import TraceEvent, read_trace
 from model.objective.tasks.task import NO_NEGATIVE
+from model.settings.scores import NegativesName
 from model.storage.checkpoint_files import VOCABULARY_FILE
 
 TRACE_RULES = {
     "other title": "a chosen behavior is not identical to its target, as the encoder sees both",
+    "other user's title": "with set_aside_own, a chosen behavior is not in A or B of its target",
     "other user": "a chosen sequence is not of its target's user",
     "apart in time": "a chosen sequence does not overlap A in time; equal times do",
     "in the pool": "what is chosen is a place in the pool",
@@ -115,7 +117,8 @@ class Check:
         whole = self.corpus.sequences.lengths()[rows]
         fits = (starts >= 0) & (lengths >= 1) & (starts + lengths <= whole)
         fits &= np.isin(rows, self.sequences)
-        most = len(self.sequences) if config.negatives == "hardest" else config.sequence_pool
+        is_whole = config.negatives_of_sequences == "hardest"
+        most = len(self.sequences) if is_whole else config.sequence_pool
         self.found.record("pool size", step, fits, "crop")
         self.found.record("pool size", step, len(rows) <= most)
         self.found.record("refresh", step, step % config.refresh_interval == 0)
@@ -130,7 +133,8 @@ class Check:
         stranger = users[early.rows][:, None] != users[self.pool.rows]
         self._each(step, "other user", chosen, stranger)
         self._each(step, "apart in time", chosen, self._apart(early))
-        self._choice(step, chosen, event, allowed_sequences(self.corpus, early, self.pool))
+        allowed = allowed_sequences(self.corpus, early, self.pool)
+        self._choice(step, chosen, event, allowed, self.config.negatives_of_sequences)
 
     def _apart(self, early: SequencePool) -> NDArray[np.bool_]:
         """(n, m), from every view of a candidate: it shares no code with what chose."""
@@ -157,7 +161,20 @@ class Check:
         self._fresh(step, pool, event["model_step"])
         other = self.identity[targets][:, None] != self.identity[pool]  # (n, m)
         self._each(step, "other title", chosen, other)
-        self._choice(step, chosen, event, other)
+        if self.config.set_aside_own:
+            foreign = self._foreign(np.array(event["pairs"], np.int64), pool)
+            self._each(step, "other user's title", chosen, foreign)
+            other &= foreign
+        self._choice(step, chosen, event, other, self.config.negatives_of_behaviors)
+
+    def _foreign(self, pairs: NDArray[np.int64], pool: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """(n, m): whether a candidate is in neither sequence of a target's pair."""
+        rows, candidates = self.corpus.sequences, self.identity[pool].tolist()
+        own = [
+            {*self.identity[rows[early]].tolist(), *self.identity[rows[late]].tolist()}
+            for early, late in self.corpus.pairs[pairs]
+        ]
+        return np.array([[each not in titles for each in candidates] for titles in own], bool)
 
     def _fresh(self, step: int, pool: NDArray[np.int64], model_step: int) -> None:
         """Another pool than the step's before, unless it is everything there is."""
@@ -167,7 +184,8 @@ class Check:
         same = np.array_equal(pool, earlier)
         self.found.record("fresh pool", step, is_all or same == (before == step))
         self.found.record("fresh pool", step, model_step == step)
-        most = everything if config.negatives == "hardest" else config.behavior_pool
+        is_whole = config.negatives_of_behaviors == "hardest"
+        most = everything if is_whole else config.behavior_pool
         self.found.record("pool size", step, len(pool) <= max(most, is_all * everything))
         self.found.record("pool size", step, bool(self.is_behavior[pool].all()))
         self.behaviors_pool = (step, pool)
@@ -185,7 +203,12 @@ class Check:
         self.found.record(rule, step, fine.all(1), "target")
 
     def _choice(
-        self, step: int, chosen: NDArray[np.int64], event: TraceEvent, allowed: NDArray[np.bool_]
+        self,
+        step: int,
+        chosen: NDArray[np.int64],
+        event: TraceEvent,
+        allowed: NDArray[np.bool_],
+        negatives: NegativesName,
     ) -> None:
         score = np.array([[np.nan if s is None else s for s in row] for row in event["score"]])
         real = np.sort(np.where(chosen == NO_NEGATIVE, -1 - np.arange(chosen.shape[1]), chosen), 1)
@@ -193,7 +216,7 @@ class Check:
         enough = (chosen != NO_NEGATIVE).sum(1) == np.minimum(chosen.shape[1], allowed.sum(1))
         self.found.record("enough", step, enough, "target")
         ordered = ~(np.diff(score, axis=1) > 0).any(1)  # (n,)
-        if self.config.negatives != "random":
+        if negatives != "random":
             ordered &= ~(np.abs(score) > 1 + _ROUNDING).any(1)
         self.found.record("best first", step, ordered, "target")
 

@@ -34,7 +34,8 @@ def measures_on_the_same_users(asked: Path, answering: Path, lake: str, arrays: 
     )
     corpus = known_words(given.corpus, trained)
     pairs, max_pairs = given.test_pairs, ours.config.validation_pairs
-    return evaluate_model(trained.model, draw_questions(corpus, pairs, max_pairs), "test")
+    questions = draw_questions(corpus, pairs, max_pairs)
+    return evaluate_model(trained.model, questions, "test", trained.manifest.config)
 
 
 def known_words(corpus: Corpus, trained: TrainedModel) -> Corpus:

@@ -18,10 +18,13 @@ from model.data.ragged import Ragged
 from model.inference.vectors import evaluation_mode, title_vectors, to_numpy, user_vectors
 from model.layers.user_encoder import UserEncoder
 from model.objective.tasks.task import NUM_WRONG_ANSWERS, HeldOutPairs, Question, task_named
+from model.settings.scores import ScoreSettings
 from model.task_registry import METRICS, TASKS
 
 SEED = 20210101  # any fixed number
 CHANCE = 1 / (1 + NUM_WRONG_ANSWERS)
+
+DOT_PRODUCTS = ScoreSettings()
 
 Measures = dict[str, float]
 
@@ -63,7 +66,8 @@ def draw_questions(corpus: Corpus, pairs: NDArray[np.int32], max_pairs: int) -> 
 class _Vectors:
     """The vectors of one model that the questions ask about (`EvaluationVectors`)."""
 
-    def __init__(self, model: UserEncoder, questions: Questions) -> None:
+    def __init__(self, model: UserEncoder, questions: Questions, settings: ScoreSettings) -> None:
+        self.settings = settings
         self.model, self._titles = model, questions.titles
         held_out = questions.held_out
         words = corpus_input(held_out.corpus, self._titles, reads_words=model.reads_words)
@@ -87,12 +91,18 @@ class _Vectors:
         return self._candidates[np.searchsorted(self._titles, titles)]
 
 
-def evaluate_model(model: UserEncoder, questions: Questions, part: str = "validation") -> Measures:
+def evaluate_model(
+    model: UserEncoder,
+    questions: Questions,
+    part: str = "validation",
+    settings: ScoreSettings = DOT_PRODUCTS,
+) -> Measures:
     """Accuracies beside chance, losses in nats, and how many directions the embeddings use.
 
-    `{part}_loss` is the sum of the losses; `part` names the held-out users that are asked.
+    `{part}_loss` is the sum of the losses; `part` names the held-out users that are asked, and
+    `settings` the scores that the model was trained by.
     """
-    vectors = _Vectors(model, questions)
+    vectors = _Vectors(model, questions, settings)
     measures: Measures = {}
     for metric, question in questions.by_metric.items():
         scores = question.scores(vectors)

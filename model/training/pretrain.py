@@ -265,7 +265,7 @@ def _is_due(interval: int, step: int) -> bool:
 
 
 def _evaluate(training: Training, questions: Questions, log: RunLog | None) -> None:
-    measures = evaluate_model(training.model, questions)
+    measures = evaluate_model(training.model, questions, settings=training.config)
     training.note_evaluation(measures)
     if log:
         log.evaluation(training.progress.step, measures)
@@ -329,7 +329,7 @@ def test_measures(training: Training) -> Measures:
     """What the model makes of the test users, who decided neither its length nor its weights."""
     given, config = training.given, training.config
     questions = draw_questions(given.corpus, given.test_pairs, config.validation_pairs)
-    return evaluate_model(training.model, questions, "test")
+    return evaluate_model(training.model, questions, "test", config)
 
 
 def _validation_name(measure: str) -> str:

@@ -4,7 +4,9 @@ A view is made by cropping, masking or reordering.
 """
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from model.config import PretrainConfig
 from model.data.keyed_random import keyed_generator
@@ -32,7 +34,12 @@ class ContrastedViews(Task):
         views = two_views(batch.early, batch.pairs, batch.step, config.seed)
 
         def outcome(encoded: Encoded, wrong: Titles) -> Outcome:
-            return contrast_in_batch(encoded.users("views"))
+            users = encoded.users("views")  # (2 B, D)
+            identical: Tensor | None = None
+            if config.set_aside_own:
+                owners = torch.from_numpy(batch.users).to(users.device).repeat_interleave(2)
+                identical = owners[:, None] == owners  # (2 B, 2 B)
+            return contrast_in_batch(users, config.score_of_sequences, identical)
 
         return Plan.without_titles({"views": views}, outcome)
 

@@ -27,7 +27,7 @@ from model.objective.tasks.task import (
     Task,
     Titles,
     contrast_titles,
-    dot_products,
+    question_scores,
 )
 
 QUESTION_MASK_RATE = 0.1  # of held-out users, whatever the rate that a model was trained with
@@ -53,11 +53,16 @@ class MaskedBehaviors(Task):
 
         def outcome(encoded: Encoded, wrong: Titles) -> Outcome:
             if config.masked_from == "user":
-                return contrast_titles(encoded, encoded.users("masked"), owners, targets, wrong)
-            return contrast_titles(encoded, encoded.states("masked"), hidden, targets, wrong)
+                queries, rows = encoded.users("masked"), owners
+            else:
+                queries, rows = encoded.states("masked"), hidden
+            return contrast_titles(
+                encoded, queries, rows, targets, wrong, config.score_of_behaviors
+            )
 
         keys = np.concatenate([part.keys for part in parts])
-        return Plan({"masked": masked}, targets, keys, outcome)
+        # A and B of a pair are rows `n` and `B + n` of `masked`.
+        return Plan({"masked": masked}, targets, keys, owners % len(batch.pairs), outcome)
 
     def num_targets(
         self, early: NDArray[np.int64], late: NDArray[np.int64], config: PretrainConfig
@@ -176,7 +181,8 @@ class MaskedQuestion:
 
     def scores(self, vectors: EvaluationVectors) -> NDArray[np.float64]:
         candidates = vectors.candidates(np.column_stack([self.targets, self.wrong]))  # (n, 5, D)
-        return dot_products(self._states(vectors), candidates)
+        score = vectors.settings.score_of_behaviors
+        return question_scores(self._states(vectors), candidates, score)
 
     def _states(self, vectors: EvaluationVectors) -> NDArray[np.float32]:
         """(n, D): what predicts the hidden positions, by the rest of their sequence."""

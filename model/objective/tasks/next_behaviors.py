@@ -28,9 +28,10 @@ class NextBehaviors(Task):
         keys = keyed_bits(config.seed, "next", batch.step, pairs, positions_of(lengths))
 
         def outcome(encoded: Encoded, wrong: Titles) -> Outcome:
-            return contrast_titles(encoded, encoded.users("early"), owners, coming.values, wrong)
+            users, score = encoded.users("early"), config.score_of_behaviors
+            return contrast_titles(encoded, users, owners, coming.values, wrong, score)
 
-        return Plan({"early": batch.early}, coming.values, keys, outcome)
+        return Plan({"early": batch.early}, coming.values, keys, owners, outcome)
 
     def num_targets(
         self, early: NDArray[np.int64], late: NDArray[np.int64], config: PretrainConfig

@@ -21,7 +21,7 @@ from model.objective.tasks.task import (
     Task,
     Titles,
     contrast_candidates,
-    dot_products,
+    question_scores,
 )
 
 
@@ -37,7 +37,8 @@ class SequenceMatching(Task):
             early, late = encoded.users("early"), encoded.users("late")  # (B, D) each
             negatives = _negatives(encoded.users("others"), batch.wrong, early)  # (B, P, D)
             missing = torch.from_numpy(batch.wrong == NO_NEGATIVE).to(early.device)  # (B, P)
-            return contrast_candidates(early, torch.cat([late[:, None], negatives], dim=1), missing)
+            candidates = torch.cat([late[:, None], negatives], dim=1)  # (B, 1 + P, D)
+            return contrast_candidates(early, candidates, missing, config.score_of_sequences)
 
         return Plan.without_titles(sequences, outcome)
 
@@ -105,7 +106,8 @@ class MatchingQuestion:
 
     def scores(self, vectors: EvaluationVectors) -> NDArray[np.float64]:
         users = vectors.matching_users
-        return dot_products(users[self.early], users[self.candidates])
+        score = vectors.settings.score_of_sequences
+        return question_scores(users[self.early], users[self.candidates], score)
 
 
 TASK = SequenceMatching()

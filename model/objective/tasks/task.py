@@ -22,6 +22,7 @@ from model.data.corpus import Corpus
 from model.data.ragged import Ragged
 from model.layers.packed_sequences import rows_at
 from model.layers.user_encoder import UserEncoder
+from model.settings.scores import DOT_PRODUCT, ScoreSettings, VectorScore
 from model.task_registry import TASKS
 
 HIDDEN_TITLE = -1  # stands for a title where the model sees its mask embedding
@@ -38,6 +39,7 @@ class Batch:
 
     Shapes: B pairs.
         pairs  (B,) rows of corpus.pairs
+        users  (B,) rows of the users
         early  the titles of each A, late of each B
         wrong  (B, P) for each pair its negatives among `others`, or NO_NEGATIVE
         others  the titles of each negative sequence, once
@@ -45,6 +47,7 @@ class Batch:
 
     step: int
     pairs: NDArray[np.int64]
+    users: NDArray[np.int64]
     early: Ragged
     late: Ragged
     wrong: NDArray[np.int64]
@@ -82,12 +85,14 @@ class Plan:
         sequences  by name, titles or HIDDEN_TITLE; two tasks that name "early" share its vectors
         targets    (n,) the titles to be found
         keys       (n,) random bits of each target, however the step is shared out
+        owners     (n,) the row of the batch that each target is of
         outcome    takes the vectors and the targets' negatives (n, K), titles or NO_NEGATIVE
     """
 
     sequences: dict[str, Ragged]
     targets: Titles
     keys: NDArray[np.uint64]
+    owners: NDArray[np.int64]
     outcome: Callable[[Encoded, Titles], Outcome]
 
     @classmethod
@@ -95,7 +100,8 @@ class Plan:
         cls, sequences: dict[str, Ragged], outcome: Callable[[Encoded, Titles], Outcome]
     ) -> "Plan":
         """The plan of a task that predicts no single behavior."""
-        return cls(sequences, np.empty(0, np.int64), np.empty(0, np.uint64), outcome)
+        nothing = np.empty(0, np.int64)
+        return cls(sequences, nothing, nothing.astype(np.uint64), nothing, outcome)
 
 
 @dataclass(frozen=True)
@@ -126,6 +132,7 @@ class EvaluationVectors(Protocol):
     """The vectors of one model under evaluation, without dropout and without gradient."""
 
     model: UserEncoder
+    settings: ScoreSettings  # with the scores that the model was trained by
     users: NDArray[np.float32]  # (S, D) of HeldOutPairs.sequences
     matching_users: NDArray[np.float32]  # (S, D') the same, in the space of matching
 
@@ -140,7 +147,7 @@ class Question(Protocol):
     def titles(self) -> Titles: ...  # (m,) titles that it needs besides those of the sequences
 
     def scores(self, vectors: EvaluationVectors) -> NDArray[np.float64]:
-        """(n, 1 + NUM_WRONG_ANSWERS) dot products, those of the right answers first."""
+        """(n, 1 + NUM_WRONG_ANSWERS) scores, those of the right answers first."""
 
 
 class Task(ABC):
@@ -169,31 +176,49 @@ def task_named(name: str) -> Task:
     return task
 
 
-def contrast_candidates(queries: Tensor, candidates: Tensor, missing: Tensor) -> Outcome:
-    """Cross entropy of picking candidate 0 by dot product (equations 1 and 2, a target each).
+def contrast_candidates(
+    queries: Tensor, candidates: Tensor, missing: Tensor, score: VectorScore = DOT_PRODUCT
+) -> Outcome:
+    """Cross entropy of picking candidate 0 by its score (equations 1 and 2, a target each).
 
     Shapes: queries (n, D); candidates (n, 1 + K, D); missing (n, K) bool, whose logits are left
     out of the softmax. A target with no negative left costs nothing.
     """
     with torch.autocast(queries.device.type, enabled=False):
         wide = torch.promote_types(queries.dtype, torch.float32)
+        queries, candidates = (_scored(each.to(wide), score) for each in (queries, candidates))
         # One row at a time, so that equal candidates score the same to the bit.
-        logits = (candidates.to(wide) * queries.to(wide)[:, None]).sum(-1)  # (n, 1 + K)
+        logits = (candidates * queries[:, None]).sum(-1)  # (n, 1 + K)
         absent = F.pad(missing, (1, 0))  # (n, K) -> (n, 1 + K): the right one is always there
         right = torch.zeros(len(logits), dtype=torch.int64, device=logits.device)  # (n,)
         return _outcome(logits.masked_fill(absent, float("-inf")), right, int(missing.sum()))
 
 
-def contrast_in_batch(users: Tensor) -> Outcome:
+def contrast_in_batch(
+    users: Tensor, score: VectorScore = DOT_PRODUCT, identical: Tensor | None = None
+) -> Outcome:
     """Cross entropy of picking view 2i + 1 for view 2i and the reverse among all other views.
 
-    Shapes: users (2 B, D), the two views of a user side by side. By dot product.
+    Shapes: users (2 B, D), the two views of a user side by side; identical (2 B, 2 B) bool, where
+    two views are of one user: those besides the right one are left out.
     """
     with torch.autocast(users.device.type, enabled=False):
-        wide = users.to(torch.promote_types(users.dtype, torch.float32))
+        wide = _scored(users.to(torch.promote_types(users.dtype, torch.float32)), score)
         logits = (wide @ wide.T).fill_diagonal_(float("-inf"))  # (2 B, 2 B)
         # i ^ 1 turns an even number into the next odd one, and back.
-        return _outcome(logits, torch.arange(len(users), device=users.device) ^ 1, 0)
+        right = torch.arange(len(users), device=users.device) ^ 1  # (2 B,)
+        if identical is None:
+            return _outcome(logits, right, 0)
+        missing = identical.scatter(1, right[:, None], False).fill_diagonal_(False)
+        return _outcome(logits.masked_fill(missing, float("-inf")), right, int(missing.sum()))
+
+
+def _scored(vectors: Tensor, score: VectorScore) -> Tensor:
+    """(..., D) vectors whose dot products are the scores."""
+    if score.name == "dot":
+        return vectors
+    # Each side brings the square root of the temperature's inverse.
+    return F.normalize(vectors, dim=-1) * score.temperature**-0.5
 
 
 def _outcome(logits: Tensor, right: Tensor, missing: int) -> Outcome:
@@ -206,7 +231,12 @@ def _outcome(logits: Tensor, right: Tensor, missing: int) -> Outcome:
 
 
 def contrast_titles(
-    encoded: Encoded, queries: Tensor, rows: Titles, targets: Titles, wrong: Titles
+    encoded: Encoded,
+    queries: Tensor,
+    rows: Titles,
+    targets: Titles,
+    wrong: Titles,
+    score: VectorScore,
 ) -> Outcome:
     """Find each target among its negatives by the query in `rows`.
 
@@ -215,12 +245,17 @@ def contrast_titles(
     candidates = encoded.titles(np.column_stack([targets, wrong]))  # (n, 1 + K, D)
     index = torch.from_numpy(rows).to(queries.device)
     missing = torch.from_numpy(wrong == NO_NEGATIVE).to(queries.device)  # (n, K)
-    return contrast_candidates(rows_at(queries, index), candidates, missing)
+    return contrast_candidates(rows_at(queries, index), candidates, missing, score)
 
 
-def dot_products(
-    queries: NDArray[np.float32], candidates: NDArray[np.float32]
+def question_scores(
+    queries: NDArray[np.float32],
+    candidates: NDArray[np.float32],
+    score: VectorScore = DOT_PRODUCT,
 ) -> NDArray[np.float64]:
     """(n, D) queries and (n, C, D) candidates to (n, C) scores of a question."""
     scores: NDArray[np.float64] = np.einsum("nd,ncd->nc", queries, candidates, dtype=np.float64)
-    return scores
+    if score.name == "dot":
+        return scores
+    lengths = np.linalg.norm(queries, axis=-1)[:, None] * np.linalg.norm(candidates, axis=-1)
+    return scores / np.maximum(lengths.astype(np.float64), 1e-12) / score.temperature  # (n, C)
