@@ -21,7 +21,7 @@ from model.task_registry import TASKS
 
 BehaviorEncoderName = Literal["id", "cnn", "transformer"]
 ContextEncoderName = Literal["self_attention", "transformer", "gru", "lstm", "cnn"]
-AggregatorName = Literal["attentive", "max", "average", "last"]
+AggregatorName = Literal["attentive", "max", "average", "last", "mask"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +66,19 @@ class ModelConfig(EncoderSettings):
             self.window % 2 == 0 and f"window is {self.window}; it must be odd",
             not 0 <= self.dropout < 1 and f"dropout is {self.dropout}; it must be in [0, 1)",
             *self.mistakes(),
+            self.pooling_queries > 1
+            and self.aggregator != "attentive"
+            and f"pooling_queries is {self.pooling_queries}, and the aggregator {self.aggregator} "
+            "has no queries",
+            self.pooling_queries > 1
+            and self.pooling_join == "concatenated"
+            and self.width % self.pooling_queries
+            and f"width {self.width} does not divide into {self.pooling_queries} queries",
+            self.aggregator == "mask"
+            and self.context_encoder not in ("self_attention", "transformer")
+            and "the aggregator mask reads the state of a mask behind the newest behavior, which "
+            f"the context encoder {self.context_encoder} does not show the behaviors to by "
+            "attention: choose self_attention, transformer",
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -84,15 +97,23 @@ BASE_MODELS: dict[str, ModelConfig] = {
     "nrms": ModelConfig(behavior_encoder="transformer", context_encoder="self_attention"),
     "gru4rec": ModelConfig(behavior_encoder="id", context_encoder="gru", aggregator="last"),
     "nativectr": ModelConfig(behavior_encoder="cnn", context_encoder="lstm"),
+    # By its own paper, but for two things that are this paper's: the candidates of a masked
+    # behavior are negative samples, not all titles, and a candidate has no bias of its own.
     "bert4rec": ModelConfig(
-        behavior_encoder="id", context_encoder="transformer", aggregator="attentive"
+        behavior_encoder="id",
+        context_encoder="transformer",
+        aggregator="mask",
+        prediction_head=True,
     ),
     # The two that know titles by id, over the titles' words: click data brings new titles daily.
     "gru4rec_text": ModelConfig(
         behavior_encoder="transformer", context_encoder="gru", aggregator="last"
     ),
     "bert4rec_text": ModelConfig(
-        behavior_encoder="transformer", context_encoder="transformer", aggregator="attentive"
+        behavior_encoder="transformer",
+        context_encoder="transformer",
+        aggregator="mask",
+        prediction_head=True,
     ),
 }
 
@@ -193,6 +214,10 @@ class PretrainConfig(ScoreSettings):
             and self.batch_size % self.accumulation
             and f"batch_size {self.batch_size} does not divide by accumulation {self.accumulation}",
             *self.score_mistakes(self.tasks),
+            self.model.time_features
+            and "cp" in self.tasks
+            and "the task cp reorders behaviors, which leaves them without their times: train it "
+            "without time_features",
         )
 
     @property

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import typer
@@ -49,10 +49,18 @@ def config_from_options(settings: Mapping[str, Any]) -> PretrainConfig:
     given = {name: value for name, value in settings.items() if value is not None}
     parts: dict[str, Any] = {}
     if base := given.get("base_model"):
-        parts = {name: getattr(BASE_MODELS[base], name) for name in _ENCODERS}
+        parts = _parts_of(BASE_MODELS[base])
     parts |= {each.name: given[each.name] for each in fields(ModelConfig) if each.name in given}
     rest = {each.name: given[each.name] for each in fields(PretrainConfig) if each.name in given}
     return replace(config, model=replace(config.model, **parts), **rest)
+
+
+def _parts_of(base: ModelConfig) -> dict[str, Any]:
+    """The encoders and the aggregator, and what else this base model sets."""
+    values, plain = asdict(base), asdict(ModelConfig())
+    return {
+        name: value for name, value in values.items() if name in _ENCODERS or value != plain[name]
+    }
 
 
 def _annotations() -> dict[str, Any]:

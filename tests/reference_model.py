@@ -126,7 +126,8 @@ class PlainUserModel(nn.Module):
         if config.word_positions:
             self.title_position = nn.Parameter(torch.empty(config.max_words, config.word_width))
         self.mask = nn.Parameter(torch.empty(width))
-        self.position = nn.Parameter(torch.empty(config.max_views, width))
+        places = config.max_views + (config.aggregator == "mask")
+        self.position = nn.Parameter(torch.empty(places, width))
         self.context: nn.Module
         if config.context_encoder == "self_attention":
             self.context = PlainSelfAttention(width, width, config.heads)
@@ -139,6 +140,8 @@ class PlainUserModel(nn.Module):
             self.context = PlainRecurrence(config.context_encoder, width)
         self.pooling = PlainAttention(width, config.query_width)
         self.dropout = nn.Dropout(config.dropout)
+        if config.prediction_head:
+            self.head = nn.Sequential(nn.Linear(width, width), nn.GELU())
 
     def encode_titles(self, words: Tensor) -> Tensor:
         """(n, 30) word ids, 0 after the end, to (n, D); for `id` (n, 1) rows + 1."""
@@ -154,9 +157,18 @@ class PlainUserModel(nn.Module):
 
     def encode_users(self, behaviors: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
         """(n, L, D) title vectors, (n, L) bool, to states (n, L, D) and users (n, D)."""
+        places = behaviors.shape[1]
+        if self.config.aggregator == "mask":  # behind the newest behavior
+            rows, ends = torch.arange(len(real)), real.sum(1)
+            behaviors = torch.nn.functional.pad(behaviors, (0, 0, 0, 1)).clone()
+            behaviors[rows, ends] = self.mask.to(behaviors.dtype)
+            real = torch.arange(places + 1) <= ends[:, None]
         behaviors = self.dropout(behaviors + self.position[: behaviors.shape[1]])
-        states = self.dropout(self.context(behaviors, real))
-        return states, self._aggregate(states, real)
+        states = self.context(behaviors, real)
+        if self.config.prediction_head:
+            states = self.head(states)
+        states = self.dropout(states)
+        return states[:, :places], self._aggregate(states, real)
 
     def _aggregate(self, states: Tensor, real: Tensor) -> Tensor:
         kind = self.config.aggregator

@@ -149,10 +149,10 @@ def test_own_titles_are_set_aside_by_what_they_look_like():
         0,
         np.arange(2),
         np.arange(2),
-        Ragged.of([[1, 2], [5]]),
-        Ragged.of([[3], [6, 7]]),
+        *(Ragged.of([[1, 2], [5]]), Ragged.of([[3], [6, 7]])),
+        *(Ragged.of([[1, 2], [5]]), Ragged.of([[3], [6, 7]])),
         np.empty((2, 0), np.int64),
-        Ragged.of([]),
+        *(Ragged.of([]), Ragged.of([])),
     )
     own = own_titles(batch)
     assert [own[0].tolist(), own[1].tolist()] == [[1, 2, 3], [5, 6, 7]]

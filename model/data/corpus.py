@@ -46,6 +46,11 @@ class Corpus:
     ]  # (N, 2) rows of sequences: A and B of one user, A over before B begins
     behaviors: NDArray[np.int32]  # (V,) titles, a view of a training user each: the paper's set
 
+    @property
+    def sequence_times(self) -> Ragged:
+        """(S rows) microseconds UTC of the sequences' views."""
+        return Ragged(self.times, self.sequences.offsets)
+
 
 @dataclass(frozen=True)
 class TrainingInput:

@@ -36,6 +36,40 @@ class AttentivePooling(Aggregator):
         return layout.softmax(scores)  # (R,)
 
 
+class SeveralQueries(Aggregator):
+    """Weigh the states by several learned queries; `pooling_join` says how they make one vector.
+
+    Shapes as `AttentivePooling`; Q queries.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.num_queries = config.pooling_queries
+        self.key = nn.Linear(config.width, config.query_width)
+        self.query = nn.Linear(config.query_width, self.num_queries, bias=False)
+        self.join: nn.Linear | None = None
+        if config.pooling_join == "projected":
+            self.join = nn.Linear(self.num_queries * config.width, config.width)
+
+    def forward(self, states: Tensor, layout: Layout) -> Tensor:
+        by_query = self._weights(states, layout)  # (R, Q)
+        parts = states.chunk(self.num_queries, dim=1) if self.join is None else None
+        pooled = [
+            layout.sum(parts[query].contiguous() if parts else states, by_query[:, query])
+            for query in range(self.num_queries)
+        ]
+        together = torch.cat(pooled, dim=1)  # (N, D), or (N, Q D) to be projected
+        return together if self.join is None else self.join(together)
+
+    def weights(self, states: Tensor, layout: Layout) -> Tensor:
+        """The mean over the queries, each of which makes up an equal share of the vector."""
+        return self._weights(states, layout).mean(dim=1)  # (R, Q) -> (R,)
+
+    def _weights(self, states: Tensor, layout: Layout) -> Tensor:
+        scores = self.query(torch.tanh_(self.key(states)))  # (R, D) -> (R, Q)
+        return torch.stack([layout.softmax(each) for each in scores.unbind(1)], dim=1)
+
+
 class MaxPooling(Aggregator):
     """The largest value of each dimension. Shapes as `AttentivePooling`."""
 
@@ -78,10 +112,11 @@ class LastPooling(Aggregator):
 
 def build_aggregator(config: ModelConfig) -> Aggregator:
     if config.aggregator == "attentive":
-        return AttentivePooling(config)
+        return AttentivePooling(config) if config.pooling_queries == 1 else SeveralQueries(config)
     others: dict[str, type[Aggregator]] = {
         "max": MaxPooling,
         "average": AveragePooling,
         "last": LastPooling,
+        "mask": LastPooling,  # the user model puts the mask behind the newest behavior
     }
     return others[config.aggregator]()

@@ -28,6 +28,23 @@ class SelfAttention(nn.Module):
         index = torch.arange(len(behaviors), device=behaviors.device)
         return attend_within_sequences(self.projection(behaviors), index, layout, self.heads)
 
+    def weights_of_last(self, behaviors: Tensor, layout: Layout) -> Tensor:
+        """(R,) how much the last row of each sequence attends to each of its rows."""
+        return attention_of_last(self.projection(behaviors), layout, self.heads)
+
+
+def attention_of_last(projected: Tensor, layout: Layout, heads: int) -> Tensor:
+    """How much the last row of each sequence attends to each row, the mean over the heads.
+
+    Shapes: projected (R, 3 D) queries, keys, values side by side; returns (R,), summing to one
+    over each sequence.
+    """
+    query, key, _ = projected.view(len(projected), 3, heads, -1).unbind(1)  # (R, H, D / H) each
+    lengths = layout.ends - layout.starts + 1  # (N,)
+    asked = query[layout.ends].repeat_interleave(lengths, dim=0)  # (R, H, D / H)
+    scores = (asked * key).sum(-1) / key.shape[-1] ** 0.5  # (R, H)
+    return torch.stack([layout.softmax(each) for each in scores.unbind(1)]).mean(0)
+
 
 def attend_within_sequences(table: Tensor, index: Tensor, layout: Layout, heads: int) -> Tensor:
     """Each row's average over its sequence's values, by queries and keys.

@@ -55,3 +55,11 @@ class TransformerBlocks(nn.Module):
         for block in self.blocks:
             behaviors = block(behaviors, layout)
         return behaviors
+
+    def weights_of_last(self, behaviors: Tensor, layout: Layout) -> Tensor:
+        """(R,) how much the last row of each sequence attends to each, in the last block."""
+        for block in self.blocks[:-1]:
+            behaviors = block(behaviors, layout)
+        last = self.blocks[-1]
+        assert isinstance(last, TransformerBlock)
+        return last.attention.weights_of_last(behaviors, layout)

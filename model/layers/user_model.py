@@ -2,18 +2,22 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from model.config import ModelConfig
 from model.layers.aggregators import build_aggregator
+from model.layers.attention import SelfAttention
 from model.layers.context import build_context_encoder
 from model.layers.dropout import Dropout
 from model.layers.encoders import build_behavior_encoder
 from model.layers.packed_sequences import Layout, rows_at
+from model.layers.time_features import TimeFeatures, repeats_before
+from model.layers.transformer import TransformerBlocks
 from model.layers.user_encoder import UserEncoder
 
 
 class UserModel(UserEncoder):
-    """The window form: it reads a user's newest behaviors in their order, without their times.
+    """The window form: it reads a user's newest behaviors in their order.
 
     Titles to vectors, and sequences of such vectors to a state a behavior and a vector a user.
 
@@ -29,12 +33,20 @@ class UserModel(UserEncoder):
         self.config = config
         self.behavior = build_behavior_encoder(config, num_words, num_titles)
         self.mask = nn.Parameter(torch.empty(config.width))  # stands where a behavior is hidden
-        self.position = nn.Parameter(torch.empty(config.max_views, config.width))
+        # One more where a mask stands behind the newest behavior.
+        num_positions = config.max_views + (config.aggregator == "mask")
+        self.position = nn.Parameter(torch.empty(num_positions, config.width))
         self.context = build_context_encoder(config)
         self.aggregator = build_aggregator(config)
         self.dropout = Dropout(config.dropout)
         for parameter in (self.mask, self.position):
             nn.init.normal_(parameter, std=config.width**-0.5)
+        self.head: nn.Module | None = None
+        if config.prediction_head:
+            self.head = nn.Sequential(nn.Linear(config.width, config.width), nn.GELU())
+        self.times: TimeFeatures | None = None
+        if config.time_features:
+            self.times = TimeFeatures(config)
 
     @property
     def reads_words(self) -> bool:
@@ -50,12 +62,12 @@ class UserModel(UserEncoder):
         return self.config.width
 
     @property
-    def max_views(self) -> int:
-        return self.config.max_views
+    def max_views(self) -> int | None:
+        return self.config.max_views * self.config.windows or None
 
     @property
     def reads_times(self) -> bool:
-        return False
+        return self.times is not None
 
     def encode_titles(self, words: Tensor, lengths: Tensor) -> Tensor:
         """N titles to vectors, without position and without dropout.
@@ -66,18 +78,27 @@ class UserModel(UserEncoder):
         encoded: Tensor = self.behavior(words.to(self.device), Layout(lengths, self.device))
         return encoded
 
-    def encode_users(self, behaviors: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    def encode_users(
+        self,
+        behaviors: Tensor,
+        lengths: Tensor,
+        times: Tensor | None = None,
+        as_of: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
         """N sequences of behaviors, oldest first, to a state a behavior and a vector a user.
 
         Dropout is drawn for each occurrence of a behavior: once as it enters with its position,
-        once as its state leaves the context encoder.
+        once as its state leaves the context encoder. The aggregator `mask` puts a mask behind the
+        newest behavior, and its state is the user's vector, as BERT4Rec predicts what comes next.
 
         Shapes: behaviors (R, D) title vectors or `self.mask`, packed; lengths (N,), none above
-        max_views; returns states (R, D) and users (N, D).
+        max_views; times (R,) and as_of (N,) where the model reads times; returns states (R, D) and
+        users (N, D).
         """
-        layout = self._layout(lengths)
+        behaviors, layout, is_view = self._entering(behaviors, lengths, times, as_of)
         states = self._states(behaviors, layout)
-        return states, self.aggregator(states, layout)
+        users = self.aggregator(states, layout)
+        return (states if is_view is None else states[is_view]), users
 
     def encode_histories(
         self,
@@ -86,7 +107,16 @@ class UserModel(UserEncoder):
         times: Tensor | None = None,
         as_of: Tensor | None = None,
     ) -> Tensor:
-        return self.encode_users(behaviors, lengths)[1]
+        """With `windows` above 1 a history of any length is cut into windows, from its newest view
+        on, and its vector is the mean of their unit vectors."""
+        if self.config.windows == 1:
+            return self.encode_users(behaviors, lengths, times, as_of)[1]
+        in_windows, counts = self._windows(lengths)
+        vectors = self.encode_users(behaviors, in_windows, times, _repeated(as_of, counts))[1]
+        units = F.normalize(vectors, dim=-1)  # (W, D) for W windows
+        windows = Layout(counts, self.device)
+        shares = (1 / counts.to(units)).repeat_interleave(counts.to(self.device))  # (W,)
+        return windows.sum(units, shares)
 
     def hidden_states(
         self,
@@ -97,7 +127,9 @@ class UserModel(UserEncoder):
         as_of: Tensor | None = None,
     ) -> Tensor:
         masked = torch.where(is_hidden[:, None], self.mask.to(behaviors.dtype), behaviors)
-        return self.encode_users(masked, lengths)[0][is_hidden]
+        in_windows, counts = self._windows(lengths)
+        states, _ = self.encode_users(masked, in_windows, times, _repeated(as_of, counts))
+        return states[is_hidden]
 
     def title_candidates(self, titles: Tensor) -> Tensor:
         return titles
@@ -111,21 +143,95 @@ class UserModel(UserEncoder):
     ) -> Tensor:
         """How much of a user's vector each behavior's state makes up, by the aggregator.
 
-        Shapes as `encode_users`; returns (R,) float, summing to one over each sequence.
+        Of the aggregator `mask`: how much the mask attends to each. Shapes as `encode_histories`;
+        returns (R,) float, summing to one over each history.
+        """
+        in_windows, counts = self._windows(lengths)
+        entering = self._entering(behaviors, in_windows, times, _repeated(as_of, counts))
+        behaviors, layout, is_view = entering
+        if is_view is None:
+            weights = self.aggregator.weights(self._states(behaviors, layout), layout)  # (R,)
+        else:
+            weights = self._attention_of_mask(behaviors, layout)[is_view]  # (R,)
+        if self.config.windows == 1:
+            return weights
+        shares = (1 / counts.to(weights)).repeat_interleave(counts.to(self.device))  # (W,)
+        return weights * shares.repeat_interleave(in_windows.to(self.device))
+
+    def _attention_of_mask(self, behaviors: Tensor, layout: Layout) -> Tensor:
+        """(R,) how much the mask, the last row of each sequence, attends to each of the others."""
+        assert isinstance(self.context, SelfAttention | TransformerBlocks)
+        weights = self.context.weights_of_last(behaviors, layout)  # (R,)
+        lengths = layout.ends - layout.starts + 1  # (N,)
+        of_views = (1 - weights[layout.ends]).repeat_interleave(lengths)  # (R,)
+        shares: Tensor = weights / of_views
+        return shares
+
+    def _windows(self, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """The windows' lengths (W,), and how many windows each history has (N,)."""
+        if self.config.windows == 1:
+            return lengths, torch.ones_like(lengths)
+        return split_into_windows(lengths, self.config.max_views)
+
+    def _entering(
+        self, behaviors: Tensor, lengths: Tensor, times: Tensor | None, as_of: Tensor | None
+    ) -> tuple[Tensor, Layout, Tensor | None]:
+        """What enters the context encoder, with positions and times but before dropout.
+
+        And which rows are views, None for all of them: the aggregator `mask` adds a row a sequence.
         """
         layout = self._layout(lengths)
-        weights: Tensor = self.aggregator.weights(self._states(behaviors, layout), layout)
-        return weights
+        if self.times is not None and (times is None or as_of is None):
+            raise ValueError("this model reads the time of each view: give times and as_of")
+        if self.times is not None and times is not None and as_of is not None:
+            repeats = repeats_before(behaviors, self.mask, layout)
+            behaviors = behaviors + self.times(times, as_of, repeats, layout).to(behaviors.dtype)
+        is_view: Tensor | None = None
+        if self.config.aggregator == "mask":
+            behaviors, is_view = self._with_mask_behind(behaviors, layout)
+            layout = Layout(lengths + 1, self.device)
+        return behaviors + rows_at(self.position, layout.places), layout, is_view
+
+    def _with_mask_behind(self, behaviors: Tensor, layout: Layout) -> tuple[Tensor, Tensor]:
+        """The rows with the mask behind each sequence, and which of them are the given ones."""
+        table = torch.cat([behaviors, self.mask[None].to(behaviors.dtype)])  # (R + 1, D)
+        sequences = torch.arange(len(layout.lengths), device=self.device)
+        is_view = torch.ones(len(behaviors) + len(sequences), dtype=torch.bool, device=self.device)
+        is_view[layout.ends + 1 + sequences] = False
+        places = torch.full_like(is_view, len(behaviors), dtype=torch.int64)
+        places[is_view] = torch.arange(len(behaviors), device=self.device)
+        return rows_at(table, places), is_view
 
     def _layout(self, lengths: Tensor) -> Layout:
         layout = Layout(lengths, self.device)
-        if layout.longest > len(self.position):
+        if layout.longest > self.config.max_views:
             raise ValueError(
-                f"a sequence of {layout.longest} behaviors, and max_views is {len(self.position)}"
+                f"a sequence of {layout.longest} behaviors, and max_views is "
+                f"{self.config.max_views}"
             )
         return layout
 
     def _states(self, behaviors: Tensor, layout: Layout) -> Tensor:
-        behaviors = self.dropout(behaviors + rows_at(self.position, layout.places))
-        states: Tensor = self.dropout(self.context(behaviors, layout))
-        return states
+        states: Tensor = self.context(self.dropout(behaviors), layout)
+        if self.head is not None:
+            states = self.head(states)
+        dropped: Tensor = self.dropout(states)
+        return dropped
+
+
+def split_into_windows(lengths: Tensor, longest: int) -> tuple[Tensor, Tensor]:
+    """Histories to windows of `longest` views, from the newest view back; the oldest may be short.
+
+    Shapes: lengths (N,); returns the windows' lengths (W,), oldest first within each history, and
+    how many windows each history has (N,).
+    """
+    counts = (lengths + longest - 1).div(longest, rounding_mode="floor")  # (N,)
+    oldest = torch.cumsum(counts, 0) - counts  # (N,) the first window of each history
+    windows = torch.full((int(counts.sum()),), longest, dtype=lengths.dtype)  # (W,)
+    windows[oldest] = lengths - (counts - 1) * longest
+    return windows, counts
+
+
+def _repeated(as_of: Tensor | None, counts: Tensor) -> Tensor | None:
+    """(N,) the instant of each history to (W,) that of each of its windows."""
+    return None if as_of is None else as_of.repeat_interleave(counts.to(as_of.device))

@@ -46,8 +46,8 @@ def ranking_titles(model: UserModel, corpus: Corpus, titles: Titles) -> TitleVec
     return TitleVectors(distinct, vectors, model.mask)
 
 
-def ranking_users(model: UserModel, corpus: Corpus, sequences: Ragged) -> Tensor:
-    """(N, D) vectors of these sequences of titles to rank by."""
+def ranking_users(model: UserModel, corpus: Corpus, sequences: Ragged, times: Ragged) -> Tensor:
+    """(N, D) vectors of these sequences of titles to rank by, each as of its last view."""
     distinct, places = np.unique(sequences.values, return_inverse=True)
     words = corpus_input(corpus, distinct, reads_words=model.reads_words)
     titles = title_vectors(model, words, per_batch=RANKED_TITLES_PER_BATCH, sort_by_length=False)
@@ -55,6 +55,8 @@ def ranking_users(model: UserModel, corpus: Corpus, sequences: Ragged) -> Tensor
         model,
         titles,
         Ragged(places, sequences.offsets),
+        times.values,
+        times.values[times.offsets[1:] - 1] + 1,
         per_batch=RANKED_SEQUENCES_PER_BATCH,
         sort_by_length=False,
     )

@@ -247,6 +247,10 @@ class SequencePool:
     def titles(self, corpus: Corpus) -> Ragged:
         return corpus.sequences.crop(self.rows, self.starts, self.lengths)
 
+    def times(self, corpus: Corpus) -> Ragged:
+        """Microseconds UTC of the views, beside `titles`."""
+        return corpus.sequence_times.crop(self.rows, self.starts, self.lengths)
+
     def spans(self, corpus: Corpus) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """When each begins and ends: its first and its last view, microseconds UTC."""
         first = corpus.sequences.offsets[self.rows] + self.starts
@@ -354,16 +358,19 @@ class SequenceNegatives:
     def _by_cosine(self, early: SequencePool) -> Scores:
         @cache
         def first() -> tuple[Tensor, Tensor]:  # in one go with the targets: they share titles
-            candidates = self.pool.take(slice(0, RANKED_SEQUENCES_PER_BLOCK)).titles(self.corpus)
-            both = Ragged.join([early.titles(self.corpus), candidates])
-            vectors = ranking_users(self.model, self.corpus, both)
+            block = self.pool.take(slice(0, RANKED_SEQUENCES_PER_BLOCK))
+            both = Ragged.join([early.titles(self.corpus), block.titles(self.corpus)])
+            times = Ragged.join([early.times(self.corpus), block.times(self.corpus)])
+            vectors = ranking_users(self.model, self.corpus, both, times)
             return vectors[: len(early)], vectors[len(early) :]
 
         def score(part: slice) -> Tensor:
             if part.start == 0:
                 return cosine_scores(*first())
-            candidates = self.pool.take(part).titles(self.corpus)
-            return cosine_scores(first()[0], ranking_users(self.model, self.corpus, candidates))
+            block = self.pool.take(part)
+            titles, times = block.titles(self.corpus), block.times(self.corpus)
+            candidates = ranking_users(self.model, self.corpus, titles, times)
+            return cosine_scores(first()[0], candidates)
 
         return score
 

@@ -27,6 +27,8 @@ from model.objective.encoding import TitleVectors
 from model.objective.negatives import BehaviorNegatives, Chosen, SequenceNegatives
 from model.objective.tasks.task import NO_NEGATIVE, Batch, Outcome, Plan, Titles, task_named
 
+LATEST_AS_OF_MICROSECONDS = 28 * 24 * 3600 * 1_000_000  # after a sequence's last view
+
 Trace = Callable[[dict[str, Any]], None]
 
 # Part of a model's id. Raise it when the same settings give other losses than before, so that
@@ -101,18 +103,30 @@ class Objective:
         """The pairs with their negative sequences, those of a refresh if one is due."""
         early, late = self.corpus.pairs[pairs].T
         wrong, others = np.empty((len(pairs), 0), np.int64), Ragged.of([])
+        other_times = Ragged.of([])
         if any(task.uses_negative_sequences for task in self.tasks.values()):
             refreshed = self.sequences.refresh_if_due(step)
             chosen = self.sequences.of(pairs)
             self._trace_sequences(step, refreshed, pairs, chosen)
             used = np.unique(chosen.index[chosen.index != NO_NEGATIVE])
             others = self.sequences.pool.take(used).titles(self.corpus)
+            other_times = self.sequences.pool.take(used).times(self.corpus)
             wrong = np.where(
                 chosen.index == NO_NEGATIVE, NO_NEGATIVE, np.searchsorted(used, chosen.index)
             )
-        take = self.corpus.sequences.take
-        users = self.corpus.sequence_users[early].astype(np.int64)  # (B,)
-        return Batch(step, pairs, users, take(early), take(late), wrong, others)
+        titles, times = self.corpus.sequences, self.corpus.sequence_times
+        return Batch(
+            step=step,
+            pairs=pairs,
+            users=self.corpus.sequence_users[early].astype(np.int64),
+            early=titles.take(early),
+            late=titles.take(late),
+            early_times=times.take(early),
+            late_times=times.take(late),
+            wrong=wrong,
+            others=others,
+            other_times=other_times,
+        )
 
     def _wrong_behaviors(self, batch: Batch, plans: dict[str, Plan]) -> dict[str, Titles]:
         """The negative titles of each task's targets, (n, K) or NO_NEGATIVE, all from one pool."""
@@ -227,8 +241,14 @@ class _Encoded:
         self._titles = TitleVectors(titles, encode_titles(model, words), model.mask)
         joined = Ragged.join(list(named.values()))
         self.num_titles, self.num_behaviors = len(titles), len(joined.values)
+        when: list[Tensor] = []
+        if model.reads_times:
+            by_name = {name: rows for plan in plans.values() for name, rows in plan.times.items()}
+            times = Ragged.join([by_name[name] for name in named])
+            as_of = training_as_of(times, config.seed, step)
+            when = [torch.from_numpy(each).to(model.device) for each in (times.values, as_of)]
         states, users = model.encode_users(
-            self._titles.at(joined.values), torch.from_numpy(joined.lengths())
+            self._titles.at(joined.values), torch.from_numpy(joined.lengths()), *when
         )
         rows = [len(each.values) for each in named.values()]
         self._states = dict(zip(named, torch.split(states, rows), strict=True))
@@ -251,6 +271,20 @@ def own_titles(batch: Batch) -> Ragged:
     both = Ragged.join([batch.early, batch.late])  # (2 B rows)
     order = np.arange(len(both)).reshape(2, -1).T.ravel()  # A, B of pair 0, A, B of pair 1, ...
     return Ragged(both.take(order).values, offsets_of(lengths))
+
+
+def training_as_of(times: Ragged, seed: int, step: int) -> NDArray[np.int64]:
+    """(N,) the instant as of which a step encodes each sequence: up to 28 days after its last view.
+
+    Half of them lie within 3.5 days, since a night encodes many users soon after their newest view
+    and some long after it. The draw depends on the sequence's views alone, so that all shares of a
+    step see it alike.
+    """
+    last = times.values[times.offsets[1:] - 1]  # (N,)
+    bits = keyed_bits(seed, "as of", step, last, times.values[times.offsets[:-1]], times.lengths())
+    share = (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53  # (N,) in [0, 1)
+    later: NDArray[np.int64] = (share**3 * LATEST_AS_OF_MICROSECONDS).astype(np.int64)
+    return last + 1 + later
 
 
 def drop_words(words: Ragged, titles: Titles, config: PretrainConfig, step: int) -> Ragged:

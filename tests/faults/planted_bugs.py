@@ -235,15 +235,15 @@ BUGS = (
     Bug(
         "no dropout of states",
         "model/layers/user_model.py",
-        "self.dropout(self.context(behaviors, layout))",
-        "self.context(behaviors, layout)",
+        "dropped: Tensor = self.dropout(states)",
+        "dropped: Tensor = states",
         "test_encoders",
     ),
     Bug(
         "no dropout of behaviors",
         "model/layers/user_model.py",
-        "self.dropout(behaviors + rows_at(self.position, layout.places))",
-        "behaviors + rows_at(self.position, layout.places)",
+        "self.context(self.dropout(behaviors), layout)",
+        "self.context(behaviors, layout)",
         "test_encoders",
     ),
     Bug(

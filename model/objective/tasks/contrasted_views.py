@@ -41,7 +41,7 @@ class ContrastedViews(Task):
                 identical = owners[:, None] == owners  # (2 B, 2 B)
             return contrast_in_batch(users, config.score_of_sequences, identical)
 
-        return Plan.without_titles({"views": views}, outcome)
+        return Plan.without_titles({"views": views}, {}, outcome)
 
     def num_targets(
         self, early: NDArray[np.int64], late: NDArray[np.int64], config: PretrainConfig

@@ -62,7 +62,9 @@ class MaskedBehaviors(Task):
 
         keys = np.concatenate([part.keys for part in parts])
         # A and B of a pair are rows `n` and `B + n` of `masked`.
-        return Plan({"masked": masked}, targets, keys, owners % len(batch.pairs), outcome)
+        owner_rows = owners % len(batch.pairs)
+        times = Ragged.join([batch.early_times, batch.late_times][: len(parts)])
+        return Plan({"masked": masked}, targets, keys, owner_rows, {"masked": times}, outcome)
 
     def num_targets(
         self, early: NDArray[np.int64], late: NDArray[np.int64], config: PretrainConfig

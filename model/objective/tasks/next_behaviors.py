@@ -31,7 +31,8 @@ class NextBehaviors(Task):
             users, score = encoded.users("early"), config.score_of_behaviors
             return contrast_titles(encoded, users, owners, coming.values, wrong, score)
 
-        return Plan({"early": batch.early}, coming.values, keys, owners, outcome)
+        sequences, times = {"early": batch.early}, {"early": batch.early_times}
+        return Plan(sequences, coming.values, keys, owners, times, outcome)
 
     def num_targets(
         self, early: NDArray[np.int64], late: NDArray[np.int64], config: PretrainConfig

@@ -40,7 +40,12 @@ class SequenceMatching(Task):
             candidates = torch.cat([late[:, None], negatives], dim=1)  # (B, 1 + P, D)
             return contrast_candidates(early, candidates, missing, config.score_of_sequences)
 
-        return Plan.without_titles(sequences, outcome)
+        times = {
+            "early": batch.early_times,
+            "late": batch.late_times,
+            "others": batch.other_times,
+        }
+        return Plan.without_titles(sequences, times, outcome)
 
     def num_targets(
         self, early: NDArray[np.int64], late: NDArray[np.int64], config: PretrainConfig

@@ -5,6 +5,7 @@ turns the vectors into one loss a target. It may also bring a question for held-
 which the evaluation takes its accuracy. `model/task_registry.py` names the tasks.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -41,8 +42,10 @@ class Batch:
         pairs  (B,) rows of corpus.pairs
         users  (B,) rows of the users
         early  the titles of each A, late of each B
+        early_times, late_times  microseconds UTC of their views
         wrong  (B, P) for each pair its negatives among `others`, or NO_NEGATIVE
         others  the titles of each negative sequence, once
+        other_times  microseconds UTC of their views
     """
 
     step: int
@@ -50,8 +53,11 @@ class Batch:
     users: NDArray[np.int64]
     early: Ragged
     late: Ragged
+    early_times: Ragged
+    late_times: Ragged
     wrong: NDArray[np.int64]
     others: Ragged
+    other_times: Ragged
 
 
 class Encoded(Protocol):
@@ -86,6 +92,7 @@ class Plan:
         targets    (n,) the titles to be found
         keys       (n,) random bits of each target, however the step is shared out
         owners     (n,) the row of the batch that each target is of
+        times      by name, microseconds UTC beside the sequences, where they have times
         outcome    takes the vectors and the targets' negatives (n, K), titles or NO_NEGATIVE
     """
 
@@ -93,15 +100,19 @@ class Plan:
     targets: Titles
     keys: NDArray[np.uint64]
     owners: NDArray[np.int64]
+    times: dict[str, Ragged]
     outcome: Callable[[Encoded, Titles], Outcome]
 
     @classmethod
     def without_titles(
-        cls, sequences: dict[str, Ragged], outcome: Callable[[Encoded, Titles], Outcome]
+        cls,
+        sequences: dict[str, Ragged],
+        times: dict[str, Ragged],
+        outcome: Callable[[Encoded, Titles], Outcome],
     ) -> "Plan":
         """The plan of a task that predicts no single behavior."""
         nothing = np.empty(0, np.int64)
-        return cls(sequences, nothing, nothing.astype(np.uint64), nothing, outcome)
+        return cls(sequences, nothing, nothing.astype(np.uint64), nothing, times, outcome)
 
 
 @dataclass(frozen=True)
@@ -218,7 +229,7 @@ def _scored(vectors: Tensor, score: VectorScore) -> Tensor:
     if score.name == "dot":
         return vectors
     # Each side brings the square root of the temperature's inverse.
-    return F.normalize(vectors, dim=-1) * score.temperature**-0.5
+    return F.normalize(vectors, dim=-1) / math.sqrt(score.temperature)
 
 
 def _outcome(logits: Tensor, right: Tensor, missing: int) -> Outcome:
@@ -258,4 +269,5 @@ def question_scores(
     if score.name == "dot":
         return scores
     lengths = np.linalg.norm(queries, axis=-1)[:, None] * np.linalg.norm(candidates, axis=-1)
-    return scores / np.maximum(lengths.astype(np.float64), 1e-12) / score.temperature  # (n, C)
+    scores /= np.maximum(lengths.astype(np.float64), 1e-12) * score.temperature
+    return scores
