@@ -50,6 +50,11 @@ class Places:
         return self.root / "feature_store"
 
     @property
+    def checked_files(self) -> Path:
+        """Which data files were whole when they were last checked; safe to delete."""
+        return self.root / "checked-files.json"
+
+    @property
     def airflow(self) -> Path:
         """AIRFLOW_HOME of the embedded default."""
         return self.root / "airflow"

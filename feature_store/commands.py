@@ -155,7 +155,7 @@ def _open_published(store: "Store") -> "Published":
     from feature_store.published import Published
 
     published = Published.open(store.places)
-    published.check_pages(store.places.feature_store / "checked_files.txt")
+    published.check_pages(store.places)
     return published
 
 

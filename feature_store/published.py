@@ -1,6 +1,5 @@
 """What published_embeddings holds now, by DuckDB: what Feast is made from and compared with."""
 
-import os
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -11,7 +10,8 @@ from duckdb_extensions import import_extension
 
 from contracts.errors import MissingTable
 from contracts.paths import Places
-from contracts.storage.damage import check_delta_log, check_parquet_files, check_parquet_pages
+from contracts.storage.checked_pages import check_pages_daily
+from contracts.storage.damage import check_delta_log, check_parquet_files
 from contracts.tables import PUBLISHED_EMBEDDINGS
 
 
@@ -53,21 +53,10 @@ class Published:
         (model_id,) = {model_id for model_id, _ in found}  # its gate lets one space in
         return cls(path, connection, model_id, [day for _, day in found])
 
-    def check_pages(self, checked: Path) -> None:
-        """Raise `DamagedFile` if a page of the table is not what Spark wrote.
-
-        No reader notices a bit that a disk has flipped, and the vector would be served. A file is
-        read once: `checked` lists those that were whole, each with its size and time.
-        """
-        if "://" in self.path:
-            return
-        known = set(checked.read_text(encoding="utf-8").splitlines()) if checked.exists() else set()
-        stamps = {file: _stamp(Path(file)) for file in _data_files(self.connection, self.path)}
-        check_parquet_pages(file for file, stamp in stamps.items() if stamp not in known)
-        checked.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = checked.with_name(f".{checked.name}.{os.getpid()}")
-        unfinished.write_text("\n".join(stamps.values()) + "\n", encoding="utf-8")
-        unfinished.replace(checked)
+    def check_pages(self, places: Places) -> None:
+        """Raise `DamagedFile` if a page of the table is not what Spark wrote."""
+        if "://" not in self.path:
+            check_pages_daily(_data_files(self.connection, self.path), places)
 
     def newest_days(self) -> dict[date, int]:
         """How many users have their newest vector as of each day."""
@@ -112,8 +101,3 @@ class Published:
 def _data_files(connection: duckdb.DuckDBPyConnection, path: str) -> list[str]:
     rows = connection.execute("SELECT data_file FROM delta_list_files(?)", [path])
     return [file for (file,) in rows.fetchall()]
-
-
-def _stamp(path: Path) -> str:
-    state = path.stat()
-    return f"{path} {state.st_size} {state.st_mtime_ns}"

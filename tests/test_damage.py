@@ -1,5 +1,6 @@
 """Damage on disk is one line: the file, what is wrong, and what mends it."""
 
+import json
 import shutil
 from datetime import date
 from pathlib import Path
@@ -9,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from small_lake import embedding, publish
 
+from contracts.storage.checked_pages import check_pages_daily
 from contracts.storage.damage import (
     DamagedFile,
     check_delta_log,
@@ -114,10 +116,7 @@ def test_a_data_file_that_is_not_whole_names_the_rows_and_their_job(table, fault
         check_parquet_files([path])
     line = str(raised.value)
     assert line.startswith(f"{path} is damaged: ")
-    assert (
-        "the rows of as_of=2026-01-05 anew: `userbert published-embeddings --as-of 2026-01-05`"
-        in line
-    )
+    assert "the rows of 2026-01-05 anew: `userbert published-embeddings --as-of 2026-01-05`" in line
 
 
 def test_one_flipped_bit_anywhere_in_the_pages_is_found(tmp_path):
@@ -183,7 +182,7 @@ def test_a_reader_ends_in_one_line_at_each_damage(run, table, words):
     assert run(*words)[0] == 0
 
 
-def test_a_flipped_bit_is_found_before_vectors_are_copied_for_a_search(run, table):
+def test_a_flipped_bit_is_found_before_vectors_are_read(run, table):
     """Spark writes a checksum into each page, and so does this test; delta-rs does not."""
     (path,) = table.glob("as_of=2026-01-05/*.parquet")
     pq.write_table(pq.read_table(path, partitioning=None), path, write_page_checksum=True)
@@ -193,10 +192,38 @@ def test_a_flipped_bit_is_found_before_vectors_are_copied_for_a_search(run, tabl
     column = pages.column(names.index("embedding"))
     place = column.data_page_offset + column.total_compressed_size // 2
     path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
-    code, out, err = run("neighbors", "ann", "-k", "1")
-    assert (code, out) == (2, "")
-    assert f"{path} is damaged: a page of it is wrong" in err
-    assert err.count("\n") == 1
+    for words in READERS:
+        code, out, err = run(*words)
+        assert (code, out) == (2, "")
+        assert f"{path} is damaged: a page of it is wrong" in err
+        assert err.count("\n") == 1
+    query = "SELECT user_id FROM rejected_logs"  # which is no table of published vectors
+    assert "damaged" not in run("sql", query)[2]
+
+
+def test_a_file_is_checked_once_a_day_and_when_it_was_written_to(places):
+    path = places.root / "rows.parquet"
+    pq.write_table(pa.table({"n": range(500)}), path, write_page_checksum=True)
+    check_pages_daily([str(path)], places)
+    ((name, stamp),) = json.loads(places.checked_files.read_text()).items()
+    assert name == "rows.parquet"  # a root that was moved has the same names
+    path.write_bytes(path.read_bytes()[:-50] + bytes(50))
+    with pytest.raises(DamagedFile, match="it was cut off"):
+        check_pages_daily([str(path)], places)
+    state = path.stat()
+    now = [state.st_size, state.st_mtime_ns, state.st_ctime_ns]
+    places.checked_files.write_text(json.dumps({name: [*now, stamp[-1]]}))
+    check_pages_daily([str(path)], places)  # nobody has written to it since
+    for record in ({name: [*now, stamp[-1] - 90_000]}, {name: [1]}, [], {name: "whole"}):
+        places.checked_files.write_text(json.dumps(record))
+        with pytest.raises(DamagedFile):
+            check_pages_daily([str(path)], places)
+    places.checked_files.write_text('{"rows')
+    with pytest.raises(DamagedFile):
+        check_pages_daily([str(path)], places)
+    path.unlink()
+    with pytest.raises(DamagedFile, match="it is gone"):
+        check_pages_daily([str(path)], places)
 
 
 def test_the_copy_for_searches_mends_itself(run, table):

@@ -1,11 +1,14 @@
 from datetime import UTC, date, datetime, timedelta
 from functools import reduce
+from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import DataFrame
 
 from contracts.errors import MissingTable
 from contracts.tables import PUBLISHED_EMBEDDINGS, USER_EMBEDDINGS
+from contracts.terminal.command_line import build_command, run_command
 from expectations.gate import run_gate
 from spark_jobs.registry.model_status import with_champion
 from spark_jobs.tables.models import Model, change_models
@@ -64,6 +67,55 @@ def promote(lake, places):
         )
 
     return write
+
+
+@pytest.fixture
+def run(capsys):
+    """The exit code of a command, and what it wrote to stderr."""
+
+    def run(read):
+        def command():
+            read()
+
+        code = run_command(build_command(command, doc=None), [], "userbert")
+        return code, capsys.readouterr().err
+
+    return run
+
+
+def live_files(lake, table, partition):
+    return [
+        Path(lake.path(table)) / row["path"]
+        for row in lake.log(table).files().collect()
+        if row["path"].startswith(partition)
+    ]
+
+
+def cut_off(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+def without_checksum(damage):
+    """Hadoop's checksum, which lies next to a file on a disk alone, would notice too."""
+
+    def without(path):
+        path.with_name(f".{path.name}.crc").unlink()
+        damage(path)
+
+    return without
+
+
+def flip_a_bit(path):
+    pages = pq.read_metadata(path).row_group(0)
+    names = [pages.column(n).path_in_schema.split(".")[0] for n in range(pages.num_columns)]
+    column = pages.column(names.index("user_id"))
+    place = column.data_page_offset + column.total_compressed_size - 3
+    whole = path.read_bytes()
+    path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
 
 
 def rows(lake):
@@ -134,3 +186,36 @@ def test_a_night_that_a_promotion_overtakes_is_done_again_and_never_mixes(
     lake.replace_alone(PUBLISHED_EMBEDDINGS, night)
     assert attempts == [{"m1"}, {"m2"}]
     assert rows(lake) == [(day, user, "m2") for day in (26, 27) for user in ("ann", "bob")]
+
+
+def test_publishing_a_day_again_mends_its_damaged_file_as_the_error_says(
+    lake, places, embed, promote, run
+):
+    promote("m1")
+    embed("m1", MONDAY, TUESDAY)
+    for day in (MONDAY, TUESDAY):
+        publish_day(lake, places, day)
+    whole = rows(lake)
+    damages = (Path.unlink, cut_off, empty, without_checksum(flip_a_bit))
+    for day, damage in zip([MONDAY, TUESDAY] * 2, damages, strict=True):
+        (path,) = live_files(lake, PUBLISHED_EMBEDDINGS, f"as_of={day}")
+        damage(path)
+        code, err = run(lambda: rows(lake))
+        assert code == 2
+        assert err.startswith(f"userbert: {path} is damaged: ")
+        assert err.endswith(f"`userbert published-embeddings --as-of {day}`\n")
+        assert err.count("\n") == 1
+        publish_day(lake, places, day)
+        assert rows(lake) == whole
+
+
+def test_a_checksum_of_hadoop_that_does_not_fit_a_whole_file_is_named(lake, places, embed, run):
+    embed("m1", MONDAY)
+    (path,) = live_files(lake, USER_EMBEDDINGS, f"model_id=m1/as_of={MONDAY}")
+    checksums = path.with_name(f".{path.name}.crc")
+    checksums.write_bytes(checksums.read_bytes()[:-4] + b"torn")
+    code, err = run(lambda: lake.read(USER_EMBEDDINGS).collect())
+    assert (code, err.count("\n")) == (2, 1)
+    assert f"`rm {checksums}`" in err
+    checksums.unlink()
+    assert len(lake.read(USER_EMBEDDINGS).collect()) == 2

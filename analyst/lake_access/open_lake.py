@@ -18,6 +18,7 @@ from analyst.vectors.model_space import Vectors
 from analyst.vectors.vector_cache import Snapshot, Wanted, open_snapshot
 from contracts.errors import MissingTable
 from contracts.paths import Places
+from contracts.storage.checked_pages import check_pages_daily
 from contracts.storage.damage import check_delta_log, check_parquet_files, check_parquet_pages
 from contracts.tables import PUBLISHED_EMBEDDINGS, TABLES, USER_EMBEDDINGS, Table
 
@@ -117,10 +118,19 @@ class OpenLake:
         wanted = Wanted(table, self.versions[table.name], model_id, as_of)
         return open_snapshot(self.connection, self.places, wanted, self._check_pages)
 
+    def check_published(self) -> None:
+        """Raise `DamagedFile` if a page of the published vectors is not what Spark wrote."""
+        if self.has(PUBLISHED_EMBEDDINGS):
+            self._check_pages(PUBLISHED_EMBEDDINGS)
+
     def _check_pages(self, table: Table) -> None:
-        """A bit that a disk has flipped makes another vector, and no reader notices."""
         if "://" not in self.places.lake:
-            check_parquet_pages(self.data_files(table))
+            check_pages_daily(self.data_files(table), self.places)
+
+    def check_all_pages(self) -> None:
+        """Raise `DamagedFile` if a page of any table is not what Spark wrote."""
+        if "://" not in self.places.lake:
+            check_parquet_pages(self.data_files())
 
 
 def open_lake(places: Places | None = None) -> OpenLake:

@@ -3,7 +3,8 @@
 userbert audit [--sql] [--json]
 
 A gate judges the rows of one write; this looks at every row that is there now, across tables, and
-counts the landing lines anew from the files. It writes nothing. Exit code 1 if a rule is broken.
+counts the landing lines anew from the files. Before that it compares each page of every table with
+its checksum. It writes nothing. Exit code 1 if a rule is broken.
 """
 
 from collections.abc import Iterator
@@ -244,6 +245,7 @@ def main(
     json: AsJson = False,
 ) -> int:
     with open_lake() as lake:
+        lake.check_all_pages()
         answer = Audit(list(audit(lake)))
     print_answer(answer, json, *_report(answer.rules, sql), _findings_grid(answer.rules))
     return int(any(finding.broken for finding in answer.rules))

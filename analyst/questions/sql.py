@@ -8,6 +8,7 @@ second argument names another model. Spark's vector functions (`vector_cosine_si
 by the same names. docs/sql-cookbook.md has queries to start from.
 
 A query is one SELECT and sees the lake's tables alone: it reads no other file and writes none.
+Published vectors are compared with their checksums before a query reads them, each file once a day.
 """
 
 from typing import Annotated
@@ -18,8 +19,11 @@ import typer
 from analyst.lake_access.open_lake import OpenLake, open_lake
 from analyst.lake_access.sql_guard import lock_to_tables, must_be_one_select
 from contracts.errors import BadInput
+from contracts.tables import PUBLISHED_EMBEDDINGS
 from contracts.terminal.printing import grid, print_parts
 
+# What published vectors are read by; a query with such a word in a text is checked too.
+_PUBLISHED_NAMES = (PUBLISHED_EMBEDDINGS.name, "user_embeddings_latest", "user_embeddings_as_of")
 _MAX_LIST_ITEMS = 8  # of a list that is shown whole
 _FIRST_ITEMS = 3  # of a longer one
 
@@ -31,6 +35,8 @@ def main(
     ] = False,
 ) -> None:
     with open_lake() as lake:
+        if any(name in query.lower() for name in _PUBLISHED_NAMES):
+            lake.check_published()
         lock_to_tables(lake.connection, lake.data_files())
         try:
             _print_rows(select_rows(lake, query), csv)

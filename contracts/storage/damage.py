@@ -4,13 +4,15 @@ Each check raises `DamagedFile` with one line: the file, what is wrong with it, 
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from contracts.errors import BadInput
+from contracts.tables import BROWSING_LOGS, MODELS, REJECTED_LOGS
 
 _PARQUET_MAGIC = b"PAR1"  # how each Parquet file begins and ends
 _MIN_PARQUET_BYTES = 12  # the magic twice, and the length of the footer
+_INGEST = "userbert browsing-logs"
 
 
 class DamagedFile(BadInput):
@@ -131,10 +133,29 @@ def _parquet_fault(path: Path) -> str:
 def _data_file_advice(path: Path, fault: str) -> str:
     """The table is the nearest folder above that has a Delta log."""
     folder = next((up for up in path.parents if (up / "_delta_log").is_dir()), path.parent)
-    partition = path.relative_to(folder).parts[:-1]
-    rows = f"the rows of {'/'.join(partition)}" if partition else "its rows"
-    days = [part.removeprefix("as_of=") for part in partition if part.startswith("as_of=")]
-    command = " ".join((job_command(folder.name), *(f"--as-of {day}" for day in days)))
+    values = dict(part.split("=", 1) for part in path.relative_to(folder).parts[:-1])
     return (
-        f"{path} is damaged: {fault}. Copy it back from a backup, or write {rows} anew: `{command}`"
+        f"{path} is damaged: {fault}. Copy it back from a backup; without one, "
+        f"{_way_to_write_anew(folder, values)}"
     )
+
+
+def _way_to_write_anew(folder: Path, partition: Mapping[str, str]) -> str:
+    """How the rows of one damaged file of the table in `folder` come back from their sources."""
+    table = folder.name
+    if day := partition.get("as_of"):
+        model = f" --model {partition['model_id']}" if "model_id" in partition else ""
+        return f"write the rows of {day} anew: `{job_command(table)} --as-of {day}{model}`"
+    if table == REJECTED_LOGS.name and (day := partition.get("landing_day")):
+        return f"ingest the day again: `{_INGEST} --from-day {day} --to-day {day}`"
+    away = f"mv {folder} {folder}.damaged"
+    if table in (BROWSING_LOGS.name, REJECTED_LOGS.name):
+        lake = folder.parent
+        return (
+            f"`mkdir {lake}.damaged && mv {lake}/{BROWSING_LOGS.name} {lake}/{REJECTED_LOGS.name} "
+            f"{lake}.damaged/`, and ingest all landing days again: `{_INGEST} --from-day FIRST "
+            "--to-day LAST`"
+        )
+    if table == MODELS.name:
+        return f"`{away}`, register each model again (`userbert models register`), and promote one"
+    return f"`{away}`, and write the table anew: `{job_command(table)}`"

@@ -14,6 +14,7 @@ import typer
 from typer.main import get_command
 
 from contracts.errors import UserbertError
+from contracts.terminal.damaged_file import damaged_file_named
 from contracts.terminal.full_disk import full_disk_named
 
 CONTEXT_SETTINGS = {"max_content_width": 100, "help_option_names": ["-h", "--help"]}
@@ -72,8 +73,8 @@ def run_command(command: Command, words: Sequence[str], name: str) -> int:
     if f"_{name}_COMPLETE".upper() in os.environ:
         command(prog_name=name)  # typer answers the shell, and ends this process
     try:
-        with command.make_context(name, list(words)) as context, full_disk_named():
-            exit_code = int(command.invoke(context) or 0)
+        with command.make_context(name, list(words)) as context:
+            exit_code = _invoke(command, context)
         sys.stdout.flush()
     except typer.Exit as stop:
         return stop.exit_code
@@ -89,6 +90,11 @@ def run_command(command: Command, words: Sequence[str], name: str) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return exit_code
+
+
+def _invoke(command: Command, context: Any) -> int:
+    with full_disk_named(), damaged_file_named():
+        return int(command.invoke(context) or 0)
 
 
 def _command_path(command: Command, words: Sequence[str], name: str) -> str:

@@ -20,6 +20,7 @@ from contracts.terminal.options import AsOf
 from expectations.gate import Passed, run_gate
 from spark_jobs.lake.lake import ALL_ROWS, Commit, Lake
 from spark_jobs.spark.job_run import spark_job
+from spark_jobs.spark.session import damaged_files_left_out
 from spark_jobs.tables.models import champion_id
 
 
@@ -87,8 +88,12 @@ def one_day(lake: Lake, places: Places, model_id: str, day: date) -> Passed:
 
 
 def published_models(lake: Lake) -> set[str]:
-    """The models whose rows are published: one, or none before the first."""
-    rows = lake.read_or_empty(PUBLISHED_EMBEDDINGS).select("model_id").distinct().collect()
+    """The models whose rows are published: one, or none before the first.
+
+    Data files that are gone or damaged are left out: publishing their day is what mends them.
+    """
+    with damaged_files_left_out(lake.spark):
+        rows = lake.read_or_empty(PUBLISHED_EMBEDDINGS).select("model_id").distinct().collect()
     return {row["model_id"] for row in rows}
 
 
