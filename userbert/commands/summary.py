@@ -34,7 +34,7 @@ from expectations.results import newest_results
 
 @dataclass(frozen=True)
 class TableFacts:
-    """What a table's Delta log says of it; no data file is opened."""
+    """What a table's Delta log says of it; no row is read."""
 
     rows: int
     bytes: int
@@ -43,7 +43,11 @@ class TableFacts:
 
 
 def open_table(places: Places, table: Table) -> DeltaTable | None:
-    return open_delta_table(f"{places.lake}/{table.name}")
+    """None where it does not exist; `DamagedFile` where one of its files is not whole."""
+    opened = open_delta_table(f"{places.lake}/{table.name}")
+    if opened is not None and "://" not in places.lake:
+        check_parquet_files(opened.file_uris())
+    return opened
 
 
 def _rows_of(places: Places, table: Table, columns: list[str]) -> list[dict[str, Any]]:
@@ -51,8 +55,6 @@ def _rows_of(places: Places, table: Table, columns: list[str]) -> list[dict[str,
     opened = open_table(places, table)
     if opened is None:
         return []
-    if "://" not in places.lake:
-        check_parquet_files(opened.file_uris())
     dataset = arrow_dataset(opened, f"{places.lake}/{table.name}")
     return dataset.to_table(columns=columns).to_pylist()
 
