@@ -16,20 +16,22 @@ from model.settings.checks import (
     written_settings,
 )
 from model.settings.encoders import EncoderSettings
+from model.settings.ready_vectors import GivenTitleSettings, ReadyVectorSettings
 from model.settings.scores import NegativesName, ScoreSettings
 from model.task_registry import TASKS
 
-BehaviorEncoderName = Literal["id", "cnn", "transformer"]
+BehaviorEncoderName = Literal["id", "cnn", "transformer", "given"]
 ContextEncoderName = Literal["self_attention", "transformer", "gru", "lstm", "cnn"]
 AggregatorName = Literal["attentive", "max", "average", "last", "mask"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelConfig(EncoderSettings):
+class ModelConfig(EncoderSettings, GivenTitleSettings):
     """The user model of section 3.1. The defaults are NRMS at the paper's widths (Table 4)."""
 
     behavior_encoder: Annotated[
-        BehaviorEncoderName, "what makes the vector of a title: its words, or an id of its own"
+        BehaviorEncoderName,
+        "what makes the vector of a title: its words, an id of its own, or a vector of a file",
     ] = "transformer"
     context_encoder: Annotated[
         ContextEncoderName, "what lets a behavior know the behaviors around it"
@@ -119,7 +121,7 @@ BASE_MODELS: dict[str, ModelConfig] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainConfig(ScoreSettings):
+class PretrainConfig(ScoreSettings, ReadyVectorSettings):
     """One pre-training run. The defaults are the paper's; written as JSON beside the checkpoint."""
 
     model: Annotated[ModelConfig, "the user model"] = field(default_factory=ModelConfig)

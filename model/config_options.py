@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_t
 import typer
 
 from model.config import BASE_MODELS, PRESETS, ModelConfig, PretrainConfig
+from model.settings.ready_vectors import SET_BY_FILES
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 _ENCODERS = ("behavior_encoder", "context_encoder", "aggregator")
@@ -73,7 +74,7 @@ def _annotations() -> dict[str, Any]:
     }
     for owner in (ModelConfig, PretrainConfig):
         for name, hint in get_type_hints(owner, include_extras=True).items():
-            if name != "model":
+            if name != "model" and name not in SET_BY_FILES:
                 found[name] = _option(name, *get_args(hint))
     return found
 

@@ -25,11 +25,11 @@ from model.layers.user_model import UserModel
 
 TINY = {"width": 8, "word_width": 6, "query_width": 5, "heads": 2, "dropout": 0.0, "max_views": 12}
 CPU = torch.device("cpu")
-# The aggregator `mask` has its own tests (tests/test_bert4rec.py).
+# The aggregator `mask` and the encoder `given` have their own tests (tests/test_bert4rec.py,
+# tests/test_ready_vectors.py).
+BEHAVIORS = [name for name in get_args(BehaviorEncoderName) if name != "given"]
 AGGREGATORS = [name for name in get_args(AggregatorName) if name != "mask"]
-CHOICES = list(
-    itertools.product(get_args(BehaviorEncoderName), get_args(ContextEncoderName), AGGREGATORS)
-)
+CHOICES = list(itertools.product(BEHAVIORS, get_args(ContextEncoderName), AGGREGATORS))
 
 
 @pytest.fixture(autouse=True)

@@ -25,7 +25,7 @@ from downstream.data.views import Views, midnight_microseconds
 from model.config import PRESETS, PretrainConfig
 from model.data.ragged import Ragged
 from model.inference.embed_users import embed_users
-from model.storage.checkpoint import Manifest, TrainedModel, load_model, read_manifest
+from model.storage.checkpoint import TrainedModel, load_model, read_manifest, ready_vectors_of
 
 # What differs from the judged model's settings. `steps` of 0 leaves the first weights as they are.
 MODEL_VARIANTS: dict[str, Mapping[str, Any]] = {
@@ -73,30 +73,34 @@ def judged_model(lake: OpenLake, model_id: str, as_of: date, out: Path) -> Judge
     manifest = read_manifest(folder)
     if manifest.trained_before <= as_of:
         return JudgedModel(model_id, folder, is_twin=False)
-    return JudgedModel(model_id, _trained(lake, manifest, as_of, {}, out), is_twin=True)
+    return JudgedModel(model_id, _trained(lake, folder, as_of, {}, out), is_twin=True)
 
 
 def variant_folder(
     lake: OpenLake, judged: JudgedModel, as_of: date, variant: str, out: Path
 ) -> Path:
     """The same encoder untrained, or trained by another paper's tasks on the same pairs."""
-    manifest = read_manifest(judged.folder)
-    day = manifest.trained_before
-    return _trained(lake, manifest, day, MODEL_VARIANTS[variant], out)
+    day = read_manifest(judged.folder).trained_before
+    return _trained(lake, judged.folder, day, MODEL_VARIANTS[variant], out)
 
 
 def _trained(
-    lake: OpenLake, manifest: Manifest, day: date, changes: Mapping[str, Any], out: Path
+    lake: OpenLake, folder: Path, day: date, changes: Mapping[str, Any], out: Path
 ) -> Path:
-    """Train with these settings on the pairs of `day`; a finished training is only named."""
+    """Train like the model in `folder` on the pairs of `day`; a finished training is only named.
+
+    It takes the model's ready-made title vectors. A file of word vectors is in no model, so its
+    words start at random ones.
+    """
     from model.data.build_corpus import training_input_for
     from model.training.distributed import Processes
     from model.training.pretrain import pretrain
 
     _make_pairs(lake, day)
-    config: PretrainConfig = replace(manifest.config, **changes)
+    settings = {"word_vectors": "", **changes}
+    config: PretrainConfig = replace(read_manifest(folder).config, **settings)
     given = training_input_for(config, lake.places, day)
-    return pretrain(given, config, out, Processes())
+    return pretrain(given, config, out, Processes(), ready=ready_vectors_of(folder))
 
 
 def _make_pairs(lake: OpenLake, day: date) -> None:

@@ -47,6 +47,26 @@ class TitleTable(BehaviorEncoder):
         return rows_at(self.titles.weight, words)
 
 
+class GivenVectors(BehaviorEncoder):
+    """A linear map of a vector that any text encoder made before; the vectors stay as they are.
+
+    A title is a row of a table, as in `TitleTable`. Row 0, for a title that the file does not have,
+    is the mean of the file's vectors.
+    """
+
+    reads_words = False
+    vectors: Tensor  # (T + 1, E)
+
+    def __init__(self, config: ModelConfig, num_words: int, num_titles: int) -> None:
+        super().__init__(config, num_words, num_titles)
+        self.register_buffer("vectors", torch.zeros(num_titles + 1, config.given_width))
+        self.linear = nn.Linear(config.given_width, config.width)
+
+    def forward(self, words: Tensor, layout: Layout) -> Tensor:
+        mapped: Tensor = self.linear(rows_at(self.vectors, words))  # (N, E) -> (N, D)
+        return mapped
+
+
 class TitleCNN(BehaviorEncoder):
     """Convolution over words, ReLU, attentive pooling (Kim 2014; Wu et al. 2019a).
 
@@ -130,6 +150,7 @@ _ENCODERS: dict[str, type[BehaviorEncoder]] = {
     "id": TitleTable,
     "cnn": TitleCNN,
     "transformer": TitleTransformer,
+    "given": GivenVectors,
 }
 
 

@@ -21,6 +21,7 @@ from contracts.errors import BadInput, MissingTable
 from contracts.provenance import code_version
 from contracts.storage.atomic_write import atomic_folder
 from model.config import PretrainConfig
+from model.data.ready_vectors import NO_READY_VECTORS, GivenTitles, ReadyVectors
 from model.data.vocabulary import Vocabulary
 from model.layers.build_user_model import build_user_model
 from model.layers.user_encoder import UserEncoder
@@ -177,6 +178,15 @@ def load_model(folder: Path) -> TrainedModel:
     has_titles = TITLES_FILE in manifest.files
     title_ids = read_tensors(folder, TITLES_FILE)["title_ids"] if has_titles else Tensor().long()
     return TrainedModel(model.eval(), vocabulary, title_ids, manifest)
+
+
+def ready_vectors_of(folder: Path) -> ReadyVectors:
+    """The title vectors that a model was given, for another training on the same ones."""
+    if read_manifest(folder).config.model.behavior_encoder != "given":
+        return NO_READY_VECTORS
+    vectors = read_tensors(folder, WEIGHTS_FILE)["behavior.vectors"][1:]  # (T, E)
+    title_ids = read_tensors(folder, TITLES_FILE)["title_ids"]
+    return ReadyVectors(titles=GivenTitles(title_ids.numpy(), vectors.numpy()))
 
 
 def load_weights(model: UserEncoder, weights: Mapping[str, Tensor], folder: Path) -> None:

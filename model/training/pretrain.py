@@ -33,6 +33,14 @@ from model.config import BASE_MODELS, PretrainConfig
 from model.config_options import config_from_options, with_config_options
 from model.data.build_corpus import newest_versions, training_input_for
 from model.data.corpus import HELD_OUT_PER_MILLE, TrainingInput
+from model.data.ready_vectors import (
+    NO_READY_VECTORS,
+    GivenTitles,
+    ReadyVectors,
+    file_sha256,
+    read_title_vectors,
+    read_word_vectors,
+)
 from model.data.vocabulary import Vocabulary
 from model.objective.negatives import with_ranking_dtype
 from model.objective.negatives_trace import TraceEvent, trace_writer
@@ -100,6 +108,7 @@ def pretrain(
     show: bool = False,
     trace: Path | None = None,
     grown_from: Path | None = None,
+    ready: ReadyVectors = NO_READY_VECTORS,
 ) -> Path:
     """Train a model, or finish its training, and return its folder below `out`.
 
@@ -115,10 +124,11 @@ def pretrain(
         return folder
     _must_divide(config, processes)
     require_held_out_users(given)
+    _require_title_vectors(config, ready)
     torch.set_num_threads(threads or _threads(processes))
     checkpoint, damaged = newest_checkpoint(working) if resume else (None, [])
     config = _as_begun(config, checkpoint, processes)
-    training = Training(given, config, processes, torch.get_num_threads())
+    training = Training(given, config, processes, torch.get_num_threads(), ready)
     if checkpoint:
         training.restore(checkpoint, _manifest(name, training))
         torch.set_num_threads(training.progress.threads)
@@ -129,9 +139,17 @@ def pretrain(
     with _recorded(training, trace, run):
         _run(training, name, working, show)
     if processes.is_first:
-        _finish(training, name, folder, working)
+        _finish(training, name, folder, working, ready.titles)
     processes.wait()
     return folder
+
+
+def _require_title_vectors(config: PretrainConfig, ready: ReadyVectors) -> None:
+    if config.model.behavior_encoder == "given" and not ready.titles:
+        raise BadInput(
+            "the behavior encoder given takes its title vectors from a file: name it by "
+            "--title-vectors FILE"
+        )
 
 
 def _as_begun(
@@ -299,7 +317,9 @@ def _manifest(name: str, training: Training) -> Manifest:
     )
 
 
-def _finish(training: Training, name: str, folder: Path, working: Path) -> None:
+def _finish(
+    training: Training, name: str, folder: Path, working: Path, titles: GivenTitles | None
+) -> None:
     """The model in one rename; with `patience` it has the weights of the best evaluation."""
     given, progress = training.given, training.progress
     keeps_best = bool(training.best)
@@ -318,6 +338,10 @@ def _finish(training: Training, name: str, folder: Path, working: Path) -> None:
     if not training.model.reads_words:
         title_ids = torch.from_numpy(np.array(given.corpus.title_ids))
         tensors[TITLES_FILE] = {"title_ids": title_ids}
+    if titles:  # all that the file has, so that titles which are viewed later have vectors, too
+        tensors[WEIGHTS_FILE] |= {"behavior.vectors": torch.from_numpy(titles.table)}
+        tensors[TITLES_FILE] = {"title_ids": torch.from_numpy(titles.title_ids)}
+        manifest = replace(manifest, num_titles=len(titles.title_ids))
     write_checkpoint(
         folder, manifest, given.vocabulary, tensors, copies={LOG_FILE: working / LOG_FILE}
     )
@@ -402,17 +426,40 @@ def train(
             help="Record every choice of negatives there, for `userbert trace check`.",
         ),
     ] = None,
+    word_vectors: Annotated[
+        Path | None,
+        typer.Option(
+            "--word-vectors",
+            metavar="FILE",
+            help="Start words at these vectors: text of GloVe or word2vec.",
+        ),
+    ] = None,
+    title_vectors: Annotated[
+        Path | None,
+        typer.Option(
+            "--title-vectors",
+            metavar="FILE",
+            help="Take title vectors from this Parquet file (vector, and title_id or title), made "
+            "by any text encoder; a linear map brings them to the width.",
+        ),
+    ] = None,
     **settings: object,
 ) -> Path:
     """What the command does, in every process of a training; the folder of the model."""
     keep_freed_memory()
     places = Places.from_environment()
     config = config_from_options(settings)
+    titles = read_title_vectors(title_vectors, places.lake) if title_vectors else None
+    config = _with_files(config, word_vectors, title_vectors, titles)
     out = out or places.models
     grown_from = out / grow_from if grow_from else None
     earlier = Vocabulary.load(grown_from / VOCABULARY_FILE) if grown_from else None
     with join_processes(device) as processes:
         given = _read(places, as_of, config, processes, versions or {}, earlier)
+        words = read_word_vectors(word_vectors, given.vocabulary) if word_vectors else None
+        ready = ReadyVectors(words, titles)
+        if processes.is_first:
+            _say_what_was_found(given, ready)
         known = (out / model_id(config, given)).exists()
         folder = pretrain(
             given,
@@ -424,10 +471,37 @@ def train(
             show=processes.is_first,
             trace=trace,
             grown_from=grown_from,
+            ready=ready,
         )
     if processes.is_first:
         _tell(folder, known)
     return folder
+
+
+def _with_files(
+    config: PretrainConfig,
+    word_vectors: Path | None,
+    title_vectors: Path | None,
+    titles: GivenTitles | None,
+) -> PretrainConfig:
+    """The settings with what the files of vectors decide, and the sha256 of each."""
+    if word_vectors:
+        config = replace(config, word_vectors=file_sha256(word_vectors))
+    if title_vectors and titles:
+        given = {"behavior_encoder": "given", "given_width": titles.vectors.shape[1]}
+        model = replace(config.model, **given)
+        config = replace(config, model=model, title_vectors=file_sha256(title_vectors))
+    return config
+
+
+def _say_what_was_found(given: TrainingInput, ready: ReadyVectors) -> None:
+    if ready.words:
+        found, total = len(ready.words.word_ids), len(given.vocabulary.words)
+        sys.stderr.write(f"word vectors: {found:,} of the {total:,} words of the vocabulary\n")
+    if ready.titles:
+        title_ids = np.asarray(given.corpus.title_ids)
+        found, total = ready.titles.num_found(title_ids), len(title_ids)
+        sys.stderr.write(f"title vectors: {found:,} of the {total:,} titles that were viewed\n")
 
 
 @functools.wraps(train)

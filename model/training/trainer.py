@@ -15,6 +15,7 @@ from torch import Tensor
 from model.config import PretrainConfig
 from model.data.batches import BatchOrder
 from model.data.corpus import TrainingInput
+from model.data.ready_vectors import NO_READY_VECTORS, ReadyVectors
 from model.layers.encoders import reads_words
 from model.layers.user_model import UserModel
 from model.objective.objective import Objective, StepResult
@@ -28,7 +29,11 @@ from model.storage.checkpoint import (
 from model.storage.checkpoint_files import WEIGHTS_FILE
 from model.training.distributed import Processes
 from model.training.evaluation import Measures
-from model.training.initialization import center_user_encoder
+from model.training.initialization import (
+    center_user_encoder,
+    place_title_vectors,
+    place_word_vectors,
+)
 
 OPTIMIZER_FILE = "optimizer.safetensors"
 OBJECTIVE_FILE = "objective.safetensors"
@@ -56,7 +61,12 @@ class Training:
     """
 
     def __init__(
-        self, given: TrainingInput, config: PretrainConfig, processes: Processes, threads: int
+        self,
+        given: TrainingInput,
+        config: PretrainConfig,
+        processes: Processes,
+        threads: int,
+        ready: ReadyVectors = NO_READY_VECTORS,
     ) -> None:
         self.given = given
         self.config = config
@@ -66,8 +76,12 @@ class Training:
         torch.manual_seed(config.seed)  # of the first weights, the same in every process
         model = UserModel(config.model, len(given.vocabulary), num_titles)
         self.model = model.to(processes.device)
+        if ready.titles:
+            place_title_vectors(self.model, given.corpus, ready.titles)
         if config.first_weights == "centered":
-            center_user_encoder(self.model, given.corpus)
+            center_user_encoder(self.model, given.corpus, ready.words)
+        elif ready.words:
+            place_word_vectors(self.model, ready.words)
         batches = BatchOrder(
             given.training_pairs, config.batch_size, config.seed, processes.rank, processes.world
         )
