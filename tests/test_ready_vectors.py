@@ -15,7 +15,7 @@ from small_lake import write
 from contracts.errors import BadInput
 from contracts.paths import Places
 from contracts.terminal.command_line import parse_options
-from model.config import PRESETS, ModelConfig, PretrainConfig
+from model.config import PRESETS, PretrainConfig
 from model.config_options import config_from_options
 from model.data.ragged import Ragged
 from model.data.ready_vectors import (
