@@ -8,6 +8,7 @@ ROOT = Path(__file__).parents[1]
 # Lowest first: a module imports from its own entry and from entries before it.
 MODEL_LAYERS = (
     "model.task_registry",
+    "model.settings",
     "model.config",
     "model.config_options",
     "model.storage.checkpoint_files",
