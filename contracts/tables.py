@@ -8,6 +8,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 
+from contracts.forecasts import FORECAST_NAMES, USER_FORECASTS
 from contracts.limits import (
     EMBEDDING_WIDTH,
     MAX_HISTORY_VIEWS,
@@ -243,17 +244,39 @@ _EMBEDDING = (
         "user_sequences.sequence_hash of the input: equal hash, model_id and as_of, equal vector",
     ),
 )
+_FORECAST_COLUMNS = tuple(
+    Column(each.name, "float", f"forecast: {each.doc}; null: the model makes none", nullable=True)
+    for each in USER_FORECASTS
+)
+_HIGHEST_FORECAST = "1e9"  # where a forecast has no bound of its own; no NaN is below it
+_FORECAST_CHECKS = (
+    *(
+        (
+            f"{each.name}_in_range",
+            f"{each.name} is null or {each.name} between 0 and {each.highest or _HIGHEST_FORECAST}",
+        )
+        for each in USER_FORECASTS
+    ),
+    (
+        "all_forecasts_or_none",
+        " and ".join(
+            f"({FORECAST_NAMES[0]} is null) = ({name} is null)" for name in FORECAST_NAMES[1:]
+        ),
+    ),
+)
 _EMBEDDING_CHECKS = (
     ("width", f"size(embedding) = {EMBEDDING_WIDTH}"),
     # A vector with a NaN or an infinity has a norm of neither; NaN is the largest double to Spark.
     ("finite_and_not_zero", "norm > 0 and norm < 1e30"),
     ("norm_is_the_vectors", "abs(vector_norm(embedding) - norm) <= 1e-4 * norm"),
     ("nothing_from_the_day_itself", "last_view_time < cast(as_of as timestamp)"),
+    *_FORECAST_CHECKS,
 )
 
 USER_EMBEDDINGS = Table(
     name="user_embeddings",
-    doc="A user's vector under one model as of one day. Compare vectors of one model_id only.",
+    doc="A user's vector under one model as of one day, and its forecasts. Compare vectors of one "
+    "model_id only.",
     key=("model_id", "as_of", "user_id"),
     partition_by=("model_id", "as_of"),
     columns=(
@@ -261,6 +284,7 @@ USER_EMBEDDINGS = Table(
         Column("as_of", "date", "only views from before this UTC day's first instant count"),
         Column("user_id", "string", "whose vector"),
         *_EMBEDDING,
+        *_FORECAST_COLUMNS,
     ),
     checks=_EMBEDDING_CHECKS,
     change_feed=True,
@@ -277,6 +301,7 @@ PUBLISHED_EMBEDDINGS = Table(
         Column("as_of_time", "timestamp", "the first instant of as_of, UTC: the feature's time"),
         Column("model_id", "string", "the champion, the same in every row"),
         *_EMBEDDING,
+        *_FORECAST_COLUMNS,
     ),
     checks=(*_EMBEDDING_CHECKS, ("time_is_the_days", "as_of_time = cast(as_of as timestamp)")),
     change_feed=True,

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from contracts import tables
+from contracts.forecasts import FORECAST_DAYS
 from contracts.limits import EMBEDDING_WIDTH, SESSION_GAP_MINUTES
 from contracts.tables import Table
 
@@ -165,6 +166,7 @@ _PLACE_ON_LINE = (
     f"vector_inner_product(embedding, array({_LINE_WEIGHTS})), null)"
 )
 
+_VIEWS = f"views_{FORECAST_DAYS}_days"
 # One vector for all is a collapse: the mean of the unit vectors is as long as they are.
 _VECTORS = [
     _rows(1),
@@ -174,6 +176,19 @@ _VECTORS = [
         "the vectors do not all point the same way",
         most=0.9999,
         sql=f"if(count(1) < {_MIN_ROWS}, 0d, vector_norm(vector_avg(vector_normalize(embedding))))",
+    ),
+    # Of a model that forecasts nothing both pass: its rows are all null.
+    Expected(
+        "users_without_forecasts",
+        "either every user has forecasts or nobody",
+        most=0,
+        sql=f"if(count({_VIEWS}) = 0, 0, count_if({_VIEWS} is null))",
+    ),
+    Expected(
+        "distinct_forecasts",
+        "users are not all forecast the same number of views",
+        least=2,
+        sql=f"if(count({_VIEWS}) < {_MIN_ROWS}, 2, approx_count_distinct({_VIEWS}))",
     ),
     Expected(
         "norm_ratio",

@@ -25,6 +25,7 @@ _FEAST_TYPES = {
     "array<float>": Array(Float32),
     "bigint": Int64,
     "double": Float64,
+    "float": Float32,
     "int": Int32,
     "string": String,
     "timestamp": UnixTimestamp,

@@ -8,7 +8,7 @@ import duckdb
 import pandas as pd
 from duckdb_extensions import import_extension
 
-from contracts.errors import MissingTable
+from contracts.errors import BadInput, MissingTable
 from contracts.paths import Places
 from contracts.storage.checked_pages import check_pages_daily
 from contracts.storage.damage import check_delta_log, check_parquet_files
@@ -45,6 +45,7 @@ class Published:
         if is_local:
             check_parquet_files(_data_files(connection, path))
         connection.execute(f"ATTACH '{path}' AS published (TYPE delta, PIN_SNAPSHOT)")
+        _must_have_every_column(connection, path)
         found = connection.execute(
             "SELECT DISTINCT model_id, as_of FROM published ORDER BY as_of"
         ).fetchall()
@@ -96,6 +97,17 @@ class Published:
         ).fetchall()
         found = {place: (sequence, vector) for place, sequence, vector in rows}
         return [found.get(place) for place in points["place"]]
+
+
+def _must_have_every_column(connection: duckdb.DuckDBPyConnection, path: str) -> None:
+    """Feast asks for all columns of the contract; an older lake gains some with the next job."""
+    held = connection.execute("SELECT * FROM published LIMIT 0").description
+    lacking = set(PUBLISHED_EMBEDDINGS.names) - {name for name, *_ in held or []}
+    if lacking:
+        raise BadInput(
+            f"{path} lacks {', '.join(sorted(lacking))}, since older code wrote it: `userbert "
+            "published-embeddings --as-of DAY` of the newest day adds what is missing"
+        )
 
 
 def _data_files(connection: duckdb.DuckDBPyConnection, path: str) -> list[str]:

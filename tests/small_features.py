@@ -7,6 +7,8 @@ import numpy as np
 import pyarrow as pa
 from deltalake import write_deltalake
 
+from contracts.forecasts import FORECAST_NAMES
+
 LARGE = 9_000_000_000_000  # hashes have 19 digits, of which a float keeps 16
 SCHEMA = pa.schema(
     [
@@ -18,9 +20,14 @@ SCHEMA = pa.schema(
         ("norm", pa.float64()),
         ("num_views", pa.int32()),
         ("last_view_time", pa.timestamp("us", tz="UTC")),
+        *((name, pa.float32()) for name in FORECAST_NAMES),
         ("sequence_hash", pa.int64()),
     ]
 )
+
+
+NO_FORECASTS = (None,) * len(FORECAST_NAMES)
+FORECASTS_OF = {"m3": (0.5, 0.25, 12.0, 3.5, 4.0)}  # of a model that forecasts
 
 
 def midnight(day):
@@ -42,6 +49,7 @@ def row(model_id, day, user):
         norm,
         1,
         hour,
+        *FORECASTS_OF.get(model_id, NO_FORECASTS),
         sum(seed) * LARGE + 1,
     )
 

@@ -1,7 +1,9 @@
+import shutil
 from datetime import date
 
 import numpy as np
 import pytest
+from deltalake import DeltaTable, write_deltalake
 from small_lake import embedding, publish, vector, write
 
 from analyst import TwoSpaces, open_lake
@@ -115,6 +117,19 @@ def test_the_view_as_of_a_day_takes_a_model(lake):
     assert monday == [("ann", MONDAY, 1), ("bob", MONDAY, 0)]
     other = lake.sql(question.format(FRIDAY, ", 'm2'")).fetchall()
     assert other == [("ann", MONDAY, 9)]
+
+
+def test_a_column_that_an_older_lake_lacks_is_null_until_a_job_adds_it(places):
+    row = embedding("ann", MONDAY, [3, 4])
+    publish(places, [row])
+    folder = f"{places.lake}/published_embeddings"
+    older = DeltaTable(folder).to_pyarrow_table().drop_columns(["views_28_days"])
+    shutil.rmtree(folder)
+    write_deltalake(folder, older)
+    lake = open_lake(places)
+    (found,) = lake.sql("SELECT user_id, views_28_days FROM user_embeddings_latest").fetchall()
+    assert found == ("ann", None)
+    assert lake.embeddings()["ann"].tolist() == vector(3, 4)
 
 
 def test_a_lake_without_vectors_says_what_to_run(places):

@@ -6,9 +6,11 @@ from datetime import date, timedelta
 import numpy as np
 import pandas as pd
 import pytest
-from small_features import midnight, publish, row
+from deltalake import write_deltalake
+from small_features import FORECASTS_OF, midnight, publish, row
 
-from contracts.errors import GateFailed, MissingTable
+from contracts.errors import BadInput, GateFailed, MissingTable
+from contracts.forecasts import FORECAST_NAMES
 from userbert.cli import main
 
 ZERO = date(2017, 6, 25)
@@ -45,6 +47,7 @@ def test_the_online_store_holds_each_users_newest_vector(store):
     ]
     assert np.array_equal(vectors(found[:1])[0], np.float32(row("m1", date(2017, 6, 27), "u1")[4]))
     assert found["model_id"].isna().tolist() == [False, False, False, True]
+    assert found["no_view_7_days"].isna().all()  # m1 makes no forecasts
 
 
 def test_a_point_in_time_join_gives_the_newest_vector_of_then_for_1000_times(store):
@@ -161,7 +164,23 @@ def test_the_commands_do_it_all(store, monkeypatch, capsys, tmp_path):
     assert "online: 2 users of m3" in run("materialize", "--as-of", "2017-06-29")
     assert "online: 2 users" in run("check", "--as-of", "2017-06-29")
     assert "history (duckdb): 50 of 50 points equal" in run("check", "--points", "50")
-    assert json.loads(run("get", "u2"))["model_id"] == "m3"
+    online = json.loads(run("get", "u2"))
+    assert online["model_id"] == "m3"
+    assert tuple(online[name] for name in FORECAST_NAMES) == FORECASTS_OF["m3"]
     (tmp_path / "rows.csv").write_text("user_id,event_timestamp\nu1,2017-06-28 12:00:00\n")
     line = run("history", "--file", f"{tmp_path}/rows.csv", "--out", f"{tmp_path}/out.parquet")
     assert "1 rows, 0 without a vector" in line
+    past = pd.read_parquet(tmp_path / "out.parquet")
+    assert past["views_28_days"].tolist() == [12]
+
+
+def test_a_table_of_older_code_is_named_with_what_mends_it(store, tmp_path):
+    """It lacks the columns that the contract has gained, and no job has opened it since."""
+    from contracts.paths import Places
+    from feature_store.published import Published, table_path
+
+    older = publish(store, "m3", {28: ["u1"]}).connection.execute("SELECT * FROM published").arrow()
+    places = Places(tmp_path)
+    write_deltalake(table_path(places), older.read_all().drop_columns(["no_view_7_days"]))
+    with pytest.raises(BadInput, match=r"lacks no_view_7_days, since older code.*published-embedd"):
+        Published.open(places)

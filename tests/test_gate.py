@@ -2,6 +2,7 @@ import json
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
+from small_features import NO_FORECASTS
 
 from contracts.errors import GateFailed
 from contracts.tables import BROWSING_LOGS, USER_EMBEDDINGS, USER_SEQUENCES
@@ -34,7 +35,17 @@ def view(spark):
 def embeddings(spark):
     def make(vectors):
         rows = [
-            ("m1", AS_OF, f"user {i}", vector, 1.0, 1, MIDNIGHT - timedelta(hours=1), i)
+            (
+                "m1",
+                AS_OF,
+                f"user {i}",
+                vector,
+                1.0,
+                1,
+                MIDNIGHT - timedelta(hours=1),
+                i,
+                *NO_FORECASTS,
+            )
             for i, vector in enumerate(vectors)
         ]
         return spark.createDataFrame(rows, USER_EMBEDDINGS.ddl)

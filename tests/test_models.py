@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
+from small_features import NO_FORECASTS
 from small_lake import embedding, publish
 
 import feature_store
@@ -68,7 +69,17 @@ def embed(spark, lake, places):
         """One user's vector each."""
         noon = datetime(2017, 6, 25, 12, tzinfo=UTC)
         rows = [
-            (model_id, date(2017, 6, day), "ann", [1.0] + [0.0] * 255, 1.0, 1, noon, 7)
+            (
+                model_id,
+                date(2017, 6, day),
+                "ann",
+                [1.0] + [0.0] * 255,
+                1.0,
+                1,
+                noon,
+                7,
+                *NO_FORECASTS,
+            )
             for model_id, day in models_and_days
         ]
         for model_id in {row[0] for row in rows}:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import DataFrame
+from small_features import NO_FORECASTS
 
 from contracts.errors import MissingTable
 from contracts.tables import PUBLISHED_EMBEDDINGS, USER_EMBEDDINGS
@@ -39,7 +40,10 @@ def vector(place, width=256):
 def embeddings(spark):
     def make(model_id, day, *users):
         """One unit vector a user, of one view."""
-        rows = [(model_id, day, u, vector(i), 1.0, 1, NOON, i) for i, u in enumerate(users)]
+        rows = [
+            (model_id, day, u, vector(i), 1.0, 1, NOON, i, *NO_FORECASTS)
+            for i, u in enumerate(users)
+        ]
         return spark.createDataFrame(rows, USER_EMBEDDINGS.ddl)
 
     return make

@@ -1,7 +1,10 @@
 from datetime import date, datetime
 
 import pytest
+from pyspark.sql import functions as F
+from small_features import NO_FORECASTS
 
+from contracts.forecasts import FORECAST_NAMES
 from contracts.tables import (
     BROWSING_LOGS,
     PUBLISHED_EMBEDDINGS,
@@ -112,11 +115,53 @@ def test_few_vectors_for_many_sequences_of_titles_are_refused(spark):
     taken = {}
     for num_vectors in (10, 30):
         vectors = [[float(user % num_vectors + 1)] * 256 for user in range(40)]
-        rows = [("m", DAY, str(user), vectors[user], 1.0, 1, NOON, user) for user in range(40)]
+        rows = [
+            ("m", DAY, str(user), vectors[user], 1.0, 1, NOON, user, *NO_FORECASTS)
+            for user in range(40)
+        ]
         frame = spark.createDataFrame(rows, USER_EMBEDDINGS.ddl)
         taken[num_vectors] = take_measures(frame, USER_EMBEDDINGS, suite)["vectors_a_sequence"]
     (wanted,) = [e for e in suite if e.measure == "vectors_a_sequence"]
     assert taken[10] < wanted.least <= taken[30]
+
+
+@pytest.mark.parametrize(
+    ("forecasts", "broken"),
+    [
+        ((0.5, 0.25, 12.0, 3.5, 4.0), set()),
+        (NO_FORECASTS, set()),
+        ((1.5, -0.1, -1.0, float("nan"), 29.0), {f"{name}_in_range" for name in FORECAST_NAMES}),
+        ((0.5, 0.25, None, 3.5, 4.0), {"all_forecasts_or_none"}),
+    ],
+)
+def test_forecasts_are_all_there_and_in_their_range_or_none_is(spark, forecasts, broken):
+    from expectations.measures import take_measures
+
+    row = ("m", DAY, "ann", [1.0] * 256, 16.0, 1, NOON, 1, *forecasts)
+    suite = contract_expectations(USER_EMBEDDINGS)
+    frame = spark.createDataFrame([row], USER_EMBEDDINGS.ddl)
+    taken = take_measures(
+        frame, USER_EMBEDDINGS, [*suite, *suite_expectations(USER_EMBEDDINGS, {})]
+    )
+    assert {e.measure for e in suite if taken.get(e.measure, 0) > 0} == broken
+
+
+def test_forecasts_that_are_the_same_for_all_or_missing_for_some_are_refused(spark):
+    from expectations.measures import take_measures
+
+    suite = suite_expectations(PUBLISHED_EMBEDDINGS, {})
+    taken = []
+    for views in ([12.0] * 40, [float(n) for n in range(40)], [None] * 20 + [1.0] * 20):
+        rows = [
+            ("m", DAY, str(n), [1.0] * 256, 16.0, 1, NOON, n, *(value,) * len(FORECAST_NAMES))
+            for n, value in enumerate(views)
+        ]
+        frame = spark.createDataFrame(rows, USER_EMBEDDINGS.ddl)
+        taken.append(
+            take_measures(frame.withColumn("as_of_time", F.lit(NOON)), PUBLISHED_EMBEDDINGS, suite)
+        )
+    assert [each["distinct_forecasts"] >= 2 for each in taken] == [False, True, False]
+    assert [each["users_without_forecasts"] for each in taken] == [0, 0, 20]
 
 
 def test_what_is_published_is_of_one_space():

@@ -13,7 +13,12 @@ import duckdb
 from duckdb_extensions import import_extension
 
 from analyst.lake_access.sql_guard import sql_literal
-from analyst.lake_access.views import AS_OF_VIEW, LATEST_VIEW, VECTOR_FUNCTIONS
+from analyst.lake_access.views import (
+    AS_OF_VIEW,
+    LATEST_VIEW,
+    VECTOR_FUNCTIONS,
+    missing_columns,
+)
 from analyst.vectors.model_space import Vectors
 from analyst.vectors.vector_cache import Snapshot, Wanted, open_snapshot
 from contracts.errors import MissingTable
@@ -22,6 +27,8 @@ from contracts.storage.checked_pages import check_pages_daily
 from contracts.storage.damage import check_delta_log, check_parquet_files, check_parquet_pages
 from contracts.tables import PUBLISHED_EMBEDDINGS, TABLES, USER_EMBEDDINGS, Table
 
+# DuckDB's name of each Spark type that a table has gained a nullable column of.
+_DUCKDB_TYPES = {"float": "FLOAT", "string": "VARCHAR"}
 # DuckDB's errors of whoever wrote the query; no damage is behind them.
 _QUERY_MISTAKES = (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException)
 
@@ -145,11 +152,25 @@ def open_lake(places: Places | None = None) -> OpenLake:
     connection = duckdb.connect()
     connection.execute("LOAD delta; SET TimeZone = 'UTC'")
     versions = {table.name: _newest_version(root, table) for table in there}
-    for name, version in versions.items():
-        scan = f"delta_scan({sql_literal(f'{root}/{name}')}, version={version})"
-        connection.execute(f"CREATE VIEW {name} AS SELECT * FROM {scan}")
+    for table in there:
+        _add_table(connection, root, table, versions[table.name])
     _add_views(connection, versions)
     return OpenLake(places, connection, versions)
+
+
+def _add_table(
+    connection: duckdb.DuckDBPyConnection, root: str, table: Table, version: int
+) -> None:
+    """The table under its name. A column that it gains with the next job is null until then."""
+    folder = sql_literal(f"{root}/{table.name}")
+    scan = f"SELECT * FROM delta_scan({folder}, version={version})"
+    connection.execute(f"CREATE VIEW {table.name} AS {scan}")
+    has = set(connection.table(table.name).columns)
+    if gained := [column for column in missing_columns(table, has) if column.type in _DUCKDB_TYPES]:
+        nulls = ", ".join(f"NULL::{_DUCKDB_TYPES[c.type]} AS {c.name}" for c in gained)
+        connection.execute(
+            f"CREATE OR REPLACE VIEW {table.name} AS SELECT *, {nulls} FROM ({scan})"
+        )
 
 
 def _add_views(connection: duckdb.DuckDBPyConnection, versions: dict[str, int]) -> None:

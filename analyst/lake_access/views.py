@@ -1,6 +1,8 @@
 """The views of the analyst's door, as SQL that Spark and DuckDB both read."""
 
-from contracts.tables import PUBLISHED_EMBEDDINGS, USER_EMBEDDINGS
+from collections.abc import Collection
+
+from contracts.tables import PUBLISHED_EMBEDDINGS, USER_EMBEDDINGS, Column, Table
 
 _COLUMNS = ", ".join(USER_EMBEDDINGS.names)
 
@@ -24,3 +26,11 @@ VECTOR_FUNCTIONS = {
     "vector_l2_distance(a, b)": "list_distance(a, b)",
     "vector_norm(a)": "sqrt(list_inner_product(a, a))",
 }
+
+
+def missing_columns(table: Table, names: Collection[str]) -> list[Column]:
+    """The nullable columns of the contract that a stored table with the columns `names` lacks.
+
+    An older code wrote the table, and no job of this one has opened it yet.
+    """
+    return [c for c in table.columns if c.nullable and c.name not in names]

@@ -18,11 +18,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 from pyspark import SparkFiles
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from contracts.errors import BadInput, MissingTable
+from contracts.forecasts import FORECAST_NAMES
 from contracts.limits import EMBEDDING_WIDTH
 from contracts.paths import Places
 from contracts.storage.model_folder import check_model_folder
@@ -33,6 +35,7 @@ from model.storage.checkpoint_files import MANIFEST_FILE, TITLES_FILE, VOCABULAR
 from spark_jobs.lake.lake import Commit, Lake
 from spark_jobs.spark.job_run import spark_job
 from spark_jobs.tables.models import champion_id, find_model, load_models, model_folder
+from spark_jobs.transforms.session_views import midnight_micros
 
 if TYPE_CHECKING:  # torch takes two seconds to import, and only the workers need it
     from model.storage.checkpoint import TrainedModel
@@ -42,7 +45,8 @@ _USERS_A_PARTITION = 1024
 MODEL, WORDS = "model", "titles.arrow"  # names in the folder that is shipped
 _VECTOR_COLUMNS = (
     "user_id string, embedding array<float>, norm double, num_views int, "
-    "last_view_time timestamp, sequence_hash bigint"
+    "last_view_time timestamp, sequence_hash bigint, "
+    + ", ".join(f"{name} float" for name in FORECAST_NAMES)
 )
 _Batches = Iterator[pa.RecordBatch]
 
@@ -53,36 +57,44 @@ def to_embeddings(
     """A row of user_embeddings for each row of user_sequences."""
     partitions = -(-num_users // _USERS_A_PARTITION)
     return (
-        sequences.select("user_id", "title_ids", "last_view_time", "sequence_hash")
+        sequences.select("user_id", "title_ids", "event_times", "last_view_time", "sequence_hash")
         .repartition(partitions, "user_id")
         .sortWithinPartitions("user_id")
-        .mapInArrow(_embedded_by(shipped), _VECTOR_COLUMNS)
+        .mapInArrow(_embedded_by(shipped, as_of), _VECTOR_COLUMNS)
         .withColumn("model_id", F.lit(model_id))
         .withColumn("as_of", F.lit(as_of))
         .select(USER_EMBEDDINGS.names)
     )
 
 
-def _embedded_by(shipped: str) -> Callable[[_Batches], _Batches]:
+def _embedded_by(shipped: str, as_of: date) -> Callable[[_Batches], _Batches]:
     """What a task does with its partition, whole: batches of Spark's size must not matter."""
 
     def embedded(batches: _Batches) -> _Batches:
         users = pa.Table.from_batches(kept) if (kept := list(batches)) else None
         if users:
-            yield _vectors_of(users.combine_chunks(), Path(SparkFiles.get(shipped)))
+            yield _vectors_of(users.combine_chunks(), Path(SparkFiles.get(shipped)), as_of)
 
     return embedded
 
 
-def _vectors_of(users: pa.Table, shipped: Path) -> pa.RecordBatch:
-    """(user_id, title_ids, last_view_time, sequence_hash) to rows of VECTORS."""
+def _vectors_of(users: pa.Table, shipped: Path, as_of: date) -> pa.RecordBatch:
+    """Rows of user_sequences to the columns of `_VECTOR_COLUMNS`."""
     from model.data.row_hashes import list_values
     from model.inference.embed_users import embed_users
 
     sequences = list_values(users["title_ids"].chunk(0))
     titles = _titles_at(shipped)
     title_ids = titles["title_id"].to_numpy()
-    vectors = embed_users(_model_at(shipped), sequences, title_ids, titles["words"]).vectors
+    embedded = embed_users(
+        _model_at(shipped),
+        sequences,
+        title_ids,
+        titles["words"],
+        times=list_values(users["event_times"].chunk(0)).values,  # (R,)
+        as_of=np.full(len(sequences), midnight_micros(as_of)),  # (N,)
+    )
+    vectors = embedded.vectors
     norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
     offsets = pa.array(np.arange(len(vectors) + 1, dtype=np.int32) * vectors.shape[1])
     columns = {
@@ -92,8 +104,16 @@ def _vectors_of(users: pa.Table, shipped: Path) -> pa.RecordBatch:
         "num_views": pa.array(sequences.lengths().astype(np.int32)),
         "last_view_time": users["last_view_time"].chunk(0),
         "sequence_hash": users["sequence_hash"].chunk(0),
+        **_forecast_columns(embedded.forecasts, len(vectors)),
     }
     return pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
+
+
+def _forecast_columns(forecasts: NDArray[np.float32] | None, num_users: int) -> dict[str, pa.Array]:
+    """A column for each of the (N, 5) forecasts; of nulls where the model makes none."""
+    if forecasts is None:
+        return dict.fromkeys(FORECAST_NAMES, pa.nulls(num_users, pa.float32()))
+    return {name: pa.array(forecasts[:, n]) for n, name in enumerate(FORECAST_NAMES)}
 
 
 @lru_cache(maxsize=1)  # a backfill ships a folder a day to the same workers
