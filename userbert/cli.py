@@ -89,6 +89,11 @@ COMMANDS = {
         "Show the views that weigh most in a user's vector.",
         _ANALYST,
     ),
+    "forecast": CommandEntry(
+        "analyst.questions.forecast",
+        "Show what users will do next, and who is likely to view a title.",
+        _ANALYST,
+    ),
     "export": CommandEntry(
         "analyst.questions.export",
         "Write the vectors of a day as Parquet, CSV or NumPy.",

@@ -1,6 +1,9 @@
-"""Answers as tables for people and as JSON for programs."""
+"""Answers as tables for people, and as JSON and CSV for programs."""
 
+import csv
 import json
+import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -16,6 +19,13 @@ def print_answer(answer: Any, as_json: bool, *parts: str | Grid) -> None:
         print(json.dumps(asdict(answer), indent=2, default=_plain, ensure_ascii=False))  # noqa: T201
     else:
         print_parts(*parts)
+
+
+def print_csv(rows: Iterable[Sequence[object]], columns: Sequence[str]) -> None:
+    """Print rows below a header; numbers with all their digits, null as nothing."""
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
 
 
 def _plain(value: object) -> object:

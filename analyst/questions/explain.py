@@ -10,7 +10,6 @@ and the answer says how near that comes to the stored vector.
 
 from dataclasses import dataclass
 from datetime import date, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
@@ -19,8 +18,9 @@ from numpy.typing import NDArray
 
 from analyst.lake_access.open_lake import OpenLake, open_lake
 from analyst.output.answers import print_answer
+from analyst.vectors.registered_models import load_registered_model
 from contracts.errors import BadInput, MissingTable
-from contracts.tables import MODELS, TITLES, USER_SEQUENCES
+from contracts.tables import TITLES, USER_SEQUENCES
 from contracts.terminal.options import AsJson, AsOfOrNewest, ModelOrChampion
 from contracts.terminal.printing import grid
 
@@ -126,20 +126,6 @@ def read_sequence(lake: OpenLake, user: str, day: date) -> tuple[Sequence, int]:
     ids, titles, words, times = zip(*known, strict=True)
     sequence = Sequence(list(titles), np.array(ids, np.int64), list(words), list(times))
     return sequence, len(rows) - len(known)
-
-
-def load_registered_model(lake: OpenLake, model_id: str) -> "TrainedModel":
-    """The model from the folder that `models` names, else from its folder below places.models."""
-    from model.storage.checkpoint import load_model
-
-    folder = lake.places.models / model_id
-    if lake.has(MODELS):
-        row = lake.connection.execute(
-            "SELECT path FROM models WHERE model_id = $model", {"model": model_id}
-        ).fetchone()
-        if row is not None and Path(row[0]).exists():
-            folder = Path(row[0])
-    return load_model(folder)
 
 
 def weigh_views(

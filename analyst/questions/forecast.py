@@ -1,0 +1,258 @@
+"""What a user will do next: the model's forecasts, and the propensity for a title, word or host.
+
+userbert forecast 13 46                       the forecasts of two users
+userbert forecast --by views_28_days -k 20    the users with the highest of one forecast
+userbert forecast --word milk -k 20           who is most likely to view titles with this word next
+userbert forecast --title "Fresh milk" 13     how likely this user is to view this title next
+userbert forecast --host shop.example --all --csv > scores.csv
+
+A forecast is of the day of the user's vector. A score is the user's vector times the vector of the
+title: higher is likelier, and scores compare between users, under one model and one text. Of a word
+or a host it is the mean over its titles, weighed by their views. No labels are needed.
+"""
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+
+from analyst.lake_access.open_lake import OpenLake, open_lake
+from analyst.output.answers import print_answer, print_csv
+from analyst.vectors.model_space import Vectors, row_slices
+from analyst.vectors.registered_models import load_registered_model, title_candidates
+from contracts.errors import BadInput, MissingTable
+from contracts.forecasts import FORECAST_NAMES
+from contracts.tables import BROWSING_LOGS, TITLES
+from contracts.terminal.options import (
+    AsJson,
+    AsOfOrNewest,
+    ModelOrChampion,
+    UserFile,
+    choice_option,
+)
+from contracts.terminal.printing import grid
+from contracts.user_lists import named_users
+
+_CONDITIONS = {  # which titles a text names, in SQL; $text is the text, folded as titles are
+    "title": "title = $text",
+    "word": "list_contains(words, $text)",
+    "host": "title_id IN (SELECT title_id FROM browsing_logs WHERE lower(host) = $text)",
+}
+
+
+@dataclass(frozen=True)
+class UserForecast:
+    user_id: str
+    vector_of: date  # the day that the forecast looks ahead from
+    forecasts: dict[str, float]  # by the names of contracts/forecasts.py
+
+
+@dataclass(frozen=True)
+class Forecasts:
+    model_id: str
+    as_of: date
+    users: list[UserForecast]  # as they were named; or by one forecast, ties by user_id
+
+
+@dataclass(frozen=True)
+class Score:
+    user_id: str
+    vector_of: date
+    score: float
+    percentile: float  # the share of users with a lower score, from 0 to 1
+
+
+@dataclass(frozen=True)
+class Propensity:
+    model_id: str
+    as_of: date
+    text: str  # 'word "milk"'
+    num_titles: int  # that the score is the mean over
+    users: int  # who have a score
+    scores: list[Score]  # as they were named; or highest first, ties by user_id
+
+
+def forecasts(
+    lake: OpenLake,
+    users: list[str] | None = None,
+    by: str = FORECAST_NAMES[0],
+    k: int | None = 10,
+    model_id: str | None = None,
+    as_of: date | None = None,
+    lowest: bool = False,
+) -> Forecasts:
+    """The forecasts of `users`; of None, the `k` users with the highest `by`; all if `k` is None.
+
+    `lowest` turns the order round.
+    """
+    if by not in FORECAST_NAMES:
+        raise BadInput(f"there is no forecast {by}; there are {', '.join(FORECAST_NAMES)}")
+    vectors = lake.embeddings(model_id, as_of)
+    rows = lake.connection.execute(
+        f"""SELECT user_id, as_of, {", ".join(FORECAST_NAMES)}
+        FROM user_embeddings_as_of($day, {"$model" if model_id else "NULL"})
+        WHERE {by} IS NOT NULL ORDER BY {by} {"ASC" if lowest else "DESC"}, user_id""",
+        {"day": vectors.as_of, **({"model": model_id} if model_id else {})},
+    ).fetchall()
+    if not rows:
+        raise MissingTable(
+            f"{vectors.model_id} has made no forecasts as of {vectors.as_of}: its vectors are of a "
+            "model without the task next_period, or of older code. `--title`, `--word` and "
+            "`--host` ask any model how likely a view is"
+        )
+    found = [
+        UserForecast(user, day, dict(zip(FORECAST_NAMES, numbers, strict=True)))
+        for user, day, *numbers in rows
+    ]
+    if users is None:
+        return Forecasts(vectors.model_id, vectors.as_of, found[:k])
+    vectors.rows(users)  # names those who have no vector
+    by_user = {each.user_id: each for each in found}
+    if missing := [user for user in users if user not in by_user]:
+        raise MissingTable(
+            f"no forecast of {', '.join(missing[:5])} as of {vectors.as_of}: the vectors are older "
+            "than the forecasts of this lake"
+        )
+    return Forecasts(vectors.model_id, vectors.as_of, [by_user[user] for user in users])
+
+
+def propensity(
+    lake: OpenLake,
+    kind: str,
+    text: str,
+    users: list[str] | None = None,
+    k: int | None = 10,
+    model_id: str | None = None,
+    as_of: date | None = None,
+) -> Propensity:
+    """How likely each user is to view what `text` names next; `kind` is title, word or host.
+
+    The answer is of `users`; of None, of the `k` likeliest; of all, if `k` is None.
+    """
+    vectors = lake.embeddings(model_id, as_of)
+    title_ids, words, weights = _titles_of(lake, kind, text)
+    trained = load_registered_model(lake, vectors.model_id)
+    candidates = title_candidates(trained, title_ids, words)  # (T, D)
+    candidate = weights @ candidates.astype(np.float64)  # (T,) @ (T, D) -> (D,)
+    scores = _scores(vectors, candidate)
+    rows = _requested_rows(vectors, scores, users, k)
+    below = np.searchsorted(np.sort(scores), scores[rows]) / len(scores)
+    return Propensity(
+        vectors.model_id,
+        vectors.as_of,
+        f'{kind} "{text}"',
+        len(title_ids),
+        len(vectors),
+        [
+            Score(str(vectors.user_ids[row]), vectors.days[row].item(), float(scores[row]), share)
+            for row, share in zip(rows.tolist(), below.tolist(), strict=True)
+        ],
+    )
+
+
+def _titles_of(
+    lake: OpenLake, kind: str, text: str
+) -> tuple[NDArray[np.int64], list[list[str]], NDArray[np.float64]]:
+    """title_ids (T,), the words of each, and weights (T,), which sum to one, by their views."""
+    lake.need(TITLES, BROWSING_LOGS)
+    folded = " ".join(text.lower().split())
+    rows = lake.connection.execute(
+        f"""WITH named AS (SELECT title_id, words FROM titles WHERE {_CONDITIONS[kind]})
+        SELECT title_id, any_value(named.words), count(log_id)
+        FROM named LEFT JOIN browsing_logs USING (title_id) GROUP BY title_id ORDER BY title_id""",
+        {"text": folded},
+    ).fetchall()
+    if not rows and kind == "title" and folded:
+        return np.array([0]), [folded.split(" ")], np.ones(1)  # one that nobody has viewed yet
+    if not rows:
+        raise BadInput(f"--{kind} {text!r}: no title in the lake has it")
+    ids, words, views = zip(*rows, strict=True)
+    weights = np.maximum(np.array(views, np.float64), 1.0)
+    return np.array(ids, np.int64), list(words), weights / weights.sum()
+
+
+def _scores(vectors: Vectors, candidate: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N,) each user's vector times the candidate."""
+    parts = [vectors.matrix[part] @ candidate for part in row_slices(len(vectors))]
+    return np.concatenate(parts)
+
+
+def _requested_rows(
+    vectors: Vectors, scores: NDArray[np.float64], users: list[str] | None, k: int | None
+) -> NDArray[np.int64]:
+    if users is not None:
+        return vectors.rows(users)
+    return np.lexsort((np.arange(len(scores)), -scores))[:k]
+
+
+def _only_text(**texts: str | None) -> tuple[str, str] | None:
+    """The one text that was given, with its kind."""
+    given = [(kind, text) for kind, text in texts.items() if text is not None]
+    if len(given) > 1:
+        raise BadInput(f"ask for one of {' and '.join(f'--{kind}' for kind, _ in given)} at a time")
+    return given[0] if given else None
+
+
+def _print_forecasts(found: Forecasts, as_json: bool, as_csv: bool) -> None:
+    rows = [(u.user_id, u.vector_of, *u.forecasts.values()) for u in found.users]
+    columns = ("user_id", "vector_of", *FORECAST_NAMES)
+    if as_csv:
+        print_csv(rows, columns)
+        return
+    title = f"forecasts of {found.model_id} as of {found.as_of}, {len(rows):,} users"
+    shown = [columns[0], "vector of", *(f"#{name}" for name in FORECAST_NAMES)]
+    print_answer(found, as_json, title, grid(rows, *shown))
+
+
+def _print_propensity(found: Propensity, as_json: bool, as_csv: bool) -> None:
+    rows = [(s.user_id, s.vector_of, s.score, s.percentile) for s in found.scores]
+    if as_csv:
+        print_csv(rows, ("user_id", "vector_of", "score", "percentile"))
+        return
+    title = (
+        f"propensity for {found.text} ({found.num_titles:,} titles) of {found.users:,} users, "
+        f"{found.model_id} as of {found.as_of}"
+    )
+    table: Any = grid(rows, "user_id", "vector of", "#score", "#percentile")
+    print_answer(found, as_json, title, table)
+
+
+def main(
+    users: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[USER]...", help="The users. [default: the top -k]"),
+    ] = None,
+    file: UserFile = None,
+    title: Annotated[str | None, typer.Option("--title", help="A title to be viewed next.")] = None,
+    word: Annotated[str | None, typer.Option("--word", help="A word of titles.")] = None,
+    host: Annotated[str | None, typer.Option("--host", help="The host of titles.")] = None,
+    by: Annotated[
+        str, choice_option("--by", FORECAST_NAMES, "The forecast that users are ordered by.")
+    ] = FORECAST_NAMES[0],
+    lowest: Annotated[
+        bool, typer.Option("--lowest", help="Order forecasts from the lowest up.")
+    ] = False,
+    k: Annotated[int, typer.Option("-k", help="How many users to show.")] = 10,
+    all_users: Annotated[bool, typer.Option("--all", help="Show every user.")] = False,
+    as_of: AsOfOrNewest = None,
+    model: ModelOrChampion = None,
+    json: AsJson = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Print the answer as CSV.")] = False,
+) -> None:
+    if k < 1:
+        raise BadInput(f"-k is {k}: ask for one user or more")
+    if json and csv:
+        raise BadInput("say --json or --csv, not both")
+    named = list(named_users(users or [], file).ids) if users or file else None
+    number = None if all_users else k
+    asked = _only_text(title=title, word=word, host=host)
+    with open_lake() as lake:
+        if asked:
+            scored = propensity(lake, *asked, named, number, model, as_of)
+            _print_propensity(scored, json, csv)
+        else:
+            found = forecasts(lake, named, by, number, model, as_of, lowest)
+            _print_forecasts(found, json, csv)
