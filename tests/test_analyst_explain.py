@@ -38,7 +38,8 @@ def embed(places, model, user="ann"):
     """The vector as the embedding job makes it."""
     write(places, "user_embeddings", [embedding(user, DAY, [1], model=model)])
     lake = open_lake(places)
-    return weigh_views(load_registered_model(lake, model), read_sequence(lake, user, DAY)[0])[2]
+    sequence, _ = read_sequence(lake, user, DAY)
+    return weigh_views(load_registered_model(lake, model), sequence, DAY).vector
 
 
 def stored(places, model, user="ann"):
@@ -70,16 +71,17 @@ def test_moves_are_how_far_the_vector_is_without_the_view(places):
     embed(places, "m1")
     lake = open_lake(places)
     trained, (sequence, _) = load_registered_model(lake, "m1"), read_sequence(lake, "ann", DAY)
-    weights, moves, vector = weigh_views(trained, sequence)
-    without = weigh_views(
-        trained,
-        type(sequence)(
-            *(list(np.delete(np.array(part, object), 1)) for part in vars(sequence).values())
-        ),
-    )[2]
+    weighed = weigh_views(trained, sequence, DAY)
+    shorter = {
+        name: np.delete(np.array(part, object), 1).tolist() for name, part in vars(sequence).items()
+    }
+    arrays = {name: np.array(shorter[name], np.int64) for name in ("title_ids", "micros")}
+    without = weigh_views(trained, type(sequence)(**shorter | arrays), DAY).vector
+    vector = weighed.vector
     cosine = vector @ without / np.linalg.norm(vector) / np.linalg.norm(without)
-    assert moves[1] == pytest.approx(1 - cosine, abs=1e-6)
-    assert len(weights) == len(moves) == 4
+    (nth,) = np.flatnonzero(weighed.places == 1)
+    assert weighed.moves[nth] == pytest.approx(1 - cosine, abs=1e-6)
+    assert len(weighed.weights) == len(weighed.moves) == 4
 
 
 def test_views_that_the_model_does_not_read_are_not_explained(places):

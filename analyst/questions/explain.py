@@ -9,7 +9,7 @@ and the answer says how near that comes to the stored vector.
 """
 
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
@@ -27,6 +27,7 @@ from contracts.terminal.printing import grid
 if TYPE_CHECKING:
     from model.storage.checkpoint import TrainedModel
 
+_EPOCH = date(1970, 1, 1)
 _SAME_COSINE = 0.999  # cosine; the other users of a batch move a vector by 1e-6
 
 
@@ -63,11 +64,34 @@ class Sequence:
     title_ids: NDArray[np.int64]
     words: list[list[str]]
     times: list[datetime]
+    micros: NDArray[np.int64]  # the times, in microseconds since 1970 UTC
 
     def newest(self, limit: int | None) -> "Sequence":
         """The newest `limit` views, which are all that the model reads; None: all."""
         keep = slice(-limit if limit else None, None)
-        return Sequence(self.titles[keep], self.title_ids[keep], self.words[keep], self.times[keep])
+        return Sequence(
+            self.titles[keep],
+            self.title_ids[keep],
+            self.words[keep],
+            self.times[keep],
+            self.micros[keep],
+        )
+
+
+@dataclass(frozen=True)
+class WeighedViews:
+    """Shapes: L views of a sequence, of which k are looked at, D width.
+
+    weights  (L,) of all views, which sum to one
+    places   (k,) of the heaviest views; of equal ones the newer comes first
+    moves    (k,) cosine distance between the vector and the one without the view; None: one view
+    vector   (D,) the user's
+    """
+
+    weights: NDArray[np.float64]
+    places: NDArray[np.int64]
+    moves: NDArray[np.float64] | None
+    vector: NDArray[np.float64]
 
 
 def explain_vector(
@@ -81,10 +105,9 @@ def explain_vector(
     day: date = vectors.days[row].item()
     history, unknown = read_sequence(lake, user, day)
     trained = load_registered_model(lake, vectors.model_id)
-    sequence = history.newest(trained.model.config.max_views)
-    weights, moves, vector = weigh_views(trained, sequence)
+    sequence = history.newest(trained.model.max_views)
+    weighed = weigh_views(trained, sequence, day, k)
     stored = vectors.matrix[row].astype(np.float64)
-    order = np.lexsort((-np.arange(len(weights)), -weights))[:k]
     return Explanation(
         user,
         vectors.model_id,
@@ -93,15 +116,15 @@ def explain_vector(
         trained.model.config.aggregator,
         len(sequence.titles),
         unknown,
-        float(_cosine_to(vector, stored)),
+        float(_cosine_to(weighed.vector, stored)),
         [
             View(
                 sequence.titles[place],
                 sequence.times[place],
-                float(weights[place]),
-                None if moves is None else float(moves[place]),
+                float(weighed.weights[place]),
+                None if weighed.moves is None else float(weighed.moves[nth]),
             )
-            for place in order
+            for nth, place in enumerate(weighed.places)
         ],
     )
 
@@ -109,7 +132,7 @@ def explain_vector(
 def read_sequence(lake: OpenLake, user: str, day: date) -> tuple[Sequence, int]:
     """The sequence behind the vector of `day`, and how many of its views have no title."""
     rows = lake.connection.execute(
-        """SELECT title_id, title, words, event_time
+        """SELECT title_id, title, words, event_time, epoch_us(event_time)
         FROM (
             SELECT unnest(title_ids) AS title_id, unnest(event_times) AS event_time,
                 unnest(range(num_views)) AS place
@@ -123,15 +146,21 @@ def read_sequence(lake: OpenLake, user: str, day: date) -> tuple[Sequence, int]:
             f"user_sequences has no views of {user} as of {day} whose titles are known: "
             f"`userbert user-sequences --as-of {day}` and `userbert titles` make them"
         )
-    ids, titles, words, times = zip(*known, strict=True)
-    sequence = Sequence(list(titles), np.array(ids, np.int64), list(words), list(times))
+    ids, titles, words, times, micros = zip(*known, strict=True)
+    sequence = Sequence(
+        list(titles),
+        np.array(ids, np.int64),
+        list(words),
+        list(times),
+        np.array(micros, np.int64),
+    )
     return sequence, len(rows) - len(known)
 
 
 def weigh_views(
-    trained: "TrainedModel", sequence: Sequence
-) -> tuple[NDArray[np.float64], NDArray[np.float64] | None, NDArray[np.float64]]:
-    """Weights (L,), moves (L,) or None for a single view, and the vector (D,)."""
+    trained: "TrainedModel", sequence: Sequence, day: date, k: int | None = None
+) -> WeighedViews:
+    """The vector of `sequence` as of `day`, and its `k` heaviest views; None: all."""
     import pyarrow as pa
     import torch
 
@@ -142,14 +171,21 @@ def weigh_views(
     model, length = trained.model, len(sequence.titles)
     words: Any = pa.array(sequence.words, pa.list_(pa.string()))
     titles = title_vectors(model, encoder_input(trained, sequence.title_ids, words))
+    as_of = np.array([(day - _EPOCH) // timedelta(microseconds=1)])  # (1,)
     with evaluation_mode(model):
-        weights = model.view_weights(titles, torch.tensor([length])).double().cpu().numpy()
+        when = [torch.from_numpy(each).to(model.device) for each in (sequence.micros, as_of)]
+        weights = model.view_weights(titles, torch.tensor([length]), *when).double().cpu().numpy()
+    places = np.lexsort((-np.arange(length), -weights))[:k]
     every = np.arange(length)
-    without = [np.delete(every, place) for place in every] if length > 1 else []
-    rows = Ragged.of([every, *without])
-    vectors = to_numpy(user_vectors(model, titles, rows)).astype(np.float64)
+    without = [np.delete(every, place) for place in places] if length > 1 else []
+    rows = Ragged.of([every, *without])  # each row is the sequence, all but the first less one view
+    vectors = to_numpy(
+        user_vectors(
+            model, titles, rows, times=sequence.micros[rows.values], as_of=as_of.repeat(len(rows))
+        )
+    ).astype(np.float64)
     moves = 1 - _cosine_to(vectors[1:], vectors[0]) if without else None
-    return weights, moves, vectors[0]
+    return WeighedViews(weights, places, moves, vectors[0])
 
 
 def _cosine_to(vectors: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
