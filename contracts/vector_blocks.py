@@ -26,9 +26,6 @@ def vector_blocks(settings: Mapping[str, Any]) -> dict[str, slice]:
     return {ACTIVITY_BLOCK: slice(0, boundary), PREFERENCE_BLOCK: slice(boundary, width)}
 
 
-def describe_blocks(settings: Mapping[str, Any]) -> str:
-    """As `activity 1-64, preference 65-256`: counted from 1, both ends included."""
-    parts = [
-        f"{name} {block.start + 1}-{block.stop}" for name, block in vector_blocks(settings).items()
-    ]
-    return ", ".join(parts)
+def describe_blocks(blocks: Mapping[str, slice]) -> str:
+    """As `activity[0:64],preference[64:256]`: Python's slices of a vector."""
+    return ",".join(f"{name}[{block.start}:{block.stop}]" for name, block in blocks.items())

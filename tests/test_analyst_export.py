@@ -1,13 +1,14 @@
 import json
-from datetime import date
+from datetime import date, datetime
 
 import duckdb
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from small_lake import embedding, publish, vector
+from small_lake import embedding, publish, vector, write
 
+from contracts.forecasts import FORECAST_NAMES
 from userbert.cli import main
 
 MONDAY, TUESDAY = date(2026, 1, 5), date(2026, 1, 6)
@@ -69,6 +70,72 @@ def test_equal_vectors_make_equal_bytes_and_leave_nothing_else(out, format):
         assert export(out / name, "--format", format) == 0
     assert (out / "a").read_bytes() == (out / "b").read_bytes()
     assert {path.name for path in out.iterdir()} == {"a", "b"}
+
+
+def test_forecasts_stand_next_to_the_vectors(out, places):
+    publish(places, [embedding("cat", TUESDAY, [1], **dict.fromkeys(FORECAST_NAMES, 0.5))])
+    assert export(out / "v.parquet") == 0
+    table = pq.read_table(out / "v.parquet")
+    assert table.column_names == ["user_id", "as_of", "embedding", *FORECAST_NAMES]
+    assert table["views_28_days"].to_pylist() == [None, None, 0.5]
+    assert export(out / "v.csv", "--format", "csv") == 0
+    frame = pd.read_csv(out / "v.csv", skiprows=1)
+    assert frame["no_view_7_days"].tolist()[2] == 0.5
+    assert frame["no_view_7_days"].isna().tolist() == [True, True, False]
+
+
+def session(user, day, hour, *title_ids):
+    times = [datetime(2026, 1, day, hour, minute) for minute in range(len(title_ids))]
+    return {
+        "session_date": date(2026, 1, day),
+        "user_id": user,
+        "session_id": day * 100 + hour,
+        "start_time": times[0],
+        "end_time": times[-1],
+        "num_views": len(times),
+        "title_ids": list(title_ids),
+        "event_times": times,
+    }
+
+
+def test_counts_are_of_the_views_before_the_day(out, places):
+    """Ann: two views on Sunday at noon, one on Monday at 18:00; bob: none before Tuesday."""
+    write(places, "titles", [{"title_id": 1, "title": "red tea !", "words": ["red", "tea", "!"]},
+                             {"title_id": 2, "title": "tea", "words": ["tea"]}])  # fmt: skip
+    rows = [session("ann", 4, 12, 1, 2), session("ann", 5, 18, 2), session("bob", 6, 0, 2)]
+    write(places, "sessions", rows)
+    assert export(out / "v.parquet", "--with-counts") == 0
+    ann, bob = pq.read_table(out / "v.parquet").to_pylist()
+    expected = {
+        "past_views": 3,
+        "past_sessions": 2,
+        "past_active_days": 2,
+        "past_titles": 2,
+        "past_views_7_days": 3,
+        "past_days_since_last_view": 0.25,
+        "past_days_since_first_view": 1.5,
+        "past_share_of_hours_12_to_18": 2 / 3,
+        "past_share_of_weekends": 2 / 3,
+        "past_views_of_tea": 3,
+        "past_views_of_red": 1,
+    }
+    assert {name: ann[name] for name in expected} == pytest.approx(expected)
+    assert "past_views_of_!" not in ann
+    assert bob["past_views"] is None
+    assert bob["past_views_of_tea"] == 0
+    assert export(out / "v.npz", "--format", "npz", "--with-counts") == 0
+    with np.load(out / "v.npz", allow_pickle=False) as held:
+        place = held["number_names"].tolist().index("past_sessions_28_days")
+        assert held["numbers"][0, place] == 2
+        assert held["numbers"].shape == (2, len(ann) - 3)
+
+
+def test_the_file_names_the_blocks_of_the_vectors(out, places):
+    settings = {"model": {"form": "memory", "activity_width": 64, "width": 256}}
+    write(places, "models", [{"model_id": "m1", "settings": json.dumps(settings)}])
+    assert export(out / "v.parquet") == 0
+    facts = pq.read_metadata(out / "v.parquet").metadata
+    assert facts[b"userbert.blocks"] == b"activity[0:64],preference[64:256]"
 
 
 def test_what_does_not_fit_is_refused_and_nothing_is_left(out, places, capsys):

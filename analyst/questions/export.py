@@ -1,10 +1,12 @@
 """The vectors of a day as one file: Parquet, CSV or NumPy.
 
-userbert export --as-of 2017-07-01 --format parquet --out vectors.parquet [--fp16]
+userbert export --as-of 2017-07-01 --format parquet --out vectors.parquet [--fp16] [--with-counts]
 
 The file says which model and day it is of and how many rows it has: in Parquet's key-value
 metadata, in `metadata` of an npz, in the first line of a CSV (`pandas.read_csv(F, skiprows=1)`).
-It is there whole, or not there.
+It is there whole, or not there. Next to a vector stand the user's forecasts, where the model makes
+any; and with --with-counts the numbers that heads are usually given, computed from the views before
+the day: recency, frequency, sessions, hours, and views by title word (the names begin with past_).
 """
 
 import json
@@ -18,11 +20,15 @@ import typer
 
 from analyst.lake_access.open_lake import open_lake
 from analyst.vectors.model_space import Vectors, row_slices
+from analyst.vectors.registered_models import blocks_of
+from analyst.vectors.user_numbers import UserNumbers, past_counts, user_forecasts
 from contracts.errors import BadInput
 from contracts.provenance import code_version
 from contracts.storage.atomic_write import atomic_file
+from contracts.tables import MODELS
 from contracts.terminal.options import AsOfOrNewest, ModelOrChampion
 from contracts.terminal.printing import print_parts
+from contracts.vector_blocks import describe_blocks
 
 
 @dataclass(frozen=True)
@@ -37,12 +43,15 @@ class Metadata:
     table: str
     table_version: int
     code: str
+    blocks: str  # which floats are the activity block, and which preference; empty without blocks
 
     def text(self) -> dict[str, str]:
         return {f"userbert.{name}": str(value) for name, value in asdict(self).items()}
 
 
-def export(vectors: Vectors, path: Path, format: str, metadata: Metadata) -> None:
+def export(
+    vectors: Vectors, path: Path, format: str, metadata: Metadata, numbers: UserNumbers
+) -> None:
     """Write `path` in one rename. Rows go by user_id, so equal vectors give equal bytes."""
     if format not in _WRITERS:
         raise BadInput(f"--format {format}: say one of {', '.join(_WRITERS)}")
@@ -51,7 +60,7 @@ def export(vectors: Vectors, path: Path, format: str, metadata: Metadata) -> Non
     if not path.parent.is_dir():
         raise BadInput(f"--out {path}: there is no folder {path.parent}")
     with atomic_file(path) as partial:
-        _WRITERS[format](vectors, partial, metadata)
+        _WRITERS[format](vectors, partial, metadata, numbers)
 
 
 def _must_fit_in_half(vectors: Vectors) -> None:
@@ -60,7 +69,7 @@ def _must_fit_in_half(vectors: Vectors) -> None:
         raise BadInput(f"--fp16 holds no number above 65504, and the vectors have {largest:.6g}")
 
 
-def _write_parquet(vectors: Vectors, path: Path, metadata: Metadata) -> None:
+def _write_parquet(vectors: Vectors, path: Path, metadata: Metadata, numbers: UserNumbers) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -69,6 +78,7 @@ def _write_parquet(vectors: Vectors, path: Path, metadata: Metadata) -> None:
         pa.field("user_id", pa.string(), False),
         pa.field("as_of", pa.date32(), False),
         pa.field("embedding", pa.list_(number), False),
+        *(pa.field(name, pa.float32()) for name in numbers.names),
     ]
     schema = pa.schema(fields).with_metadata({**metadata.text()})
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
@@ -79,11 +89,12 @@ def _write_parquet(vectors: Vectors, path: Path, metadata: Metadata) -> None:
                 pa.array(vectors.user_ids[rows].tolist(), pa.string()),
                 pa.array(vectors.days[rows]),
                 pa.ListArray.from_arrays(pa.array(starts), flat),
+                *(pa.array(each, from_pandas=True) for each in numbers.matrix[rows].T),  # NaN: null
             ]
             writer.write_table(pa.table(columns, schema=schema))
 
 
-def _write_csv(vectors: Vectors, path: Path, metadata: Metadata) -> None:
+def _write_csv(vectors: Vectors, path: Path, metadata: Metadata, numbers: UserNumbers) -> None:
     import pandas as pd
 
     facts = " ".join(f"{name}={value}" for name, value in asdict(metadata).items())
@@ -94,11 +105,17 @@ def _write_csv(vectors: Vectors, path: Path, metadata: Metadata) -> None:
             frame = pd.DataFrame(block.astype(metadata.dtype), columns=names)
             frame.insert(0, "as_of", vectors.days[rows].astype(str))
             frame.insert(0, "user_id", vectors.user_ids[rows])
+            more = pd.DataFrame(numbers.matrix[rows], columns=list(numbers.names))
+            frame = pd.concat([frame, more], axis=1)
             frame.to_csv(file, index=False, header=rows.start == 0)
 
 
-def _write_npz(vectors: Vectors, path: Path, metadata: Metadata) -> None:
-    """`user_ids` (N,) text, `as_of` (N,) days, `embeddings` (N, D), `metadata` as JSON."""
+def _write_npz(vectors: Vectors, path: Path, metadata: Metadata, numbers: UserNumbers) -> None:
+    """`user_ids` (N,) text, `as_of` (N,) days, `embeddings` (N, D), `metadata` as JSON.
+
+    Where there are forecasts or counts: `numbers` (N, C), and their `number_names` (C,).
+    """
+    more = {"number_names": np.array(numbers.names), "numbers": numbers.matrix}
     with path.open("wb") as file:
         np.savez(
             file,
@@ -106,10 +123,11 @@ def _write_npz(vectors: Vectors, path: Path, metadata: Metadata) -> None:
             as_of=vectors.days,
             embeddings=vectors.matrix.astype(metadata.dtype, copy=False),
             metadata=np.array(json.dumps(asdict(metadata), sort_keys=True)),
+            **(more if numbers.names else {}),
         )
 
 
-_WRITERS: dict[str, Callable[[Vectors, Path, Metadata], None]] = {
+_WRITERS: dict[str, Callable[[Vectors, Path, Metadata, UserNumbers], None]] = {
     "parquet": _write_parquet,
     "csv": _write_csv,
     "npz": _write_npz,
@@ -131,10 +149,21 @@ def main(
     fp16: Annotated[
         bool, typer.Option("--fp16", help="Write half precision, in half the size.")
     ] = False,
+    with_counts: Annotated[
+        bool,
+        typer.Option(
+            "--with-counts",
+            help="Add counts of each user's views before the day, so that a head can have both.",
+        ),
+    ] = False,
 ) -> None:
     with open_lake() as lake:
         found = lake.snapshot(model, as_of)
-    vectors = found.vectors
+        vectors = found.vectors
+        numbers = user_forecasts(lake, vectors, model)
+        if with_counts:
+            numbers = numbers.joined(past_counts(lake, vectors))
+        blocks = blocks_of(lake, vectors.model_id) if lake.has(MODELS) else {}
     metadata = Metadata(
         vectors.model_id,
         str(vectors.as_of),
@@ -144,7 +173,10 @@ def main(
         found.table,
         found.version,
         code_version(),
+        describe_blocks(blocks),
     )
-    export(vectors, out, format, metadata)
+    export(vectors, out, format, metadata, numbers)
     summary = f"{out}: {len(vectors):,} vectors of {vectors.model_id} as of {vectors.as_of}"
+    if numbers.names:
+        summary += f", {len(numbers.names)} numbers beside each"
     print_parts(f"{summary}, {out.stat().st_size / 1e6:,.1f} MB")

@@ -27,6 +27,7 @@ from contracts.paths import Places
 from contracts.terminal.command_line import command_group
 from contracts.terminal.options import ModelId
 from contracts.terminal.printing import grid, print_parts
+from contracts.vector_blocks import describe_blocks, vector_blocks
 from model.task_registry import METRICS
 from spark_jobs.registry.downstream_results import downstream_results
 from spark_jobs.registry.model_card import model_card
@@ -44,8 +45,12 @@ def model_list(models: Models) -> Grid:
         measures = json.loads(m.measures)
         values = ", ".join(f"{measures[n]:.3g}" for n in _LISTED_MEASURES if n in measures)
         since = f"{m.status_changed_at:%Y-%m-%d %H:%M}"
-        rows.append((m.model_id, m.status, since, m.trained_before, values, m.status_reason))
-    return grid(rows, "model_id", "status", "since (UTC)", "trained before", "measures", "reason")
+        blocks = describe_blocks(vector_blocks(json.loads(m.settings)))
+        rows.append(
+            (m.model_id, m.status, since, m.trained_before, values, blocks, m.status_reason)
+        )
+    columns = ("model_id", "status", "since (UTC)", "trained before", "measures", "blocks")
+    return grid(rows, *columns, "reason")
 
 
 def _comparison_grid(one: Model, other: Model) -> Grid:

@@ -1,9 +1,12 @@
 """A model's card, in Markdown: what it learned from, how, how well, and what to mind."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from contracts.vector_blocks import describe_blocks, vector_blocks
+from model.training.calibration import CALIBRATION_PREFIX
+from spark_jobs.registry.calibration import calibration_lines
 from spark_jobs.tables.models import Model
 
 
@@ -23,7 +26,13 @@ def _lines(model: Model, results: Sequence[Any]) -> Iterator[str]:
     yield from (f"- `{table}` at Delta version {n}" for table, n in sorted(inputs.items()))
     yield f"- Vocabulary sha256 `{model.vocabulary_hash}`"
     yield from ("", "## Measures on held-out users", "", "| measure | value |", "|---|---|")
-    yield from (f"| {name} | {value:,.4g} |" for name, value in sorted(measures.items()))
+    yield from (
+        f"| {name} | {value:,.4g} |"
+        for name, value in sorted(measures.items())
+        if not name.startswith(CALIBRATION_PREFIX)  # they have a section of their own
+    )
+    yield from _blocks(json.loads(model.settings))
+    yield from calibration_lines(measures)
     yield from _downstream(results)
     yield from ("", "## Settings", "", "```json")
     yield json.dumps(json.loads(model.settings), indent=1, sort_keys=True)
@@ -31,6 +40,17 @@ def _lines(model: Model, results: Sequence[Any]) -> Iterator[str]:
     yield from ("", "## Known limits", "")
     yield from (f"- {limit}" for limit in _limits(model))
     yield from ("", f"Weights: `{model.path}`. Code: `{model.code_version}`.")
+
+
+def _blocks(settings: Mapping[str, Any]) -> Iterator[str]:
+    """Where the blocks of a vector lie, so that a head can scale each by itself."""
+    if blocks := vector_blocks(settings):
+        yield from ("", "## Vector", "")
+        yield (
+            f"Blocks, as Python's slices: `{describe_blocks(blocks)}`. The first says how much, "
+            "how often and how lately a user views, the second what. A head does best that scales "
+            "each by itself."
+        )
 
 
 def _downstream(results: Sequence[Any]) -> Iterator[str]:
