@@ -1,4 +1,4 @@
-"""Where this project lies, and how a scheduler starts its commands: from a checkout or a wheel."""
+"""Where this project lies, and which commands a scheduler starts: from a checkout or a wheel."""
 
 import sys
 from pathlib import Path
@@ -18,3 +18,7 @@ CLI = str(PROJECT_ROOT / "userbert" / "cli.py")  # what spark-submit is given
 USERBERT_COMMAND = str(Path(sys.prefix) / "bin" / "userbert")  # what a shell is given
 TORCHRUN_COMMAND = str(Path(sys.prefix) / "bin" / "torchrun")
 SPARK_SUBMIT = str(Path(sys.prefix) / "bin" / "spark-submit")
+# Presets of model/config.py that the DAG pretraining offers, and the one that it and `userbert run`
+# take where none is named.
+PIPELINE_PRESETS = ("smoke", "small", "paper")
+DEFAULT_PRESET = "small"

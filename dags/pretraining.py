@@ -13,7 +13,12 @@ from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOpe
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import DAG, Asset, CronPartitionTimetable, Param
 
-from contracts.commands import PROJECT_ROOT, USERBERT_COMMAND
+from contracts.commands import (
+    DEFAULT_PRESET,
+    PIPELINE_PRESETS,
+    PROJECT_ROOT,
+    USERBERT_COMMAND,
+)
 from contracts.paths import Places
 from contracts.tables import MODELS, PUBLISHED_EMBEDDINGS, SEQUENCE_PAIRS, USER_EMBEDDINGS
 from userbert.launchers.settings import TrainingSettings
@@ -38,7 +43,7 @@ with DAG(
             newest_as_of(DATA_PLACES),
             "as_of day of a run without a partition key: earlier views are learned from",
         ),
-        "preset": Param("small", enum=["smoke", "small", "paper"], title="settings"),
+        "preset": Param(DEFAULT_PRESET, enum=[*PIPELINE_PRESETS], title="settings"),
         "processes": Param(
             TRAINING_SETTINGS.processes,
             type="integer",

@@ -8,12 +8,12 @@ from small_lake import embedding, publish, views, write
 from small_model import DAY, TITLES, save
 
 from analyst import open_lake
+from analyst.lake_access.registered_models import load_registered_model
 from analyst.questions.explain import (
     explain_vector,
     read_sequence,
     weigh_views,
 )
-from analyst.vectors.registered_models import load_registered_model
 from contracts.errors import MissingTable
 from model.data.ragged import Ragged
 from model.inference.vectors import to_numpy, user_vectors

@@ -9,8 +9,8 @@ from small_lake import embedding, publish, write
 from small_model import DAY, TITLES, save
 
 from analyst import open_lake
+from analyst.lake_access.registered_models import title_candidates
 from analyst.questions.forecast import forecasts, propensity
-from analyst.vectors.registered_models import title_candidates
 from contracts.errors import BadInput, MissingTable
 from contracts.forecasts import FORECAST_NAMES
 from model.storage.checkpoint import load_model

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from contracts.commands import DEFAULT_PRESET, PIPELINE_PRESETS
+from model.config import PRESETS
 from userbert.local.airflow_processes import DAG_IDS
 
 ROOT = Path(__file__).parents[1]
@@ -156,6 +158,8 @@ def test_training_has_a_pool_of_its_own_and_the_queue_of_its_settings(dag_bag):
     assert where.pop("pretrain") == ("gpu", "gpu")
     assert set(where.values()) == {("default_pool", "default")}
     assert dag.params["processes"] == 2
+    assert dag.params["preset"] == DEFAULT_PRESET in PIPELINE_PRESETS
+    assert set(PIPELINE_PRESETS) <= set(PRESETS)
 
 
 def test_no_dag_file_imports_anything_heavy():

@@ -9,6 +9,7 @@ import pytest
 import small_model
 from small_lake import embedding, publish, views, write
 
+from contracts.forecasts import FORECAST_NAMES
 from contracts.paths import Places
 from userbert.cli import main
 
@@ -37,11 +38,18 @@ def places(tmp_path_factory):
     places = Places(tmp_path_factory.mktemp("guides"))
     small_model.save(places, MODEL)
     rows = [
-        embedding(user, day, [1 + n, 2, day.day % 7], model=MODEL)
+        embedding(
+            user,
+            day,
+            [1 + n, 2, day.day % 7],
+            model=MODEL,
+            **dict.fromkeys(FORECAST_NAMES, 0.1 * n),
+        )
         for n, user in enumerate(USERS)
         for day in (FRIDAY, SATURDAY)
     ]
     publish(places, rows)
+    write(places, "models", [{"model_id": MODEL, "settings": "{}"}])
     titles = [
         {"title_id": n, "title": title, "words": title.split()}
         for n, title in small_model.TITLES.items()
@@ -72,7 +80,7 @@ def run(places, tmp_path, monkeypatch, capsys):
 def test_the_python_of_the_analysts_guide_runs_from_top_to_bottom(places, monkeypatch):
     monkeypatch.setenv("USERBERT_DATA", str(places.root))
     blocks = re.findall(r"^```python\n(.+?)^```$", guide("analysts.md"), re.DOTALL | re.MULTILINE)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     names = {}
     for block in blocks:
         exec(block, names)
@@ -82,7 +90,16 @@ def test_the_python_of_the_analysts_guide_runs_from_top_to_bottom(places, monkey
 def test_the_commands_of_the_analysts_guide_answer(run, tmp_path):
     lines = commands("analysts.md")
     questions = {words[0] for words in lines}
-    assert questions == {"neighbors", "cohort", "drift", "coverage", "explain", "export", "sql"}
+    assert questions == {
+        "neighbors",
+        "cohort",
+        "drift",
+        "coverage",
+        "explain",
+        "forecast",
+        "export",
+        "sql",
+    }
     for words in lines:
         assert run(words).strip(), words
     assert (tmp_path / "drift.svg").stat().st_size > 1000

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from small_lake import embedding, publish, write
 
+from contracts.forecasts import FORECAST_NAMES
+from contracts.paths import Places
 from userbert.cli import main
 
 ROOT = Path(__file__).parents[1]
@@ -44,6 +46,19 @@ def test_it_prints_names_and_reasons_as_they_are(root, monkeypatch, capsys):
     assert "published as of 2026-01-05: 2 users" in out
     assert main(["summary", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["refused"]["blank title"] == 2
+
+
+def test_it_names_the_forecasts_of_the_newest_day(root, monkeypatch, capsys):
+    monkeypatch.setenv("USERBERT_DATA", str(root))
+    for user, numbers in (("ann", (0.5, 0.1, 10, 4, 9)), ("bob", (1, 0.3, 20, 2, 2))):
+        row = dict(zip(FORECAST_NAMES, numbers, strict=True))
+        publish(Places(root), [embedding(user, date(2026, 1, 6), [1], **row)])
+    assert main(["summary"]) == 0
+    out = capsys.readouterr().out
+    assert "forecast as of 2026-01-06 of 2 users: on average 15.0 views in 28 days" in out
+    assert "a chance of 20.0% of none" in out
+    assert main(["summary", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["forecasts"]["sessions_28_days"] == 3
 
 
 def test_a_damaged_file_is_one_line(root, monkeypatch, capsys):

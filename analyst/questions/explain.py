@@ -17,8 +17,8 @@ import typer
 from numpy.typing import NDArray
 
 from analyst.lake_access.open_lake import OpenLake, open_lake
+from analyst.lake_access.registered_models import load_registered_model
 from analyst.output.answers import print_answer
-from analyst.vectors.registered_models import load_registered_model
 from contracts.errors import BadInput, MissingTable
 from contracts.tables import TITLES, USER_SEQUENCES
 from contracts.terminal.options import AsJson, AsOfOrNewest, ModelOrChampion

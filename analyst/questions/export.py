@@ -19,9 +19,9 @@ import numpy as np
 import typer
 
 from analyst.lake_access.open_lake import open_lake
+from analyst.lake_access.registered_models import blocks_of
+from analyst.lake_access.user_numbers import UserNumbers, past_counts, user_forecasts
 from analyst.vectors.model_space import Vectors, row_slices
-from analyst.vectors.registered_models import blocks_of
-from analyst.vectors.user_numbers import UserNumbers, past_counts, user_forecasts
 from contracts.errors import BadInput
 from contracts.provenance import code_version
 from contracts.storage.atomic_write import atomic_file

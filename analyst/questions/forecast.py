@@ -20,9 +20,9 @@ import typer
 from numpy.typing import NDArray
 
 from analyst.lake_access.open_lake import OpenLake, open_lake
+from analyst.lake_access.registered_models import load_registered_model, title_candidates
 from analyst.output.answers import print_answer, print_csv
 from analyst.vectors.model_space import Vectors, row_slices
-from analyst.vectors.registered_models import load_registered_model, title_candidates
 from contracts.errors import BadInput, MissingTable
 from contracts.forecasts import FORECAST_NAMES
 from contracts.tables import BROWSING_LOGS, TITLES

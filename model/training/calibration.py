@@ -1,6 +1,6 @@
 """How far forecasts can be trusted: what was forecast against what came, on held-out users.
 
-All is told by measures of the manifest, so that the model card needs neither users nor weights:
+Everything is in measures of the manifest, so that the model card needs neither users nor weights:
 
     forecast_NAME_users, _mean, _observed    how many forecasts, their mean, and the mean that came
     forecast_NAME_brier                      of a chance: mean squared distance from 1 or 0

@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from contracts.commands import DEFAULT_PRESET
 from contracts.errors import BadInput
 from contracts.paths import Places
 from contracts.terminal.command_line import Interrupted
@@ -201,7 +202,7 @@ def main(
     ] = 2,
     preset: Annotated[
         str, typer.Option("--preset", metavar="NAME", help="The preset of the pre-training.")
-    ] = "small",
+    ] = DEFAULT_PRESET,
     port: Annotated[
         int, typer.Option("--port", help="The port of Airflow's UI, if it is free.")
     ] = 8080,

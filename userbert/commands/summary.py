@@ -10,10 +10,13 @@ from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Annotated, Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from deltalake import DeltaTable
 from rich.table import Table as Grid
 
 from contracts.errors import MissingTable
+from contracts.forecasts import FORECAST_DAYS, FORECAST_NAMES
 from contracts.paths import Places
 from contracts.storage.damage import check_parquet_files
 from contracts.storage.delta_reading import arrow_dataset, open_delta_table
@@ -108,6 +111,21 @@ def _embedded_users(places: Places) -> dict[str, int]:
     return dict(sorted(rows.items()))
 
 
+def _newest_forecasts(places: Places) -> dict[str, Any] | None:
+    """The forecasts of the newest published day, over its users; None where there are none."""
+    opened, days = open_table(places, PUBLISHED_EMBEDDINGS), _embedded_users(places)
+    if opened is None or not days:
+        return None
+    dataset = arrow_dataset(opened, f"{places.lake}/{PUBLISHED_EMBEDDINGS.name}")
+    if not set(FORECAST_NAMES) <= set(dataset.schema.names):  # of older code
+        return None
+    newest = max(days)
+    is_newest = pc.field("as_of") == pa.scalar(date.fromisoformat(newest))
+    rows = dataset.to_table(columns=[*FORECAST_NAMES], filter=is_newest).drop_null()
+    means = {name: pc.mean(rows[name]).as_py() for name in FORECAST_NAMES}
+    return {"as_of": newest, "users": len(rows), **means} if len(rows) else None
+
+
 def gather_facts(places: Places) -> dict[str, Any]:
     """Everything that the summary says, as plain values."""
     facts = _table_facts(places)
@@ -128,6 +146,7 @@ def gather_facts(places: Places) -> dict[str, Any]:
         "gates": _newest_gates(places),
         "models": _models(places),
         "published": _embedded_users(places),
+        "forecasts": _newest_forecasts(places),
     }  # fmt: skip
 
 
@@ -189,6 +208,12 @@ def _closing_lines(found: dict[str, Any], as_of: date | None) -> Iterator[str]:
     for day, rows in found["published"].items():
         if as_of is None or day == str(as_of):
             yield f"published as of {day}: {rows:,} users"
+    if forecasts := found["forecasts"]:
+        yield (
+            f"forecast as of {forecasts['as_of']} of {forecasts['users']:,} users: on average "
+            f"{forecasts[f'views_{FORECAST_DAYS}_days']:,.1f} views in {FORECAST_DAYS} days, and a "
+            f"chance of {forecasts[f'no_view_{FORECAST_DAYS}_days']:.1%} of none: userbert forecast"
+        )
     if found["published"]:
         yield f"the embeddings: {lake}/{USER_EMBEDDINGS.name} (all models), " + (
             f"{lake}/{PUBLISHED_EMBEDDINGS.name} (the champion's alone)"
