@@ -1,9 +1,11 @@
 import io
 import json
 import shutil
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 from small_features import NO_FORECASTS
 from small_lake import embedding, publish
@@ -13,6 +15,7 @@ from contracts.errors import BadInput, GateFailed, MissingTable
 from contracts.tables import PUBLISHED_EMBEDDINGS, USER_EMBEDDINGS
 from contracts.terminal.command_line import parse_options
 from expectations.gate import run_gate
+from model.training.calibration import calibration_measures
 from spark_jobs.registry.commands import _comparison_grid, judge, model_list
 from spark_jobs.registry.model_card import model_card
 from spark_jobs.registry.model_status import (
@@ -315,6 +318,25 @@ def test_the_list_the_card_and_the_comparison_show_the_measures():
     assert "0.5, 0.6, 12.5" in shown
     assert "| effective_rank | 12.5 |" in model_card(other)
     assert "views from before 2017-06-26".casefold() in model_card(one).casefold()
+
+
+def test_the_list_and_the_card_name_the_blocks_and_the_calibration():
+    from rich.console import Console
+
+    settings = json.dumps({"model": {"form": "memory", "activity_width": 64, "width": 256}})
+    one = replace(model("m1"), settings=settings)
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(model_list({"m1": one, "m2": model("m2")}))
+    assert console.export_text().count("activity[0:64],preference[64:256]") == 1
+    card = model_card(one)
+    assert "Blocks, as Python's slices: `activity[0:64],preference[64:256]`" in card
+    assert "Calibration" not in card
+    facts = calibration_measures(np.full((4, 5), 0.5), np.ones((4, 5)))
+    card = model_card(model("m2", **facts))
+    assert "## Calibration of the forecasts on held-out users" in card
+    assert "| 0.5 and 0.6 | 4 | 0.500 | 1.000 |" in card
+    assert "forecast_no_view" not in card  # the table of measures leaves them to their section
+    assert "## Vector" not in card
 
 
 def test_the_registry_is_read_without_spark(lake, places, known, monkeypatch, capsys):

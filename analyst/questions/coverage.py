@@ -44,7 +44,7 @@ _REASONS = (
         "has an older vector, though active on the day before",
         True,
         "vector_day < $day",
-        "nothing if the sequence has not changed; else embed the day",
+        "userbert backfill plan, for the model and the day",
     ),
     (
         "only refused lines",
