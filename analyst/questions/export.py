@@ -115,7 +115,7 @@ def _write_npz(vectors: Vectors, path: Path, metadata: Metadata, numbers: UserNu
 
     Where there are forecasts or counts: `numbers` (N, C), and their `number_names` (C,).
     """
-    more = {"number_names": np.array(numbers.names), "numbers": numbers.matrix}
+    more: dict[str, Any] = {"number_names": np.array(numbers.names), "numbers": numbers.matrix}
     with path.open("wb") as file:
         np.savez(
             file,

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from datetime import date
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -109,7 +109,9 @@ def _vectors_of(users: pa.Table, shipped: Path, as_of: date) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
 
 
-def _forecast_columns(forecasts: NDArray[np.float32] | None, num_users: int) -> dict[str, pa.Array]:
+def _forecast_columns(
+    forecasts: NDArray[np.float32] | None, num_users: int
+) -> dict[str, "pa.Array[Any]"]:
     """A column for each of the (N, 5) forecasts; of nulls where the model makes none."""
     if forecasts is None:
         return dict.fromkeys(FORECAST_NAMES, pa.nulls(num_users, pa.float32()))
