@@ -97,7 +97,7 @@ class LandingFiles:
         self.unfinished.__exit__(kind, error, at)
 
 
-def _parse_impression(line: str, is_labelled: bool = True) -> Impression:
+def parse_impression(line: str, is_labelled: bool = True) -> Impression:
     """A line of behaviors.tsv; `ValueError` says what is wrong with it."""
     parts = line.split("\t")
     if len(parts) != 5:
@@ -117,16 +117,16 @@ def _time(text: str) -> datetime:
     return datetime.strptime(text, _TIME_FORMAT).replace(tzinfo=UTC)
 
 
-def _has_labels(path: Path) -> bool:
+def has_labels(path: Path) -> bool:
     """Whether a behaviors.tsv says what was clicked; that of MIND's test set does not."""
-    shown = (line.split("\t")[-1].split() for _, line in _lines(path))
+    shown = (line.split("\t")[-1].split() for _, line in read_lines(path))
     return any(entry.endswith(("-0", "-1")) for entries in shown for entry in entries)
 
 
-def _read_news(path: Path) -> tuple[dict[str, News], int]:
+def read_news(path: Path) -> tuple[dict[str, News], int]:
     """News by id, and how many lines could not be read (clicks on those land without a title)."""
     news, broken = {}, 0
-    for _, line in _lines(path):
+    for _, line in read_lines(path):
         parts = line.split("\t")
         if len(parts) < 4 or not parts[0]:
             broken += 1
@@ -135,7 +135,7 @@ def _read_news(path: Path) -> tuple[dict[str, News], int]:
     return news, broken
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
+def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     """The lines of a file from 1, without their ends; bytes that are not UTF-8 are escaped."""
     try:
         with path.open(encoding="utf-8", errors="backslashreplace", newline="\n") as file:
@@ -152,10 +152,10 @@ def _first_impressions(folders: list[Path]) -> dict[str, Impression]:
     """Each user's earliest impression over all folders; of equal times, the first that is read."""
     first: dict[str, Impression] = {}
     for folder in folders:
-        is_labelled = _has_labels(folder / "behaviors.tsv")
-        for _, line in _lines(folder / "behaviors.tsv"):
+        is_labelled = has_labels(folder / "behaviors.tsv")
+        for _, line in read_lines(folder / "behaviors.tsv"):
             try:
-                impression = _parse_impression(line, is_labelled)
+                impression = parse_impression(line, is_labelled)
             except ValueError:
                 continue  # `land` counts and keeps it
             known = first.get(impression.user)
@@ -203,10 +203,10 @@ class _Conversion:
         """Every line of a behaviors.tsv: its clicks, or the line itself when it is broken."""
         day = min(impression.time for impression in self.first.values()).date()
         changed: set[tuple[str, str]] = set()
-        is_labelled = _has_labels(path)
-        for number, line in _lines(path):
+        is_labelled = has_labels(path)
+        for number, line in read_lines(path):
             try:
-                impression = _parse_impression(line, is_labelled)
+                impression = parse_impression(line, is_labelled)
             except ValueError as error:
                 broken = {"broken": line, "why": str(error), "file": path.name, "line": number}
                 self.files.write(day, broken)
@@ -235,7 +235,7 @@ def convert_folders(
     counts: Counter[str] = Counter()
     news: dict[str, News] = {}
     for folder in folders:
-        news_of_folder, broken = _read_news(folder / "news.tsv")
+        news_of_folder, broken = read_news(folder / "news.tsv")
         news |= news_of_folder
         counts["broken news lines"] += broken
     first = _first_impressions(folders)
@@ -271,8 +271,11 @@ def main(
 ) -> None:
     if spacing <= 0:
         raise BadInput(f"--spacing is {spacing}: say how many hours lie between two views")
+    from landing.mind_impressions import write_mind_impressions
+
     root = out or Places.from_environment().root
     hours = None if no_history else timedelta(hours=spacing)
     days, counts = convert_folders(folders, root / "landing", hours)
+    counts |= write_mind_impressions(folders, root / "impressions/mind.parquet")
     facts: dict[str, object] = {"landing files": root / "landing", **counts}
     print_summary("MIND as landing files", facts, root, days[0], days[-1], "--allow-missing-days")

@@ -30,7 +30,8 @@ ROOMS: dict[str, set[str]] = {
     "analyst": {"contracts", "model", "spark_jobs"},  # of Spark's jobs the landing formats alone
     "erasure": {"contracts", "spark_jobs", "feature_store", "analyst"},
     "downstream": {"contracts", "expectations", "model", "spark_jobs", "analyst"},
-    "experiments": {"contracts", "model", "analyst", "downstream"},
+    # Of Spark's jobs the tokenizer alone.
+    "experiments": {"contracts", "model", "analyst", "downstream", "spark_jobs"},
     "dags": {"contracts", "userbert"},
     "userbert": {
         *("contracts", "landing", "expectations", "model", "feature_store", "spark_jobs"),
@@ -58,6 +59,7 @@ FOLDER_ORDER: dict[str, tuple[str, ...]] = {
     ),
     "analyst": ("vectors", "lake_access", "output", ".", "questions"),
     "downstream": ("data", "tasks", "rivals", "judging", "output", "."),
+    "experiments": (".", "data", "grid", "results"),
     "benchmarks": (".", "peers", "gpu"),
     "userbert": (".", "scheduling", "launchers", "local", "commands"),
 }

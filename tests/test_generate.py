@@ -15,6 +15,7 @@ from contracts.errors import BadInput
 from contracts.landing_settings import read_settings
 from landing.synthetic import words
 from landing.synthetic.generate import Settings, generate_logs
+from landing.synthetic.impressions import TITLES_SHOWN, write_impressions
 from landing.synthetic.titles import TOPIC_NAMES, Catalogue, title_codes, topic_of
 
 SMALL = {
@@ -337,3 +338,35 @@ def test_a_days_files_can_be_spoiled_in_two_ways(tmp_path):
     assert 0.45 * good["views"] < ahead < 0.55 * good["views"] + 5
     assert rename_column(day, "user", "visitor") == good.total()
     assert not Counter(sort_of(*line) for line in lines(tmp_path))["views"]
+
+
+def test_impressions_have_the_truth_behind_each_click(tmp_path):
+    settings = Settings(users=400, days=40, seed=3)
+    num = write_impressions(settings.world, settings.every_day, 0.5, tmp_path)
+    truth = pq.read_table(tmp_path / "planted/impressions.parquet").to_pandas()
+    logged = pq.read_table(tmp_path / "impressions/generated.parquet").to_pandas()
+    assert len(truth) == len(logged) == num * TITLES_SHOWN
+    assert truth[list(logged.columns)].equals(logged)
+    for _, some in truth.groupby("is_lasting", dropna=False):
+        error = (some.probability * (1 - some.probability)).sum() ** 0.5
+        assert abs(some.clicked.sum() - some.probability.sum()) < 4 * error
+    passing = truth[truth.is_lasting == False]  # noqa: E712
+    assert set(passing.weight) == {0.25}
+    assert truth[truth.is_lasting.isna()].weight.eq(0).all()
+
+
+def test_impressions_follow_the_planted_interests_of_their_day(tmp_path):
+    settings = Settings(users=100, days=30, seed=3)
+    generate_logs(settings, tmp_path)
+    write_impressions(settings.world, settings.every_day, 0.5, tmp_path)
+    interests = pq.read_table(tmp_path / "planted/interests.parquet").to_pylist()
+    shown = pq.read_table(tmp_path / "planted/impressions.parquet").to_pylist()
+    for row in [row for row in shown if row["weight"]][:200]:
+        day = row["event_time"].date()
+        (own,) = [
+            i for i in interests
+            if (i["user_id"], i["topic"]) == (row["user_id"], row["topic"])
+            and i["from_day"] <= day <= i["to_day"]
+        ]  # fmt: skip
+        assert own["weight"] == pytest.approx(row["weight"], rel=1e-6)
+        assert own["is_lasting"] == row["is_lasting"]

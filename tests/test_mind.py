@@ -3,12 +3,14 @@
 import json
 from datetime import timedelta
 
+import pyarrow.parquet as pq
 import pytest
 
 from contracts.errors import BadInput
 from contracts.landing_settings import read_settings
 from contracts.terminal.command_line import parse_options
 from landing.mind import convert_folders, main
+from landing.mind_impressions import write_mind_impressions
 
 NEWS = """\
 N1\tsports\tsoccer\tLate goal wins the derby\tAn abstract\thttps://news.example/1\t[]\t[]
@@ -176,3 +178,24 @@ def test_files_that_are_not_mind_are_refused(folder, tmp_path):
     (folder / "behaviors.tsv").write_text("user,time\n")
     with pytest.raises(BadInput, match="as MIND describes it"):
         convert_folders([folder], tmp_path, spacing=None)
+
+
+def test_what_was_shown_becomes_rows_of_impressions(folder, tmp_path):
+    """U1's N3 and N1, U2's three, U1's N1; N9 is unknown, and broken lines are left out."""
+    path = tmp_path / "impressions/mind.parquet"
+    counts = write_mind_impressions([folder], path)
+    rows = pq.read_table(path).to_pylist()
+    assert counts == {"impression rows": 6, "shown news without a title": 1}
+    assert [(row["user_id"], row["clicked"]) for row in rows] == [
+        ("U1", True), ("U1", False), ("U2", True), ("U2", False), ("U2", True), ("U1", False),
+    ]  # fmt: skip
+    assert rows[0]["title"] == "Cafés of Zürich"
+    assert f"{rows[0]['event_time']:%Y-%m-%dT%H:%M:%S}" == "2019-11-12T09:05:58"
+    assert rows[0]["impression_id"] == rows[1]["impression_id"] != rows[2]["impression_id"]
+
+
+def test_impressions_of_the_test_set_do_not_say_what_was_clicked(folder, tmp_path):
+    lines = [line.replace("-1", "").replace("-0", "") for line in BEHAVIORS.splitlines()[:3]]
+    (folder / "behaviors.tsv").write_text("\n".join(lines), encoding="utf-8")
+    write_mind_impressions([folder], tmp_path / "mind.parquet")
+    assert pq.read_table(tmp_path / "mind.parquet")["clicked"].null_count == 6

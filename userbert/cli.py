@@ -224,6 +224,11 @@ COMMANDS = {
         "Judge models against their rivals by labels: frozen vectors, the same heads.",
         ("model", "features", "spark", "downstream", "pictures"),
     ),
+    "experiment": CommandEntry(
+        "userbert.commands.experiment",
+        "Run the paper's tables and figures on clicks: list, plan, run, show.",
+        ("model", "features", "spark", "downstream", "pictures"),
+    ),
     "evaluate negatives": CommandEntry(
         "experiments.negatives",
         "Compare random, medium and hardest negatives, PTUM and CP over seeds.",

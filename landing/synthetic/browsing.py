@@ -63,6 +63,7 @@ class Purpose(IntEnum):
     BOTS = 1
     DEFECTS = 2
     AGAIN = 3
+    IMPRESSIONS = 4
     SESSIONS = 10  # and its kind
 
 

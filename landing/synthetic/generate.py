@@ -25,6 +25,7 @@ from landing.landing_writer import day_folder, write_settings
 from landing.progress import print_summary, progress_bar
 from landing.synthetic import planted
 from landing.synthetic.browsing import Users, World, day_number
+from landing.synthetic.impressions import write_impressions
 from landing.synthetic.lines import (
     BROKEN_KINDS,
     LANDING_COLUMNS,
@@ -223,6 +224,14 @@ def main(
             help="The number of bots. [default: 1, and 1 for each 2,500 users, at most 10]",
         ),
     ] = None,
+    impressions: Annotated[
+        float,
+        typer.Option(
+            "--impressions",
+            help="Impressions with clicks for each session, on average, into impressions/ below "
+            "the folder. 0: none.",
+        ),
+    ] = 0.0,
     workers: Annotated[
         int, typer.Option("--workers", help="How many files are written at the same time.")
     ] = 2,
@@ -239,7 +248,12 @@ def main(
         broken=broken,
         bots=bots,
     )
+    if impressions < 0:
+        raise BadInput(f"--impressions is {impressions}; it must be 0 or more")
     summary = generate_logs(settings, root, workers)
+    if impressions:
+        num = write_impressions(settings.world, settings.every_day, impressions, root)
+        summary = {**summary, "impressions": num}
     facts: dict[str, object] = {"landing files": root / "landing", "truth": root / "planted"}
     counts = {name.replace("_", " "): n for name, n in summary.items() if isinstance(n, int)}
     every_day = settings.every_day

@@ -1,8 +1,8 @@
 """The truth behind generated logs, written next to the landing folder: planted/.
 
 settings.json          what was asked for, written first
-interests.parquet      user_id, topic, weight, from_day, to_day (both included): who is interested
-                       in what; a user's weights sum to 1 on any day
+interests.parquet      user_id, topic, weight, from_day, to_day (both included), is_lasting: who is
+                       interested in what; a user's weights sum to 1 on any day
 titles.parquet         title, topic: every title that was viewed
 summary.json           exact counts of lines and views, in total and a day
 """
@@ -29,6 +29,7 @@ _TYPES: dict[str, pa.DataType] = {
     "weight": pa.float64(),
     "from_day": pa.date32(),
     "to_day": pa.date32(),
+    "is_lasting": pa.bool_(),  # else an interest of some weeks
 }
 _INTERESTS_SCHEMA = pa.schema(_TYPES)
 _TITLES_SCHEMA = pa.schema([pa.field("title", pa.string()), pa.field("topic", pa.string())])
@@ -77,6 +78,7 @@ def _interests(world: World, users: Users, first_day: int, last_day: int) -> pa.
     rows, topics, weights, from_days, to_days = map(np.concatenate, zip(*parts, strict=True))
     order = np.lexsort((topics, from_days, rows))
     names = pa.array(TOPIC_NAMES).take(pa.array(topics[order]))
+    is_lasting = np.arange(len(rows)) < len(parts[0][0])
     columns = [
         user_ids(users.first + rows[order]),
         names,
@@ -85,6 +87,7 @@ def _interests(world: World, users: Users, first_day: int, last_day: int) -> pa.
             pa.array(days[order].astype(np.int32)).cast(pa.date32())
             for days in (from_days, to_days)
         ),
+        pa.array(is_lasting[order]),
     ]
     return pa.Table.from_arrays(columns, schema=_INTERESTS_SCHEMA)
 

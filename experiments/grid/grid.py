@@ -1,0 +1,161 @@
+"""A grid: all cells of an experiment, run by parallel processes; finished cells are kept."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from datetime import date
+from multiprocessing import get_context
+from typing import Any, TypeVar
+
+from analyst.lake_access.open_lake import OpenLake
+from contracts.errors import BadInput, MissingTable
+from contracts.tables import SEQUENCE_PAIRS, SESSIONS, TITLES
+from downstream.data.views import newest_cut
+from experiments.data.click_data import DataSettings, click_data
+from experiments.grid.cells import Cell, CellResult, Folders, Pretraining, finished_result
+from experiments.grid.settings import (
+    FINETUNING,
+    ExperimentFile,
+    ExperimentSettings,
+    SizePreset,
+    finetune_settings,
+    variant_names,
+)
+from experiments.grid.work import NEAREST_USERS, prepare_process, run_cell, run_pretraining
+from model.data.build_corpus import training_input_for
+from model.training.pretrain import model_id
+
+Progress = Callable[[str], None]
+_Job = TypeVar("_Job", Cell, Pretraining)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """An experiment on this installation's data, ready to run."""
+
+    experiment: ExperimentSettings
+    preset: SizePreset
+    preset_name: str
+    folders: Folders
+    pretrainings: tuple[Pretraining, ...]
+    cells: tuple[Cell, ...]
+    data_facts: dict[str, Any]
+
+    @property
+    def unfinished(self) -> list[Cell]:
+        return [cell for cell in self.cells if finished_result(cell, self.folders) is None]
+
+    @property
+    def missing_pretrainings(self) -> list[Pretraining]:
+        """Those that an unfinished cell needs."""
+        needed = {cell.pretraining.model_id for cell in self.unfinished}
+        return [
+            each
+            for each in self.pretrainings
+            if each.model_id in needed and not (self.folders.models / each.model_id).exists()
+        ]
+
+    def results(self) -> dict[Cell, CellResult]:
+        """Of the cells that are finished, in the order of the grid."""
+        found = {cell: finished_result(cell, self.folders) for cell in self.cells}
+        return {cell: result for cell, result in found.items() if result is not None}
+
+
+def default_day(lake: OpenLake, settings: DataSettings) -> date:
+    """The newest day with pairs that has all parts' days of views after it."""
+    lake.need(SEQUENCE_PAIRS)
+    newest = newest_cut(lake, (settings.days[-1] - settings.as_of).days)
+    found = lake.connection.execute(
+        "SELECT max(as_of) FROM sequence_pairs WHERE as_of <= $newest", {"newest": newest}
+    ).fetchone()
+    if found is None or found[0] is None:
+        raise MissingTable(
+            f"the lake has no pre-training pairs as of {newest} or earlier, with "
+            f"{(settings.days[-1] - settings.as_of).days} days of views after them: run "
+            f"`userbert sequence-pairs --as-of {newest}`, or ask for fewer days"
+        )
+    day: date = found[0]
+    return day
+
+
+def build_grid(
+    file: ExperimentFile,
+    experiment: ExperimentSettings,
+    preset_name: str,
+    preset: SizePreset,
+    lake: OpenLake,
+    data: DataSettings,
+) -> Grid:
+    """Every cell of the experiment, none of which is run yet; the data are made."""
+    folders = Folders(lake.places)
+    is_finetuned = experiment.kind == FINETUNING
+    if is_finetuned:
+        clicks = click_data(lake, data, folders.data)
+        name, facts = clicks.content, clicks.facts
+    else:
+        lake.need(SESSIONS, TITLES)
+        versions = (lake.versions[table.name] for table in (SESSIONS, TITLES))
+        name = "-".join(map(str, ("interests", data.as_of, *versions)))
+        facts = {"as_of": data.as_of.isoformat(), "nearest": NEAREST_USERS}
+    pretrainings, cells = [], []
+    for base_model in experiment.base_models:
+        for variant in variant_names(experiment):
+            config = file.pretraining(experiment, preset, base_model, variant)
+            given = training_input_for(config, lake.places, data.as_of)
+            count = preset.pretraining_seeds if is_finetuned else preset.seeds
+            some = []
+            for seed in range(min(count, preset.seeds)):
+                own = replace(config, seed=seed)
+                name_of = model_id(own, given)
+                some.append(Pretraining(base_model, variant, own, name_of, data.as_of))
+            pretrainings += some
+            shares = preset.label_shares if is_finetuned else (1.0,)
+            settings = finetune_settings(experiment, preset) if is_finetuned else None
+            cells += [
+                Cell(experiment.kind, some[seed % len(some)], name, settings, share, seed)
+                for share in shares
+                for seed in range(preset.seeds)
+            ]
+    return Grid(experiment, preset, preset_name, folders, tuple(pretrainings), tuple(cells), facts)
+
+
+def run_grid(grid: Grid, processes: int, progress: Progress = lambda line: None) -> None:
+    """Pre-train what is missing, then measure the cells that are missing."""
+    missing = grid.missing_pretrainings
+    for done, (job, seconds) in enumerate(
+        _in_processes(run_pretraining, missing, grid.folders, processes), start=1
+    ):
+        progress(
+            f"pre-training {done} of {len(missing)}: {job.base_model} {job.variant} "
+            f"({seconds:.0f} s)"
+        )
+    cells = grid.unfinished
+    before = len(grid.cells) - len(cells)
+    for done, (cell, result) in enumerate(
+        _in_processes(run_cell, cells, grid.folders, processes), start=1 + before
+    ):
+        what = f"{cell.pretraining.base_model} {cell.pretraining.variant}"
+        shown = ", ".join(f"{n} {result.metrics[n]:.4f}" for n in grid.experiment.metrics)
+        progress(
+            f"cell {done} of {len(grid.cells)}: {what}, {cell.share:.0%} of the labels, "
+            f"seed {cell.seed}: {shown} ({result.seconds:.0f} s)"
+        )
+
+
+def _in_processes(
+    work: Callable[[_Job, Folders], Any], jobs: Sequence[_Job], folders: Folders, processes: int
+) -> Iterator[tuple[_Job, Any]]:
+    if processes < 1:
+        raise BadInput(f"--processes is {processes}; it must be 1 or more")
+    if processes == 1 or len(jobs) < 2:
+        for job in jobs:
+            yield job, work(job, folders)
+        return
+    context = get_context("forkserver")
+    with ProcessPoolExecutor(processes, context, initializer=prepare_process) as pool:
+        running = {pool.submit(work, job, folders): job for job in jobs}
+        try:
+            for future in as_completed(running):
+                yield running[future], future.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)

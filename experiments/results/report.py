@@ -1,0 +1,114 @@
+"""What came out: a table for people, CSV, JSON and Markdown, the paper's numbers next to ours."""
+
+import csv
+import io
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from rich.table import Table
+
+from contracts.provenance import code_version
+from contracts.terminal.printing import grid as table_of
+from experiments.data.metrics import IMPRESSION_METRICS, POOLED_METRICS
+from experiments.grid.cells import Cell, CellResult
+from experiments.grid.grid import Grid
+from experiments.grid.settings import FINETUNING
+from experiments.results.summary import Row, summary_rows
+
+SIGNIFICANT_P = 0.05
+_HEAD = ("base model", "variant", "labels", "ours", "p", "the paper's")
+
+
+def all_rows(grid: Grid) -> list[Row]:
+    """The experiment's own metrics, then the others."""
+    results = grid.results()
+    chosen = grid.experiment.metrics
+    others = _other_metrics(results, chosen)
+    return summary_rows(grid.experiment, results, [*chosen, *others])
+
+
+def _other_metrics(results: dict[Cell, CellResult], chosen: tuple[str, ...]) -> list[str]:
+    first = next(iter(results.values()), None)
+    return [name for name in (first.metrics if first else ()) if name not in chosen]
+
+
+def tables(grid: Grid, rows: list[Row]) -> list[Table]:
+    """A table for each of the experiment's metrics."""
+    return [
+        table_of(_lines(rows, metric), *_HEAD, title=f"{grid.experiment.caption}: {metric}")
+        for metric in grid.experiment.metrics
+    ]
+
+
+def _lines(rows: list[Row], metric: str) -> Iterator[list[str]]:
+    for row in rows:
+        if row.metric == metric:
+            yield [
+                row.base_model,
+                row.variant,
+                f"{row.share:.0%}",
+                f"{row.mean:.4f} ± {row.deviation:.4f}",
+                "" if row.p_value is None else f"{row.p_value:.3f}",
+                "" if row.paper is None else f"{row.paper:.4f}",
+            ]
+
+
+def as_csv(rows: list[Row]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    columns = ("base_model", "variant", "label_share", "metric", "mean", "deviation", "seeds")
+    writer.writerow([*columns, "p_value", "paper_mean", "values"])
+    for row in rows:
+        values = " ".join(f"{value:.6f}" for value in row.values)
+        facts = [row.base_model, row.variant, row.share, row.metric, row.mean, row.deviation]
+        writer.writerow([*facts, len(row.values), row.p_value, row.paper, values])
+    return text.getvalue()
+
+
+def as_json(grid: Grid, rows: list[Row], pretraining: dict[str, float]) -> dict[str, Any]:
+    """All that it takes to see what was measured and to measure it again."""
+    experiment = grid.experiment
+    return {
+        "experiment": experiment.name,
+        "caption": experiment.caption,
+        "preset": grid.preset_name,
+        "finding_of_the_paper": experiment.finding,
+        "baseline": experiment.baseline,
+        "rows": [asdict(r) | {"mean": r.mean, "deviation": r.deviation} for r in rows],
+        "data": grid.data_facts,
+        "finished_cells": len(grid.results()),
+        "cells": len(grid.cells),
+        "cell_seconds": sum(result.seconds for result in grid.results().values()),
+        "pretraining_seconds": pretraining,
+        "settings": asdict(grid.preset),
+        "pretraining_settings": {
+            f"{each.base_model} {each.variant}": each.config.to_json() for each in grid.pretrainings
+        },
+        "commit": code_version(),
+    }
+
+
+def as_markdown(grid: Grid, rows: list[Row]) -> str:
+    return "\n".join(_markdown(grid, rows)) + "\n"
+
+
+def _markdown(grid: Grid, rows: list[Row]) -> Iterator[str]:
+    yield f"## {grid.experiment.caption}\n"
+    yield f"Preset `{grid.preset_name}`, {grid.preset.seeds} seeds, commit {code_version()}.\n"
+    if grid.experiment.finding:
+        yield f"The paper's finding: {grid.experiment.finding}.\n"
+    for metric in grid.experiment.metrics:
+        yield f"{metric} (p: paired t-test against {grid.experiment.baseline})\n"
+        yield f"| {' | '.join(_HEAD)} |"
+        yield f"|{'---|' * len(_HEAD)}"
+        yield from (f"| {' | '.join(line)} |" for line in _lines(rows, metric))
+        yield ""
+
+
+def known_metrics(kind: str) -> tuple[str, ...]:
+    """What a cell of this kind measures."""
+    if kind == FINETUNING:
+        return (*IMPRESSION_METRICS, *POOLED_METRICS)
+    return tuple(f"{who}_{what}" for who in ("lasting", "passing")
+                 for what in ("shared", "chance", "lift"))  # fmt: skip

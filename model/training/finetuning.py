@@ -1,0 +1,203 @@
+"""Fine-tune a user model on impressions: which of the shown titles does a user click?
+
+The candidates are encoded by the behavior encoder, the user by the user encoder, and the score of a
+click is their dot product. A step takes clicked candidates, each with `negatives` candidates that
+were shown in the same impression and not clicked, and minimizes the cross-entropy of the clicked
+one among them.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from contracts.errors import BadInput
+from model.data.batches import BatchOrder
+from model.data.keyed_random import keyed_generator, torch_seeded
+from model.data.ragged import Ragged, owners_of
+from model.inference.vectors import encode_titles, title_vectors, to_numpy, user_vectors
+from model.layers.packed_sequences import rows_at
+from model.layers.user_model import UserModel
+from model.objective.tasks.task import contrast_candidates
+
+Scores = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Impressions:
+    """What was shown to users, and what they clicked.
+
+    Shapes: I impressions, C candidates. A title is a row of the titles that go with them.
+        histories   (I rows) titles that the user viewed before, oldest first, 1 or more
+        candidates  (I rows) titles that were shown
+        clicked     (C,) bool, next to candidates.values
+    """
+
+    histories: Ragged
+    candidates: Ragged
+    clicked: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.candidates)
+
+    @property
+    def owners(self) -> NDArray[np.int64]:
+        """(C,) the impression of each candidate."""
+        return owners_of(self.candidates.lengths())
+
+    def take(self, rows: NDArray[np.int64]) -> "Impressions":
+        """These impressions, in this order."""
+        lengths = self.candidates.lengths()[rows]
+        marks = Ragged(self.clicked, self.candidates.offsets).crop(rows, 0, lengths)
+        return Impressions(self.histories.take(rows), self.candidates.take(rows), marks.values)
+
+    def newest_views(self, limit: int) -> "Impressions":
+        """The same impressions with at most `limit` views of each history, the newest."""
+        whole = self.histories.lengths()
+        lengths = np.minimum(whole, limit)
+        cut = self.histories.crop(np.arange(len(self)), whole - lengths, lengths)
+        return Impressions(cut, self.candidates, self.clicked)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneSettings:
+    """How a model is fine-tuned. The defaults are the paper's for news (Table 4)."""
+
+    negatives: int = 4  # candidates that were not clicked, for each that was
+    learning_rate: float = 1e-4  # of Adam
+    batch_size: int = 32  # clicked candidates of a step
+    steps: int = 10_000  # at most
+    validation_interval: int = 200  # steps between evaluations on the validation impressions
+    patience: int = 5  # evaluations without improvement that end the training
+
+    def __post_init__(self) -> None:
+        wrong = [f"{each.name} is {value}" for each in fields(self)
+                 if (value := getattr(self, each.name)) <= 0]  # fmt: skip
+        if wrong:
+            raise BadInput(f"fine-tuning: {', '.join(wrong)}; each must be above 0")
+
+
+@dataclass(frozen=True)
+class Finetuned:
+    """How a fine-tuning went; the model has the weights of the best validation score."""
+
+    steps: int  # that were taken
+    best_step: int
+    best_score: float  # on the validation impressions
+
+
+class _Samples:
+    """The clicked candidates of some impressions, and what negatives may be drawn for each."""
+
+    def __init__(self, impressions: Impressions, settings: FinetuneSettings, seed: int) -> None:
+        shown, clicked = impressions.candidates, impressions.clicked
+        self.impressions, self.settings, self.seed = impressions, settings, seed
+        self.owners = impressions.owners[clicked]  # (n,) the impression of each clicked candidate
+        self.titles = shown.values[clicked].astype(np.int64)  # (n,)
+        unclicked = np.bincount(impressions.owners[~clicked], minlength=len(impressions))  # (I,)
+        offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(unclicked)])
+        self.unclicked = Ragged(shown.values[~clicked].astype(np.int64), offsets)
+        if not len(self.titles) or not len(self.unclicked.values):
+            raise BadInput(
+                f"of {len(impressions)} training impressions {len(self.titles)} candidates are "
+                f"clicked and {len(self.unclicked.values)} are not: fine-tuning needs both"
+            )
+        self.order = BatchOrder(np.arange(len(self.titles)), settings.batch_size, seed)
+
+    def batch(self, step: int) -> tuple[Ragged, NDArray[np.int64]]:
+        """The histories of a step (B rows) and its candidates (B, 1 + K), the clicked one first."""
+        rows = self.order.whole(step)  # (B,)
+        draw = keyed_generator(self.seed, "finetuning negatives", step)
+        wrong = np.array([self._negatives(int(self.owners[row]), draw) for row in rows])  # (B, K)
+        histories = self.impressions.histories.take(self.owners[rows])
+        return histories, np.column_stack([self.titles[rows], wrong])
+
+    def _negatives(self, impression: int, draw: np.random.Generator) -> NDArray[np.int64]:
+        """Candidates of the impression that were not clicked; where it has too few of them, the
+        rest are such candidates of other impressions."""
+        own, count = self.unclicked[impression], self.settings.negatives
+        if len(own) >= count:
+            return np.asarray(draw.choice(own, count, replace=False))
+        others = draw.choice(self.unclicked.values, count - len(own))
+        return np.concatenate([own, others])
+
+
+def finetune_model(
+    model: UserModel,
+    titles: Ragged,
+    training: Impressions,
+    validation: Impressions,
+    settings: FinetuneSettings,
+    seed: int,
+    measure: Callable[[Scores, Impressions], float],
+) -> Finetuned:
+    """Train `model` until `measure` of the validation impressions no longer rises.
+
+    `titles` is what the behavior encoder reads of each title (T rows). At the end the model has
+    the weights of the best evaluation; of equal ones the first is kept. All draws follow from
+    `seed` and the step.
+    """
+    training, validation = (
+        each.newest_views(model.config.max_views) for each in (training, validation)
+    )
+    samples = _Samples(training, settings, seed)
+    optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, fused=True)
+    best: dict[str, Tensor] = {}
+    best_step, best_score, step = 0, -np.inf, 0
+    while step < settings.steps:
+        model.train()
+        optimizer.zero_grad(set_to_none=True)
+        histories, candidates = samples.batch(step)
+        with torch_seeded(model.device, seed, "finetuning dropout", step):
+            loss = click_loss(model, titles, histories, candidates)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        step += 1
+        if step % settings.validation_interval and step < settings.steps:
+            continue
+        score = measure(click_scores(model, titles, validation), validation)
+        if score > best_score or not best:
+            best_step, best_score = step, score
+            best = {name: value.clone() for name, value in model.state_dict().items()}
+        elif step - best_step >= settings.patience * settings.validation_interval:
+            break
+    model.load_state_dict(best)
+    return Finetuned(step, best_step, float(best_score))
+
+
+def click_loss(
+    model: UserModel, titles: Ragged, histories: Ragged, candidates: NDArray[np.int64]
+) -> Tensor:
+    """Mean cross-entropy of the first of each row of candidates, each distinct title encoded once.
+
+    Shapes: histories B rows of titles, candidates (B, 1 + K) titles.
+    """
+    joined = np.concatenate([histories.values.astype(np.int64), candidates.ravel()])
+    distinct, index = np.unique(joined, return_inverse=True)
+    vectors = encode_titles(model, titles.take(distinct))  # (U, D)
+    places = torch.from_numpy(index).to(vectors.device)
+    rows = rows_at(vectors, places)  # (R + B (1 + K), D)
+    num_views = len(histories.values)
+    _, users = model.encode_users(rows[:num_views], torch.from_numpy(histories.lengths()))  # (B, D)
+    shown = rows[num_views:].view(*candidates.shape, -1)  # (B, 1 + K, D)
+    missing = torch.zeros(
+        len(candidates), candidates.shape[1] - 1, dtype=torch.bool, device=users.device
+    )
+    return contrast_candidates(users, shown, missing).losses.mean()
+
+
+def click_scores(model: UserModel, titles: Ragged, impressions: Impressions) -> Scores:
+    """(C,) the dot product of each candidate with its impression's user, without gradient."""
+    cut = impressions.newest_views(model.config.max_views)
+    used = np.concatenate([cut.histories.values, cut.candidates.values]).astype(np.int64)
+    distinct, index = np.unique(used, return_inverse=True)
+    vectors = title_vectors(model, titles.take(distinct))  # (U, D)
+    num_views = len(cut.histories.values)
+    histories = Ragged(index[:num_views], cut.histories.offsets)
+    users = to_numpy(user_vectors(model, vectors, histories))  # (I, D)
+    shown = to_numpy(vectors)[index[num_views:]]  # (C, D)
+    scores: Scores = np.einsum("cd,cd->c", shown, users[cut.owners], dtype=np.float64)
+    return scores

@@ -1,0 +1,192 @@
+"""Grids of experiments: settings, plan, a run that is killed and goes on, and what is reported."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from small_clicks import write_clicks_lake
+from small_corpus import DAY
+
+from contracts.errors import BadInput
+from contracts.paths import Places
+from experiments.grid import grid as grids
+from experiments.grid.cells import Cell, CellResult, finished_result
+from experiments.grid.cost import PilotTimes, reckon_plan
+from experiments.grid.settings import DEFAULT_FILE, ExperimentFile, finetune_settings, variant_names
+from experiments.results.summary import paired_p_value, summary_rows
+from model.config import PRESETS
+from userbert.cli import main
+from userbert.commands.experiment import _grid
+
+FILE = ExperimentFile.read(DEFAULT_FILE)
+WORDS = ["table2", "--preset", "tiny", "--as-of", f"{DAY}", "--base-models", "naml", "--seeds", "2",
+         "--variants", "none,UserBERT", "--training-days", "3", "--validation-days", "1",
+         "--test-days", "2"]  # fmt: skip
+OPTIONS = {
+    "name": "table2", "preset": "tiny", "as_of": DAY, "impressions": "views", "seeds": 2,
+    "label_shares": None, "base_models": "naml", "variants": "none,UserBERT",
+    "training_days": 3, "validation_days": 1, "test_days": 2,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory):
+    places = Places(tmp_path_factory.mktemp("experiments"))
+    write_clicks_lake(places)
+    return places
+
+
+@pytest.fixture
+def grid(places, monkeypatch):
+    monkeypatch.setenv("USERBERT_DATA", str(places.root))
+    return _grid(**OPTIONS)
+
+
+def test_a_killed_grid_goes_on_with_the_cells_that_are_missing(grid, places, capsys):
+    """Killed after the first of eight cells; the rest is the command's."""
+    plan = ["experiment", "plan", *WORDS, "--processes", "2", "--json"]
+    assert main(plan) == 0
+    before = json.loads(capsys.readouterr().out)
+    assert (before["num_cells"], before["num_finished"], before["num_pretrainings"]) == (8, 0, 2)
+    assert before["minutes"] > 0
+
+    def stop_at_a_cell(line):
+        if line.startswith("cell"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        grids.run_grid(grid, 1, stop_at_a_cell)
+    (first,) = [cell for cell in grid.cells if finished_result(cell, grid.folders)]
+    file = grid.folders.cells / f"{first.key}.json"
+    written = file.stat().st_mtime_ns
+    assert main(["experiment", "run", *WORDS, "--processes", "1"]) == 0
+    printed = capsys.readouterr()
+    assert "cell 8 of 8" in printed.err
+    assert "cell 1 of 8" not in printed.err
+    assert "pre-training" not in printed.err
+    assert file.stat().st_mtime_ns == written
+    folder = places.root / "experiments/results/table2-tiny"
+    rows = json.loads((folder / "results.json").read_text())["rows"]
+    none = next(r for r in rows if (r["variant"], r["share"], r["metric"]) == ("none", 1.0, "auc"))
+    assert none["paper"] == pytest.approx(0.6102)
+    assert len(none["values"]) == 2
+    assert (folder / "results.png").stat().st_size > 1000
+    assert (folder / "results.csv").read_text().startswith("base_model,variant,label_share,metric")
+    assert main(plan) == 0
+    assert json.loads(capsys.readouterr().out)["minutes"] == 0
+    assert main(["experiment", "show", *WORDS]) == 0
+    assert "UserBERT" in capsys.readouterr().out
+
+
+def test_experiments_share_the_cells_that_are_equal(grid, monkeypatch):
+    """Figure 5's `none` and both tasks are Table 2's rows of the same base model."""
+    figure = _grid(**OPTIONS | {"name": "figure5"})
+    assert {cell.key for cell in figure.cells} == {cell.key for cell in grid.cells}
+
+
+def test_a_plan_is_the_sum_of_what_is_missing(grid):
+    first, second = grid.pretrainings
+    times = PilotTimes(
+        pretraining={first.model_id: 60.0, second.model_id: 120.0},
+        cells={"naml 0.25": 30.0, "naml 1.0": 90.0},
+        model_bytes={first.model_id: 1 << 20, second.model_id: 1 << 20},
+    )
+    plan = reckon_plan(grid, [second], list(grid.cells[1:]), times, processes=2)
+    assert (plan.num_cells, plan.num_finished, plan.num_pretrainings) == (8, 1, 1)
+    assert plan.pretraining_minutes == 2
+    assert plan.cell_minutes == pytest.approx((3 * 30 + 4 * 90) / 60)
+    assert plan.minutes == pytest.approx((2 + 7.5) / 2)
+    # The weights, two checkpoints of three times their size while it runs, and seven cells.
+    assert plan.disk_mib == pytest.approx(1 + 6 + 7 * 4096 / (1 << 20))
+
+
+def test_every_experiment_of_the_paper_is_there_with_settings_that_can_be_trained():
+    figures = {f"figure{number}" for number in range(5, 17)}
+    assert {"table2", "table3", "planted", *figures} == set(FILE.experiments)
+    for experiment in FILE.experiments.values():
+        for preset in FILE.presets.values():
+            finetune_settings(experiment, preset)
+            for variant in variant_names(experiment):
+                config = FILE.pretraining(experiment, preset, experiment.base_models[0], variant)
+                assert config.patience == 0
+    table = FILE.experiment("table3")
+    assert table.negatives == 1
+    assert table.paper_mean("ap", "bert4rec_text", "UserBERT", 0.25) == pytest.approx(0.7534)
+
+
+def test_the_variants_are_the_presets_of_the_baselines():
+    experiment, preset = FILE.experiment("table2"), FILE.preset("paper")
+    for variant, name in (("PTUM", "ptum"), ("CP", "cp"), ("UserBERT", "paper")):
+        found, expected = FILE.pretraining(experiment, preset, "nrms", variant), PRESETS[name]
+        for setting in ("tasks", "masked_from", "negatives", "K", "behavior_pool", "learning_rate"):
+            assert getattr(found, setting) == getattr(expected, setting), (variant, setting)
+    sweep = FILE.experiment("figure10")
+    found = FILE.pretraining(sweep, preset, "nrms", "refresh_interval=200")
+    assert (found.refresh_interval, found.negatives) == (200, "medium")
+
+
+def test_every_seed_is_paired_with_the_baselines():
+    """Differences of 1, 2 and 3: a mean of 2 and an error of 1/sqrt(3), so t is 2 sqrt(3)."""
+    values = np.array([0.0, 10, 20])
+    assert paired_p_value(values, values - [1, 2, 3]) == pytest.approx(0.0742, abs=1e-4)
+    assert paired_p_value(values, values) == 1
+    assert paired_p_value(values[:1], values[:1]) is None
+
+
+def test_rows_have_means_deviations_and_the_papers_numbers(grid):
+    results = {
+        cell: CellResult({"auc": 0.6 + cell.seed / 10, "ndcg_at_10": 0.3}, 1.0)
+        for cell in grid.cells
+    }
+    row = next(r for r in summary_rows(grid.experiment, results) if r.variant == "none")
+    assert (row.metric, row.share, row.values) == ("auc", 0.25, (0.6, 0.7))
+    assert row.deviation == pytest.approx(0.1 / np.sqrt(2))
+    assert (row.p_value, row.paper) == (1.0, 0.602)
+
+
+def test_a_cell_is_named_by_all_that_changes_its_figures(grid):
+    cell: Cell = grid.cells[0]
+    others = [
+        replace(cell, seed=1),
+        replace(cell, share=0.5),
+        replace(cell, data="other"),
+        replace(cell, finetuning=replace(cell.finetuning, steps=7)),
+        replace(cell, pretraining=replace(cell.pretraining, model_id="other")),
+    ]
+    assert len({cell.key, *(each.key for each in others)}) == 6
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["plan", "table9"], "'table9' is no experiment; choose table2, table3"),
+        (["run", "table2", "--preset", "huge"], "'huge' is no preset; choose paper, small, tiny"),
+        (["run", "table2", "--variants", "BERT"], "names no known variant 'BERT', baseline"),
+        (["plan", "table2", "--label-shares", "0,1"], "write numbers above 0 and at most 1"),
+        (["run", "table2", "--impressions", "clicks"], "must hold one of clicks.parquet"),
+    ],
+)
+def test_words_that_do_not_fit_are_one_line(words, message, grid, capsys):
+    assert main(["experiment", *words, "--as-of", f"{DAY}"]) in (2, 4)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[variants]\n", r"no section \[clicks.NAME\]"),
+        ("=", "cannot be read"),
+        (
+            DEFAULT_FILE.read_text().replace('clicks = "ads"', 'clicks = "tv"', 1),
+            "choose news, ads",
+        ),
+        (DEFAULT_FILE.read_text().replace("seeds = 5", "sedes = 5", 1), "has no setting sedes"),
+    ],
+)
+def test_a_file_of_experiments_that_does_not_fit_says_why(text, message, tmp_path):
+    path = tmp_path / "experiments.toml"
+    path.write_text(text)
+    with pytest.raises(BadInput, match=message):
+        ExperimentFile.read(path)
