@@ -21,11 +21,12 @@ from model.data.build_corpus import training_input_for
 from model.data.ragged import Ragged
 from model.training.distributed import Processes
 from model.training.finetuning import click_scores, finetune_model
-from model.training.pretrain import pretrain
+from model.training.pretrain import pretrain, test_measures
 from model.training.trainer import Training
 
 PILOT_STEPS = 3
 _PILOT_IMPRESSIONS = 100
+_FINAL_EVALUATIONS = 2  # of a pre-training: on the validation and on the test users
 _ADAM_COPIES = 3  # of the weights in a checkpoint: weights, and both moments
 _KEPT_CHECKPOINTS = 2
 _CELL_BYTES = 4096
@@ -115,6 +116,8 @@ def _pretraining_cost(job: Pretraining, grid: Grid) -> tuple[float, int]:
     given = training_input_for(job.config, grid.folders.places, job.as_of, verify=False)
     training = Training(given, job.config, Processes(), 1)
     size = sum(weight.numel() * 4 for weight in training.model.parameters())
+    for _ in range(_FINAL_EVALUATIONS):
+        test_measures(training)
     start = time.perf_counter() - began
     steps = job.config.steps
     if not steps:

@@ -22,7 +22,9 @@ from experiments.grid.settings import (
     variant_names,
 )
 from experiments.grid.work import NEAREST_USERS, prepare_process, run_cell, run_pretraining
+from model.config import PretrainConfig
 from model.data.build_corpus import training_input_for
+from model.data.corpus import TrainingInput
 from model.training.pretrain import model_id
 
 Progress = Callable[[str], None]
@@ -88,35 +90,56 @@ def build_grid(
 ) -> Grid:
     """Every cell of the experiment, none of which is run yet; the data are made."""
     folders = Folders(lake.places)
+    name, facts = _make_data(experiment, lake, data, folders)
     is_finetuned = experiment.kind == FINETUNING
-    if is_finetuned:
-        clicks = click_data(lake, data, folders.data)
-        name, facts = clicks.content, clicks.facts
-    else:
-        lake.need(SESSIONS, TITLES)
-        versions = (lake.versions[table.name] for table in (SESSIONS, TITLES))
-        name = "-".join(map(str, ("interests", data.as_of, *versions)))
-        facts = {"as_of": data.as_of.isoformat(), "nearest": NEAREST_USERS}
-    pretrainings, cells = [], []
+    shares = preset.label_shares if is_finetuned else (1.0,)
+    settings = finetune_settings(experiment, preset) if is_finetuned else None
+    inputs = _TrainingInputs(lake, data.as_of)
+    pretrainings: list[Pretraining] = []
+    cells: list[Cell] = []
     for base_model in experiment.base_models:
         for variant in variant_names(experiment):
             config = file.pretraining(experiment, preset, base_model, variant)
-            given = training_input_for(config, lake.places, data.as_of)
             count = preset.pretraining_seeds if is_finetuned else preset.seeds
-            some = []
-            for seed in range(min(count, preset.seeds)):
-                own = replace(config, seed=seed)
-                name_of = model_id(own, given)
-                some.append(Pretraining(base_model, variant, own, name_of, data.as_of))
-            pretrainings += some
-            shares = preset.label_shares if is_finetuned else (1.0,)
-            settings = finetune_settings(experiment, preset) if is_finetuned else None
+            own = [
+                inputs.pretraining(base_model, variant, replace(config, seed=seed))
+                for seed in range(min(count, preset.seeds))
+            ]
+            pretrainings += own
             cells += [
-                Cell(experiment.kind, some[seed % len(some)], name, settings, share, seed)
+                Cell(experiment.kind, own[seed % len(own)], name, settings, share, seed)
                 for share in shares
                 for seed in range(preset.seeds)
             ]
     return Grid(experiment, preset, preset_name, folders, tuple(pretrainings), tuple(cells), facts)
+
+
+def _make_data(
+    experiment: ExperimentSettings, lake: OpenLake, data: DataSettings, folders: Folders
+) -> tuple[str, dict[str, Any]]:
+    """The name of the data that cells measure on, and what is known of them."""
+    if experiment.kind == FINETUNING:
+        clicks = click_data(lake, data, folders.data)
+        return clicks.content, clicks.facts
+    lake.need(SESSIONS, TITLES)
+    versions = (lake.versions[table.name] for table in (SESSIONS, TITLES))
+    name = "-".join(map(str, ("interests", data.as_of, *versions)))
+    return name, {"as_of": data.as_of.isoformat(), "nearest_users": NEAREST_USERS}
+
+
+class _TrainingInputs:
+    """The arrays that pre-trainings learn from, made and checked once for each form."""
+
+    def __init__(self, lake: OpenLake, as_of: date) -> None:
+        self._lake, self._as_of = lake, as_of
+        self._known: dict[tuple[int, int, int], TrainingInput] = {}
+
+    def pretraining(self, base_model: str, variant: str, config: PretrainConfig) -> Pretraining:
+        form = (config.model.max_words, config.model.max_views, config.min_count)
+        if form not in self._known:
+            self._known[form] = training_input_for(config, self._lake.places, self._as_of)
+        name = model_id(config, self._known[form])
+        return Pretraining(base_model, variant, config, name, self._as_of)
 
 
 def run_grid(grid: Grid, processes: int, progress: Progress = lambda line: None) -> None:
