@@ -185,6 +185,6 @@ def _write(
                 candidate_offsets=part.candidates.offsets,
                 clicked=part.clicked,
             )
-        table = pa.table({"title_id": titles.title_ids, "words": titles.words})
+        table = pa.table({"title_id": pa.array(titles.title_ids), "words": titles.words})
         pq.write_table(table, building / "titles.parquet")
         (building / "facts.json").write_text(json.dumps(facts, indent=1, sort_keys=True))

@@ -114,7 +114,7 @@ def _marks(path: Path, clicked: Any) -> Any:
     if pc.any(wrong).as_py():
         first = clicked.filter(wrong)[0].as_py()
         raise BadInput(f"{path}: clicked is {first!r}; it must be 0, 1, true or false")
-    return pc.equal(clicked.cast(pa.string()), "1")
+    return pc.is_in(clicked.cast(pa.string()), value_set=pa.array(["1"]))
 
 
 def shown_from_file(

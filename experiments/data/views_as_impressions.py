@@ -9,6 +9,7 @@ household bought against what others bought that week.
 from datetime import date
 
 import numpy as np
+from numpy.typing import NDArray
 
 from downstream.data.views import DAY_MICROSECONDS, Views, midnight_microseconds
 from experiments.data.shown import Shown, in_time_order
@@ -57,7 +58,7 @@ def shown_from_views(views: Views, as_of: date, seed: int = 0) -> Shown:
     )
 
 
-def _sessions(views: Views, rows: np.ndarray) -> list[tuple[int, int]]:  # type: ignore[type-arg]
+def _sessions(views: Views, rows: NDArray[np.int64]) -> list[tuple[int, int]]:
     """(first row, end) of each session among these ascending rows; one that goes on from the week
     before counts as one that begins."""
     owners = views.owners()[rows]

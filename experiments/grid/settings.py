@@ -171,7 +171,7 @@ def finetune_settings(experiment: ExperimentSettings, preset: SizePreset) -> Fin
 def _experiment(
     name: str, facts: Mapping[str, Any], kinds: Mapping[str, Any]
 ) -> ExperimentSettings:
-    clicks = facts.get("clicks")
+    clicks = str(facts.get("clicks"))
     if clicks not in kinds:
         raise BadInput(f"experiments.{name}: clicks is {clicks!r}; choose {', '.join(kinds)}")
     kind = kinds[clicks]
@@ -180,9 +180,10 @@ def _experiment(
         "negatives": kind["negatives"],
         "base_models": [kind["base_model"]],
     }
-    return _of_fields(
+    experiment: ExperimentSettings = _of_fields(
         ExperimentSettings, f"experiments.{name}", {"name": name, **defaults, **facts}
     )
+    return experiment
 
 
 def _of_fields(owner: Any, where: str, facts: Mapping[str, Any]) -> Any:

@@ -10,6 +10,7 @@ from experiments.grid.cells import Cell, CellResult
 from experiments.grid.settings import ExperimentSettings
 
 Floats = NDArray[np.float64]
+_Place = tuple[str, str, float]  # base model, variant, share of the labels
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def summary_rows(
     metrics: Sequence[str] | None = None,
 ) -> list[Row]:
     """A row for each metric, base model, variant and share that has a finished cell."""
-    found = {}
+    found: dict[_Place, dict[int, CellResult]] = {}
     for cell, result in results.items():
         place = (cell.pretraining.base_model, cell.pretraining.variant, cell.share)
         found.setdefault(place, {})[cell.seed] = result
@@ -48,9 +49,6 @@ def summary_rows(
         for metric in metrics or experiment.metrics
         for place in found
     ]
-
-
-_Place = tuple[str, str, float]
 
 
 def _row(

@@ -152,7 +152,7 @@ def _table(shown: ShownTitles, catalogue: Catalogue, prefix: str, day: int) -> p
         pa.array(repeated[1] + day * _DAY_MS).cast(_LOGGED["event_time"]),
         catalogue.texts(shown.codes.ravel()),
         pa.array(shown.clicked.ravel()),
-        pa.array(TOPIC_NAMES).take(pa.array(shown.topics.ravel())),
+        pa.array(TOPIC_NAMES).take(shown.topics.ravel()),
         pa.array(weights),
         pa.array(is_lasting, mask=weights == 0),
         pa.array(click_probability(weights)),
