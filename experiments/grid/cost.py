@@ -16,9 +16,9 @@ from experiments.data.click_data import ClickData, read_click_data
 from experiments.grid.cells import Cell, Pretraining
 from experiments.grid.grid import Grid
 from experiments.grid.work import newest_vectors, title_input, validation_score
-from model.checkpoint import TrainedModel, load_model
 from model.data.build_corpus import training_input_for
 from model.data.ragged import Ragged
+from model.storage.checkpoint import TrainedModel, load_model
 from model.training.distributed import Processes
 from model.training.finetuning import click_scores, finetune_model
 from model.training.pretrain import pretrain, test_measures

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from contracts.commands import ROOT
+from contracts.commands import CONF_FOLDER
 from contracts.errors import BadInput
 from model.config import BASE_MODELS, PRESETS, PretrainConfig
 from model.training.finetuning import FinetuneSettings
 
-DEFAULT_FILE = ROOT / "conf" / "experiments.toml"
+DEFAULT_FILE = CONF_FOLDER / "experiments.toml"
 FINETUNING, INTERESTS = "finetuning", "interests"  # kinds of experiments
 _ENCODERS = ("behavior_encoder", "context_encoder", "aggregator")
 

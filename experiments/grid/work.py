@@ -9,20 +9,21 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from analyst.lake_access.open_lake import open_lake
 from contracts.errors import BadInput, MissingTable
 from contracts.limits import MAX_VIEWS
 from contracts.paths import Places
-from downstream.data.views import read_views
+from downstream.data.views import midnight_microseconds, read_views
 from experiments.data.click_data import ClickData, read_click_data
 from experiments.data.metrics import Floats, mean_scores
 from experiments.grid.cells import Cell, CellResult, Folders, Pretraining, keep_result, write_json
-from experiments.planted_interests import Vectors, interest_agreement
-from model.checkpoint import TrainedModel, load_model
+from experiments.planted_interests import interest_agreement
 from model.data.build_corpus import training_input_for
 from model.data.ragged import Ragged
 from model.inference.embed_users import embed_users, encoder_input
+from model.storage.checkpoint import TrainedModel, load_model
 from model.training.distributed import Processes
 from model.training.finetuning import Impressions, click_scores, finetune_model
 from model.training.pretrain import pretrain
@@ -127,14 +128,17 @@ def planted_metrics(cell: Cell, trained: TrainedModel, folders: Folders) -> dict
     return metrics
 
 
-def newest_vectors(trained: TrainedModel, places: Places, as_of: date) -> Vectors:
+def newest_vectors(
+    trained: TrainedModel, places: Places, as_of: date
+) -> tuple[list[str], NDArray[np.float32]]:
     """Each user's vector of the newest views before `as_of`, also of users long inactive."""
     past = read_views(open_lake(places), as_of, 1, _MAX_USERS).before(as_of)
     past = past.of_users(past.counts() > 0).newest(MAX_VIEWS)
     catalog = past.catalog
     sequences = Ragged(catalog.title_ids[past.titles], past.offsets)
-    vectors = embed_users(trained, sequences, catalog.title_ids, catalog.words)
-    return past.user_ids.tolist(), vectors
+    cut = np.full(len(past), midnight_microseconds(as_of))
+    found = embed_users(trained, sequences, catalog.title_ids, catalog.words, past.times, cut)
+    return past.user_ids.tolist(), found.vectors
 
 
 def planted_interests(places: Places, as_of: date) -> dict[str, dict[str, dict[str, float]]]:

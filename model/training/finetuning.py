@@ -18,9 +18,16 @@ from contracts.errors import BadInput
 from model.data.batches import BatchOrder
 from model.data.keyed_random import keyed_generator, torch_seeded
 from model.data.ragged import Ragged, owners_of
-from model.inference.vectors import encode_titles, title_vectors, to_numpy, user_vectors
+from model.inference.embed_users import newest_views
+from model.inference.vectors import (
+    encode_titles,
+    evaluation_mode,
+    title_vectors,
+    to_numpy,
+    user_vectors,
+)
 from model.layers.packed_sequences import rows_at
-from model.layers.user_model import UserModel
+from model.layers.user_encoder import UserEncoder
 from model.objective.tasks.task import contrast_candidates
 
 Scores = NDArray[np.float64]
@@ -54,12 +61,9 @@ class Impressions:
         marks = Ragged(self.clicked, self.candidates.offsets).crop(rows, 0, lengths)
         return Impressions(self.histories.take(rows), self.candidates.take(rows), marks.values)
 
-    def newest_views(self, limit: int) -> "Impressions":
-        """The same impressions with at most `limit` views of each history, the newest."""
-        whole = self.histories.lengths()
-        lengths = np.minimum(whole, limit)
-        cut = self.histories.crop(np.arange(len(self)), whole - lengths, lengths)
-        return Impressions(cut, self.candidates, self.clicked)
+    def newest_views(self, limit: int | None) -> "Impressions":
+        """The same impressions with the newest `limit` views of each history; None: all."""
+        return Impressions(newest_views(self.histories, limit), self.candidates, self.clicked)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +130,7 @@ class _Samples:
 
 
 def finetune_model(
-    model: UserModel,
+    model: UserEncoder,
     titles: Ragged,
     training: Impressions,
     validation: Impressions,
@@ -140,9 +144,11 @@ def finetune_model(
     the weights of the best evaluation; of equal ones the first is kept. All draws follow from
     `seed` and the step.
     """
-    training, validation = (
-        each.newest_views(model.config.max_views) for each in (training, validation)
-    )
+    if model.reads_times:
+        raise BadInput(
+            "a model that reads the times of views cannot be fine-tuned on impressions yet"
+        )
+    training, validation = (each.newest_views(model.max_views) for each in (training, validation))
     samples = _Samples(training, settings, seed)
     optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, fused=True)
     best: dict[str, Tensor] = {}
@@ -169,7 +175,7 @@ def finetune_model(
 
 
 def click_loss(
-    model: UserModel, titles: Ragged, histories: Ragged, candidates: NDArray[np.int64]
+    model: UserEncoder, titles: Ragged, histories: Ragged, candidates: NDArray[np.int64]
 ) -> Tensor:
     """Mean cross-entropy of the first of each row of candidates, each distinct title encoded once.
 
@@ -177,27 +183,28 @@ def click_loss(
     """
     joined = np.concatenate([histories.values.astype(np.int64), candidates.ravel()])
     distinct, index = np.unique(joined, return_inverse=True)
-    vectors = encode_titles(model, titles.take(distinct))  # (U, D)
+    vectors = encode_titles(model, titles.take(distinct))  # (U, E)
     places = torch.from_numpy(index).to(vectors.device)
-    rows = rows_at(vectors, places)  # (R + B (1 + K), D)
+    rows = rows_at(vectors, places)  # (R + B (1 + K), E)
     num_views = len(histories.values)
-    _, users = model.encode_users(rows[:num_views], torch.from_numpy(histories.lengths()))  # (B, D)
-    shown = rows[num_views:].view(*candidates.shape, -1)  # (B, 1 + K, D)
+    users = model.encode_histories(rows[:num_views], torch.from_numpy(histories.lengths()))
+    shown = model.title_candidates(rows[num_views:]).view(*candidates.shape, -1)  # (B, 1 + K, D)
     missing = torch.zeros(
         len(candidates), candidates.shape[1] - 1, dtype=torch.bool, device=users.device
     )
     return contrast_candidates(users, shown, missing).losses.mean()
 
 
-def click_scores(model: UserModel, titles: Ragged, impressions: Impressions) -> Scores:
+def click_scores(model: UserEncoder, titles: Ragged, impressions: Impressions) -> Scores:
     """(C,) the dot product of each candidate with its impression's user, without gradient."""
-    cut = impressions.newest_views(model.config.max_views)
+    cut = impressions.newest_views(model.max_views)
     used = np.concatenate([cut.histories.values, cut.candidates.values]).astype(np.int64)
     distinct, index = np.unique(used, return_inverse=True)
     vectors = title_vectors(model, titles.take(distinct))  # (U, D)
     num_views = len(cut.histories.values)
     histories = Ragged(index[:num_views], cut.histories.offsets)
     users = to_numpy(user_vectors(model, vectors, histories))  # (I, D)
-    shown = to_numpy(vectors)[index[num_views:]]  # (C, D)
+    with evaluation_mode(model):
+        shown = to_numpy(model.title_candidates(vectors))[index[num_views:]]  # (C, D)
     scores: Scores = np.einsum("cd,cd->c", shown, users[cut.owners], dtype=np.float64)
     return scores
