@@ -16,6 +16,7 @@ from model.settings.checks import (
     written_settings,
 )
 from model.settings.encoders import EncoderSettings
+from model.settings.memory import MemorySettings, PeriodSettings
 from model.settings.ready_vectors import GivenTitleSettings, ReadyVectorSettings
 from model.settings.scores import NegativesName, ScoreSettings
 from model.task_registry import TASKS
@@ -26,7 +27,7 @@ AggregatorName = Literal["attentive", "max", "average", "last", "mask"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelConfig(EncoderSettings, GivenTitleSettings):
+class ModelConfig(EncoderSettings, GivenTitleSettings, MemorySettings):
     """The user model of section 3.1. The defaults are NRMS at the paper's widths (Table 4)."""
 
     behavior_encoder: Annotated[
@@ -68,6 +69,7 @@ class ModelConfig(EncoderSettings, GivenTitleSettings):
             self.window % 2 == 0 and f"window is {self.window}; it must be odd",
             not 0 <= self.dropout < 1 and f"dropout is {self.dropout}; it must be in [0, 1)",
             *self.mistakes(),
+            *self.memory_mistakes(self.width),
             self.pooling_queries > 1
             and self.aggregator != "attentive"
             and f"pooling_queries is {self.pooling_queries}, and the aggregator {self.aggregator} "
@@ -89,7 +91,7 @@ class ModelConfig(EncoderSettings, GivenTitleSettings):
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "ModelConfig":
         refuse_mistakes(*unknown_settings(cls, values))
-        return cls(**values)
+        return cls(**with_tuples(cls, values))
 
 
 # The paper's six base models in its own general framework (Fig. 2); docs/adr/0001 says why.
@@ -121,13 +123,14 @@ BASE_MODELS: dict[str, ModelConfig] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainConfig(ScoreSettings, ReadyVectorSettings):
+class PretrainConfig(ScoreSettings, ReadyVectorSettings, PeriodSettings):
     """One pre-training run. The defaults are the paper's; written as JSON beside the checkpoint."""
 
     model: Annotated[ModelConfig, "the user model"] = field(default_factory=ModelConfig)
     tasks: Annotated[
         tuple[str, ...],
-        "tasks whose losses are summed: mbp, bsm (the paper's), nbp (PTUM's), cp (contrastive)",
+        "tasks whose losses are summed: mbp, bsm (the paper's), nbp (PTUM's), cp (contrastive); of "
+        "the form memory next_period, reconstruction, period_matching",
     ] = ("mbp", "bsm")
     masked_from: Annotated[
         Literal["state", "user"],
@@ -206,6 +209,12 @@ class PretrainConfig(ScoreSettings, ReadyVectorSettings):
             ),
             (not self.tasks or len(set(self.tasks)) < len(self.tasks))
             and f"tasks is {','.join(self.tasks)!r}; name each task once, and at least one",
+            *(
+                f"the task {task} trains the form {TASKS[task].form}, and form is {self.model.form}"
+                for task in self.tasks
+                if task in TASKS and TASKS[task].form != self.model.form
+            ),
+            *self.period_mistakes(self.batch_size),
             not 0 < self.mask_rate < 1
             and f"mask_rate is {self.mask_rate}; it must lie between 0 and 1",
             not 0 <= self.word_dropout < 1
@@ -251,6 +260,20 @@ _TINY = ModelConfig(
 # Table 4, and two things that the paper leaves open: words have positions, as in the authors'
 # published code of PTUM, and a tenth of them is dropped, which trains the unknown word.
 _PAPER = PretrainConfig(model=ModelConfig(word_positions=True), word_dropout=0.1)
+
+_MEMORY = PretrainConfig(
+    model=ModelConfig(form="memory", dropout=0.15),
+    tasks=("next_period", "reconstruction", "period_matching"),
+    learning_rate=2e-3,
+    weight_decay=1e-2,
+    max_norm=1.0,
+    batch_size=128,
+    warmup_steps=30,
+    cooldown_steps=2500,
+    steps=2500,
+    validation_interval=500,
+    checkpoint_interval=500,
+)
 
 PRESETS: dict[str, PretrainConfig] = {
     "paper": _PAPER,
@@ -300,6 +323,8 @@ PRESETS: dict[str, PretrainConfig] = {
         validation_pairs=64,
         checkpoint_interval=20,
     ),
+    # Three minutes on two cores: the long memory over all views (docs/results/search.md).
+    "memory": _MEMORY,
     # The paper's baselines, otherwise as "paper".
     "ptum": replace(_PAPER, tasks=("mbp", "nbp"), masked_from="user", negatives="random"),
     "cp": replace(_PAPER, tasks=("cp",), negatives="random"),

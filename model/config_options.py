@@ -90,6 +90,9 @@ def _option(name: str, kind: Any, doc: str) -> Any:
     if kind is bool:
         flag = f"{flag}/--no-{flag[2:]}"
     if get_origin(kind) is tuple:
+        if get_args(kind)[0] is int:
+            days = typer.Option(flag, help=help, parser=_numbers, metavar="N,N")
+            return Annotated[Any, days]
         names = typer.Option(flag, help=help, parser=_names, metavar="NAME,NAME")
         return Annotated[Any, names]
     return Annotated[kind | None, typer.Option(flag, help=help)]
@@ -97,3 +100,12 @@ def _option(name: str, kind: Any, doc: str) -> Any:
 
 def _names(text: str | tuple[str, ...]) -> tuple[str, ...]:
     return tuple(text.split(",")) if isinstance(text, str) else text
+
+
+def _numbers(text: str | tuple[int, ...]) -> tuple[int, ...]:
+    if not isinstance(text, str):
+        return text
+    try:
+        return tuple(int(number) for number in text.split(","))
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is not a list of whole numbers such as 7,28") from error

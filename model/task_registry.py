@@ -18,6 +18,7 @@ class TaskEntry:
     module: str  # in model/objective/tasks
     metric: str = ""
     num_answers: str = ""
+    form: str = "window"  # of the user model that the task trains
 
 
 # Every model answers the questions of all metrics in this order, whatever it was trained on.
@@ -26,6 +27,9 @@ TASKS: dict[str, TaskEntry] = {
     "bsm": TaskEntry("sequence_matching", metric="matching", num_answers="matched_pairs"),
     "nbp": TaskEntry("next_behaviors"),
     "cp": TaskEntry("contrasted_views"),
+    "next_period": TaskEntry("next_period", form="memory"),
+    "reconstruction": TaskEntry("reconstruction", form="memory"),
+    "period_matching": TaskEntry("period_matching", form="memory"),
 }
 
 # The metrics by name, each with the measure that counts its answers.

@@ -49,7 +49,7 @@ FOLDER_ORDER: dict[str, tuple[str, ...]] = {
     "contracts": (".", "storage", "terminal"),
     "landing": (".", "synthetic"),
     "model": (
-        *("settings", ".", "data", "layers", "storage", "inference"),
+        *("settings", ".", "data", "layers", "forms", "storage", "inference"),
         *("objective/tasks", "objective"),
         "training",
     ),

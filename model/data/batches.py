@@ -24,9 +24,14 @@ class BatchOrder:
     seed: int
     rank: int = 0
     world: int = 1
+    # Whether an epoch ends with its last whole step, so that no row comes twice in a step.
+    whole_steps: bool = False
 
     def whole(self, step: int) -> NDArray[np.int64]:
         """The pairs of a step, over all processes: (batch_size,)."""
+        if self.whole_steps:
+            epoch, place = divmod(step, len(self.rows) // self.batch_size)
+            return self._epoch(epoch)[place * self.batch_size :][: self.batch_size]
         places = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
         epochs, nth = np.divmod(places, len(self.rows))
         parts = [self._epoch(int(epoch))[nth[epochs == epoch]] for epoch in np.unique(epochs)]

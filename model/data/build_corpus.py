@@ -23,14 +23,14 @@ from numpy.typing import DTypeLike, NDArray
 from contracts.storage.atomic_write import atomic_folder
 from contracts.errors import BadInput, MissingTable
 from contracts.paths import Places
-from contracts.tables import SEQUENCE_PAIRS, TITLES
+from contracts.tables import SEQUENCE_PAIRS, SESSIONS, TITLES
 from model.config import PretrainConfig
 from model.data.corpus import (
     HELD_OUT_PER_MILLE,
     Corpus,
     DamagedArrays,
     TrainingInput,
-    array_files,
+    stored_files,
     TRAINING,
     VALIDATION,
     VALIDATION_PER_MILLE,
@@ -40,6 +40,12 @@ from model.data.corpus import (
 from model.data.row_hashes import string_bytes, row_fingerprints, list_values
 from model.data.ragged import Ragged, offsets_of, positions_of
 from model.data.delta_source import Source
+from model.data.histories import (
+    history_source,
+    num_users_of,
+    survey_histories,
+    write_histories,
+)
 from model.data.vocabulary import Arrow, Vocabulary, WordCounts
 
 FORMAT = 2  # of the arrays; another one is another folder
@@ -65,6 +71,7 @@ def training_input_for(
         versions=versions,
         earlier=earlier,
         verify=verify,
+        with_histories=config.model.form == "memory",
     )
 
 
@@ -79,21 +86,29 @@ def training_input(
     versions: Mapping[str, int] | None = None,
     earlier: Vocabulary | None = None,
     verify: bool = True,
+    with_histories: bool = False,
 ) -> TrainingInput:
     """The corpus of `sequence_pairs`' partition `as_of`, made unless it lies in `arrays` already.
 
     `versions` pins tables to Delta versions; without it, the newest. The vocabulary is of the
     pairs' titles alone, and grows `earlier`'s. Arrays are a copy of the tables: where those of an
     earlier run are damaged, they are made again. With `verify` every byte of them is compared with
-    the sum that was taken when they were made.
+    the sum that was taken when they were made. `with_histories` adds all views of `sessions` in the
+    window before `as_of`, and their titles.
     """
     versions = versions or {}
     pairs = Source.open(lake, SEQUENCE_PAIRS, versions.get(SEQUENCE_PAIRS.name), as_of=as_of)
     titles = Source.open(lake, TITLES, versions.get(TITLES.name))
+    sources = [pairs, titles]
+    sessions: Source | None = None
+    if with_histories:
+        sessions = Source.open(lake, SESSIONS, versions.get(SESSIONS.name))
+        sessions = history_source(sessions, as_of)
+        sources.append(sessions)
     facts: dict[str, object] = {
         "as_of": as_of.isoformat(),
-        "inputs": {s.table.name: s.delta.version() for s in (pairs, titles)},
-        "tables": [str(s.delta.metadata().id) for s in (pairs, titles)],
+        "inputs": {s.table.name: s.delta.version() for s in sources},
+        "tables": [str(s.delta.metadata().id) for s in sources],
         "max_words": max_words,
         "max_views": max_views,
         "min_count": min_count,
@@ -108,8 +123,14 @@ def training_input(
     if not folder.exists():
         try:
             with atomic_folder(folder) as building:
-                facts |= _build(pairs, titles, building, max_words, max_views, min_count, earlier)
-                facts["content"] = _content(building)
+                facts |= _build(
+                    (pairs, titles, sessions),
+                    building,
+                    as_of,
+                    (max_words, max_views, min_count),
+                    earlier,
+                )
+                facts["content"] = _content(building, with_histories)
                 (building / "corpus.json").write_text(json.dumps(facts, indent=1, sort_keys=True))
         except OSError:
             if not (folder / "corpus.json").exists():
@@ -122,17 +143,18 @@ def _remove_damaged(folder: Path, verify: bool) -> None:
     if not folder.exists():
         return
     try:
-        content = load_training_input(folder).content
-        if verify and _content(folder) != content:
+        given = load_training_input(folder)
+        if verify and _content(folder, given.corpus.histories is not None) != given.content:
             raise DamagedArrays(f"{folder} does not hold the arrays that were made there")
     except BadInput as error:
         sys.stderr.write(f"{error}. They are a copy of the lake's tables and are made again.\n")
         shutil.rmtree(folder)
 
 
-def newest_versions(lake: str) -> dict[str, int]:
+def newest_versions(lake: str, with_histories: bool = False) -> dict[str, int]:
     """The tables that training reads, at their newest Delta versions."""
-    sources = (Source.open(lake, table, None) for table in (SEQUENCE_PAIRS, TITLES))
+    tables = (SEQUENCE_PAIRS, TITLES, *((SESSIONS,) if with_histories else ()))
+    sources = (Source.open(lake, table, None) for table in tables)
     return {source.table.name: source.delta.version() for source in sources}
 
 
@@ -151,16 +173,26 @@ class Layout:
 
 
 def _build(
-    pairs: Source,
-    titles: Source,
+    sources: tuple[Source, Source, Source | None],
     folder: Path,
-    max_words: int,
-    max_views: int,
-    min_count: int,
+    as_of: date,
+    limits: tuple[int, int, int],
     earlier: Vocabulary | None,
 ) -> dict[str, object]:
+    pairs, titles, sessions = sources
+    max_words, max_views, min_count = limits
     survey, title_ids = _survey(pairs, max_views)
     layout = _layout(survey)
+    facts: dict[str, object] = {}
+    if sessions:
+        views, their_titles = survey_histories(sessions, as_of)
+        title_ids = np.union1d(title_ids, their_titles)
+        parts = part_of_users(views.users)
+        write_histories(sessions, views, parts, title_ids, as_of, folder)
+        named = {"training": TRAINING, "validation": VALIDATION}
+        facts["histories"] = {
+            name: num_users_of(views, parts, part) for name, part in named.items()
+        }
     np.save(folder / "title_ids.npy", title_ids)
     np.save(folder / "pairs.npy", layout.pairs)
     np.save(folder / "sequence_users.npy", layout.sequence_users)
@@ -170,7 +202,7 @@ def _build(
     vocabulary = Vocabulary.of(counts, min_count, earlier)
     vocabulary.save(folder / "vocabulary.json")
     _write_words(titles, title_ids, lengths, vocabulary, max_words, folder)
-    return {
+    return facts | {
         "training_pairs": layout.training_pairs,
         "validation_pairs": layout.validation_pairs,
         "training_views": layout.training_views,
@@ -341,11 +373,10 @@ def _create(path: Path, length: int, dtype: DTypeLike) -> Any:
     return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=(length,))
 
 
-def _content(folder: Path) -> str:
+def _content(folder: Path, with_histories: bool) -> str:
     """sha256 over the arrays and the vocabulary, in the order of their names."""
-    names = [n for name in Corpus.__dataclass_fields__ for n in array_files(name)]
     total = hashlib.sha256()
-    for name in sorted({*names, "vocabulary.json"} - {"behaviors.npy"}):
+    for name in sorted(stored_files(with_histories)):
         with (folder / name).open("rb") as file:
             total.update(hashlib.file_digest(file, "sha256").digest())
     return total.hexdigest()

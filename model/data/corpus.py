@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contracts.errors import BadInput
+from model.data.histories import HISTORY_FILES, Histories, instant_of
 from model.data.row_hashes import mix_bits
 from model.data.ragged import Ragged
 from model.data.vocabulary import Vocabulary
@@ -45,6 +46,7 @@ class Corpus:
         np.int32
     ]  # (N, 2) rows of sequences: A and B of one user, A over before B begins
     behaviors: NDArray[np.int32]  # (V,) titles, a view of a training user each: the paper's set
+    histories: Histories | None = None  # for the memory form alone
 
     @property
     def sequence_times(self) -> Ragged:
@@ -85,7 +87,7 @@ class TrainingInput:
             "training_pairs": len(self.training_pairs),
             "validation_pairs": len(self.validation_pairs),
             "test_pairs": len(self.test_pairs),
-        }
+        } | ({"histories": len(corpus.histories)} if corpus.histories else {})
 
 
 def part_of_users(users: NDArray[np.uint64]) -> NDArray[np.int64]:
@@ -99,6 +101,7 @@ def part_of_users(users: NDArray[np.uint64]) -> NDArray[np.int64]:
 
 
 _RAGGED = ("title_words", "sequences")
+_DERIVED = ("behaviors", "histories")  # fields of `Corpus` that have no file of their own
 
 
 def array_files(name: str) -> tuple[str, ...]:
@@ -116,7 +119,7 @@ def load_training_input(folder: Path) -> TrainingInput:
     A file that is missing, truncated or torn raises DamagedArrays.
     """
     facts = _read_facts(folder)
-    stored = [field.name for field in fields(Corpus) if field.name != "behaviors"]
+    stored = [field.name for field in fields(Corpus) if field.name not in _DERIVED]
     columns: dict[str, Any] = {}
     for name in stored:
         arrays = [_mapped(folder / file) for file in array_files(name)]
@@ -127,7 +130,9 @@ def load_training_input(folder: Path) -> TrainingInput:
     is_split = 0 < validation < len(held_out)
     return TrainingInput(
         corpus=Corpus(
-            **columns, behaviors=columns["sequences"].values[: facts["training_views"]]
+            **columns,
+            behaviors=columns["sequences"].values[: facts["training_views"]],
+            histories=_histories(folder, facts),
         ),
         vocabulary=Vocabulary.load(folder / "vocabulary.json"),
         training_pairs=pairs[:training],
@@ -136,6 +141,23 @@ def load_training_input(folder: Path) -> TrainingInput:
         as_of=date.fromisoformat(facts["as_of"]),
         inputs=facts["inputs"],
         content=facts["content"],
+    )
+
+
+def stored_files(with_histories: bool) -> list[str]:
+    """The names of all files that hold what was read from the tables."""
+    names = [field.name for field in fields(Corpus) if field.name not in _DERIVED]
+    files = [file for name in names for file in array_files(name)]
+    return [*files, *(HISTORY_FILES if with_histories else ()), "vocabulary.json"]
+
+
+def _histories(folder: Path, facts: dict[str, Any]) -> Histories | None:
+    if not (held := facts.get("histories")):
+        return None
+    values, offsets, times = (_mapped(folder / name) for name in HISTORY_FILES)
+    end = instant_of(date.fromisoformat(facts["as_of"]))
+    return Histories(
+        Ragged(values, np.array(offsets)), times, held["training"], held["validation"], end
     )
 
 

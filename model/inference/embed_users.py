@@ -73,8 +73,10 @@ def embed_users(
         their_words = their_words.combine_chunks()
     titles = title_vectors(model, encoder_input(trained, used, their_words))
     users = user_vectors(model, titles, Ragged(places, newest.offsets), times, as_of)
-    with evaluation_mode(model):
-        forecasts = model.forecasts(users)
+    forecasts = None
+    if "next_period" in trained.manifest.config.tasks:
+        with evaluation_mode(model):
+            forecasts = model.forecasts(users)
     return EmbeddedUsers(to_numpy(users), None if forecasts is None else to_numpy(forecasts))
 
 

@@ -12,7 +12,7 @@ class UserEncoder(nn.Module, ABC):
     """Titles to vectors, and histories of titles to one vector a user.
 
     Everything is packed: histories lie one after the other, without padding. `build_user_model`
-    (model/layers/build_user_model.py) makes the form that the settings name.
+    (model/forms/build_user_model.py) makes the form that the settings name.
 
     Shapes: N users with R views, M titles, E width of title vectors, D width of user vectors.
     """

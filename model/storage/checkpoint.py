@@ -23,7 +23,7 @@ from contracts.storage.atomic_write import atomic_folder
 from model.config import PretrainConfig
 from model.data.ready_vectors import NO_READY_VECTORS, GivenTitles, ReadyVectors
 from model.data.vocabulary import Vocabulary
-from model.layers.build_user_model import build_user_model
+from model.forms.build_user_model import build_user_model
 from model.layers.user_encoder import UserEncoder
 from model.storage.checkpoint_files import MANIFEST_FILE, TITLES_FILE, VOCABULARY_FILE, WEIGHTS_FILE
 

@@ -54,7 +54,7 @@ from model.storage.checkpoint import (
 )
 from model.storage.checkpoint_files import TITLES_FILE, VOCABULARY_FILE, WEIGHTS_FILE
 from model.training.distributed import Processes, join_processes
-from model.training.evaluation import Measures, Questions, draw_questions, evaluate_model
+from model.training.evaluation import Measures, Questions, draw_questions
 from model.training.memory import keep_freed_memory
 from model.training.run_log import LOG_FILE, RunLog
 from model.training.trainer import Training
@@ -78,6 +78,8 @@ def model_id(config: PretrainConfig, given: TrainingInput) -> str:
 
 
 def _base_name(config: PretrainConfig) -> str:
+    if config.model.form != "window":
+        return config.model.form
     parts = (config.model.behavior_encoder, config.model.context_encoder, config.model.aggregator)
     for name, base in BASE_MODELS.items():
         if parts == (base.behavior_encoder, base.context_encoder, base.aggregator):
@@ -283,7 +285,7 @@ def _is_due(interval: int, step: int) -> bool:
 
 
 def _evaluate(training: Training, questions: Questions, log: RunLog | None) -> None:
-    measures = evaluate_model(training.model, questions, settings=training.config)
+    measures = training.measures(questions, "validation")
     training.note_evaluation(measures)
     if log:
         log.evaluation(training.progress.step, measures)
@@ -353,7 +355,7 @@ def test_measures(training: Training) -> Measures:
     """What the model makes of the test users, who decided neither its length nor its weights."""
     given, config = training.given, training.config
     questions = draw_questions(given.corpus, given.test_pairs, config.validation_pairs)
-    return evaluate_model(training.model, questions, "test", config)
+    return training.measures(questions, "test")
 
 
 def _validation_name(measure: str) -> str:
@@ -518,7 +520,8 @@ def _read(
     earlier: Vocabulary | None,
 ) -> TrainingInput:
     """The same Delta versions in every process; one process of each machine makes the arrays."""
-    pinned = processes.broadcast(newest_versions(places.lake) | versions)
+    newest = newest_versions(places.lake, config.model.form == "memory")
+    pinned = processes.broadcast(newest | versions)
 
     def read() -> TrainingInput:
         return training_input_for(config, places, as_of, pinned, earlier, verify=False)

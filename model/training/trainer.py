@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.config import PretrainConfig
-from model.data.batches import BatchOrder
 from model.data.corpus import TrainingInput
 from model.data.ready_vectors import NO_READY_VECTORS, ReadyVectors
+from model.forms.build_user_model import build_user_model
 from model.layers.encoders import reads_words
-from model.layers.user_model import UserModel
-from model.objective.objective import Objective, StepResult
+from model.layers.user_encoder import UserEncoder
+from model.objective.objective import StepResult
+from model.objective.period_objective import PeriodObjective
 from model.storage.checkpoint import (
     Manifest,
     load_weights,
@@ -27,13 +28,10 @@ from model.storage.checkpoint import (
     require_same_training,
 )
 from model.storage.checkpoint_files import WEIGHTS_FILE
+from model.training.build_objective import build_objective
 from model.training.distributed import Processes
-from model.training.evaluation import Measures
-from model.training.initialization import (
-    center_user_encoder,
-    place_title_vectors,
-    place_word_vectors,
-)
+from model.training.evaluation import Measures, Questions, evaluate_model
+from model.training.period_measures import period_measures
 
 OPTIMIZER_FILE = "optimizer.safetensors"
 OBJECTIVE_FILE = "objective.safetensors"
@@ -74,21 +72,10 @@ class Training:
         self.progress = Progress(threads=threads)
         num_titles = len(given.corpus.title_ids) if not reads_words(config.model) else 0
         torch.manual_seed(config.seed)  # of the first weights, the same in every process
-        model = UserModel(config.model, len(given.vocabulary), num_titles)
+        model = build_user_model(config.model, len(given.vocabulary), num_titles)
         self.model = model.to(processes.device)
-        if ready.titles:
-            place_title_vectors(self.model, given.corpus, ready.titles)
-        if config.first_weights == "centered":
-            center_user_encoder(self.model, given.corpus, ready.words)
-        elif ready.words:
-            place_word_vectors(self.model, ready.words)
-        batches = BatchOrder(
-            given.training_pairs, config.batch_size, config.seed, processes.rank, processes.world
-        )
-        self.objective = Objective(self.model, given.corpus, config, batches)
-        self.optimizer = torch.optim.Adam(
-            self.model.parameters(), lr=config.learning_rate, fused=True
-        )
+        self.objective = build_objective(self.model, given, config, processes, ready)
+        self.optimizer = _optimizer(self.model, config)
         self.best: dict[str, Tensor] = {}  # weights of the best evaluation
         if config.compile:
             for name in ("encode_titles", "encode_users"):
@@ -132,6 +119,14 @@ class Training:
         risen = (step + 1) / max(1, config.warmup_steps)
         left = (config.steps - step) / max(1, config.cooldown_steps)
         return config.learning_rate * min(1.0, risen, left)
+
+    def measures(self, questions: Questions, part: str) -> Measures:
+        """What the model makes of the held-out users of `part`: validation or test."""
+        found = evaluate_model(self.model, questions, part, self.config)
+        if isinstance(self.objective, PeriodObjective):
+            # The loss on those users is that of the training, not that of the questions.
+            found |= period_measures(self.objective, part)
+        return found
 
     def note_evaluation(self, measures: Measures) -> None:
         """Note an evaluation on the validation users, and the weights if it is the best."""
@@ -185,9 +180,17 @@ class Training:
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})
 
 
+def _optimizer(model: UserEncoder, config: PretrainConfig) -> torch.optim.Optimizer:
+    """Adam, or AdamW where weights decay."""
+    parameters, rate = model.parameters(), config.learning_rate
+    if not config.weight_decay:
+        return torch.optim.Adam(parameters, lr=rate, fused=True)
+    return torch.optim.AdamW(parameters, lr=rate, weight_decay=config.weight_decay, fused=True)
+
+
 def _merged(states: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     """The negatives that each process chose for its own pairs, as one process would hold them."""
-    if len(states) == 1:
+    if len(states) == 1 or not states[0]:
         return states[0]
     pairs = torch.cat([state["pairs"] for state in states]).numpy()
     _, first = np.unique(pairs, return_index=True)

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -181,10 +181,19 @@ class Task(ABC):
         raise NotImplementedError
 
 
-def task_named(name: str) -> Task:
-    """The task of this name in a setting."""
-    task: Task = import_module(f"model.objective.tasks.{TASKS[name].module}").TASK
+Kind = TypeVar("Kind")
+
+
+def implementation_of(name: str, kind: type[Kind]) -> Kind:
+    """The task of this name in a setting, which is of this kind."""
+    task = import_module(f"model.objective.tasks.{TASKS[name].module}").TASK
+    assert isinstance(task, kind), f"{name} is no {kind.__name__}"
     return task
+
+
+def task_named(name: str) -> Task:
+    """The task of this name, which trains the window form."""
+    return implementation_of(name, Task)  # type: ignore[type-abstract]
 
 
 def contrast_candidates(

@@ -1,0 +1,269 @@
+"""The memory form of the user model: decayed soft counts of all views, in two blocks."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from contracts.limits import PRETRAINING_DAYS, SESSION_GAP
+from model.config import ModelConfig
+from model.data.vocabulary import PADDING_ID
+from model.forms.decayed_sums import decay_weights, decayed_sums
+from model.forms.period_heads import PeriodHeads
+from model.layers.dropout import Dropout
+from model.layers.user_encoder import UserEncoder
+
+DAY_MICROSECONDS = 86_400_000_000
+SESSION_GAP_MICROSECONDS = SESSION_GAP.total_seconds() * 1e6
+ACTIVITY_HIDDEN_WIDTH = 128
+ACTIVITY_TITLE_WIDTH = 16
+COUNT_SCALE = 8.0  # of soft counts inside the logarithm: a single view is far from zero
+SOFTPLUS_SHARPNESS = 3.0  # of the softplus that makes soft counts
+
+
+class SoftTitles(nn.Module):
+    """The mean of a title's words, through a layer of its own.
+
+    A word that is unknown counts as the unknown word; a title of known and new words keeps what is
+    known of it. Shapes: M titles, R words in all, T width; words (R,), starts (M,); returns (M, T).
+    """
+
+    def __init__(self, num_words: int, width: int) -> None:
+        super().__init__()
+        self.words = nn.Embedding(num_words, width, padding_idx=PADDING_ID)
+        nn.init.normal_(self.words.weight, std=0.5)
+        with torch.no_grad():
+            self.words.weight[PADDING_ID].zero_()
+        self.layer = nn.Linear(width, width)
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, words: Tensor, starts: Tensor) -> Tensor:
+        means = F.embedding_bag(words, self.words.weight, starts, mode="mean")
+        titles: Tensor = self.norm(means + F.gelu(self.layer(means)))
+        return titles
+
+
+class Standardization(nn.Module):
+    """Features with mean 0 and deviation 1 over training users, as measured before the first step.
+
+    The constants are buffers, so that a user's vector never depends on who else is in the batch.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("deviation", torch.ones(width))
+        self.gain = nn.Parameter(torch.ones(width))
+        self.bias = nn.Parameter(torch.zeros(width))
+
+    def forward(self, features: Tensor) -> Tensor:
+        return (features - self.mean) / self.deviation * self.gain + self.bias
+
+
+class MemoryModel(UserEncoder):
+    """Two blocks in one vector: activity (how much, how lately) and preference (of what).
+
+    Of each half-life there is a decayed sum of non-negative functions of the viewed titles, of
+    views and of sessions; the ages of the first and the last view stand next to them.
+
+        model = MemoryModel(ModelConfig(form="memory"), num_words=100_002)
+        titles = model.encode_titles(torch.tensor([7, 8, 9]), torch.tensor([2, 1]))  # (2, 168)
+        users = model.encode_histories(titles, torch.tensor([2]), times, as_of)  # (1, 256)
+
+    Shapes: as `UserEncoder`; T title width, K and S soft counts of preference and of activity, so
+    E = T + K + S; H half-lives; A activity width.
+    """
+
+    class_words: Tensor
+    class_deviations: Tensor
+
+    def __init__(self, config: ModelConfig, num_words: int, num_titles: int = 0) -> None:
+        super().__init__()
+        self.config = config
+        num_lives, counts, few = (
+            len(config.half_lives),
+            config.soft_counts,
+            config.activity_soft_counts,
+        )
+        self.titles = SoftTitles(num_words, config.title_width)
+        self.activity_titles = SoftTitles(num_words, ACTIVITY_TITLE_WIDTH)
+        self.soft = nn.Linear(config.title_width, counts)
+        self.activity_soft = nn.Linear(ACTIVITY_TITLE_WIDTH, few)
+        activity, preference = num_lives * (few + 2) + 2, num_lives * counts
+        self.activity_features = Standardization(activity)
+        self.preference_features = Standardization(preference)
+        self.dropout = Dropout(config.dropout)
+        narrow = config.activity_bottleneck
+        self.activity_skip = nn.Linear(activity, narrow)
+        self.activity_network = nn.Sequential(
+            nn.Linear(activity, ACTIVITY_HIDDEN_WIDTH),
+            nn.GELU(),
+            Dropout(config.dropout),
+            nn.Linear(ACTIVITY_HIDDEN_WIDTH, narrow),
+        )
+        self.spread = nn.Linear(narrow, config.activity_width)
+        rest = config.width - config.activity_width
+        self.skip = nn.Linear(activity + preference, rest)
+        self.hidden = nn.Linear(activity + preference, config.hidden_width)
+        self.out = nn.Linear(config.hidden_width, rest)
+        self.heads = PeriodHeads(config)
+        # The words that the tasks predict, PADDING_ID where there are fewer; and the deviation of
+        # their log counts over training users, in the whole history and in its last 28 days.
+        classes = config.num_classes
+        self.register_buffer("class_words", torch.zeros(classes, dtype=torch.int64))
+        self.register_buffer("class_deviations", torch.ones(2, classes))
+
+    @property
+    def reads_words(self) -> bool:
+        return True
+
+    @property
+    def device(self) -> torch.device:
+        return self.soft.weight.device
+
+    @property
+    def title_width(self) -> int:
+        config = self.config
+        return config.title_width + config.soft_counts + config.activity_soft_counts
+
+    @property
+    def max_views(self) -> None:
+        return None
+
+    @property
+    def reads_times(self) -> bool:
+        return True
+
+    def encode_titles(self, words: Tensor, lengths: Tensor) -> Tensor:
+        words, lengths = words.to(self.device), lengths.to(self.device)
+        starts = lengths.cumsum(0) - lengths
+        titles = self.titles(words, starts)
+        few = self.activity_soft(self.activity_titles(words, starts))  # (M, S)
+        counts = torch.cat([self.soft(titles), few], 1)  # (M, K + S)
+        positive = F.softplus(SOFTPLUS_SHARPNESS * counts) / SOFTPLUS_SHARPNESS
+        return torch.cat([titles, positive], 1)
+
+    def encode_histories(
+        self,
+        behaviors: Tensor,
+        lengths: Tensor,
+        times: Tensor | None = None,
+        as_of: Tensor | None = None,
+    ) -> Tensor:
+        times, as_of = _needed(times), _needed(as_of)
+        views = torch.arange(len(behaviors), device=behaviors.device)
+        return self.encode_views(behaviors, views, lengths.to(self.device), times, as_of)
+
+    def encode_views(
+        self, titles: Tensor, index: Tensor, lengths: Tensor, times: Tensor, as_of: Tensor
+    ) -> Tensor:
+        """`encode_histories` where each distinct title stands once in `titles`.
+
+        Shapes: titles (U, E), index (R,) its rows, lengths (N,), times (R,), as_of (N,).
+        """
+        activity, preference = self.features(titles, index, lengths, times, as_of)
+        return self.combine(activity, preference)
+
+    def combine(self, activity: Tensor, preference: Tensor) -> Tensor:
+        """The features of `features` to users (N, D)."""
+        active = self.activity_features(activity)
+        block = self.spread(self.activity_skip(active) + self.activity_network(active))
+        both = self.dropout(torch.cat([self.preference_features(preference), active], 1))
+        rest = self.skip(both) + self.out(self.dropout(F.gelu(self.hidden(both))))
+        return torch.cat([block, rest], 1)
+
+    def features(
+        self, titles: Tensor, index: Tensor, lengths: Tensor, times: Tensor, as_of: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Logs of the decayed sums: of activity (N, H (S + 2) + 2), of preference (N, H K)."""
+        starts = lengths.cumsum(0) - lengths
+        owners = torch.repeat_interleave(lengths)  # (R,)
+        ages = (as_of[owners] - times).to(torch.float64) / DAY_MICROSECONDS  # (R,) days
+        if len(ages) and bool(ages.min() <= 0):
+            raise ValueError("a history has a view that is not before the instant it is encoded at")
+        dtype = titles.dtype
+        weights = decay_weights(ages, self.config.half_lives).to(dtype)  # (H, R)
+        table = titles[:, self.config.title_width :].contiguous()  # (U, K + S)
+        counts = decayed_sums(table, index, starts, weights)
+        soft = torch.log1p(COUNT_SCALE * counts)  # (N, H, K + S)
+        sessions = weights * _starts_session(owners, times).to(dtype)  # (H, R)
+        both = torch.cat([weights, sessions]).T.contiguous()  # (R, 2 H)
+        rows = torch.arange(len(times), device=times.device)
+        sums = F.embedding_bag(rows, both, starts, mode="sum") if len(rows) else None
+        sums = titles.new_zeros(len(lengths), 2 * len(weights)) if sums is None else sums
+        width = self.config.soft_counts
+        activity = [
+            soft[:, :, width:].flatten(1),
+            torch.log1p(sums),
+            torch.log1p(_ages_of_ends(ages, starts, lengths)).to(dtype),
+        ]
+        return torch.cat(activity, 1), soft[:, :, :width].flatten(1)
+
+    def hidden_states(
+        self,
+        behaviors: Tensor,
+        is_hidden: Tensor,
+        lengths: Tensor,
+        times: Tensor | None = None,
+        as_of: Tensor | None = None,
+    ) -> Tensor:
+        """The user's vector of the other views, once for each hidden view."""
+        times, as_of = _needed(times), _needed(as_of)
+        lengths = lengths.to(self.device)
+        owners = torch.repeat_interleave(lengths)
+        rest = lengths - torch.bincount(owners[is_hidden], minlength=len(lengths))
+        users = self.encode_histories(behaviors[~is_hidden], rest, times[~is_hidden], as_of)
+        return users[owners[is_hidden]]
+
+    def view_weights(
+        self,
+        behaviors: Tensor,
+        lengths: Tensor,
+        times: Tensor | None = None,
+        as_of: Tensor | None = None,
+    ) -> Tensor:
+        """The mean over half-lives of a view's share of the decayed sums of its history."""
+        times, as_of = _needed(times), _needed(as_of)
+        owners = torch.repeat_interleave(lengths.to(self.device))
+        ages = (as_of[owners] - times).to(torch.float64) / DAY_MICROSECONDS
+        masses = behaviors[:, self.config.title_width :].double().sum(1)  # (R,)
+        masses = masses * decay_weights(ages, self.config.half_lives)  # (H, R)
+        totals = masses.new_zeros(len(masses), len(lengths)).index_add_(1, owners, masses)
+        return (masses / totals[:, owners]).mean(0)
+
+    def title_candidates(self, titles: Tensor) -> Tensor:
+        return titles[:, : self.config.title_width] @ self.heads.title_query.weight
+
+    def matching_vectors(self, users: Tensor) -> Tensor:
+        """The unit vectors of the preference block: how much a user views says not who it is."""
+        return F.normalize(users[:, self.config.activity_width :], dim=1)
+
+    def forecasts(self, users: Tensor) -> Tensor:
+        return self.heads.forecasts(users[:, : self.config.activity_width])
+
+
+def _needed(instants: Tensor | None) -> Tensor:
+    if instants is None:
+        raise ValueError("the memory form reads the times of views, and as of when they are read")
+    return instants
+
+
+def _starts_session(owners: Tensor, times: Tensor) -> Tensor:
+    """(R,) bool: the first view of a history, and each view after a longer silence than the gap."""
+    starts = torch.ones_like(owners, dtype=torch.bool)
+    same_history = owners[1:] == owners[:-1]
+    starts[1:] = ~same_history | (times[1:] - times[:-1] > SESSION_GAP_MICROSECONDS)
+    return starts
+
+
+def _ages_of_ends(ages: Tensor, starts: Tensor, lengths: Tensor) -> Tensor:
+    """(N, 2) days since the last and since the first view; of no view the longest history."""
+    found: list[Any] = []
+    for places in (starts + lengths - 1, starts):
+        padded = torch.cat([ages, ages.new_tensor([float(PRETRAINING_DAYS)])])
+        found.append(padded[torch.where(lengths > 0, places, len(ages))])
+    return torch.stack(found, 1)

@@ -1,0 +1,296 @@
+"""The tasks of the memory form: no target after the training's day, and equal shares."""
+
+import math
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import spearmanr
+from sklearn.metrics import roc_auc_score
+from small_histories import DAY, NUM_DAYS, input_of, random_histories, write_sessions
+from small_lake import write
+
+from contracts.errors import BadInput
+from contracts.paths import Places
+from model.config import PRESETS, ModelConfig
+from model.data.build_corpus import training_input
+from model.data.histories import DAY_MICROSECONDS, Histories, instant_of
+from model.data.ragged import Ragged
+from model.objective.tasks.next_period import NextActivity
+from model.objective.tasks.periods import CutRange, Cuts, LeakingTargets, draw_cuts
+from model.storage.checkpoint import load_model, read_tensors, write_checkpoint
+from model.training.distributed import Processes
+from model.training.period_measures import mean_auc, period_measures, roc_auc, spearman_correlation
+from model.training.pretrain import _manifest, model_id, pretrain
+from model.training.trainer import Training
+
+CONFIG = replace(
+    PRESETS["memory"],
+    model=ModelConfig(
+        form="memory",
+        width=16,
+        heads=2,
+        title_width=8,
+        soft_counts=6,
+        activity_soft_counts=2,
+        hidden_width=12,
+        activity_width=6,
+        num_classes=10,
+        dropout=0.0,
+    ),
+    batch_size=8,
+    steps=6,
+    warmup_steps=0,
+    cooldown_steps=0,
+    validation_interval=3,
+    checkpoint_interval=3,
+    validation_pairs=16,
+)
+
+
+@pytest.fixture(scope="module")
+def given():
+    return input_of(random_histories())
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Threads of a busy machine wait for each other at every step of so small a model."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def double_precision():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def training_of(given, **settings):
+    return Training(given, replace(CONFIG, **settings), Processes(), 1)
+
+
+def one_user(*days, end=100):
+    """Views on these days (fractions are hours) before the day `end`."""
+    times = np.array([round(day * DAY_MICROSECONDS) for day in days], np.int64)
+    titles = Ragged.of([list(range(len(days)))], np.int32)
+    return Histories(titles, times, 1, 0, end * DAY_MICROSECONDS)
+
+
+def test_the_next_period_is_what_a_hand_counts():
+    """Cut at day 60: views on day 60, ten minutes later, day 66.5 and 67; day 88 is too late."""
+    ten_minutes = 10 / (24 * 60)
+    histories = one_user(10, 59.9, 60, 60 + ten_minutes, 66.5, 67, 88)
+    cuts = Cuts(histories, np.array([0]), np.array([60 * DAY_MICROSECONDS]))
+    assert cuts.before().titles.values.tolist() == [0, 1]
+    assert cuts.after().titles.values.tolist() == [2, 3, 4, 5]
+    found = NextActivity.of(cuts, cuts.after())
+    assert (found.views[0], found.soon_views[0]) == (4, 3)
+    assert (found.sessions[0], found.soon_sessions[0]) == (3, 2)
+    assert found.days[0] == 0
+    assert not found.is_absent().any()
+
+
+def test_who_does_not_come_back_has_28_days():
+    cuts = Cuts(one_user(10, 90), np.array([0]), np.array([60 * DAY_MICROSECONDS]))
+    found = NextActivity.of(cuts, cuts.after())
+    assert found.days[0] == 28
+    assert found.is_absent().all()
+    assert found.logs()[0].tolist() == [0, 0, 0, 0, math.log1p(28)]
+
+
+def test_a_cut_whose_targets_reach_past_the_day_of_the_training_is_refused():
+    histories = one_user(10, 60, 80)
+    Cuts(histories, np.array([0]), np.array([72 * DAY_MICROSECONDS]))
+    with pytest.raises(LeakingTargets, match="fewer than 28 days"):
+        Cuts(histories, np.array([0]), np.array([73 * DAY_MICROSECONDS]))
+
+
+def test_every_cut_of_many_steps_leaves_the_period_before_the_end(given):
+    histories = given.corpus.histories
+    cut_range = CutRange.of(histories)
+    users = np.flatnonzero(cut_range.has_cut())
+    drawn = [draw_cuts(cut_range, histories, users, 0, step).at for step in range(300)]
+    assert np.max(drawn) == histories.end - 28 * DAY_MICROSECONDS
+    firsts = histories.times[histories.titles.offsets[users]]
+    assert (np.array(drawn) > firsts).all()  # somebody has a view before each cut
+    again = draw_cuts(cut_range, histories, users[:3], 0, 299).at
+    assert np.array_equal(again, drawn[299][:3])  # of the user and the step alone
+
+
+def test_a_planted_leak_is_found(given):
+    """A loss that knows the days after its cut falls when these days change; ours must move its
+    targets alone: views from 28 days after the cut on change nothing."""
+    training = training_of(given)
+    objective, histories = training.objective, given.corpus.histories
+    users = np.array([3])
+    cuts = Cuts(histories, users, np.array([instant_of(DAY) - 60 * DAY_MICROSECONDS]))
+    own = slice(*histories.titles.offsets[[3, 4]])
+    ages = (histories.times[own] - cuts.at[0]) / DAY_MICROSECONDS
+
+    def loss_with(is_changed):
+        titles = np.array(histories.titles.values)
+        titles[own] = np.where(is_changed, (titles[own] + 5) % 12, titles[own])
+        changed = replace(histories, titles=Ragged(titles, histories.titles.offsets))
+        there = Cuts(changed, users, cuts.at)
+        return objective.loss_at(0, there, np.array([0])).parts["next_period"]
+
+    assert ((ages >= 28).any(), ((ages >= 0) & (ages < 28)).any()) == (True, True)
+    unchanged = loss_with(np.zeros(len(ages), bool))
+    assert loss_with(ages >= 28) == unchanged
+    assert loss_with((ages >= 0) & (ages < 28)) != unchanged
+    assert loss_with(ages < 0) != unchanged
+
+
+def test_shares_of_a_step_add_up_to_the_whole(given, double_precision):
+    """In two processes of two micro-batches each, also where they share a group of the contrast."""
+    for groups in (1, 4):
+        whole = training_of(given, matching_groups=groups)
+        for _ in range(2):
+            whole.update()
+        shared = training_of(given, matching_groups=groups, accumulation=4)
+        expected = training_of(given, matching_groups=groups)
+        for _ in range(2):
+            one, four = expected.update(), shared.update()
+            assert four["loss"] == pytest.approx(one["loss"], abs=1e-9)
+            assert four["period_matching_targets"] == one["period_matching_targets"]
+        for ours, theirs in zip(
+            shared.model.parameters(), expected.model.parameters(), strict=True
+        ):
+            torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
+
+
+def test_two_processes_halve_a_step_without_a_user_in_common(given):
+    trainings = [
+        Training(given, CONFIG, Processes(rank=rank, world=2, local_world=2), 1)
+        for rank in range(2)
+    ]
+    one = training_of(given)
+    for step in range(5):
+        shares = [training.objective.batches.share(step) for training in trainings]
+        assert sorted(np.concatenate(shares)) == sorted(one.objective.batches.whole(step))
+        halves = [
+            training.objective.loss(step, share).loss.item()
+            for training, share in zip(trainings, shares, strict=True)
+        ]
+        together = one.objective.loss(step, one.objective.batches.share(step)).loss.item()
+        assert sum(halves) == pytest.approx(together, rel=1e-5)
+
+
+def test_stopped_and_resumed_it_is_the_unbroken_training(given, tmp_path):
+    settings = {"model": replace(CONFIG.model, dropout=0.2), "word_dropout": 0.1}
+    unbroken, stopped, resumed = (training_of(given, **settings) for _ in range(3))
+    for _ in range(3):
+        unbroken.update()
+        stopped.update()
+    manifest = _manifest("m", stopped)
+    write_checkpoint(tmp_path / "c", manifest, given.vocabulary, stopped.tensors())
+    resumed.restore(tmp_path / "c", manifest)
+    for _ in range(3):
+        assert unbroken.update() == resumed.update()
+    ours, theirs = unbroken.model.state_dict(), resumed.model.state_dict()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_a_training_leaves_a_model_that_forecasts_and_answers_every_question(given, tmp_path):
+    folder = pretrain(given, CONFIG, tmp_path, Processes(), threads=1)
+    assert folder.name.startswith("memory-2020-05-01-")
+    trained = load_model(folder)
+    measures = trained.manifest.measures
+    assert {"masked_accuracy", "matching_accuracy", "effective_rank", "test_loss"} <= set(measures)
+    assert 0 <= measures["no_view_auc"] <= 1
+    assert "validation_loss" in measures
+    weights = read_tensors(folder, "weights.safetensors")
+    assert weights["class_words"].count_nonzero() == 10
+
+
+def test_learning_lowers_the_loss_of_users_who_are_held_out(given):
+    training = training_of(given, steps=80, learning_rate=1e-2)
+    before = training.objective
+    first = period_measures(before, "validation")["validation_loss"]
+    for _ in range(80):
+        training.update()
+    assert period_measures(training.objective, "validation")["validation_loss"] < 0.9 * first
+
+
+def test_too_few_users_for_a_batch_are_named(given):
+    with pytest.raises(BadInput, match=r"32 training users .* batch_size is 64"):
+        training_of(given, batch_size=64)
+
+
+def test_the_arrays_hold_the_views_of_the_window_before_the_day(tmp_path):
+    """A view from the day itself on is nowhere, and neither is its title: a planted leak."""
+    places = Places(tmp_path)
+    titles = {11: ["tea"], 22: ["red", "shoes"], 33: ["hat"], 44: ["leak"], 55: ["too", "old"]}
+    write_sessions(
+        places,
+        [
+            ("ann", [(3, 22), (2.999, 11)]),
+            ("bob", [(50, 33)]),
+            ("ann", [(90, 33)]),
+            ("ann", [(0.001, 22), (-0.001, 44)]),  # a session that passes midnight
+            ("bob", [(200, 55)]),
+        ],
+        titles,
+    )
+    pair = {"as_of": DAY, "user_id": "ann", "pair_id": 0}
+    pair |= {"a_title_ids": [33], "b_title_ids": [22]}
+    midnight = datetime(DAY.year, DAY.month, DAY.day, tzinfo=UTC)
+    pair |= {"a_event_times": [midnight - timedelta(days=90)]}
+    pair |= {"b_event_times": [midnight - timedelta(days=3)]}
+    write(places, "sequence_pairs", [pair])
+    made = training_input(
+        places.lake, DAY, places.arrays, max_words=30, max_views=100, with_histories=True
+    )
+    histories, ids = made.corpus.histories, made.corpus.title_ids
+    assert ids.tolist() == [11, 22, 33]
+    rows = sorted(ids[histories.titles[user]].tolist() for user in range(len(histories)))
+    assert rows == [[33], [33, 22, 11, 22]]
+    assert histories.times.max() < histories.end == instant_of(DAY)
+    assert set(made.inputs) == {"sequence_pairs", "titles", "sessions"}
+    plain = training_input(places.lake, DAY, places.arrays, max_words=30, max_views=100)
+    assert plain.corpus.histories is None
+    assert plain.content != made.content
+
+
+def test_ids_of_the_window_form_do_not_know_the_settings_of_the_memory_form():
+    settings = PRESETS["small"].to_json()
+    assert "class_weight" not in settings
+    assert "half_lives" not in settings["model"]
+    changed = replace(PRESETS["memory"], class_weight=5.0).to_json()
+    assert changed["class_weight"] == 5.0
+    assert changed["model"]["form"] == "memory"
+
+
+def test_tasks_and_forms_must_fit():
+    with pytest.raises(BadInput, match="mbp trains the form window, and form is memory"):
+        replace(PRESETS["memory"], tasks=("mbp",))
+    with pytest.raises(BadInput, match="next_period trains the form memory"):
+        replace(PRESETS["small"], tasks=("next_period",))
+
+
+def test_the_id_follows_the_weights_of_the_tasks(given):
+    ids = {model_id(replace(CONFIG, class_weight=weight), given) for weight in (20.0, 5.0)}
+    assert len(ids) == 2
+
+
+def test_rank_measures_are_those_of_the_libraries_ties_included():
+    draw = np.random.default_rng(0)
+    labels = draw.random((200, 4)) < 0.3
+    scores = draw.integers(0, 20, (200, 4)) + 5 * labels
+    assert roc_auc(labels[:, 0], scores[:, 0]) == pytest.approx(
+        roc_auc_score(labels[:, 0], scores[:, 0]), abs=1e-12
+    )
+    assert mean_auc(labels, scores) == pytest.approx(
+        roc_auc_score(labels, scores, average="macro"), abs=1e-12
+    )
+    assert spearman_correlation(scores[:, 0], scores[:, 1]) == pytest.approx(
+        spearmanr(scores[:, 0], scores[:, 1]).statistic, abs=1e-12
+    )
+    assert roc_auc(np.zeros(3, bool), np.arange(3)) == 0.5
+    assert NUM_DAYS > 28
