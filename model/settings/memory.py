@@ -83,7 +83,7 @@ class PeriodSettings:
             not self.matching_temperature > 0
             and f"matching_temperature is {self.matching_temperature}; it must be above 0",
             self.matching_groups > 0
-            and batch_size % self.matching_groups
+            and batch_size % self.matching_groups != 0
             and f"batch_size {batch_size} does not divide by matching_groups "
             f"{self.matching_groups}",
         ]

@@ -28,6 +28,8 @@ def build_objective(
 ) -> Objective | PeriodObjective:
     """What `model` learns from `given`; the model gets what it measures before its first step."""
     if isinstance(model, MemoryModel):
+        if ready.words or ready.titles:
+            raise BadInput("the form memory makes its own vectors of words and titles: give none")
         return _period_objective(model, given, config, processes)
     assert isinstance(model, UserModel)
     if ready.titles:
