@@ -18,11 +18,11 @@ from model.config import PRESETS, ModelConfig
 from model.data.build_corpus import training_input
 from model.data.histories import DAY_MICROSECONDS, Histories, instant_of
 from model.data.ragged import Ragged
+from model.objective.period_measures import mean_auc, period_measures, roc_auc, spearman_correlation
 from model.objective.tasks.next_period import NextActivity
 from model.objective.tasks.periods import CutRange, Cuts, LeakingTargets, draw_cuts
 from model.storage.checkpoint import load_model, read_tensors, write_checkpoint
 from model.training.distributed import Processes
-from model.training.period_measures import mean_auc, period_measures, roc_auc, spearman_correlation
 from model.training.pretrain import _manifest, model_id, pretrain
 from model.training.trainer import Training
 

@@ -8,6 +8,7 @@ from model.data.ready_vectors import ReadyVectors
 from model.forms.memory_model import MemoryModel
 from model.layers.user_encoder import UserEncoder
 from model.layers.user_model import UserModel
+from model.objective.measured_constants import measure_constants
 from model.objective.objective import Objective
 from model.objective.period_objective import PeriodObjective, trainable_users
 from model.training.distributed import Processes
@@ -16,7 +17,6 @@ from model.training.initialization import (
     place_title_vectors,
     place_word_vectors,
 )
-from model.training.measured_constants import measure_constants
 
 
 def build_objective(

@@ -19,6 +19,7 @@ from model.forms.build_user_model import build_user_model
 from model.layers.encoders import reads_words
 from model.layers.user_encoder import UserEncoder
 from model.objective.objective import StepResult
+from model.objective.period_measures import period_measures
 from model.objective.period_objective import PeriodObjective
 from model.storage.checkpoint import (
     Manifest,
@@ -31,7 +32,6 @@ from model.storage.checkpoint_files import WEIGHTS_FILE
 from model.training.build_objective import build_objective
 from model.training.distributed import Processes
 from model.training.evaluation import Measures, Questions, evaluate_model
-from model.training.period_measures import period_measures
 
 OPTIMIZER_FILE = "optimizer.safetensors"
 OBJECTIVE_FILE = "objective.safetensors"
