@@ -164,8 +164,9 @@ def _vectors_made_here(lake: OpenLake, folder: Path, as_of: date) -> _Vectors:
 
     lake.need(USER_SEQUENCES, TITLES)
     newest = lake.connection.execute(
-        "SELECT user_id, arg_max(title_ids, as_of) AS title_ids FROM user_sequences "
-        "WHERE as_of <= $day GROUP BY user_id ORDER BY user_id",
+        "SELECT user_id, arg_max(title_ids, as_of) AS title_ids, "
+        "arg_max(event_times, as_of) AS event_times, epoch_us(max(as_of)::TIMESTAMP) AS midnight "
+        "FROM user_sequences WHERE as_of <= $day GROUP BY user_id ORDER BY user_id",
         {"day": as_of},
     ).to_arrow_table()
     titles = lake.sql("SELECT title_id, words FROM titles ORDER BY title_id").to_arrow_table()
@@ -174,6 +175,8 @@ def _vectors_made_here(lake: OpenLake, folder: Path, as_of: date) -> _Vectors:
         list_values(newest["title_ids"].combine_chunks()),
         titles["title_id"].to_numpy(),
         titles["words"].combine_chunks(),
+        times=list_values(newest["event_times"].combine_chunks()).values,
+        as_of=newest["midnight"].to_numpy(),
     ).vectors
     return [str(user) for user in newest["user_id"].to_pylist()], vectors
 
