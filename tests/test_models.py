@@ -336,6 +336,10 @@ def test_the_list_and_the_card_name_the_blocks_and_the_calibration():
     assert "## Calibration of the forecasts on held-out users" in card
     assert "| 0.5 and 0.6 | 4 | 0.500 | 1.000 |" in card
     assert "forecast_no_view" not in card  # the table of measures leaves them to their section
+    compared = _comparison_grid(model("m1"), model("m2", **facts)).columns[0]._cells
+    names = [str(cell) for cell in compared]
+    assert "forecast_views_28_days_absolute_error" in names
+    assert not any("_bin_" in name for name in names)
     assert "## Vector" not in card
 
 

@@ -40,6 +40,11 @@ def calibration_measures(
     }
 
 
+def is_calibration_bin(measure: str) -> bool:
+    """Whether this measure is of one tenth of the chances of a forecast."""
+    return CALIBRATION_PREFIX in measure and "_bin_" in measure
+
+
 def _measures(
     forecast: NDArray[np.float64], observed: NDArray[np.float64], is_chance: bool
 ) -> Iterator[tuple[str, float]]:

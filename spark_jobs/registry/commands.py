@@ -29,6 +29,7 @@ from contracts.terminal.options import ModelId
 from contracts.terminal.printing import grid, print_parts
 from contracts.vector_blocks import describe_blocks, vector_blocks
 from model.task_registry import METRICS
+from model.training.calibration import is_calibration_bin
 from spark_jobs.registry.downstream_results import downstream_results
 from spark_jobs.registry.model_card import model_card
 from spark_jobs.registry.online_store import refresh_online_store
@@ -66,6 +67,8 @@ def _compared(one: Model, other: Model) -> Iterator[tuple[str, str, str]]:
     yield "trained before", str(one.trained_before), str(other.trained_before)
     measures = [json.loads(model.measures) for model in (one, other)]
     for name in sorted(measures[0] | measures[1]):
+        if is_calibration_bin(name):  # the card has them
+            continue
         first, second = (f"{m[name]:.4g}" if name in m else "-" for m in measures)
         yield name, first, second
     settings = [json.loads(model.settings) for model in (one, other)]
