@@ -28,7 +28,7 @@ _DEFAULT_DAYS = 28
 
 
 @dataclass(frozen=True)
-class Labels:
+class _Labels:
     """A file of labels, and what its settings say."""
 
     name: str
@@ -38,33 +38,33 @@ class Labels:
     table: pa.Table
 
 
-def _demographic_labels(demographics: pa.Table) -> Iterator[Labels]:
+def _demographic_labels(demographics: pa.Table) -> Iterator[_Labels]:
     """Age and income by their classes, and whether there are children."""
     for name, column in (("age", "age"), ("income", "income")):
         values: Any = demographics[column].cast(pa.string())
         table = pa.table({"user_id": _user_ids(demographics), "value": values}).drop_null()
-        yield Labels(name, "classes", True, f"{name} group of the household's head", table)
+        yield _Labels(name, "classes", True, f"{name} group of the household's head", table)
     kids: Any = demographics["kids_count"].cast(pa.string())
     has_children = pc.not_equal(kids, pa.scalar("0"))
     table = pa.table({"user_id": _user_ids(demographics), "value": has_children.cast(pa.int64())})
-    yield Labels("children", "binary", True, "the household has children", table.drop_null())
+    yield _Labels("children", "binary", True, "the household has children", table.drop_null())
 
 
 def _later_labels(
     transactions: pa.Table, redemptions: pa.Table, households: Any, as_of: date, days: int
-) -> Iterator[Labels]:
+) -> Iterator[_Labels]:
     """Redemption and spend of each of `households` in the `days` from `as_of` on."""
     last = as_of + timedelta(days=days - 1)
     redeemed = _between(redemptions, "redemption_date", as_of, days)["household_id"]
     value = pc.is_in(households, value_set=redeemed.combine_chunks()).cast(pa.int64())
     doc = f"a coupon is redeemed from {as_of} to {last}"
-    yield Labels("redemption", "binary", False, doc, _dated(households, value, as_of))
+    yield _Labels("redemption", "binary", False, doc, _dated(households, value, as_of))
     bought: Any = _between(transactions, "transaction_timestamp", as_of, days)
     sums = bought.group_by("household_id").aggregate([("sales_value", "sum")])
     place = pc.index_in(households, value_set=sums["household_id"].combine_chunks())
     value = sums["sales_value_sum"].combine_chunks().take(place).fill_null(0.0)
     doc = f"dollars spent from {as_of} to {last}"
-    yield Labels("spend", "number", False, doc, _dated(households, value, as_of))
+    yield _Labels("spend", "number", False, doc, _dated(households, value, as_of))
 
 
 def _between(table: pa.Table, column: str, as_of: date, days: int) -> pa.Table:
@@ -83,7 +83,7 @@ def _user_ids(table: pa.Table) -> Any:
     return table["household_id"].cast(pa.string())
 
 
-def _write_labels(folder: Path, labels: Labels) -> None:
+def _write_labels(folder: Path, labels: _Labels) -> None:
     """NAME.parquet and NAME.toml, each whole or not there."""
     with atomic_file(folder / f"{labels.name}.parquet") as hidden:
         pq.write_table(labels.table, hidden)

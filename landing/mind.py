@@ -61,7 +61,7 @@ class News:
 
 
 @dataclass
-class LandingFiles:
+class _LandingFiles:
     """Files of many days that are written at the same time and appear together, or not at all.
 
     `name` is the file's name in each day's folder. One file a day is held open: MIND spans weeks,
@@ -73,7 +73,7 @@ class LandingFiles:
     open: dict[date, IO[str]] = field(default_factory=dict)
     unfinished: ExitStack = field(default_factory=ExitStack)
 
-    def __enter__(self) -> "LandingFiles":
+    def __enter__(self) -> "_LandingFiles":
         return self
 
     def write(self, day: date, line: Mapping[str, object]) -> None:
@@ -177,7 +177,7 @@ class _Conversion:
 
     news: dict[str, News]
     first: dict[str, Impression]
-    files: LandingFiles
+    files: _LandingFiles
     counts: Counter[str]
 
     def land(self, what: str, user: str, time: datetime, clicked: str) -> None:
@@ -244,7 +244,7 @@ def convert_folders(
     write_settings(
         landing, about="MIND; its times taken as UTC", format="jsonl", columns=_LANDING_COLUMNS
     )
-    with LandingFiles(landing, "mind.jsonl") as files, progress_bar() as bar:
+    with _LandingFiles(landing, "mind.jsonl") as files, progress_bar() as bar:
         conversion = _Conversion(news, first, files, counts)
         if spacing is not None:
             conversion.land_histories(spacing, bar)

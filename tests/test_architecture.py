@@ -202,6 +202,30 @@ def one_word_names() -> set[str]:
     }
 
 
+def all_public_names(tree: ast.Module) -> Iterator[str]:
+    """`public_names`, and classes and types; not `main` and what a DAG's file declares."""
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not is_command(node):
+            yield from [node.name] if not node.name.startswith("_") else []
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names = [target.id for target in targets if isinstance(target, ast.Name)]
+            yield from (name for name in names if not name.startswith("_"))
+
+
+def names_used_elsewhere(tree: ast.Module) -> Iterator[str]:
+    """What a file takes from other modules: by import, by `module.name`, and by a string of it."""
+    modules: dict[str, str] = {}
+    for module, names in imported_names(tree):
+        yield from (f"{module}.{name}" for name in names)
+        modules.update((name, f"{module}.{name}") for name in names)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            yield f"{modules.get(node.value.id)}.{node.attr}"
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+
+
 def full_folders() -> set[str]:
     """Folders of more than `MAX_MODULES` modules. Tests are left out: there is one a module."""
     modules = Counter(
@@ -276,6 +300,24 @@ def test_every_exception_is_of_a_rule() -> None:
     lines = [line for line in EXCEPTIONS.read_text().splitlines() if not line.startswith("#")]
     assert [line for line in lines if line.split(" ")[0] not in RULES] == []
     assert lines == sorted(set(lines))
+
+
+def test_at_most_a_tenth_of_the_public_names_is_imported_by_nobody() -> None:
+    """What only its own module uses has an underscore; results of public functions need none."""
+    tests = [path for path in repository_files() if re.match(r"tests/.*\.py$", path)]
+    trees = [*sources().values(), *(ast.parse((ROOT / path).read_text()) for path in tests)]
+    used = {name for tree in trees for name in names_used_elsewhere(tree)}
+    public = [
+        f"{dotted(path)}.{name}"
+        for path, tree in sources().items()
+        if path.split("/")[0] not in ("dags", "benchmarks")
+        for name in all_public_names(tree)
+        if name not in ("main", "app")
+    ]
+    unused = sorted(set(public) - used)
+    assert len(unused) <= len(public) / 10, f"{len(unused)} of {len(public)}:\n  " + "\n  ".join(
+        unused
+    )
 
 
 def test_readmes_tree_names_only_what_is_there() -> None:

@@ -225,7 +225,7 @@ def test_rows_in_another_order_and_other_files_make_the_same_arrays(tmp_path, mo
     write_titles(first)
     write_pairs(first, rows)
     one = make(first)
-    monkeypatch.setattr(delta_source, "BATCH_ROWS", 7)
+    monkeypatch.setattr(delta_source, "_BATCH_ROWS", 7)
     for title, words in reversed(TITLES.items()):
         write_titles(second, {title: words})
     for i in range(0, 90, 13):

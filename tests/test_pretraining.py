@@ -196,7 +196,7 @@ def test_a_training_ranks_its_pools_as_it_began_also_on_another_kind_of_machine(
     given, unbroken, tmp_path, monkeypatch
 ):
     """`auto` is settled once, by the machine that begins, and the manifest says what it came to."""
-    machine = "model.objective.negatives.has_fast_bfloat16"
+    machine = "model.objective.negatives._has_fast_bfloat16"
     monkeypatch.setattr(machine, lambda: True)
     assert killed_after(5, given, config(), tmp_path, None) == -signal.SIGKILL
     monkeypatch.setattr(machine, lambda: False)

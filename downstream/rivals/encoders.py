@@ -47,7 +47,7 @@ class JudgedModel:
     is_twin: bool  # trained again on the views from before the cut
 
 
-def model_folder(lake: OpenLake, model_id: str) -> Path:
+def _model_folder(lake: OpenLake, model_id: str) -> Path:
     """Where `models` says that a model lies, or its folder below places.models."""
     folder = lake.places.models / model_id
     if lake.has(MODELS) and not folder.exists():
@@ -69,7 +69,7 @@ def champion_id(lake: OpenLake) -> str:
 
 def judged_model(lake: OpenLake, model_id: str, as_of: date, out: Path) -> JudgedModel:
     """The model itself, or its twin where it was trained on views after the cut."""
-    folder = model_folder(lake, model_id)
+    folder = _model_folder(lake, model_id)
     manifest = read_manifest(folder)
     if manifest.trained_before <= as_of:
         return JudgedModel(model_id, folder, is_twin=False)

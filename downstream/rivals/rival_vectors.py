@@ -16,24 +16,24 @@ from downstream.data.views import Views
 from downstream.rivals import aggregates, coles, encoders, title_texts
 from downstream.rivals.encoders import MODEL_VARIANTS, JudgedModel
 
-Matrix = NDArray[Any]
-HAND_MADE: dict[str, Callable[[Views, date], Matrix]] = {
+_Matrix = NDArray[Any]
+HAND_MADE: dict[str, Callable[[Views, date], _Matrix]] = {
     "num_views": aggregates.num_views,
     "recency_frequency": aggregates.recency_frequency,
     "aggregates": aggregates.aggregate_counts,
 }
-TITLE_TEXTS: dict[str, Callable[[Views, date, int], Matrix]] = {
+_TITLE_TEXTS: dict[str, Callable[[Views, date, int], _Matrix]] = {
     "tfidf_newest": title_texts.tfidf_newest,
     "tfidf_all": title_texts.tfidf_all,
     "word2vec": title_texts.word2vec_mean,
 }
-COLES_RIVALS: dict[str, Callable[[Views, date, Path, int], Matrix]] = {
+_COLES_RIVALS: dict[str, Callable[[Views, date, Path, int], _Matrix]] = {
     "coles": coles.newest_vectors,
     "coles_all": coles.all_vectors,
 }
 JOINED_RIVAL = "joined"  # the judged model's vectors beside the aggregates
-RIVALS = (*HAND_MADE, *TITLE_TEXTS, *MODEL_VARIANTS, *COLES_RIVALS, JOINED_RIVAL)
-STALE_RIVALS = ("recency_frequency", "aggregates")  # in the staleness curve, beside the models
+_RIVALS = (*HAND_MADE, *_TITLE_TEXTS, *MODEL_VARIANTS, *_COLES_RIVALS, JOINED_RIVAL)
+_STALE_RIVALS = ("recency_frequency", "aggregates")  # in the staleness curve, beside the models
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,9 @@ class VectorFile:
 
 def known_rivals(names: Sequence[str]) -> tuple[str, ...]:
     """These rivals, or all where none is named."""
-    if unknown := [name for name in names if name not in RIVALS]:
-        raise BadInput(f"there is no rival {unknown[0]}; the rivals are {', '.join(RIVALS)}")
-    return tuple(names) or RIVALS
+    if unknown := [name for name in names if name not in _RIVALS]:
+        raise BadInput(f"there is no rival {unknown[0]}; the rivals are {', '.join(_RIVALS)}")
+    return tuple(names) or _RIVALS
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,47 +72,47 @@ class VectorFiles:
     def of_rival(self, rival: str) -> VectorFile:
         if rival in HAND_MADE:
             return self._file(rival, 0, HAND_MADE[rival])
-        if rival in TITLE_TEXTS:
+        if rival in _TITLE_TEXTS:
             return self._file(rival, 0, self._of_texts(rival))
         if rival in MODEL_VARIANTS:
             return self._file(rival, 0, self._of_variant(rival))
-        if rival in COLES_RIVALS:
+        if rival in _COLES_RIVALS:
             return self._file(rival, 0, self._of_coles(rival))
         return self._file(JOINED_RIVAL, 0, self._joined)
 
     def stale(self, days: Sequence[int]) -> Iterator[VectorFile]:
         """The models and a few rivals as of `days` before the cut, and at the cut itself."""
-        makers: Mapping[str, Callable[[Views, date], Matrix]] = {
+        makers: Mapping[str, Callable[[Views, date], _Matrix]] = {
             **{model.model_id: self._of_model(model) for model in self.models},
-            **{name: HAND_MADE[name] for name in STALE_RIVALS},
+            **{name: HAND_MADE[name] for name in _STALE_RIVALS},
         }
         for stale_days in (0, *days):
             for rival, make in makers.items():
                 yield self._file(rival, stale_days, make)
 
-    def _of_model(self, model: JudgedModel) -> Callable[[Views, date], Matrix]:
+    def _of_model(self, model: JudgedModel) -> Callable[[Views, date], _Matrix]:
         return lambda past, as_of: encoders.vectors_of_folder(model.folder, past, as_of)
 
-    def _of_texts(self, rival: str) -> Callable[[Views, date], Matrix]:
-        return lambda past, as_of: TITLE_TEXTS[rival](past, as_of, self.seed)
+    def _of_texts(self, rival: str) -> Callable[[Views, date], _Matrix]:
+        return lambda past, as_of: _TITLE_TEXTS[rival](past, as_of, self.seed)
 
-    def _of_coles(self, rival: str) -> Callable[[Views, date], Matrix]:
-        return lambda past, as_of: COLES_RIVALS[rival](past, as_of, self.folder, self.seed)
+    def _of_coles(self, rival: str) -> Callable[[Views, date], _Matrix]:
+        return lambda past, as_of: _COLES_RIVALS[rival](past, as_of, self.folder, self.seed)
 
-    def _of_variant(self, variant: str) -> Callable[[Views, date], Matrix]:
-        def make(past: Views, as_of: date) -> Matrix:
+    def _of_variant(self, variant: str) -> Callable[[Views, date], _Matrix]:
+        def make(past: Views, as_of: date) -> _Matrix:
             arguments = (self.models[0], as_of, variant, self.trainings)
             folder = encoders.variant_folder(self.lake, *arguments)
             return encoders.vectors_of_folder(folder, past, as_of)
 
         return make
 
-    def _joined(self, past: Views, as_of: date) -> Matrix:
+    def _joined(self, past: Views, as_of: date) -> _Matrix:
         ours = self._of_model(self.models[0])(past, as_of)
         return np.hstack([ours, aggregates.aggregate_counts(past, as_of)])
 
     def _file(
-        self, rival: str, stale_days: int, make: Callable[[Views, date], Matrix]
+        self, rival: str, stale_days: int, make: Callable[[Views, date], _Matrix]
     ) -> VectorFile:
         path = self.folder / f"{rival}-{stale_days}.npy".replace("/", "_")
         if not path.exists():
@@ -125,7 +125,7 @@ class VectorFiles:
         return VectorFile(rival, path, sha256(path.read_bytes()).hexdigest()[:16], stale_days)
 
 
-def _must_be_finite(rival: str, vectors: Matrix, num_users: int) -> None:
+def _must_be_finite(rival: str, vectors: _Matrix, num_users: int) -> None:
     if vectors.ndim != 2 or len(vectors) != num_users or not np.isfinite(vectors).all():
         raise BadInput(
             f"{rival} gave an array of {vectors.shape} with {np.isnan(vectors).sum()} NaN; it must "

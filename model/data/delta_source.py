@@ -14,7 +14,7 @@ from contracts.storage.delta_reading import arrow_dataset
 from contracts.errors import MissingTable
 from contracts.tables import Table
 
-BATCH_ROWS = 8192  # pairs of 200 views and 16 bytes each: 26 MB
+_BATCH_ROWS = 8192  # pairs of 200 views and 16 bytes each: 26 MB
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,6 @@ class Source:
                 schema=dataset.schema,
                 columns=list(columns),
                 filter=self.where,  # a fragment is left out whole by its partition alone
-                batch_size=BATCH_ROWS,
+                batch_size=_BATCH_ROWS,
                 batch_readahead=2,
             )

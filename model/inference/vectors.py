@@ -17,7 +17,7 @@ from torch import Tensor
 from model.data.ragged import Ragged
 from model.layers.user_encoder import UserEncoder
 
-TITLES_PER_BATCH = 2048
+_TITLES_PER_BATCH = 2048
 USERS_PER_BATCH = 128
 
 
@@ -30,7 +30,7 @@ def title_vectors(
     model: UserEncoder,
     titles: Ragged,
     *,
-    per_batch: int = TITLES_PER_BATCH,
+    per_batch: int = _TITLES_PER_BATCH,
     sort_by_length: bool = True,
 ) -> Tensor:
     """(T, E) on the model's device: the titles as the user encoder takes them."""

@@ -30,10 +30,10 @@ class SelfAttention(nn.Module):
 
     def weights_of_last(self, behaviors: Tensor, layout: Layout) -> Tensor:
         """(R,) how much the last row of each sequence attends to each of its rows."""
-        return attention_of_last(self.projection(behaviors), layout, self.heads)
+        return _attention_of_last(self.projection(behaviors), layout, self.heads)
 
 
-def attention_of_last(projected: Tensor, layout: Layout, heads: int) -> Tensor:
+def _attention_of_last(projected: Tensor, layout: Layout, heads: int) -> Tensor:
     """How much the last row of each sequence attends to each row, the mean over the heads.
 
     Shapes: projected (R, 3 D) queries, keys, values side by side; returns (R,), summing to one

@@ -16,7 +16,7 @@ from model.layers.packed_sequences import Layout, outside_graphs, rows_at, sum_o
 from model.layers.transformer import TransformerBlocks
 
 
-class Recurrence(nn.Module):
+class _Recurrence(nn.Module):
     """A GRU or an LSTM from the oldest behavior to the newest. Shapes as `SelfAttention`."""
 
     def __init__(self, config: ModelConfig) -> None:
@@ -30,7 +30,7 @@ class Recurrence(nn.Module):
         return rows_at(states, back)
 
 
-class Convolution(nn.Module):
+class _Convolution(nn.Module):
     """A window of behaviors, then ReLU (Wu et al. 2019d). Shapes as `SelfAttention`."""
 
     def __init__(self, config: ModelConfig) -> None:
@@ -98,7 +98,7 @@ def build_context_encoder(config: ModelConfig) -> nn.Module:
 
 _ENCODERS: dict[str, type[nn.Module]] = {
     "self_attention": SelfAttention,
-    "gru": Recurrence,
-    "lstm": Recurrence,
-    "cnn": Convolution,
+    "gru": _Recurrence,
+    "lstm": _Recurrence,
+    "cnn": _Convolution,
 }

@@ -30,7 +30,7 @@ class BehaviorEncoder(nn.Module):
         super().__init__()
 
 
-class TitleTable(BehaviorEncoder):
+class _TitleTable(BehaviorEncoder):
     """A vector a title (Sun et al. 2019); the "words" of a title are its row + 1, alone.
 
     0 is any title that the table does not have.
@@ -50,7 +50,7 @@ class TitleTable(BehaviorEncoder):
 class GivenVectors(BehaviorEncoder):
     """A linear map of a vector that any text encoder made before; the vectors stay as they are.
 
-    A title is a row of a table, as in `TitleTable`. Row 0, for a title that the file does not have,
+    A title is a row of a table, as in `_TitleTable`. Row 0, for a title that the file does not have,
     is the mean of the file's vectors.
     """
 
@@ -67,7 +67,7 @@ class GivenVectors(BehaviorEncoder):
         return mapped
 
 
-class TitleCNN(BehaviorEncoder):
+class _TitleCNN(BehaviorEncoder):
     """Convolution over words, ReLU, attentive pooling (Kim 2014; Wu et al. 2019a).
 
     Shapes: N titles, R words in all, U distinct words, E word width, w window, D width.
@@ -95,7 +95,7 @@ class TitleTransformer(BehaviorEncoder):
 
     Without `word_positions` a title is a multiset of words: their order changes nothing. With
     them a learned position is added to each word, as the authors' published code of PTUM does.
-    Shapes as `TitleCNN`.
+    Shapes as `_TitleCNN`.
     """
 
     def __init__(self, config: ModelConfig, num_words: int, num_titles: int) -> None:
@@ -147,8 +147,8 @@ def _with_padding(words: Tensor) -> tuple[Tensor, Tensor]:
 
 
 _ENCODERS: dict[str, type[BehaviorEncoder]] = {
-    "id": TitleTable,
-    "cnn": TitleCNN,
+    "id": _TitleTable,
+    "cnn": _TitleCNN,
     "transformer": TitleTransformer,
     "given": GivenVectors,
 }

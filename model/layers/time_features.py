@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from model.config import ModelConfig
 from model.layers.packed_sequences import Layout, rows_at
 
-MICROSECONDS_PER_MINUTE = 60_000_000
+_MICROSECONDS_PER_MINUTE = 60_000_000
 _HOURS_PER_DAY, _DAYS_PER_WEEK = 24, 7
 _WEEKDAY_OF_1970 = 3  # 1 January 1970 was a Thursday; Monday is 0
 # Odd factors, so that the bits of a vector's numbers add up to another number for another vector.
@@ -50,13 +50,13 @@ def time_amounts(times: Tensor, as_of: Tensor, repeats: Tensor, layout: Layout) 
     gaps = gaps.index_fill(0, layout.starts, 0)
     lengths = layout.ends - layout.starts + 1  # (N,)
     until = as_of.repeat_interleave(lengths) - times  # (R,)
-    minutes = torch.stack([gaps, until], dim=1).double() / MICROSECONDS_PER_MINUTE  # (R, 2)
+    minutes = torch.stack([gaps, until], dim=1).double() / _MICROSECONDS_PER_MINUTE  # (R, 2)
     return torch.log1p(torch.cat([minutes, repeats[:, None].double()], dim=1).clamp(min=0))
 
 
 def hours_and_weekdays(times: Tensor) -> tuple[Tensor, Tensor]:
     """The UTC hour, 0 to 23, and the weekday, Monday 0, of each time: (R,) int64 each."""
-    hours = times.div(60 * MICROSECONDS_PER_MINUTE, rounding_mode="floor")
+    hours = times.div(60 * _MICROSECONDS_PER_MINUTE, rounding_mode="floor")
     days = hours.div(_HOURS_PER_DAY, rounding_mode="floor")
     return hours % _HOURS_PER_DAY, (days + _WEEKDAY_OF_1970) % _DAYS_PER_WEEK
 

@@ -10,7 +10,7 @@ from model.layers.packed_sequences import Layout
 _ACTIVATIONS: dict[str, type[nn.Module]] = {"gelu": nn.GELU, "relu": nn.ReLU}
 
 
-class TransformerBlock(nn.Module):
+class _TransformerBlock(nn.Module):
     """Self-attention and a feed-forward layer, each with a residual and a layer norm after it.
 
     A layer of Vaswani et al. 2017, and one block of BERT4Rec (Sun et al. 2019, section 3.3):
@@ -44,7 +44,7 @@ class TransformerBlocks(nn.Module):
 
     def __init__(self, config: ModelConfig, layers: int, dropout: float) -> None:
         super().__init__()
-        blocks = [TransformerBlock(config, dropout) for _ in range(layers)]
+        blocks = [_TransformerBlock(config, dropout) for _ in range(layers)]
         # A normalized state is sqrt(width) long, and a dot product of two of them `width`: the
         # last gain starts where a state is one long, as other encoders' vectors about are. Without
         # this the first loss of both tasks on the demo was 8.3 and not 3.2, twice chance's.
@@ -61,5 +61,5 @@ class TransformerBlocks(nn.Module):
         for block in self.blocks[:-1]:
             behaviors = block(behaviors, layout)
         last = self.blocks[-1]
-        assert isinstance(last, TransformerBlock)
+        assert isinstance(last, _TransformerBlock)
         return last.attention.weights_of_last(behaviors, layout)

@@ -14,8 +14,8 @@ from model.layers.user_model import UserModel
 from model.objective.tasks.task import HIDDEN_TITLE, Titles
 
 # Ranking encodes without gradient, in pieces that bound the memory.
-RANKED_TITLES_PER_BATCH = 8192  # 80,000 words: 0.25 GB of queries, keys and values
-RANKED_SEQUENCES_PER_BATCH = 512
+_RANKED_TITLES_PER_BATCH = 8192  # 80,000 words: 0.25 GB of queries, keys and values
+_RANKED_SEQUENCES_PER_BATCH = 512
 
 
 class TitleVectors:
@@ -42,7 +42,7 @@ def ranking_titles(model: UserModel, corpus: Corpus, titles: Titles) -> TitleVec
     """The vectors of these titles to rank by."""
     distinct = np.unique(titles).astype(np.int64)
     words = corpus_input(corpus, distinct, reads_words=model.reads_words)
-    vectors = title_vectors(model, words, per_batch=RANKED_TITLES_PER_BATCH, sort_by_length=False)
+    vectors = title_vectors(model, words, per_batch=_RANKED_TITLES_PER_BATCH, sort_by_length=False)
     return TitleVectors(distinct, vectors, model.mask)
 
 
@@ -50,13 +50,13 @@ def ranking_users(model: UserModel, corpus: Corpus, sequences: Ragged, times: Ra
     """(N, D) vectors of these sequences of titles to rank by, each as of its last view."""
     distinct, places = np.unique(sequences.values, return_inverse=True)
     words = corpus_input(corpus, distinct, reads_words=model.reads_words)
-    titles = title_vectors(model, words, per_batch=RANKED_TITLES_PER_BATCH, sort_by_length=False)
+    titles = title_vectors(model, words, per_batch=_RANKED_TITLES_PER_BATCH, sort_by_length=False)
     return user_vectors(
         model,
         titles,
         Ragged(places, sequences.offsets),
         times.values,
         times.values[times.offsets[1:] - 1] + 1,
-        per_batch=RANKED_SEQUENCES_PER_BATCH,
+        per_batch=_RANKED_SEQUENCES_PER_BATCH,
         sort_by_length=False,
     )

@@ -34,8 +34,8 @@ from model.layers.user_model import UserModel
 from model.objective.encoding import TitleVectors, ranking_titles, ranking_users
 from model.objective.tasks.task import NO_NEGATIVE, Titles
 
-RANKED_TITLES_PER_BLOCK = 16_384  # whose scores are in memory together
-RANKED_SEQUENCES_PER_BLOCK = 2048  # whose scores are in memory together
+_RANKED_TITLES_PER_BLOCK = 16_384  # whose scores are in memory together
+_RANKED_SEQUENCES_PER_BLOCK = 2048  # whose scores are in memory together
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,10 @@ class Chosen:
         return int((self.index == NO_NEGATIVE).sum())
 
 
-Scores = Callable[[slice], Tensor]  # of some candidates, (n, c)
+_Scores = Callable[[slice], Tensor]  # of some candidates, (n, c)
 
 
-def top_candidates(scores_of: Scores, num_candidates: int, count: int, per_block: int) -> Chosen:
+def top_candidates(scores_of: _Scores, num_candidates: int, count: int, per_block: int) -> Chosen:
     """The `count` candidates of highest score for each target, equal scores by place in the pool.
 
     `scores_of(slice)` gives the scores (n, c) of some candidates, -inf for those not allowed.
@@ -93,7 +93,7 @@ def _first_largest(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
     return torch.cat(values, 1), torch.cat(columns, 1)
 
 
-def cosine_scores(targets: Tensor, candidates: Tensor) -> Tensor:
+def _cosine_scores(targets: Tensor, candidates: Tensor) -> Tensor:
     """(n, D) and (m, D) to (n, m), in single precision or better."""
     wide = torch.promote_types(targets.dtype, torch.float32)
     a, b = (F.normalize(vectors.to(wide), dim=-1) for vectors in (targets, candidates))
@@ -101,7 +101,7 @@ def cosine_scores(targets: Tensor, candidates: Tensor) -> Tensor:
         return a @ b.T  # (n, m)
 
 
-def random_order_scores(starts: NDArray[np.uint64], num: int, device: torch.device) -> Scores:
+def random_order_scores(starts: NDArray[np.uint64], num: int, device: torch.device) -> _Scores:
     """Scores for `random`: the pool's order, from a place of its own for each target.
 
     Without that place, all targets of a step would have the same negatives.
@@ -127,17 +127,17 @@ def with_ranking_dtype(config: PretrainConfig, device: torch.device) -> Pretrain
     if device.type == "cuda":
         is_quick = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        is_quick = has_fast_bfloat16()
+        is_quick = _has_fast_bfloat16()
     return replace(config, ranking_dtype="bfloat16" if is_quick else "float32")
 
 
-def has_fast_bfloat16() -> bool:
+def _has_fast_bfloat16() -> bool:
     """Whether this CPU has AVX-512's dot products of bfloat16 (AMD since Zen 4) or AMX (Intel)."""
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 @contextmanager
-def ranking_mode(model: UserModel, config: PretrainConfig) -> Iterator[None]:
+def _ranking_mode(model: UserModel, config: PretrainConfig) -> Iterator[None]:
     """Without gradient and without dropout; the model's mode comes back."""
     half = with_ranking_dtype(config, model.device).ranking_dtype == "bfloat16"
     with (
@@ -210,19 +210,19 @@ class BehaviorNegatives:
             allowed = allowed_behaviors(self.identity, targets, pool[part], own)
             return score(part).masked_fill(torch.from_numpy(~allowed).to(device), float("-inf"))
 
-        with ranking_mode(self.model, self.config):
-            return pool, top_candidates(scores, len(pool), self.config.K, RANKED_TITLES_PER_BLOCK)
+        with _ranking_mode(self.model, self.config):
+            return pool, top_candidates(scores, len(pool), self.config.K, _RANKED_TITLES_PER_BLOCK)
 
-    def _by_cosine(self, targets: Titles, pool: Titles) -> Scores:
+    def _by_cosine(self, targets: Titles, pool: Titles) -> _Scores:
         @cache
         def first() -> TitleVectors:  # in one go with the targets: they share words
-            titles = np.concatenate([targets, pool[:RANKED_TITLES_PER_BLOCK]])
+            titles = np.concatenate([targets, pool[:_RANKED_TITLES_PER_BLOCK]])
             return ranking_titles(self.model, self.corpus, titles)
 
         def score(part: slice) -> Tensor:
             titles = pool[part]
             found = first() if part.start == 0 else ranking_titles(self.model, self.corpus, titles)
-            return cosine_scores(first().at(targets), found.at(titles))
+            return _cosine_scores(first().at(targets), found.at(titles))
 
         return score
 
@@ -335,7 +335,7 @@ class SequenceNegatives:
         self.pairs = np.unique(np.concatenate([self.batches.share(each) for each in coming]))
         self.pool = self.draw(step)
         early = SequencePool.whole(self.corpus, self.corpus.pairs[self.pairs, 0])
-        with ranking_mode(self.model, self.config):
+        with _ranking_mode(self.model, self.config):
             self.chosen = self._rank(early, step)
         self.step = step
 
@@ -353,12 +353,12 @@ class SequenceNegatives:
             allowed = allowed_sequences(self.corpus, early, self.pool.take(part))
             return score(part).masked_fill(torch.from_numpy(~allowed).to(device), float("-inf"))
 
-        return top_candidates(scores, len(self.pool), self.config.P, RANKED_SEQUENCES_PER_BLOCK)
+        return top_candidates(scores, len(self.pool), self.config.P, _RANKED_SEQUENCES_PER_BLOCK)
 
-    def _by_cosine(self, early: SequencePool) -> Scores:
+    def _by_cosine(self, early: SequencePool) -> _Scores:
         @cache
         def first() -> tuple[Tensor, Tensor]:  # in one go with the targets: they share titles
-            block = self.pool.take(slice(0, RANKED_SEQUENCES_PER_BLOCK))
+            block = self.pool.take(slice(0, _RANKED_SEQUENCES_PER_BLOCK))
             both = Ragged.join([early.titles(self.corpus), block.titles(self.corpus)])
             times = Ragged.join([early.times(self.corpus), block.times(self.corpus)])
             vectors = ranking_users(self.model, self.corpus, both, times)
@@ -366,11 +366,11 @@ class SequenceNegatives:
 
         def score(part: slice) -> Tensor:
             if part.start == 0:
-                return cosine_scores(*first())
+                return _cosine_scores(*first())
             block = self.pool.take(part)
             titles, times = block.titles(self.corpus), block.times(self.corpus)
             candidates = ranking_users(self.model, self.corpus, titles, times)
-            return cosine_scores(first()[0], candidates)
+            return _cosine_scores(first()[0], candidates)
 
         return score
 

@@ -27,9 +27,9 @@ from model.objective.encoding import TitleVectors
 from model.objective.negatives import BehaviorNegatives, Chosen, SequenceNegatives
 from model.objective.tasks.task import NO_NEGATIVE, Batch, Outcome, Plan, Titles, task_named
 
-LATEST_AS_OF_MICROSECONDS = 28 * 24 * 3600 * 1_000_000  # after a sequence's last view
+_LATEST_AS_OF_MICROSECONDS = 28 * 24 * 3600 * 1_000_000  # after a sequence's last view
 
-Trace = Callable[[dict[str, Any]], None]
+_Trace = Callable[[dict[str, Any]], None]
 
 # Part of a model's id. Raise it when the same settings give other losses than before, so that
 # `pretrain` trains anew what the former objective had finished.
@@ -73,7 +73,7 @@ class Objective:
         corpus: Corpus,
         config: PretrainConfig,
         batches: BatchOrder,
-        trace: Trace | None = None,
+        trace: _Trace | None = None,
     ) -> None:
         self.model, self.corpus, self.config, self.batches = model, corpus, config, batches
         self.trace = trace
@@ -283,7 +283,7 @@ def training_as_of(times: Ragged, seed: int, step: int) -> NDArray[np.int64]:
     last = times.values[times.offsets[1:] - 1]  # (N,)
     bits = keyed_bits(seed, "as of", step, last, times.values[times.offsets[:-1]], times.lengths())
     share = (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53  # (N,) in [0, 1)
-    later: NDArray[np.int64] = (share**3 * LATEST_AS_OF_MICROSECONDS).astype(np.int64)
+    later: NDArray[np.int64] = (share**3 * _LATEST_AS_OF_MICROSECONDS).astype(np.int64)
     return last + 1 + later
 
 

@@ -51,7 +51,7 @@ TRACE_RULES = {
     "model of refresh": "sequences are ranked by the model of the pool's step",
     "every step": "steps follow one another from 0, and none is left out",
 }
-MAX_CASES = 3  # cases a rule
+_MAX_CASES = 3  # cases a rule
 _ROUNDING = 1e-6  # by which a cosine in single precision may lie outside [-1, 1]
 
 
@@ -69,12 +69,12 @@ class Findings:
         """One look at `rule` for each of `fine`, a target each where it is an array."""
         fine = np.atleast_1d(np.asarray(fine))
         self.looked[rule] += len(fine)
-        for target in np.flatnonzero(~fine)[:MAX_CASES]:
-            if self.broken[rule] < MAX_CASES:
+        for target in np.flatnonzero(~fine)[:_MAX_CASES]:
+            if self.broken[rule] < _MAX_CASES:
                 place = f", {who} {target}" if who else ""
                 self.cases.append(f"step {step}{place}: {rule}")
             self.broken[rule] += 1
-        self.broken[rule] += max(0, int((~fine).sum()) - MAX_CASES)
+        self.broken[rule] += max(0, int((~fine).sum()) - _MAX_CASES)
 
 
 class Check:

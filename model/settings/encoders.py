@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-MAX_TRANSFORMER_LAYERS = 4
+_MAX_TRANSFORMER_LAYERS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +43,8 @@ class EncoderSettings:
     def mistakes(self) -> list[str | bool]:
         """What is wrong with these settings, in words."""
         return [
-            not 0 <= self.title_layers <= MAX_TRANSFORMER_LAYERS
-            and f"title_layers is {self.title_layers}; it must be 0 to {MAX_TRANSFORMER_LAYERS}",
+            not 0 <= self.title_layers <= _MAX_TRANSFORMER_LAYERS
+            and f"title_layers is {self.title_layers}; it must be 0 to {_MAX_TRANSFORMER_LAYERS}",
             self.pooling_queries < 1
             and f"pooling_queries is {self.pooling_queries}; it must be 1 or more",
             self.windows < 0 and f"windows is {self.windows}; it must not be below 0",

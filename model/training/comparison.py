@@ -32,13 +32,13 @@ def measures_on_the_same_users(asked: Path, answering: Path, lake: str, arrays: 
         versions=ours.inputs,
         earlier=trained.vocabulary,
     )
-    corpus = known_words(given.corpus, trained)
+    corpus = _known_words(given.corpus, trained)
     pairs, max_pairs = given.test_pairs, ours.config.validation_pairs
     questions = draw_questions(corpus, pairs, max_pairs)
     return evaluate_model(trained.model, questions, "test", trained.manifest.config)
 
 
-def known_words(corpus: Corpus, trained: TrainedModel) -> Corpus:
+def _known_words(corpus: Corpus, trained: TrainedModel) -> Corpus:
     """`corpus` with the words that `trained` has no row for as unknown ones."""
     words = corpus.title_words
     known = np.where(words.values < trained.manifest.num_words, words.values, UNKNOWN_ID)

@@ -21,10 +21,10 @@ from model.objective.tasks.task import NUM_WRONG_ANSWERS, HeldOutPairs, Question
 from model.settings.scores import ScoreSettings
 from model.task_registry import METRICS, TASKS
 
-SEED = 20210101  # any fixed number
+_SEED = 20210101  # any fixed number
 CHANCE = 1 / (1 + NUM_WRONG_ANSWERS)
 
-DOT_PRODUCTS = ScoreSettings()
+_DOT_PRODUCTS = ScoreSettings()
 
 Measures = dict[str, float]
 
@@ -48,7 +48,7 @@ def draw_questions(corpus: Corpus, pairs: NDArray[np.int32], max_pairs: int) -> 
     """About at most `max_pairs` of `pairs`, evenly chosen; to be asked again and again."""
     stride = max(1, -(-len(pairs) // max_pairs))
     chosen = corpus.pairs[pairs[::stride]].astype(np.int64)  # (N, 2)
-    draw = np.random.default_rng(SEED)
+    draw = np.random.default_rng(_SEED)
     rows, index = np.unique(chosen, return_inverse=True)
     a, b = index.reshape(chosen.shape).T
     times = Ragged(corpus.times, corpus.sequences.offsets).take(rows)
@@ -95,7 +95,7 @@ def evaluate_model(
     model: UserEncoder,
     questions: Questions,
     part: str = "validation",
-    settings: ScoreSettings = DOT_PRODUCTS,
+    settings: ScoreSettings = _DOT_PRODUCTS,
 ) -> Measures:
     """Accuracies beside chance, losses in nats, and how many directions the embeddings use.
 

@@ -13,7 +13,8 @@ from tqdm import tqdm
 from model.task_registry import METRICS
 
 LOG_FILE = "log.jsonl"
-BAR_MEASURES = (*(f"{metric}_accuracy" for metric in METRICS), "validation_loss")  # next to the bar
+# Shown next to the bar.
+_BAR_MEASURES = (*(f"{metric}_accuracy" for metric in METRICS), "validation_loss")
 
 
 class RunLog:
@@ -57,7 +58,7 @@ class RunLog:
         """One evaluation on the validation users."""
         self._write({"step": step, "held_out": dict(measures)})
         self._curves("held_out", step, measures)
-        shown = {name: f"{measures[name]:.3f}" for name in BAR_MEASURES}
+        shown = {name: f"{measures[name]:.3f}" for name in _BAR_MEASURES}
         self._bar.set_postfix(shown)
 
     def _write(self, line: Mapping[str, Any]) -> None:

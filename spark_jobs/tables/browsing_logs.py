@@ -45,7 +45,7 @@ _MAX_BROADCAST = 1_000_000
 _Kinds = dict[tuple[str, ...], int]  # by the kinds of a line's reasons, how many lines
 
 
-def accepted_views(judged: DataFrame, found: DataFrame, is_spread: bool) -> DataFrame:
+def _accepted_views(judged: DataFrame, found: DataFrame, is_spread: bool) -> DataFrame:
     """The good lines that are no duplicates. If they are spread over many files a day, those of a
     day are brought together, so that each day is one file or a few."""
     good = judged.where("reasons is null").join(found.select("place"), "place", "left_anti")
@@ -65,14 +65,14 @@ def rejected_lines(judged: DataFrame, found: DataFrame, landed: LandedDays) -> D
     return whole.select(REJECTED_LOGS.names).hint("rebalance", "landing_day")
 
 
-def count_kinds(judged: DataFrame) -> _Kinds:
+def _count_kinds(judged: DataFrame) -> _Kinds:
     """How many lines have which kinds of reasons: of each reason what is before its details."""
     kinds = F.transform("reasons", lambda reason: F.substring_index(reason, " (", 1))
     rows = judged.groupBy(kinds.alias("kinds")).count().collect()
     return {tuple(row["kinds"] or ()): row["count"] for row in rows}
 
 
-def line_counts(kinds: _Kinds, num_duplicates: int, some_are_forgotten: bool) -> dict[str, float]:
+def _line_counts(kinds: _Kinds, num_duplicates: int, some_are_forgotten: bool) -> dict[str, float]:
     """Lines by what became of them; "refused: KIND" counts the lines with that reason.
 
     `refused` and `refused_share` leave out duplicates, the lines of forgotten users and those of
@@ -108,7 +108,7 @@ def _group_of(reasons: tuple[str, ...], some_are_forgotten: bool) -> str:
     return "nobody" if NOBODYS_LINE in reasons else "refused"
 
 
-def without_damaged_files(judged: DataFrame, landed: LandedDays, places: Places) -> DataFrame:
+def _without_damaged_files(judged: DataFrame, landed: LandedDays, places: Places) -> DataFrame:
     """The lines, where a file that cannot be read is one refused line; `BadInput` if the settings
     let such a file stop the run."""
     is_mark = F.expr(f"place % {MAX_LINES} = 0")
@@ -121,7 +121,7 @@ def without_damaged_files(judged: DataFrame, landed: LandedDays, places: Places)
     return others.unionByName(marks.withColumn("place", F.col("place") + 1))
 
 
-def earlier_views(lake: Lake, judged: DataFrame, span: str) -> DataFrame:
+def _earlier_views(lake: Lake, judged: DataFrame, span: str) -> DataFrame:
     """The views that landed outside `span`, of the days that the good ones of `judged` are of."""
     views = lake.read_or_empty(BROWSING_LOGS).where(f"not ({span})")
     if lake.version(BROWSING_LOGS) < 1:  # it is not there, or has only been created
@@ -139,16 +139,16 @@ def ingest_days(lake: Lake, places: Places, landed: LandedDays) -> Commit:
     Lines are read and judged once, and kept until both tables are written.
     """
     judged = landed.judged_lines(lake.spark).persist()
-    kinds, lines = count_kinds(judged), judged
+    kinds, lines = _count_kinds(judged), judged
     if (DAMAGED_FILE,) in kinds:
-        lines = without_damaged_files(judged, landed, places)
-        kinds = count_kinds(lines)
-    earlier = earlier_views(lake, lines, landed.span)
+        lines = _without_damaged_files(judged, landed, places)
+        kinds = _count_kinds(lines)
+    earlier = _earlier_views(lake, lines, landed.span)
     found = find_duplicates(lines, earlier, landed.num_shares).persist()
     num_duplicates = found.count()
-    counts = line_counts(kinds, num_duplicates, landed.forgotten is not None)
+    counts = _line_counts(kinds, num_duplicates, landed.forgotten is not None)
     few = F.broadcast(found) if num_duplicates <= _MAX_BROADCAST else found
-    good = accepted_views(lines, few, landed.is_spread)
+    good = _accepted_views(lines, few, landed.is_spread)
     bad = rejected_lines(lines, found, landed)
     gate = partial(run_gate, places=places, run=landed.run_name, measures=counts)
     views, refusals = gate(good, BROWSING_LOGS, cached=landed.is_spread), gate(bad, REJECTED_LOGS)

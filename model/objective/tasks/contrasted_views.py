@@ -22,9 +22,9 @@ from model.objective.tasks.task import (
     contrast_in_batch,
 )
 
-KEPT_SHARE = 0.6  # of a sequence, by a crop
-MASKED_SHARE = 0.3  # of a sequence, hidden by a mask
-REORDERED_SHARE = 0.6  # of a sequence, shuffled in one piece
+_KEPT_SHARE = 0.6  # of a sequence, by a crop
+_MASKED_SHARE = 0.3  # of a sequence, hidden by a mask
+_REORDERED_SHARE = 0.6  # of a sequence, shuffled in one piece
 
 
 class ContrastedViews(Task):
@@ -71,17 +71,17 @@ def _piece(length: int, share: float, draw: np.random.Generator) -> slice:
 
 
 def crop_view(titles: NDArray[np.int64], draw: np.random.Generator) -> NDArray[np.int64]:
-    return titles[_piece(len(titles), KEPT_SHARE, draw)]
+    return titles[_piece(len(titles), _KEPT_SHARE, draw)]
 
 
 def mask_view(titles: NDArray[np.int64], draw: np.random.Generator) -> NDArray[np.int64]:
-    count = max(1, int(len(titles) * MASKED_SHARE + 1e-9))
+    count = max(1, int(len(titles) * _MASKED_SHARE + 1e-9))
     titles[draw.choice(len(titles), count, replace=False)] = HIDDEN_TITLE
     return titles
 
 
 def reorder_view(titles: NDArray[np.int64], draw: np.random.Generator) -> NDArray[np.int64]:
-    piece = _piece(len(titles), REORDERED_SHARE, draw)
+    piece = _piece(len(titles), _REORDERED_SHARE, draw)
     titles[piece] = draw.permutation(titles[piece])
     return titles
 

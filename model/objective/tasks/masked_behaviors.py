@@ -30,8 +30,8 @@ from model.objective.tasks.task import (
     question_scores,
 )
 
-QUESTION_MASK_RATE = 0.1  # of held-out users, whatever the rate that a model was trained with
-MAX_REDRAWS = 50  # of wrong answers that look like the right one; fewer unless all titles do
+_QUESTION_MASK_RATE = 0.1  # of held-out users, whatever the rate that a model was trained with
+_MAX_REDRAWS = 50  # of wrong answers that look like the right one; fewer unless all titles do
 
 
 class MaskedBehaviors(Task):
@@ -138,7 +138,7 @@ def _draw_hidden(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """A tenth of each sequence's positions, at least one; and the titles there."""
     lengths = sequences.lengths()
-    counts = np.maximum(1, (lengths * QUESTION_MASK_RATE).astype(np.int64))
+    counts = np.maximum(1, (lengths * _QUESTION_MASK_RATE).astype(np.int64))
     owners = owners_of(lengths)
     order = np.lexsort((draw.random(len(owners)), owners))  # a shuffle within each sequence
     hidden = np.sort(order[positions_of(lengths) < counts[owners]])
@@ -155,7 +155,7 @@ def draw_wrong_titles(
     identity = corpus.title_identity
     wrong = np.zeros((len(targets), NUM_WRONG_ANSWERS), np.int64)
     is_alike = np.ones(wrong.shape, bool)
-    for _ in range(MAX_REDRAWS):
+    for _ in range(_MAX_REDRAWS):
         drawn = draw.integers(len(corpus.behaviors), size=int(is_alike.sum()))
         wrong[is_alike] = corpus.behaviors[drawn]
         is_alike = identity[wrong] == identity[targets][:, None]  # (n, NUM_WRONG_ANSWERS)
