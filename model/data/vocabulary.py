@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 PADDING_ID = 0
 UNKNOWN_ID = 1
-_NUM_SPECIAL = 2  # ids before the first word's
+NUM_SPECIAL = 2  # ids before the first word's
 Arrow = Any  # a pyarrow array: its type stubs lack what lists have, and most functions
 
 
@@ -80,7 +80,7 @@ class Vocabulary:
 
     def __len__(self) -> int:
         """How many ids there are, padding and unknown among them."""
-        return len(self.words) + _NUM_SPECIAL
+        return len(self.words) + NUM_SPECIAL
 
     def ids(self, words: Arrow) -> NDArray[np.int32]:
         """The id of each word, UNKNOWN for those that are not in the vocabulary."""
@@ -88,10 +88,10 @@ class Vocabulary:
         import pyarrow.compute as pc
 
         places: Arrow = pc.index_in(words.cast(pa.string()), value_set=self._value_set)
-        found: NDArray[np.int32] = places.fill_null(UNKNOWN_ID - _NUM_SPECIAL).to_numpy(
+        found: NDArray[np.int32] = places.fill_null(UNKNOWN_ID - NUM_SPECIAL).to_numpy(
             zero_copy_only=False
         )
-        return found + np.int32(_NUM_SPECIAL)
+        return found + np.int32(NUM_SPECIAL)
 
     def unknown_share(self, words: Arrow) -> float:
         """The share of these words that the vocabulary does not have; of no words 0."""

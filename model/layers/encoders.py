@@ -50,8 +50,8 @@ class _TitleTable(BehaviorEncoder):
 class GivenVectors(BehaviorEncoder):
     """A linear map of a vector that any text encoder made before; the vectors stay as they are.
 
-    A title is a row of a table, as in `_TitleTable`. Row 0, for a title that the file does not have,
-    is the mean of the file's vectors.
+    A title is a row of a table, as in `_TitleTable`. Row 0, for a title that the file does not
+    have, is the mean of the file's vectors.
     """
 
     reads_words = False
