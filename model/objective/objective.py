@@ -29,7 +29,7 @@ from model.objective.tasks.task import NO_NEGATIVE, Batch, Outcome, Plan, Titles
 
 _LATEST_AS_OF_MICROSECONDS = 28 * 24 * 3600 * 1_000_000  # after a sequence's last view
 
-_Trace = Callable[[dict[str, Any]], None]
+Trace = Callable[[dict[str, Any]], None]
 
 # Part of a model's id. Raise it when the same settings give other losses than before, so that
 # `pretrain` trains anew what the former objective had finished.
@@ -73,7 +73,7 @@ class Objective:
         corpus: Corpus,
         config: PretrainConfig,
         batches: BatchOrder,
-        trace: _Trace | None = None,
+        trace: Trace | None = None,
     ) -> None:
         self.model, self.corpus, self.config, self.batches = model, corpus, config, batches
         self.trace = trace
