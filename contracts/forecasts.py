@@ -7,7 +7,7 @@ SOON_DAYS = 7  # of the nearer chance of no view
 
 
 @dataclass(frozen=True)
-class Forecast:
+class _Forecast:
     """One number of a user's future, in its natural unit."""
 
     name: str
@@ -17,11 +17,11 @@ class Forecast:
 
 # In the order of the columns that `embed_users` returns.
 USER_FORECASTS = (
-    Forecast(f"no_view_{SOON_DAYS}_days", f"chance of no view in {SOON_DAYS} days", 1.0),
-    Forecast(f"no_view_{FORECAST_DAYS}_days", f"chance of no view in {FORECAST_DAYS} days", 1.0),
-    Forecast(f"views_{FORECAST_DAYS}_days", f"expected views in {FORECAST_DAYS} days"),
-    Forecast(f"sessions_{FORECAST_DAYS}_days", f"expected sessions in {FORECAST_DAYS} days"),
-    Forecast(
+    _Forecast(f"no_view_{SOON_DAYS}_days", f"chance of no view in {SOON_DAYS} days", 1.0),
+    _Forecast(f"no_view_{FORECAST_DAYS}_days", f"chance of no view in {FORECAST_DAYS} days", 1.0),
+    _Forecast(f"views_{FORECAST_DAYS}_days", f"expected views in {FORECAST_DAYS} days"),
+    _Forecast(f"sessions_{FORECAST_DAYS}_days", f"expected sessions in {FORECAST_DAYS} days"),
+    _Forecast(
         "days_until_next_view",
         f"expected days until the next view, where {FORECAST_DAYS} stands for none before",
         float(FORECAST_DAYS),

@@ -14,7 +14,7 @@ from contracts.forecasts import FORECAST_DAYS
 from contracts.limits import EMBEDDING_WIDTH, SESSION_GAP_MINUTES
 from contracts.tables import Table
 
-JobMeasures = Mapping[str, float]  # what the job measured of its whole run, by name
+_JobMeasures = Mapping[str, float]  # what the job measured of its whole run, by name
 
 COLUMNS_THAT_DIFFER = "columns_that_differ"  # measured before any row is read
 DUPLICATE_KEYS = "duplicate_keys"  # measured by a query of its own: it needs a shuffle
@@ -41,7 +41,7 @@ class Expected:
     most: float | None = None
     sql: str = ""
     breaks: str = ""  # Spark SQL; null counts as false
-    from_job: Callable[[JobMeasures], float] | None = None
+    from_job: Callable[[_JobMeasures], float] | None = None
 
     @property
     def aggregate(self) -> str:
@@ -88,24 +88,24 @@ def _one(column: str) -> Expected:
     return Expected(f"{column}s", f"all rows have the same {column}", most=1, sql=differ)
 
 
-def refused_share(job_measures: JobMeasures) -> float:
+def refused_share(job_measures: _JobMeasures) -> float:
     """Of all lines those that were refused; 0 where these are few and others were accepted."""
     num_lines = max(job_measures["lines_in"], 1)
     return _unless_few(job_measures.get("refused", float("nan")) / num_lines, job_measures)
 
 
-def future_share(job_measures: JobMeasures) -> float:
+def future_share(job_measures: _JobMeasures) -> float:
     """Of all lines those of a time after their landing day; 0 as in `refused_share`."""
     return _unless_few(job_measures.get("future_share", float("nan")), job_measures)
 
 
-def _unless_few(share: float, job_measures: JobMeasures) -> float:
+def _unless_few(share: float, job_measures: _JobMeasures) -> float:
     """A day of which nothing was accepted is judged however small it is."""
     is_few = round(share * job_measures["lines_in"], 6) <= _MAX_FEW_LINES  # never so for NaN
     return 0.0 if is_few and job_measures.get("accepted", 0) > 0 else share
 
 
-def lines_lost(job_measures: JobMeasures) -> float:
+def lines_lost(job_measures: _JobMeasures) -> float:
     """A line that is sent twice is no broken line."""
     ends = ("accepted", "duplicates", "refused")
     num_ended = sum(job_measures.get(end, float("nan")) for end in ends)
@@ -113,7 +113,7 @@ def lines_lost(job_measures: JobMeasures) -> float:
     return abs(job_measures["lines_in"] - num_ended)
 
 
-def unknown_word_share(job_measures: JobMeasures) -> float:
+def _unknown_word_share(job_measures: _JobMeasures) -> float:
     """Of the words of the day's titles, those that the model has no vector for."""
     num_words = job_measures.get("title_words", float("nan"))
     if num_words < _MIN_TITLE_WORDS:
@@ -129,7 +129,7 @@ _EMBEDDING = [
         "at most a tenth of the words of the day's titles are unknown to the model; train a new "
         "one on the words of today",
         most=0.1,
-        from_job=unknown_word_share,
+        from_job=_unknown_word_share,
     )
 ]
 
@@ -199,7 +199,7 @@ _VECTORS = [
 ]
 
 
-def _vectors_a_sequence(job_measures: JobMeasures) -> Expected:
+def _vectors_a_sequence(job_measures: _JobMeasures) -> Expected:
     """Few vectors for many inputs are the other collapse: fewer than half as many as there are
     distinct sequences of titles (both counts are approximate, within 5 %).
 
@@ -312,7 +312,7 @@ _BY_HAND: Mapping[str, list[Expected]] = {
 }
 
 
-def suite_expectations(table: Table, job_measures: JobMeasures) -> list[Expected]:
+def suite_expectations(table: Table, job_measures: _JobMeasures) -> list[Expected]:
     """All that must hold of `table`, given what its job measured."""
     by_job = []
     if table is tables.BROWSING_LOGS and "lines_in" in job_measures:

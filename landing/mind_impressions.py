@@ -23,7 +23,7 @@ _COLUMNS: dict[str, pa.DataType] = {
     "title": pa.string(),
     "clicked": pa.bool_(),
 }
-Row = tuple[str, str, int, str, bool | None]
+_Row = tuple[str, str, int, str, bool | None]
 
 
 def write_mind_impressions(folders: list[Path], path: Path) -> Counter[str]:
@@ -35,7 +35,7 @@ def write_mind_impressions(folders: list[Path], path: Path) -> Counter[str]:
     counts: Counter[str] = Counter()
     schema = pa.schema(_COLUMNS)
     with atomic_file(path) as hidden, pq.ParquetWriter(hidden, schema) as file:
-        rows: list[Row] = []
+        rows: list[_Row] = []
         for folder in folders:
             for row in _rows(folder, titles, counts):
                 rows.append(row)
@@ -46,7 +46,7 @@ def write_mind_impressions(folders: list[Path], path: Path) -> Counter[str]:
     return counts
 
 
-def _rows(folder: Path, titles: dict[str, str], counts: Counter[str]) -> Iterator[Row]:
+def _rows(folder: Path, titles: dict[str, str], counts: Counter[str]) -> Iterator[_Row]:
     path = folder / "behaviors.tsv"
     is_labelled = has_labels(path)
     for number, line in read_lines(path):
@@ -65,7 +65,7 @@ def _rows(folder: Path, titles: dict[str, str], counts: Counter[str]) -> Iterato
             yield f"{folder.name}-{number}", impression.user, seconds, titles[news], clicked
 
 
-def _table(rows: list[Row], schema: pa.Schema) -> pa.Table:
+def _table(rows: list[_Row], schema: pa.Schema) -> pa.Table:
     columns = [
         pa.array([row[place] for row in rows], field.type) for place, field in enumerate(schema)
     ]

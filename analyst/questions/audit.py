@@ -45,7 +45,7 @@ _MAX_EXAMPLES = 3
 
 
 @dataclass(frozen=True)
-class Rule:
+class _Rule:
     """`broken` selects the rows that break the rule, from `over`, the first of `tables`."""
 
     says: str
@@ -57,23 +57,23 @@ class Rule:
         return self.tables[0]
 
 
-def _no_key_twice(table: Table) -> Rule:
+def _no_key_twice(table: Table) -> _Rule:
     key = ", ".join(table.key)
-    return Rule(
+    return _Rule(
         f"no {key} twice",
         (table,),
         f"SELECT {key}, count(*) AS times FROM {table.name} GROUP BY ALL HAVING times > 1",
     )
 
 
-AUDIT_RULES = (
-    Rule(
+_AUDIT_RULES = (
+    _Rule(
         "A is over before B begins",
         (SEQUENCE_PAIRS,),
         "SELECT as_of, user_id, pair_id FROM sequence_pairs "
         "WHERE list_max(a_event_times) >= list_min(b_event_times)",
     ),
-    Rule(
+    _Rule(
         f"1 to {MAX_VIEWS} views in A and in B, with a time each",
         (SEQUENCE_PAIRS,),
         "SELECT as_of, user_id, pair_id FROM sequence_pairs "
@@ -81,26 +81,26 @@ AUDIT_RULES = (
         f"AND len(b_title_ids) BETWEEN 1 AND {MAX_VIEWS} "
         "AND len(a_title_ids) = len(a_event_times) AND len(b_title_ids) = len(b_event_times))",
     ),
-    Rule(
+    _Rule(
         "no view from on or after as_of",
         (SEQUENCE_PAIRS,),
         "SELECT as_of, user_id, pair_id FROM sequence_pairs "
         "WHERE list_max(list_concat(a_event_times, b_event_times)) >= as_of::TIMESTAMPTZ",
     ),
-    Rule(
+    _Rule(
         "no view from on or after as_of",
         (USER_SEQUENCES,),
         "SELECT as_of, user_id FROM user_sequences "
         "WHERE list_max(event_times) >= as_of::TIMESTAMPTZ",
     ),
-    Rule(
+    _Rule(
         f"1 to {MAX_HISTORY_VIEWS} views with a time each, oldest first",
         (USER_SEQUENCES,),
         "SELECT as_of, user_id FROM user_sequences "
         f"WHERE NOT (len(title_ids) BETWEEN 1 AND {MAX_HISTORY_VIEWS} "
         "AND len(title_ids) = len(event_times) AND event_times = list_sort(event_times))",
     ),
-    Rule(
+    _Rule(
         "a user who viewed on the day before, and no bot, has a sequence",
         (BROWSING_LOGS, USER_SEQUENCES),
         # A view that landed after its night counts in the nights since. West of Greenwich some of a
@@ -110,47 +110,47 @@ AUDIT_RULES = (
         f"GROUP BY ALL HAVING count(*) <= {MAX_VIEWS_A_DAY} AND min(landing_day) <= event_date "
         "EXCEPT SELECT as_of, user_id FROM user_sequences",
     ),
-    Rule(
+    _Rule(
         f"at most {SESSION_GAP_MINUTES} minutes from a view to the next",
         (SESSIONS,),
         "SELECT session_date, user_id, session_id FROM sessions WHERE list_max(list_transform("
         "range(1, num_views), i -> event_times[i + 1] - event_times[i])) "
         f"> INTERVAL {SESSION_GAP_MINUTES} MINUTE",
     ),
-    Rule(
+    _Rule(
         f"more than {SESSION_GAP_MINUTES} minutes from a session to the user's next",
         (SESSIONS,),
         "SELECT session_date, user_id, session_id FROM sessions QUALIFY start_time <= lag(end_time)"
         " OVER (PARTITION BY user_id ORDER BY start_time) "
         f"+ INTERVAL {SESSION_GAP_MINUTES} MINUTE",
     ),
-    Rule(
+    _Rule(
         "each title that is in a sequence is in titles",
         (USER_SEQUENCES, TITLES),
         "SELECT DISTINCT unnest(title_ids) AS title_id FROM user_sequences "
         "EXCEPT SELECT title_id FROM titles",
     ),
-    Rule(
+    _Rule(
         f"{EMBEDDING_WIDTH} finite floats of a norm above 0",
         (USER_EMBEDDINGS,),
         "SELECT model_id, as_of, user_id FROM user_embeddings "
         f"WHERE len(embedding) != {EMBEDDING_WIDTH} OR len(list_filter(embedding, "
         "x -> x IS NULL OR NOT isfinite(x))) > 0 OR NOT list_dot_product(embedding, embedding) > 0",
     ),
-    Rule(
+    _Rule(
         "the sequence that was embedded is the one that is there",
         (PUBLISHED_EMBEDDINGS, USER_SEQUENCES),
         "SELECT p.as_of, p.user_id FROM published_embeddings p JOIN user_sequences s "
         "USING (as_of, user_id) WHERE s.sequence_hash != p.sequence_hash",
     ),
-    Rule(
+    _Rule(
         "each user with a sequence of a published day has a vector",
         (USER_SEQUENCES, PUBLISHED_EMBEDDINGS),
         "SELECT as_of, user_id FROM user_sequences "
         "WHERE as_of IN (SELECT DISTINCT as_of FROM published_embeddings) "
         "EXCEPT SELECT as_of, user_id FROM published_embeddings",
     ),
-    Rule(
+    _Rule(
         "published rows are the champion's, as they are in user_embeddings",
         (PUBLISHED_EMBEDDINGS, USER_EMBEDDINGS, MODELS),
         "SELECT p.as_of, p.user_id FROM published_embeddings p "
@@ -158,7 +158,7 @@ AUDIT_RULES = (
         "WHERE p.embedding IS DISTINCT FROM e.embedding OR p.model_id NOT IN "
         "(SELECT model_id FROM models WHERE status = 'champion')",
     ),
-    Rule(
+    _Rule(
         "no landing day between the first and the last is missing",
         (BROWSING_LOGS, REJECTED_LOGS),
         "WITH days AS (SELECT landing_day AS day FROM browsing_logs UNION SELECT landing_day FROM "
@@ -167,7 +167,7 @@ AUDIT_RULES = (
     ),
     *map(_no_key_twice, TABLES),
 )
-_LINES_RULE = Rule(
+_LINES_RULE = _Rule(
     "lines of the landing files = accepted + refused, on each day",
     (BROWSING_LOGS, REJECTED_LOGS),
     "WITH kept AS (SELECT landing_day AS day, count(*) AS kept FROM (SELECT landing_day FROM "
@@ -191,13 +191,13 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Audit:
+class _Audit:
     rules: list[Finding]
 
 
 def audit(lake: OpenLake) -> Iterator[Finding]:
     """Check each rule whose tables exist."""
-    for rule in AUDIT_RULES:
+    for rule in _AUDIT_RULES:
         if lake.has(*rule.tables):
             yield _looked_at(lake, rule, _rows(lake, rule.over))
     if lake.has(*_LINES_RULE.tables) and (counts := _landing_counts(lake)):
@@ -218,7 +218,7 @@ def _rows(lake: OpenLake, table: Table) -> int:
     return int(lake.sql(f"SELECT count(*) FROM {table.name}").fetchall()[0][0])
 
 
-def _looked_at(lake: OpenLake, rule: Rule, rows: int) -> Finding:
+def _looked_at(lake: OpenLake, rule: _Rule, rows: int) -> Finding:
     broken = int(lake.sql(f"SELECT count(*) FROM ({rule.broken})").fetchall()[0][0])
     found = lake.sql(f"SELECT * FROM ({rule.broken}) ORDER BY ALL LIMIT {_MAX_EXAMPLES}")
     examples = [dict(zip(found.columns, row, strict=True)) for row in found.fetchall()]
@@ -246,6 +246,6 @@ def main(
 ) -> int:
     with open_lake() as lake:
         lake.check_all_pages()
-        answer = Audit(list(audit(lake)))
+        answer = _Audit(list(audit(lake)))
     print_answer(answer, json, *_report(answer.rules, sql), _findings_grid(answer.rules))
     return int(any(finding.broken for finding in answer.rules))

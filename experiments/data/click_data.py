@@ -28,8 +28,8 @@ from model.data.keyed_random import keyed_bits
 from model.data.ragged import Ragged
 from model.training.finetuning import Impressions
 
-FROM_VIEWS = "views"  # the name of impressions that are made out of views
-DATA_PARTS = ("training", "validation", "test")
+_FROM_VIEWS = "views"  # the name of impressions that are made out of views
+_DATA_PARTS = ("training", "validation", "test")
 _FORMAT = 1  # of the arrays
 
 
@@ -38,7 +38,7 @@ class DataSettings:
     """Which impressions, and how they are cut into parts."""
 
     as_of: date
-    impressions: str = FROM_VIEWS  # or the name of a file in the data root's folder impressions
+    impressions: str = _FROM_VIEWS  # or the name of a file in the data root's folder impressions
     training_days: int = 21
     validation_days: int = 7
     test_days: int = 14
@@ -83,7 +83,7 @@ def click_data(lake: OpenLake, settings: DataSettings, folder: Path) -> ClickDat
         titles, shown, views, counts = _read(lake, settings)
         parts = _split(shown, views, settings)
         counts |= {f"{name}_impressions": len(part) for name, part in parts.items()}
-        if empty := [name for name in DATA_PARTS if not len(parts[name])]:
+        if empty := [name for name in _DATA_PARTS if not len(parts[name])]:
             first, *_, last = settings.days
             raise BadInput(
                 f"{settings.impressions}: no impression for {', '.join(empty)} in {first} to "
@@ -100,7 +100,7 @@ def click_data(lake: OpenLake, settings: DataSettings, folder: Path) -> ClickDat
 def read_click_data(path: Path) -> ClickData:
     facts = json.loads((path / "facts.json").read_text())
     parts = {}
-    for name in DATA_PARTS:
+    for name in _DATA_PARTS:
         with np.load(path / f"{name}.npz", allow_pickle=False) as arrays:
             parts[name] = Impressions(
                 Ragged(arrays["history_titles"], arrays["history_offsets"]),
@@ -118,7 +118,7 @@ def _facts(lake: OpenLake, settings: DataSettings) -> dict[str, Any]:
         "inputs": {name: lake.versions.get(name) for name in ("sessions", "titles")},
         "format": _FORMAT,
     }
-    if settings.impressions != FROM_VIEWS:
+    if settings.impressions != _FROM_VIEWS:
         file = impression_file(lake.places, settings.impressions)
         facts["sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
     return facts
@@ -129,7 +129,7 @@ def _read(
 ) -> tuple[TitleList, Shown, Views, dict[str, int]]:
     first, *_, end = settings.days
     views = read_views(lake, first, (end - first).days, settings.max_users)
-    if settings.impressions == FROM_VIEWS:
+    if settings.impressions == _FROM_VIEWS:
         titles = TitleList(views.catalog.title_ids, views.catalog.words)
         return titles, shown_from_views(views, first), views, {}
     file = impression_file(lake.places, settings.impressions)
@@ -142,7 +142,7 @@ def _split(shown: Shown, views: Views, settings: DataSettings) -> dict[str, Impr
     bounds = [midnight_microseconds(day) for day in settings.days]
     begins, ends = history_bounds(views, shown.users, shown.times)
     parts = {}
-    for name, start, end in zip(DATA_PARTS, bounds[:-1], bounds[1:], strict=True):
+    for name, start, end in zip(_DATA_PARTS, bounds[:-1], bounds[1:], strict=True):
         in_part = (shown.times >= start) & (shown.times < end) & (ends > begins)
         rows = np.flatnonzero(in_part)
         rows = rows[:: max(1, -(-len(rows) // settings.max_impressions))]

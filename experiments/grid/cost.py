@@ -24,7 +24,7 @@ from model.training.finetuning import click_scores, finetune_model
 from model.training.pretrain import pretrain, test_measures
 from model.training.trainer import Training
 
-PILOT_STEPS = 3
+_PILOT_STEPS = 3
 _PILOT_IMPRESSIONS = 100
 _FINAL_EVALUATIONS = 2  # of a pre-training: on the validation and on the test users
 _ADAM_COPIES = 3  # of the weights in a checkpoint: weights, and both moments
@@ -62,7 +62,7 @@ class GridPlan:
 def plan_grid(grid: Grid, processes: int) -> GridPlan:
     """Measure the pilot, and reckon."""
     missing, cells = grid.missing_pretrainings, grid.unfinished
-    times = measure_pilot(grid) if cells else PilotTimes({}, {}, {})
+    times = _measure_pilot(grid) if cells else PilotTimes({}, {}, {})
     return reckon_plan(grid, missing, cells, times, processes)
 
 
@@ -92,7 +92,7 @@ def _cell_name(cell: Cell) -> str:
     return f"{cell.pretraining.base_model} {cell.share}"
 
 
-def measure_pilot(grid: Grid) -> PilotTimes:
+def _measure_pilot(grid: Grid) -> PilotTimes:
     """Time a few steps of everything that differs in cost; nothing of it is kept."""
     pretraining, model_bytes = {}, {}
     by_variant: dict[tuple[str, str], tuple[float, int]] = {}
@@ -122,7 +122,7 @@ def _pretraining_cost(job: Pretraining, grid: Grid) -> tuple[float, int]:
     steps = job.config.steps
     if not steps:
         return start, size
-    seconds = [_timed_update(training) for _ in range(PILOT_STEPS)]
+    seconds = [_timed_update(training) for _ in range(_PILOT_STEPS)]
     usual = float(np.mean(seconds[1:]))
     surplus = max(0.0, seconds[0] - usual) / job.config.refresh_interval
     return start + steps * (usual + surplus), size
@@ -148,13 +148,13 @@ def _cell_cost(cell: Cell, grid: Grid) -> float:
             newest_vectors(trained, grid.folders.places, as_of)
             return loading + time.perf_counter() - began
         data = read_click_data(grid.folders.data / cell.data)
-        few = replace(cell.finetuning, steps=PILOT_STEPS, validation_interval=PILOT_STEPS)
+        few = replace(cell.finetuning, steps=_PILOT_STEPS, validation_interval=_PILOT_STEPS)
         training = data.training_share(cell.share, cell.seed)
         sample = data.parts["validation"].take(np.arange(1))
         titles = title_input(trained, data)
         began = time.perf_counter()
         finetune_model(trained.model, titles, training, sample, few, cell.seed, validation_score)
-        step = (time.perf_counter() - began) / PILOT_STEPS
+        step = (time.perf_counter() - began) / _PILOT_STEPS
         settings = cell.finetuning
         evaluations = settings.steps / settings.validation_interval
         validating, testing = (

@@ -27,7 +27,7 @@ from model.data.build_corpus import training_input_for
 from model.data.corpus import TrainingInput
 from model.training.pretrain import model_id
 
-Progress = Callable[[str], None]
+_Progress = Callable[[str], None]
 _Job = TypeVar("_Job", Cell, Pretraining)
 
 
@@ -142,7 +142,7 @@ class _TrainingInputs:
         return Pretraining(base_model, variant, config, name, self._as_of)
 
 
-def run_grid(grid: Grid, processes: int, progress: Progress = lambda line: None) -> None:
+def run_grid(grid: Grid, processes: int, progress: _Progress = lambda line: None) -> None:
     """Pre-train what is missing, then measure the cells that are missing."""
     missing = grid.missing_pretrainings
     for done, (job, seconds) in enumerate(

@@ -43,7 +43,7 @@ def prepare_process() -> None:
     torch.set_num_threads(1)
 
 
-def pretrained_file(pretraining: Pretraining, folders: Folders) -> Path:
+def _pretrained_file(pretraining: Pretraining, folders: Folders) -> Path:
     """Where the time of a pre-training is kept."""
     return folders.cells / f"pretraining-{pretraining.model_id}.json"
 
@@ -55,7 +55,7 @@ def run_pretraining(pretraining: Pretraining, folders: Folders) -> float:
     given = training_input_for(config, folders.places, pretraining.as_of, verify=False)
     pretrain(given, config, folders.models, Processes(), threads=1)
     seconds = time.perf_counter() - started
-    path = pretrained_file(pretraining, folders)
+    path = _pretrained_file(pretraining, folders)
     if not path.exists():
         facts = {"seconds": seconds, "steps": config.steps, "variant": pretraining.variant}
         write_json(path, facts | {"base_model": pretraining.base_model})
@@ -68,7 +68,7 @@ def run_cell(cell: Cell, folders: Folders) -> CellResult:
     trained = load_model(folders.models / cell.pretraining.model_id)
     facts: dict[str, float] = {}
     if cell.finetuning is None:
-        metrics = planted_metrics(cell, trained, folders)
+        metrics = _planted_metrics(cell, trained, folders)
     else:
         metrics, facts = _finetuned_metrics(cell, trained, _click_data(folders.data / cell.data))
     result = CellResult(metrics, time.perf_counter() - started, facts)
@@ -115,12 +115,12 @@ def _click_data(path: Path) -> ClickData:
     return read_click_data(path)
 
 
-def planted_metrics(cell: Cell, trained: TrainedModel, folders: Folders) -> dict[str, float]:
+def _planted_metrics(cell: Cell, trained: TrainedModel, folders: Folders) -> dict[str, float]:
     """How much more often near users share a lasting, and a passing, interest than chance."""
     as_of = cell.pretraining.as_of
     users, vectors = newest_vectors(trained, folders.places, as_of)
     metrics = {}
-    for name, interests in planted_interests(folders.places, as_of).items():
+    for name, interests in _planted_interests(folders.places, as_of).items():
         found = interest_agreement(users, vectors, interests, NEAREST_USERS)
         metrics[f"{name}_shared"] = found.near["shared"]
         metrics[f"{name}_chance"] = found.chance["shared"]
@@ -141,7 +141,7 @@ def newest_vectors(
     return past.user_ids.tolist(), found.vectors
 
 
-def planted_interests(places: Places, as_of: date) -> dict[str, dict[str, dict[str, float]]]:
+def _planted_interests(places: Places, as_of: date) -> dict[str, dict[str, dict[str, float]]]:
     """ "lasting" and "passing": each user's interests on the day before `as_of`, with weights.
 
     A user has one passing interest at a time; its weight is the generator's share of drifting.
@@ -167,7 +167,7 @@ def pretraining_seconds(pretrainings: Iterable[Pretraining], folders: Folders) -
     """By base model and variant, the seconds of finished pre-trainings, where they are known."""
     found = {}
     for each in pretrainings:
-        path = pretrained_file(each, folders)
+        path = _pretrained_file(each, folders)
         if path.exists():
             found[f"{each.base_model} {each.variant}"] = json.loads(path.read_text())["seconds"]
     return found

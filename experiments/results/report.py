@@ -16,7 +16,7 @@ from experiments.grid.grid import Grid
 from experiments.grid.settings import FINETUNING
 from experiments.results.summary import Row, summary_rows
 
-SIGNIFICANT_P = 0.05
+_SIGNIFICANT_P = 0.05
 _HEAD = ("base model", "variant", "labels", "ours", "p", "the paper's")
 
 
@@ -106,7 +106,7 @@ def _markdown(grid: Grid, rows: list[Row]) -> Iterator[str]:
         yield ""
 
 
-def known_metrics(kind: str) -> tuple[str, ...]:
+def _known_metrics(kind: str) -> tuple[str, ...]:
     """What a cell of this kind measures."""
     if kind == FINETUNING:
         return (*IMPRESSION_METRICS, *POOLED_METRICS)

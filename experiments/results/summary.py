@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from experiments.grid.cells import Cell, CellResult
 from experiments.grid.settings import ExperimentSettings
 
-Floats = NDArray[np.float64]
+_Floats = NDArray[np.float64]
 _Place = tuple[str, str, float]  # base model, variant, share of the labels
 
 
@@ -70,7 +70,7 @@ def _row(
     return Row(base_model, variant, share, metric, values, p_value, paper)
 
 
-def paired_p_value(ours: Floats, theirs: Floats) -> float | None:
+def paired_p_value(ours: _Floats, theirs: _Floats) -> float | None:
     """Of a two-sided t-test over seeds; None for fewer than two, 1 where no seed differs."""
     from scipy.stats import ttest_rel
 
@@ -79,5 +79,5 @@ def paired_p_value(ours: Floats, theirs: Floats) -> float | None:
     return 1.0 if np.array_equal(ours, theirs) else float(ttest_rel(ours, theirs).pvalue)
 
 
-def rows_of(rows: Sequence[Row], metric: str) -> Iterator[Row]:
+def _rows_of(rows: Sequence[Row], metric: str) -> Iterator[Row]:
     return (row for row in rows if row.metric == metric)

@@ -71,12 +71,12 @@ class ShownTitles:
     clicked: npt.NDArray[np.bool_]
 
 
-def click_probability(weights: Floats) -> Floats:
+def _click_probability(weights: Floats) -> Floats:
     """The chance of a click on a title of a topic with this weight among the user's interests."""
     return np.minimum(_CLICK_OF_NO_INTEREST + _CLICK_OF_WEIGHT * weights, 1.0)
 
 
-def shown_titles(world: World, users: Users, block: int, day: int, rate: float) -> ShownTitles:
+def _shown_titles(world: World, users: Users, block: int, day: int, rate: float) -> ShownTitles:
     """The impressions of one day: `rate` for each session, on average; active users have more."""
     rng = world.rng(Purpose.IMPRESSIONS, block, day)
     num = rng.poisson(users.activity[-1] * rate)
@@ -102,7 +102,7 @@ def shown_titles(world: World, users: Users, block: int, day: int, rate: float) 
         shown,
         weight,
         is_interest[:, :, :-1].any(axis=2),
-        rng.random(shape) < click_probability(weight),
+        rng.random(shape) < _click_probability(weight),
     )
 
 
@@ -133,7 +133,7 @@ def write_impressions(world: World, days: Iterable[date], rate: float, root: Pat
         )
         for day in map(day_number, days):
             for block, users in enumerate(blocks):
-                shown = shown_titles(world, users, block, day, rate)
+                shown = _shown_titles(world, users, block, day, rate)
                 table = _table(shown, catalogue, f"{day}-{block}-", day)
                 planted.write_table(table)
                 logged.write_table(table.select(list(_LOGGED)))
@@ -155,6 +155,6 @@ def _table(shown: ShownTitles, catalogue: Catalogue, prefix: str, day: int) -> p
         pa.array(TOPIC_NAMES).take(shown.topics.ravel()),
         pa.array(weights),
         pa.array(is_lasting, mask=weights == 0),
-        pa.array(click_probability(weights)),
+        pa.array(_click_probability(weights)),
     ]
     return pa.Table.from_arrays(columns, schema=pa.schema(_PLANTED))

@@ -48,7 +48,7 @@ from model.data.histories import (
 )
 from model.data.vocabulary import Arrow, Vocabulary, WordCounts
 
-FORMAT = 2  # of the arrays; another one is another folder
+_FORMAT = 2  # of the arrays; another one is another folder
 
 
 def training_input_for(
@@ -115,7 +115,7 @@ def training_input(
         "earlier": earlier.sha256 if earlier else None,
         "held_out_per_mille": HELD_OUT_PER_MILLE,
         "validation_per_mille": VALIDATION_PER_MILLE,
-        "format": FORMAT,
+        "format": _FORMAT,
     }
     key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
     folder = arrays / f"{as_of}-{key}"
@@ -159,7 +159,7 @@ def newest_versions(lake: str, with_histories: bool = False) -> dict[str, int]:
 
 
 @dataclass(frozen=True)
-class Layout:
+class _Layout:
     """Where each pair's sequences lie. Rows of `pairs` are in the order of the corpus."""
 
     rank: NDArray[np.int64]  # (N,) by the order of reading: the pair's row
@@ -258,7 +258,7 @@ def _side(batch: pa.RecordBatch, side: str, max_views: int) -> tuple[Ragged, Rag
     return _tails(titles, max_views), _tails(times, max_views)
 
 
-def _layout(survey: Mapping[str, NDArray[np.generic]]) -> Layout:
+def _layout(survey: Mapping[str, NDArray[np.generic]]) -> _Layout:
     """By part of the users, user and pair_id; a B that is the next pair's A is one row."""
     part = part_of_users(survey["user"].astype(np.uint64))  # (N,)
     order = np.lexsort((survey["pair_id"], survey["user"], part))
@@ -276,7 +276,7 @@ def _layout(survey: Mapping[str, NDArray[np.generic]]) -> Layout:
         users[rows[:, side]] = np.cumsum(~same_user) - 1
     offsets = offsets_of(lengths)
     training = int((part == TRAINING).sum())
-    return Layout(
+    return _Layout(
         rank=np.argsort(order),
         pairs=rows.astype(np.int32),
         a_is_new=a_is_new,
@@ -289,7 +289,7 @@ def _layout(survey: Mapping[str, NDArray[np.generic]]) -> Layout:
 
 
 def _write_sequences(
-    pairs: Source, layout: Layout, title_ids: NDArray[np.int64], max_views: int, folder: Path
+    pairs: Source, layout: _Layout, title_ids: NDArray[np.int64], max_views: int, folder: Path
 ) -> None:
     num_views = int(layout.offsets[-1])
     titles = _create(folder / "sequences.values.npy", num_views, np.int32)

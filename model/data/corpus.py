@@ -104,7 +104,7 @@ _RAGGED = ("title_words", "sequences")
 _DERIVED = ("behaviors", "histories")  # fields of `Corpus` that have no file of their own
 
 
-def array_files(name: str) -> tuple[str, ...]:
+def _array_files(name: str) -> tuple[str, ...]:
     """The files of one field of `Corpus`."""
     return (f"{name}.values.npy", f"{name}.offsets.npy") if name in _RAGGED else (f"{name}.npy",)
 
@@ -122,7 +122,7 @@ def load_training_input(folder: Path) -> TrainingInput:
     stored = [field.name for field in fields(Corpus) if field.name not in _DERIVED]
     columns: dict[str, Any] = {}
     for name in stored:
-        arrays = [_mapped(folder / file) for file in array_files(name)]
+        arrays = [_mapped(folder / file) for file in _array_files(name)]
         columns[name] = Ragged(*arrays) if name in _RAGGED else arrays[0]
     training, validation = facts["training_pairs"], facts["validation_pairs"]
     pairs = np.arange(len(columns["pairs"]), dtype=np.int32)
@@ -147,7 +147,7 @@ def load_training_input(folder: Path) -> TrainingInput:
 def stored_files(with_histories: bool) -> list[str]:
     """The names of all files that hold what was read from the tables."""
     names = [field.name for field in fields(Corpus) if field.name not in _DERIVED]
-    files = [file for name in names for file in array_files(name)]
+    files = [file for name in names for file in _array_files(name)]
     return [*files, *(HISTORY_FILES if with_histories else ()), "vocabulary.json"]
 
 

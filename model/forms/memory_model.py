@@ -15,14 +15,14 @@ from model.layers.dropout import Dropout
 from model.layers.user_encoder import UserEncoder
 
 DAY_MICROSECONDS = 86_400_000_000
-SESSION_GAP_MICROSECONDS = SESSION_GAP.total_seconds() * 1e6
-ACTIVITY_HIDDEN_WIDTH = 128
-ACTIVITY_TITLE_WIDTH = 16
-COUNT_SCALE = 8.0  # of soft counts inside the logarithm: a single view is far from zero
-SOFTPLUS_SHARPNESS = 3.0  # of the softplus that makes soft counts
+_SESSION_GAP_MICROSECONDS = SESSION_GAP.total_seconds() * 1e6
+_ACTIVITY_HIDDEN_WIDTH = 128
+_ACTIVITY_TITLE_WIDTH = 16
+_COUNT_SCALE = 8.0  # of soft counts inside the logarithm: a single view is far from zero
+_SOFTPLUS_SHARPNESS = 3.0  # of the softplus that makes soft counts
 
 
-class SoftTitles(nn.Module):
+class _SoftTitles(nn.Module):
     """The mean of a title's words, through a layer of its own.
 
     A word that is unknown counts as the unknown word; a title of known and new words keeps what is
@@ -44,7 +44,7 @@ class SoftTitles(nn.Module):
         return titles
 
 
-class Standardization(nn.Module):
+class _Standardization(nn.Module):
     """Features with mean 0 and deviation 1 over training users, as measured before the first step.
 
     The constants are buffers, so that a user's vector never depends on who else is in the batch.
@@ -89,21 +89,21 @@ class MemoryModel(UserEncoder):
             config.soft_counts,
             config.activity_soft_counts,
         )
-        self.titles = SoftTitles(num_words, config.title_width)
-        self.activity_titles = SoftTitles(num_words, ACTIVITY_TITLE_WIDTH)
+        self.titles = _SoftTitles(num_words, config.title_width)
+        self.activity_titles = _SoftTitles(num_words, _ACTIVITY_TITLE_WIDTH)
         self.soft = nn.Linear(config.title_width, counts)
-        self.activity_soft = nn.Linear(ACTIVITY_TITLE_WIDTH, few)
+        self.activity_soft = nn.Linear(_ACTIVITY_TITLE_WIDTH, few)
         activity, preference = num_lives * (few + 2) + 2, num_lives * counts
-        self.activity_features = Standardization(activity)
-        self.preference_features = Standardization(preference)
+        self.activity_features = _Standardization(activity)
+        self.preference_features = _Standardization(preference)
         self.dropout = Dropout(config.dropout)
         narrow = config.activity_bottleneck
         self.activity_skip = nn.Linear(activity, narrow)
         self.activity_network = nn.Sequential(
-            nn.Linear(activity, ACTIVITY_HIDDEN_WIDTH),
+            nn.Linear(activity, _ACTIVITY_HIDDEN_WIDTH),
             nn.GELU(),
             Dropout(config.dropout),
-            nn.Linear(ACTIVITY_HIDDEN_WIDTH, narrow),
+            nn.Linear(_ACTIVITY_HIDDEN_WIDTH, narrow),
         )
         self.spread = nn.Linear(narrow, config.activity_width)
         rest = config.width - config.activity_width
@@ -144,7 +144,7 @@ class MemoryModel(UserEncoder):
         titles = self.titles(words, starts)
         few = self.activity_soft(self.activity_titles(words, starts))  # (M, S)
         counts = torch.cat([self.soft(titles), few], 1)  # (M, K + S)
-        positive = F.softplus(SOFTPLUS_SHARPNESS * counts) / SOFTPLUS_SHARPNESS
+        positive = F.softplus(_SOFTPLUS_SHARPNESS * counts) / _SOFTPLUS_SHARPNESS
         return torch.cat([titles, positive], 1)
 
     def encode_histories(
@@ -189,7 +189,7 @@ class MemoryModel(UserEncoder):
         weights = decay_weights(ages, self.config.half_lives).to(dtype)  # (H, R)
         table = titles[:, self.config.title_width :].contiguous()  # (U, K + S)
         counts = decayed_sums(table, index, starts, weights)
-        soft = torch.log1p(COUNT_SCALE * counts)  # (N, H, K + S)
+        soft = torch.log1p(_COUNT_SCALE * counts)  # (N, H, K + S)
         sessions = weights * _starts_session(owners, times).to(dtype)  # (H, R)
         both = torch.cat([weights, sessions]).T.contiguous()  # (R, 2 H)
         rows = torch.arange(len(times), device=times.device)
@@ -256,7 +256,7 @@ def _starts_session(owners: Tensor, times: Tensor) -> Tensor:
     """(R,) bool: the first view of a history, and each view after a longer silence than the gap."""
     starts = torch.ones_like(owners, dtype=torch.bool)
     same_history = owners[1:] == owners[:-1]
-    starts[1:] = ~same_history | (times[1:] - times[:-1] > SESSION_GAP_MICROSECONDS)
+    starts[1:] = ~same_history | (times[1:] - times[:-1] > _SESSION_GAP_MICROSECONDS)
     return starts
 
 

@@ -7,8 +7,8 @@ from contracts.forecasts import FORECAST_DAYS
 from model.config import ModelConfig
 
 NUM_LOGS = 5  # log views of 28 and of 7 days, log sessions of both, log days until the next view
-NUM_CHANCES = 2  # no view in 28 days, and in 7
-NUM_MEANS = 3  # views and sessions of 28 days, days until the next view
+_NUM_CHANCES = 2  # no view in 28 days, and in 7
+_NUM_MEANS = 3  # views and sessions of 28 days, days until the next view
 
 
 class PeriodHeads(nn.Module):
@@ -22,9 +22,9 @@ class PeriodHeads(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         width, classes = config.width, config.num_classes
-        self.activity = nn.Linear(config.activity_width, NUM_LOGS + NUM_CHANCES)
+        self.activity = nn.Linear(config.activity_width, NUM_LOGS + _NUM_CHANCES)
         # The means are read off the vector and do not shape it: their input has no gradient.
-        self.means = nn.Linear(config.activity_width, NUM_MEANS)
+        self.means = nn.Linear(config.activity_width, _NUM_MEANS)
         self.next_classes = nn.Linear(width, classes)  # of 28 days
         self.soon_classes = nn.Linear(width, classes)  # of 7 days
         self.all_classes = nn.Linear(width, classes)  # log counts of the whole history

@@ -21,19 +21,19 @@ from model.objective.tasks.next_period import NextActivity
 from model.objective.tasks.periods import Cuts
 from model.objective.tasks.reconstruction import log_class_counts
 
-MAX_MEASURED_USERS = 4096
-COMMON_SHARE = 0.9  # a word that more of the users have viewed tells nobody apart
-LEAST_DEVIATION = 0.15  # of a log count, so that no rare word outweighs all others
-LEAST_FEATURE_DEVIATION = 1e-3
+_MAX_MEASURED_USERS = 4096
+_COMMON_SHARE = 0.9  # a word that more of the users have viewed tells nobody apart
+_LEAST_DEVIATION = 0.15  # of a log count, so that no rare word outweighs all others
+_LEAST_FEATURE_DEVIATION = 1e-3
 
 
 def measure_constants(objective: PeriodObjective) -> None:
     """Set the buffers of the objective's model by a cut of each of its training users."""
     model, histories = objective.model, objective.histories
-    classes = frequent_words(objective.corpus, histories, model.config.num_classes)
+    classes = _frequent_words(objective.corpus, histories, model.config.num_classes)
     model.class_words[: len(classes)] = torch.from_numpy(classes).to(model.device)
     users = np.sort(np.asarray(objective.batches.rows, np.int64))
-    users = users[:: -(-len(users) // MAX_MEASURED_USERS)]
+    users = users[:: -(-len(users) // _MAX_MEASURED_USERS)]
     keys = keyed_bits(objective.config.seed, "measured cut", 0, users)
     cuts = objective.cut_range.draw(histories, users, keys)
     with evaluation_mode(model):
@@ -41,13 +41,13 @@ def measure_constants(objective: PeriodObjective) -> None:
     counts = log_class_counts(cuts, objective.title_classes, model.config.num_classes)
     for nth, each in enumerate(counts):
         deviations = torch.from_numpy(each.std(0)).to(model.class_deviations)
-        model.class_deviations[nth] = deviations + LEAST_DEVIATION
+        model.class_deviations[nth] = deviations + _LEAST_DEVIATION
     activity = NextActivity.of(cuts, cuts.after())
     means = [max(each.mean(), 0.1) for each in (activity.views, activity.sessions)]
     model.heads.count_means.copy_(torch.tensor(means))
 
 
-def frequent_words(corpus: Corpus, histories: Histories, limit: int) -> NDArray[np.int64]:
+def _frequent_words(corpus: Corpus, histories: Histories, limit: int) -> NDArray[np.int64]:
     """The words that most training users have viewed, without those that nearly all have.
 
     Ids of the vocabulary, most users first, ties by id; special words are left out.
@@ -63,7 +63,7 @@ def frequent_words(corpus: Corpus, histories: Histories, limit: int) -> NDArray[
     cells = np.unique(np.repeat(users, words.lengths()) * size + words.values)
     counts = np.bincount(cells % size, minlength=size)  # (V,) users
     counts[:NUM_SPECIAL] = 0
-    counts[counts > COMMON_SHARE * histories.num_training] = 0
+    counts[counts > _COMMON_SHARE * histories.num_training] = 0
     order = np.lexsort((np.arange(size), -counts))[:limit]
     return order[counts[order] > 0].astype(np.int64)
 
@@ -80,4 +80,4 @@ def _standardize(model: MemoryModel, corpus: Corpus, cuts: Cuts) -> None:
         strict=True,
     ):
         layer.mean.copy_(features.mean(0))
-        layer.deviation.copy_(features.std(0).clamp(min=LEAST_FEATURE_DEVIATION))
+        layer.deviation.copy_(features.std(0).clamp(min=_LEAST_FEATURE_DEVIATION))

@@ -12,17 +12,17 @@ from model.objective.period_objective import PeriodObjective, encode_cuts
 from model.objective.tasks.next_period import NextActivity
 from model.objective.tasks.periods import Cuts, class_counts
 
-CUTS_BEFORE_LAST = (0, 14, 28)  # days before the last possible cut
-EVALUATION_STEP = -1  # its draws are no training step's
+_CUTS_BEFORE_LAST = (0, 14, 28)  # days before the last possible cut
+_EVALUATION_STEP = -1  # its draws are no training step's
 
 
 def period_measures(objective: PeriodObjective, part: str) -> dict[str, float]:
     """The loss on the users of a part, and rank measures of what the heads of next_period say."""
     model, losses, rows = objective.model, [], []
     with evaluation_mode(model):
-        for cuts in evaluation_cuts(objective, part):
+        for cuts in _evaluation_cuts(objective, part):
             share = np.arange(len(cuts))
-            losses.append(objective.loss_at(EVALUATION_STEP, cuts, share).loss.item())
+            losses.append(objective.loss_at(_EVALUATION_STEP, cuts, share).loss.item())
             users = encode_cuts(model, objective.corpus, cuts)
             chances = model.forecasts(users)[:, 1].cpu().numpy()
             logs = model.heads.activity(users[:, : model.config.activity_width])[:, 0]
@@ -48,12 +48,12 @@ def period_measures(objective: PeriodObjective, part: str) -> dict[str, float]:
     }
 
 
-def evaluation_cuts(objective: PeriodObjective, part: str) -> list[Cuts]:
+def _evaluation_cuts(objective: PeriodObjective, part: str) -> list[Cuts]:
     """The users of a part as of a few fixed days, those who had a view by then."""
     histories, cut_range = objective.histories, objective.cut_range
     users = histories.users_of(part)
     found = []
-    for days in CUTS_BEFORE_LAST:
+    for days in _CUTS_BEFORE_LAST:
         day = cut_range.last - days
         allowed = users[cut_range.first[users] <= day]
         if len(allowed):
@@ -62,7 +62,7 @@ def evaluation_cuts(objective: PeriodObjective, part: str) -> list[Cuts]:
     return found
 
 
-def average_ranks(values: NDArray[np.generic]) -> NDArray[np.float64]:
+def _average_ranks(values: NDArray[np.generic]) -> NDArray[np.float64]:
     """(N,) ranks from 1 in ascending order; ties share their mean."""
     _, group, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
@@ -75,7 +75,7 @@ def roc_auc(labels: NDArray[np.bool_], scores: NDArray[np.generic]) -> float:
     num_false = len(labels) - num_true
     if not num_true or not num_false:
         return 0.5
-    ranks = average_ranks(scores)
+    ranks = _average_ranks(scores)
     return float((ranks[labels].sum() - num_true * (num_true + 1) / 2) / (num_true * num_false))
 
 
@@ -89,6 +89,6 @@ def mean_auc(labels: NDArray[np.bool_], scores: NDArray[np.generic]) -> float:
 
 def spearman_correlation(first: NDArray[np.generic], second: NDArray[np.generic]) -> float:
     """The correlation of ranks; 0 where either has one value."""
-    ranks = [average_ranks(values) - (len(values) + 1) / 2 for values in (first, second)]
+    ranks = [_average_ranks(values) - (len(values) + 1) / 2 for values in (first, second)]
     norms = float(np.sqrt((ranks[0] ** 2).sum() * (ranks[1] ** 2).sum()))
     return float((ranks[0] * ranks[1]).sum() / norms) if norms else 0.0

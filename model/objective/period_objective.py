@@ -47,7 +47,7 @@ class PeriodObjective:
     def title_classes(self) -> Ragged:
         """(T rows) the classes of each title; made at the first use, once the words are chosen."""
         if self._title_classes is None:
-            self._title_classes = classes_of_titles(self.corpus, self.model)
+            self._title_classes = _classes_of_titles(self.corpus, self.model)
         return self._title_classes
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -149,7 +149,7 @@ def trainable_users(histories: Histories) -> NDArray[np.int64]:
     return users[CutRange.of(histories).has_cut()[users]]
 
 
-def classes_of_titles(corpus: Corpus, model: MemoryModel) -> Ragged:
+def _classes_of_titles(corpus: Corpus, model: MemoryModel) -> Ragged:
     """(T rows) which of the model's class words each title holds, a class once."""
     words = corpus.title_words
     class_words = model.class_words.cpu().numpy()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 NegativesName = Literal["random", "medium", "hardest"]
-ScoreName = Literal["dot", "cosine"]
+_ScoreName = Literal["dot", "cosine"]
 _OwnNegatives = Literal["common", "random", "medium", "hardest"]
 
 
@@ -14,7 +14,7 @@ _OwnNegatives = Literal["common", "random", "medium", "hardest"]
 class VectorScore:
     """How alike two vectors are: their dot product, or their cosine divided by `temperature`."""
 
-    name: ScoreName = "dot"
+    name: _ScoreName = "dot"
     temperature: float = 1.0
 
 
@@ -26,10 +26,10 @@ class ScoreSettings:
     """What `PretrainConfig` inherits; each is written only where it differs from its default."""
 
     behavior_score: Annotated[
-        ScoreName, "score of a behavior against what predicts it, in the tasks mbp and nbp"
+        _ScoreName, "score of a behavior against what predicts it, in the tasks mbp and nbp"
     ] = "dot"
     matching_score: Annotated[
-        ScoreName, "score of two sequences' vectors, in the tasks bsm and cp"
+        _ScoreName, "score of two sequences' vectors, in the tasks bsm and cp"
     ] = "dot"
     temperature: Annotated[float, "what a cosine is divided by to be a logit"] = 0.1
     behavior_negatives: Annotated[
@@ -55,7 +55,7 @@ class ScoreSettings:
     def score_of_sequences(self) -> VectorScore:
         return self._score(self.matching_score)
 
-    def _score(self, name: ScoreName) -> VectorScore:
+    def _score(self, name: _ScoreName) -> VectorScore:
         return VectorScore(name, self.temperature) if name == "cosine" else DOT_PRODUCT
 
     def weight_of(self, task: str) -> float:

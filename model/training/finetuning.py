@@ -30,7 +30,7 @@ from model.layers.packed_sequences import rows_at
 from model.layers.user_encoder import UserEncoder
 from model.objective.tasks.task import contrast_candidates
 
-Scores = NDArray[np.float64]
+_Scores = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def finetune_model(
     validation: Impressions,
     settings: FinetuneSettings,
     seed: int,
-    measure: Callable[[Scores, Impressions], float],
+    measure: Callable[[_Scores, Impressions], float],
 ) -> Finetuned:
     """Train `model` until `measure` of the validation impressions no longer rises.
 
@@ -195,7 +195,7 @@ def click_loss(
     return contrast_candidates(users, shown, missing).losses.mean()
 
 
-def click_scores(model: UserEncoder, titles: Ragged, impressions: Impressions) -> Scores:
+def click_scores(model: UserEncoder, titles: Ragged, impressions: Impressions) -> _Scores:
     """(C,) the dot product of each candidate with its impression's user, without gradient."""
     cut = impressions.newest_views(model.max_views)
     used = np.concatenate([cut.histories.values, cut.candidates.values]).astype(np.int64)
@@ -206,5 +206,5 @@ def click_scores(model: UserEncoder, titles: Ragged, impressions: Impressions) -
     users = to_numpy(user_vectors(model, vectors, histories))  # (I, D)
     with evaluation_mode(model):
         shown = to_numpy(model.title_candidates(vectors))[index[num_views:]]  # (C, D)
-    scores: Scores = np.einsum("cd,cd->c", shown, users[cut.owners], dtype=np.float64)
+    scores: _Scores = np.einsum("cd,cd->c", shown, users[cut.owners], dtype=np.float64)
     return scores

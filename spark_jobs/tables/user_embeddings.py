@@ -165,7 +165,7 @@ def shipped_model(spark: SparkSession, model: Path, titles: pa.Table) -> Iterato
         shutil.rmtree(folder)
 
 
-def word_measures(model: Path, titles: pa.Table) -> dict[str, float]:
+def _word_measures(model: Path, titles: pa.Table) -> dict[str, float]:
     """How many words the day's titles have, and how many of them the model does not know.
 
     Nothing for a model that reads no words.
@@ -211,7 +211,7 @@ def update_user_embeddings(lake: Lake, places: Places, as_of: date, model_id: st
     titles = titles_of(sequences, lake.read(TITLES))
     with shipped_model(lake.spark, model, titles) as shipped:
         vectors = to_embeddings(sequences, num_users, shipped, model_id, as_of)
-        run, measures = f"{as_of}_{model_id}", word_measures(model, titles)
+        run, measures = f"{as_of}_{model_id}", _word_measures(model, titles)
         measures |= {"title_sequences": num_title_sequences}
         passed = run_gate(vectors, USER_EMBEDDINGS, places=places, run=run, measures=measures)
         rows = f"model_id = '{model_id}' and as_of = '{as_of}'"

@@ -33,7 +33,7 @@ _ENDED = ("success", "failed")
 
 
 @dataclass(frozen=True)
-class Plan:
+class _Plan:
     """Which days go in by the history, and which by nights of their own."""
 
     first_day: date  # landing days, both ends included
@@ -114,7 +114,7 @@ def _run_once(airflow: Airflow, dag: str, conf: dict[str, str], console: Console
     _follow_run(airflow, dag, unfinished[0] if unfinished else airflow.trigger(dag, conf), console)
 
 
-def _run_nights(airflow: Airflow, plan: Plan, console: Console) -> None:
+def _run_nights(airflow: Airflow, plan: _Plan, console: Console) -> None:
     """The nights that have not succeeded yet, oldest first."""
     days = list(map(str, plan.as_ofs))
     _follow_unfinished_nights(airflow, days, console)
@@ -151,7 +151,7 @@ def _follow_unfinished_nights(airflow: Airflow, days: list[str] | None, console:
             _follow_run(airflow, "nightly", run["dag_run_id"], console)
 
 
-def _run_pipeline(airflow: Airflow, plan: Plan, preset: str, console: Console) -> None:
+def _run_pipeline(airflow: Airflow, plan: _Plan, preset: str, console: Console) -> None:
     """The history, the pre-training and the nights; what an earlier call finished is skipped."""
     history = {"from_day": str(plan.first_day), "to_day": str(plan.last_history_day)}
     _run_once(airflow, "history", history, console)
@@ -160,7 +160,7 @@ def _run_pipeline(airflow: Airflow, plan: Plan, preset: str, console: Console) -
     _run_nights(airflow, plan, console)
 
 
-def _make_landing_files(places: Places, plan: Plan, console: Console) -> None:
+def _make_landing_files(places: Places, plan: _Plan, console: Console) -> None:
     """The demo's real logs, unless the last day's folder is there already."""
     from landing import completejourney
 
@@ -173,7 +173,7 @@ def _make_landing_files(places: Places, plan: Plan, console: Console) -> None:
     arrival.write_text("days_expected = false  # the demo ends: no day comes by itself\n")
 
 
-def _check_landing_files(places: Places, plan: Plan) -> None:
+def _check_landing_files(places: Places, plan: _Plan) -> None:
     """What an unattended run would stumble over an hour later is said at once."""
     wanted = [places.landing / "settings.toml", places.landing / str(plan.last_day)]
     if missing := [str(path) for path in wanted if not path.exists()]:
@@ -208,7 +208,7 @@ def main(
     ] = 8080,
 ) -> None:
     places, console = Places.from_environment(), plain_console()
-    plan = Plan(first_day, last_day, nights)
+    plan = _Plan(first_day, last_day, nights)
     began = time.monotonic()
     if source == "demo":
         _make_landing_files(places, plan, console)

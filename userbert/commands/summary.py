@@ -36,7 +36,7 @@ from expectations.results import newest_results
 
 
 @dataclass(frozen=True)
-class TableFacts:
+class _TableFacts:
     """What a table's Delta log says of it; no row is read."""
 
     rows: int
@@ -62,7 +62,7 @@ def _rows_of(places: Places, table: Table, columns: list[str]) -> list[dict[str,
     return dataset.to_table(columns=columns).to_pylist()
 
 
-def _table_facts(places: Places) -> dict[str, TableFacts]:
+def _table_facts(places: Places) -> dict[str, _TableFacts]:
     """Facts of the tables that exist, by name."""
     facts = {}
     for table in TABLES:
@@ -71,7 +71,7 @@ def _table_facts(places: Places) -> dict[str, TableFacts]:
             rows, size = (
                 sum(file[name] for file in files) for name in ("num_records", "size_bytes")
             )
-            facts[table.name] = TableFacts(rows, size, len(files), opened.version())
+            facts[table.name] = _TableFacts(rows, size, len(files), opened.version())
     return facts
 
 

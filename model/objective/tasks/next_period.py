@@ -27,8 +27,8 @@ from model.objective.tasks.periods import (
 )
 from model.objective.tasks.task import Outcome
 
-SOON_WEIGHT = 0.5  # of the classes of the first days next to those of all days
-SESSION_SCALE = 1.5  # of the log of sessions: their spread is smaller than that of views
+_SOON_WEIGHT = 0.5  # of the classes of the first days next to those of all days
+_SESSION_SCALE = 1.5  # of the log of sessions: their spread is smaller than that of views
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,8 @@ class NextActivity:
             [
                 np.log1p(self.views),
                 np.log1p(self.soon_views),
-                np.log1p(self.sessions) * SESSION_SCALE,
-                np.log1p(self.soon_sessions) * SESSION_SCALE,
+                np.log1p(self.sessions) * _SESSION_SCALE,
+                np.log1p(self.soon_sessions) * _SESSION_SCALE,
                 np.log1p(self.days),
             ],
             axis=1,
@@ -151,7 +151,7 @@ def _class_losses(
     total = users.new_zeros(len(users))
     for head, weight, chosen in (
         (heads.next_classes, 1.0, None),
-        (heads.soon_classes, SOON_WEIGHT, is_soon),
+        (heads.soon_classes, _SOON_WEIGHT, is_soon),
     ):
         viewed = class_counts(views, step.title_classes, size, chosen) > 0  # (B, C)
         target = torch.from_numpy(viewed).to(users)

@@ -15,8 +15,8 @@ from model.data.keyed_random import keyed_bits
 from model.objective.tasks.periods import EncodedPeriods, PeriodPlan, PeriodTask, Step, Views
 from model.objective.tasks.task import Outcome
 
-PERIOD_DAYS = (21, 89)  # of the second period, from the cut on; both ends may be drawn
-MIN_VIEWS = 3  # of a period: of fewer views nobody can tell whose they are
+_PERIOD_DAYS = (21, 89)  # of the second period, from the cut on; both ends may be drawn
+_MIN_VIEWS = 3  # of a period: of fewer views nobody can tell whose they are
 
 
 class PeriodMatching(PeriodTask):
@@ -60,11 +60,11 @@ def _matched(step: Step) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The rows of the whole step that have two periods to match, and all rows' second ends."""
     cuts = step.cuts
     keys = keyed_bits(step.config.seed, "period", step.number, cuts.users)
-    first, last = PERIOD_DAYS
+    first, last = _PERIOD_DAYS
     days = first + (keys % np.uint64(last - first + 1)).astype(np.int64)
     ends = np.minimum(cuts.at + days * DAY_MICROSECONDS, cuts.histories.end)
     places = cuts.histories.first_view_at(cuts.users, ends)
-    has_both = (cuts.place - cuts.first >= MIN_VIEWS) & (places - cuts.place >= MIN_VIEWS)
+    has_both = (cuts.place - cuts.first >= _MIN_VIEWS) & (places - cuts.place >= _MIN_VIEWS)
     return np.flatnonzero(has_both), ends
 
 

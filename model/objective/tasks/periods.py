@@ -25,8 +25,8 @@ from model.objective.tasks.task import Outcome
 
 FORECAST_SPAN = FORECAST_DAYS * DAY_MICROSECONDS
 SOON_SPAN = SOON_DAYS * DAY_MICROSECONDS
-MIN_HISTORY_DAYS = 28  # of the window before the first cut, where the logs are long enough
-SESSION_GAP_MICROSECONDS = int(SESSION_GAP.total_seconds() * 1e6)
+_MIN_HISTORY_DAYS = 28  # of the window before the first cut, where the logs are long enough
+_SESSION_GAP_MICROSECONDS = int(SESSION_GAP.total_seconds() * 1e6)
 
 
 class LeakingTargets(ValueError):
@@ -111,7 +111,7 @@ class Views:
     def starts_session(self) -> NDArray[np.bool_]:
         """(R,) the first view of a row, and each view after a longer silence than the gap."""
         starts = np.ones(len(self.times), bool)
-        is_silent = np.diff(self.times) > SESSION_GAP_MICROSECONDS
+        is_silent = np.diff(self.times) > _SESSION_GAP_MICROSECONDS
         starts[1:] = is_silent | (np.diff(self.owners) > 0)
         return starts
 
@@ -131,7 +131,7 @@ class CutRange:
         last = (histories.end - FORECAST_SPAN) // DAY_MICROSECONDS
         firsts = histories.times[histories.titles.offsets[:-1]]
         oldest = int(firsts.min()) // DAY_MICROSECONDS
-        earliest = min(oldest + MIN_HISTORY_DAYS, int(last))
+        earliest = min(oldest + _MIN_HISTORY_DAYS, int(last))
         return cls(np.maximum(firsts // DAY_MICROSECONDS + 1, earliest), int(last))
 
     def has_cut(self) -> NDArray[np.bool_]:

@@ -16,7 +16,7 @@ from model.objective.tasks.periods import (
 )
 from model.objective.tasks.task import Outcome
 
-RECENT_WEIGHT = 0.5  # of the last 28 days next to the whole history
+_RECENT_WEIGHT = 0.5  # of the last 28 days next to the whole history
 
 
 class Reconstruction(PeriodTask):
@@ -36,7 +36,7 @@ class Reconstruction(PeriodTask):
         for nth, (head, counts, weight) in enumerate(
             (
                 (model.heads.all_classes, whole, 1.0),
-                (model.heads.recent_classes, recent, RECENT_WEIGHT),
+                (model.heads.recent_classes, recent, _RECENT_WEIGHT),
             )
         ):
             target = torch.from_numpy(counts).to(users)

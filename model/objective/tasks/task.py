@@ -181,10 +181,10 @@ class Task(ABC):
         raise NotImplementedError
 
 
-Kind = TypeVar("Kind")
+_Kind = TypeVar("_Kind")
 
 
-def implementation_of(name: str, kind: type[Kind]) -> Kind:
+def implementation_of(name: str, kind: type[_Kind]) -> _Kind:
     """The task of this name in a setting, which is of this kind."""
     task = import_module(f"model.objective.tasks.{TASKS[name].module}").TASK
     assert isinstance(task, kind), f"{name} is no {kind.__name__}"
