@@ -86,7 +86,9 @@ class ModelConfig(EncoderSettings, GivenTitleSettings, MemorySettings):
         )
 
     def to_json(self) -> dict[str, Any]:
-        return written_settings(self)
+        """A model of the memory form says all of that form's settings: readers need its blocks."""
+        all_of_form = MemorySettings.__dataclass_fields__ if self.form == "memory" else {}
+        return written_settings(self) | {name: getattr(self, name) for name in all_of_form}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "ModelConfig":

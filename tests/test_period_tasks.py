@@ -14,6 +14,7 @@ from small_lake import write
 
 from contracts.errors import BadInput
 from contracts.paths import Places
+from contracts.vector_blocks import vector_blocks
 from model.config import PRESETS, ModelConfig
 from model.data.build_corpus import training_input
 from model.data.histories import DAY_MICROSECONDS, Histories, instant_of
@@ -264,7 +265,7 @@ def test_ids_of_the_window_form_do_not_know_the_settings_of_the_memory_form():
     assert "half_lives" not in settings["model"]
     changed = replace(PRESETS["memory"], class_weight=5.0).to_json()
     assert changed["class_weight"] == 5.0
-    assert changed["model"]["form"] == "memory"
+    assert vector_blocks(changed) == {"activity": slice(0, 64), "preference": slice(64, 256)}
 
 
 def test_tasks_and_forms_must_fit():

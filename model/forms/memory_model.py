@@ -211,13 +211,20 @@ class MemoryModel(UserEncoder):
         times: Tensor | None = None,
         as_of: Tensor | None = None,
     ) -> Tensor:
-        """The user's vector of the other views, once for each hidden view."""
+        """The preference block of the other views, once for each hidden view.
+
+        How much a user views says nothing of what is hidden: with the activity block, whose part of
+        the logit is the same popularity for everybody, 28 % of the demo's hidden titles were found,
+        and 36 % without it (of five, where the wrong ones are drawn by popularity).
+        """
         times, as_of = _needed(times), _needed(as_of)
         lengths = lengths.to(self.device)
         owners = torch.repeat_interleave(lengths)
         rest = lengths - torch.bincount(owners[is_hidden], minlength=len(lengths))
         users = self.encode_histories(behaviors[~is_hidden], rest, times[~is_hidden], as_of)
-        return users[owners[is_hidden]]
+        block = self.config.activity_width
+        preference = F.pad(users[:, block:], (block, 0))  # (N, D), zeros for activity
+        return preference[owners[is_hidden]]
 
     def view_weights(
         self,
