@@ -327,6 +327,21 @@ PRESETS: dict[str, PretrainConfig] = {
     ),
     # Three minutes on two cores: the long memory over all views (docs/results/search.md).
     "memory": _MEMORY,
+    # The same for GPUs and for logs of many users and titles.
+    "strong": replace(
+        _MEMORY,
+        model=replace(
+            _MEMORY.model, title_width=128, soft_counts=256, hidden_width=1024, num_classes=1000
+        ),
+        batch_size=1024,
+        matching_groups=8,
+        next_titles=16_384,
+        steps=20_000,
+        warmup_steps=200,
+        cooldown_steps=20_000,
+        validation_interval=1000,
+        checkpoint_interval=1000,
+    ),
     # The paper's baselines, otherwise as "paper".
     "ptum": replace(_PAPER, tasks=("mbp", "nbp"), masked_from="user", negatives="random"),
     "cp": replace(_PAPER, tasks=("cp",), negatives="random"),
