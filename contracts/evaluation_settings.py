@@ -19,10 +19,11 @@ class EvaluationSettings:
     horizon_days: int = 28  # of the labels, from the cut on
     splits: int = 20  # random splits of the users into training and test
     tree_splits_of_many: int = 5  # of them, for LightGBM on tasks of many columns
-    tree_columns: int = 15  # the first of many that LightGBM is asked of: 0.2 s a column and fit
+    tree_columns: int = 10  # the first of many that LightGBM is asked of: 0.2 s a column and fit
     canary_splits: int = 4  # in which labels that were shuffled must give chance
     label_shares: tuple[float, ...] = (0.1, 0.25, 1.0)  # of the training users
     stale_days: tuple[int, ...] = (1, 3, 7, 28)  # ages of vectors in the staleness curve
+    stale_splits: int = 10  # of the splits, for that curve
     cold_below_views: int = 10  # a user with fewer views before the cut is cold
     propensity_of: str = "word"  # the 50 most viewed words of titles, or "host"
     next_topic_of: str = "host"
@@ -33,7 +34,10 @@ class EvaluationSettings:
     promotion_tasks: tuple[str, ...] = ("propensity", "preference", "churn", "activity")
 
     def __post_init__(self) -> None:
-        at_least_1 = "horizon_days splits tree_splits_of_many tree_columns canary_splits max_users"
+        at_least_1 = (
+            "horizon_days splits tree_splits_of_many tree_columns stale_splits canary_splits "
+            "max_users"
+        )
         wrong = [
             *(f"{n} must be 1 or more" for n in at_least_1.split() if getattr(self, n) < 1),
             *(

@@ -17,7 +17,7 @@ from downstream.tasks.task import Task
 from model.data.keyed_random import keyed_generator
 
 _SEARCH_FOLDS = 2
-_SEARCH_COLUMNS = 8  # of many, by which a head's setting is chosen
+_SEARCH_COLUMNS = 5  # of many, by which a head's setting is chosen
 _MIN_COLD_USERS = 20  # test users; a metric of fewer is not kept
 ALL_USERS, COLD_USERS, SEEN_EARLY = "all", "cold", "seen_early"
 
@@ -112,7 +112,7 @@ def _results(cell: Cell) -> Iterator[Result]:
     is_cold = cell.num_views[users] < settings.cold_below_views
     for head in (LINEAR_HEAD,) if cell.is_stale_curve else HEADS:
         task = _asked_of(head, cell.task, settings)
-        splits = _splits(head, task, settings)
+        splits = _splits(head, task, cell)
         most = max(settings.label_shares)
         for share in (most,) if cell.is_stale_curve else settings.label_shares:
             scored = [
@@ -156,9 +156,14 @@ def _asked_of(head: Head, task: Task, settings: EvaluationSettings) -> Task:
     return replace(task, labels=task.labels[:, :most], columns=task.columns[:most])
 
 
-def _splits(head: Head, task: Task, settings: EvaluationSettings) -> list[Split]:
-    is_slow = head is TREE_HEAD and task.labels.shape[1] > 1
-    count = min(settings.tree_splits_of_many, settings.splits) if is_slow else settings.splits
+def _splits(head: Head, task: Task, cell: Cell) -> list[Split]:
+    """The first splits, the same for every rival: fewer where a fit is slow or a curve is drawn."""
+    settings = cell.settings
+    count = settings.splits
+    if cell.is_stale_curve:
+        count = min(settings.stale_splits, count)
+    if head is TREE_HEAD and task.labels.shape[1] > 1:
+        count = min(settings.tree_splits_of_many, count)
     return [user_split(len(task.users), settings.seed, number) for number in range(count)]
 
 
