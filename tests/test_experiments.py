@@ -85,6 +85,20 @@ def test_experiments_share_the_cells_that_are_equal(grid, monkeypatch):
     assert {cell.key for cell in figure.cells} == {cell.key for cell in grid.cells}
 
 
+def test_a_sweep_shows_what_its_steps_cost(places, grid, capsys):
+    """Ranking crops anew at each step costs more than at every two hundredth."""
+    ends = "refresh_interval=1,refresh_interval=50,refresh_interval=200"
+    sizes = ["--label-shares", "1", "--seeds", "1", "--processes", "1", "--variants", ends]
+    words = ["figure10", *WORDS[1:]]
+    assert main(["experiment", "run", *words, *sizes]) == 0, capsys.readouterr().err
+    folder = places.root / "experiments/results/figure10-tiny"
+    times = json.loads((folder / "results.json").read_text())["seconds_of_a_pretraining_step"]
+    shortest, _, longest = times.values()
+    assert shortest["sampling_seconds"] > longest["sampling_seconds"]
+    assert all(each["sampling_seconds"] < each["seconds"] for each in times.values())
+    assert (folder / "results.png").stat().st_size > 1000
+
+
 def test_a_plan_is_the_sum_of_what_is_missing(grid):
     first, second = grid.pretrainings
     times = PilotTimes(
@@ -163,6 +177,7 @@ def test_a_cell_is_named_by_all_that_changes_its_figures(grid):
         (["plan", "table9"], "'table9' is no experiment; choose table2, table3"),
         (["run", "table2", "--preset", "huge"], "'huge' is no preset; choose paper, small, tiny"),
         (["run", "table2", "--variants", "BERT"], "names no known variant 'BERT', baseline"),
+        (["plan", "figure8", "--variants", "behavior_pool=7"], "is no variant of figure8; choose"),
         (["plan", "table2", "--label-shares", "0,1"], "write numbers above 0 and at most 1"),
         (["run", "table2", "--impressions", "clicks"], "must hold one of clicks.parquet"),
     ],

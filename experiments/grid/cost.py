@@ -15,6 +15,7 @@ import numpy as np
 from experiments.data.click_data import ClickData, read_click_data
 from experiments.grid.cells import Cell, Pretraining
 from experiments.grid.grid import Grid
+from experiments.grid.step_times import measure_step_times
 from experiments.grid.work import newest_vectors, title_input, validation_score
 from model.data.build_corpus import training_input_for
 from model.data.ragged import Ragged
@@ -108,10 +109,7 @@ def _measure_pilot(grid: Grid) -> PilotTimes:
 
 
 def _pretraining_cost(job: Pretraining, grid: Grid) -> tuple[float, int]:
-    """Seconds of the whole pre-training, and bytes of its weights.
-
-    The first step refreshes the pool of sequences; its surplus counts once a refresh.
-    """
+    """Seconds of the whole pre-training, and bytes of its weights."""
     began = time.perf_counter()
     given = training_input_for(job.config, grid.folders.places, job.as_of, verify=False)
     training = Training(given, job.config, Processes(), 1)
@@ -120,18 +118,7 @@ def _pretraining_cost(job: Pretraining, grid: Grid) -> tuple[float, int]:
         test_measures(training)
     start = time.perf_counter() - began
     steps = job.config.steps
-    if not steps:
-        return start, size
-    seconds = [_timed_update(training) for _ in range(_PILOT_STEPS)]
-    usual = float(np.mean(seconds[1:]))
-    surplus = max(0.0, seconds[0] - usual) / job.config.refresh_interval
-    return start + steps * (usual + surplus), size
-
-
-def _timed_update(training: Training) -> float:
-    began = time.perf_counter()
-    training.update()
-    return time.perf_counter() - began
+    return start + (steps * measure_step_times(training).seconds if steps else 0.0), size
 
 
 def _cell_cost(cell: Cell, grid: Grid) -> float:

@@ -54,9 +54,16 @@ class ExperimentSettings:
         """The setting that a sweep varies."""
         return next(iter(self.sweep), None)
 
-    @property
-    def citation(self) -> str:
-        return str(self.paper.get("source", ""))
+    def with_variants(self, names: tuple[str, ...]) -> "ExperimentSettings":
+        """The same experiment with some of its variants, or with others; of a sweep some values."""
+        if self.swept is None:
+            return replace(self, variants=names)
+        values = {f"{self.swept}={value}": value for value in self.sweep[self.swept]}
+        if unknown := [name for name in names if name not in values]:
+            raise BadInput(
+                f"{unknown[0]!r} is no variant of {self.name}; choose {', '.join(values)}"
+            )
+        return replace(self, sweep={self.swept: [values[name] for name in names]})
 
     def paper_mean(self, metric: str, base_model: str, variant: str, share: float) -> float | None:
         """What the paper reports for a cell, or None."""

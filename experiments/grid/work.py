@@ -19,6 +19,7 @@ from downstream.data.views import midnight_microseconds, read_views
 from experiments.data.click_data import ClickData, read_click_data
 from experiments.data.metrics import Floats, mean_scores
 from experiments.grid.cells import Cell, CellResult, Folders, Pretraining, keep_result, write_json
+from experiments.grid.step_times import StepTimes, measure_step_times
 from experiments.planted_interests import interest_agreement
 from model.data.build_corpus import training_input_for
 from model.data.ragged import Ragged
@@ -27,6 +28,7 @@ from model.storage.checkpoint import TrainedModel, load_model
 from model.training.distributed import Processes
 from model.training.finetuning import Impressions, click_scores, finetune_model
 from model.training.pretrain import pretrain
+from model.training.trainer import Training
 
 NEAREST_USERS = 10  # users that count in the agreement of interests
 _MAX_USERS = 20_000
@@ -57,8 +59,16 @@ def run_pretraining(pretraining: Pretraining, folders: Folders) -> float:
     seconds = time.perf_counter() - started
     path = _pretrained_file(pretraining, folders)
     if not path.exists():
-        facts = {"seconds": seconds, "steps": config.steps, "variant": pretraining.variant}
-        write_json(path, facts | {"base_model": pretraining.base_model})
+        facts: dict[str, float | int | str] = {
+            "base_model": pretraining.base_model,
+            "variant": pretraining.variant,
+            "seconds": seconds,
+            "steps": config.steps,
+        }
+        if config.steps:
+            times = measure_step_times(Training(given, config, Processes(), 1))
+            facts |= {"step_seconds": times.seconds, "sampling_seconds": times.sampling_seconds}
+        write_json(path, facts)
     return seconds
 
 
@@ -163,11 +173,15 @@ def _planted_interests(places: Places, as_of: date) -> dict[str, dict[str, dict[
     return found
 
 
-def pretraining_seconds(pretrainings: Iterable[Pretraining], folders: Folders) -> dict[str, float]:
-    """By base model and variant, the seconds of finished pre-trainings, where they are known."""
+def pretraining_times(
+    pretrainings: Iterable[Pretraining], folders: Folders
+) -> dict[str, StepTimes]:
+    """By base model and variant, what a step took, of pre-trainings that are finished."""
     found = {}
     for each in pretrainings:
-        path = _pretrained_file(each, folders)
-        if path.exists():
-            found[f"{each.base_model} {each.variant}"] = json.loads(path.read_text())["seconds"]
+        path = pretrained_file(each, folders)
+        facts = json.loads(path.read_text()) if path.exists() else {}
+        if "step_seconds" in facts:
+            times = StepTimes(facts["step_seconds"], facts["sampling_seconds"])
+            found[f"{each.base_model} {each.variant}"] = times
     return found

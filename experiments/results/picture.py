@@ -7,15 +7,14 @@ from typing import Any
 import numpy as np
 
 from experiments.grid.grid import Grid
+from experiments.grid.step_times import StepTimes
 from experiments.results.summary import Row
 
 
-def draw_picture(
-    grid: Grid, rows: Sequence[Row], pretraining: dict[str, float], path: Path
-) -> None:
+def draw_picture(grid: Grid, rows: Sequence[Row], times: dict[str, StepTimes], path: Path) -> None:
     """A row of panels a metric, a panel a base model; crosses are the paper's own means.
 
-    Of a sweep a last panel shows the seconds of pre-training (Fig. 10 b).
+    Of a sweep a last panel shows the seconds of a step of pre-training (Fig. 10 b).
     """
     import matplotlib as mpl
 
@@ -24,7 +23,7 @@ def draw_picture(
 
     experiment = grid.experiment
     is_sweep = experiment.swept is not None
-    names = [*experiment.base_models, *(["seconds of pre-training"] if is_sweep else [])]
+    names = [*experiment.base_models, *(["seconds of a step"] if is_sweep else [])]
     size = (4.2 * len(names), 2.9 * len(experiment.metrics))
     figure, panels = plt.subplots(len(experiment.metrics), len(names), squeeze=False, figsize=size)
     for line, metric in zip(panels, experiment.metrics, strict=True):
@@ -34,7 +33,7 @@ def draw_picture(
             draw(panel, some)
             panel.set_title(f"{base_model}: {metric}", fontsize=9)
         if is_sweep:
-            _draw_seconds(line[-1], grid, pretraining)
+            _draw_seconds(line[-1], grid, times)
     figure.suptitle(f"{experiment.caption} (preset {grid.preset_name})", fontsize=10)
     figure.tight_layout()
     figure.savefig(path, dpi=110, metadata={"Software": None})
@@ -72,16 +71,20 @@ def _draw_lines(panel: Any, rows: Sequence[Row]) -> None:
     panel.legend(fontsize=7)
 
 
-def _draw_seconds(panel: Any, grid: Grid, pretraining: dict[str, float]) -> None:
+def _draw_seconds(panel: Any, grid: Grid, times: dict[str, StepTimes]) -> None:
     base = grid.experiment.base_models[0]
     known = {
-        _swept_value(each.variant): pretraining[f"{base} {each.variant}"]
+        _swept_value(each.variant): times[f"{base} {each.variant}"]
         for each in grid.pretrainings
-        if f"{base} {each.variant}" in pretraining
+        if f"{base} {each.variant}" in times
     }
-    panel.plot(list(known), list(known.values()), marker="s", color="tab:gray")
+    whole, sampling = ([each.seconds for each in known.values()],
+                       [each.sampling_seconds for each in known.values()])  # fmt: skip
+    panel.plot(list(known), whole, marker="s", color="tab:gray", label="whole step")
+    panel.plot(list(known), sampling, marker="^", color="tab:red", label="choosing negatives")
     panel.set_xscale("log")
-    panel.set_title("seconds of pre-training", fontsize=9)
+    panel.set_title("pre-training: seconds of a step", fontsize=9)
+    panel.legend(fontsize=7)
 
 
 def _swept_value(variant: str) -> float:

@@ -10,13 +10,11 @@ from rich.table import Table
 
 from contracts.provenance import code_version
 from contracts.terminal.printing import grid as table_of
-from experiments.data.metrics import IMPRESSION_METRICS, POOLED_METRICS
 from experiments.grid.cells import Cell, CellResult
 from experiments.grid.grid import Grid
-from experiments.grid.settings import FINETUNING
+from experiments.grid.step_times import StepTimes
 from experiments.results.summary import Row, summary_rows
 
-_SIGNIFICANT_P = 0.05
 _HEAD = ("base model", "variant", "labels", "ours", "p", "the paper's")
 
 
@@ -66,7 +64,7 @@ def as_csv(rows: list[Row]) -> str:
     return text.getvalue()
 
 
-def as_json(grid: Grid, rows: list[Row], pretraining: dict[str, float]) -> dict[str, Any]:
+def as_json(grid: Grid, rows: list[Row], times: dict[str, StepTimes]) -> dict[str, Any]:
     """All that it takes to see what was measured and to measure it again."""
     experiment = grid.experiment
     return {
@@ -80,7 +78,7 @@ def as_json(grid: Grid, rows: list[Row], pretraining: dict[str, float]) -> dict[
         "finished_cells": len(grid.results()),
         "cells": len(grid.cells),
         "cell_seconds": sum(result.seconds for result in grid.results().values()),
-        "pretraining_seconds": pretraining,
+        "seconds_of_a_pretraining_step": {name: asdict(each) for name, each in times.items()},
         "settings": asdict(grid.preset),
         "pretraining_settings": {
             f"{each.base_model} {each.variant}": each.config.to_json() for each in grid.pretrainings
@@ -104,11 +102,3 @@ def _markdown(grid: Grid, rows: list[Row]) -> Iterator[str]:
         yield f"|{'---|' * len(_HEAD)}"
         yield from (f"| {' | '.join(line)} |" for line in _lines(rows, metric))
         yield ""
-
-
-def _known_metrics(kind: str) -> tuple[str, ...]:
-    """What a cell of this kind measures."""
-    if kind == FINETUNING:
-        return (*IMPRESSION_METRICS, *POOLED_METRICS)
-    return tuple(f"{who}_{what}" for who in ("lasting", "passing")
-                 for what in ("shared", "chance", "lift"))  # fmt: skip

@@ -1,6 +1,6 @@
 """Cells to rows: mean and deviation over seeds, a paired t-test, and the paper's own mean."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,7 +77,3 @@ def paired_p_value(ours: _Floats, theirs: _Floats) -> float | None:
     if len(ours) < 2:
         return None
     return 1.0 if np.array_equal(ours, theirs) else float(ttest_rel(ours, theirs).pvalue)
-
-
-def _rows_of(rows: Sequence[Row], metric: str) -> Iterator[Row]:
-    return (row for row in rows if row.metric == metric)

@@ -222,10 +222,9 @@ def _grid(
     from experiments.grid.settings import ExperimentFile
 
     file = ExperimentFile.from_environment()
-    experiment = replace(
-        file.experiment(name),
-        **_given(base_models=_names(base_models), variants=_names(variants)),
-    )
+    experiment = replace(file.experiment(name), **_given(base_models=_names(base_models)))
+    if names := _names(variants):
+        experiment = experiment.with_variants(names)
     file.require_known(experiment)
     size = replace(file.preset(preset), **_given(seeds=seeds, label_shares=_shares(label_shares)))
     lake = open_lake()
@@ -269,15 +268,15 @@ def _num_processes(processes: int) -> int:
 
 def _show(grid: Grid) -> None:
     """Print the tables, and write all forms of the results."""
-    from experiments.grid.work import pretraining_seconds
+    from experiments.grid.work import pretraining_times
     from experiments.results.picture import draw_picture
     from experiments.results.report import all_rows, as_csv, as_json, as_markdown, tables
 
-    rows, seconds = all_rows(grid), pretraining_seconds(grid.pretrainings, grid.folders)
+    rows, times = all_rows(grid), pretraining_times(grid.pretrainings, grid.folders)
     folder = grid.folders.results / f"{grid.experiment.name}-{grid.preset_name}"
     write_text(folder / "results.csv", as_csv(rows))
-    facts = as_json(grid, rows, seconds)
+    facts = as_json(grid, rows, times)
     write_text(folder / "results.json", jsonlib.dumps(facts, indent=1) + "\n")
     write_text(folder / "results.md", as_markdown(grid, rows))
-    draw_picture(grid, rows, seconds, folder / "results.png")
+    draw_picture(grid, rows, times, folder / "results.png")
     print_parts(*tables(grid, rows), f"results.csv, .json, .md and .png lie in {folder}")
