@@ -2,8 +2,11 @@
 
 import json
 from dataclasses import replace
+from datetime import timedelta
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from small_clicks import write_clicks_lake
 from small_corpus import DAY
@@ -95,6 +98,28 @@ def test_a_sweep_shows_what_its_steps_cost(places, grid, capsys):
     assert len(times) == 2
     assert all(0 < each["sampling_seconds"] < each["seconds"] for each in times.values())
     assert (folder / "results.png").stat().st_size > 1000
+
+
+def test_planted_interests_are_asked_of_vectors_without_any_fine_tuning(places, grid, capsys):
+    """15 of 60 users share each lasting interest, and 30 each passing one."""
+    rows = [
+        {"user_id": f"user{user}", "topic": f"{kind}{user % count}", "weight": weight,
+         "from_day": DAY - timedelta(days=9), "to_day": DAY, "is_lasting": kind == "lasting"}
+        for user in range(60)
+        for kind, count, weight in (("lasting", 4, 0.75), ("passing", 2, 0.25))
+    ]  # fmt: skip
+    (places.root / "planted").mkdir()
+    pq.write_table(pa.Table.from_pylist(rows), places.root / "planted/interests.parquet")
+    words = ["planted", *WORDS[1:]]
+    assert main(["experiment", "run", *words, "--processes", "1"]) == 0, capsys.readouterr().err
+    asked = _grid(**OPTIONS | {"name": "planted"})
+    results = asked.results()
+    assert [(cell.seed, cell.share) for cell in asked.cells] == [(0, 1.0), (1, 1.0)] * 2
+    for result in results.values():
+        assert result.metrics["lasting_chance"] == pytest.approx(14 / 59)
+        assert result.metrics["passing_chance"] == pytest.approx(29 / 59)
+    first = next(iter(results.values())).metrics
+    assert first["lasting_lift"] == pytest.approx(first["lasting_shared"] * 59 / 14)
 
 
 def test_a_plan_is_the_sum_of_what_is_missing(grid):

@@ -2,7 +2,7 @@
 
 `auc`, `ap` and `ndcg_at_10` of one impression are scikit-learn's roc_auc_score,
 average_precision_score and ndcg_score. `mrr` is that of MIND's evaluation: the mean of 1 / rank
-over the clicked candidates, where candidates of one score share the mean of their places.
+over the clicked candidates, where those that tie get the mean of 1 / rank over their ranks.
 """
 
 from dataclasses import dataclass
@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-IMPRESSION_METRICS = ("auc", "ndcg_at_10", "mrr", "ap")
-POOLED_METRICS = ("pooled_auc", "pooled_ap")  # over all candidates, as if in one impression
 _NDCG_RANKS = 10
 
 

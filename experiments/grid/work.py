@@ -179,7 +179,7 @@ def pretraining_times(
     """By base model and variant, what a step took, of pre-trainings that are finished."""
     found = {}
     for each in pretrainings:
-        path = pretrained_file(each, folders)
+        path = _pretrained_file(each, folders)
         facts = json.loads(path.read_text()) if path.exists() else {}
         if "step_seconds" in facts:
             times = StepTimes(facts["step_seconds"], facts["sampling_seconds"])
