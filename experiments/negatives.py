@@ -95,12 +95,12 @@ def compare_variants(
     """Train and measure each variant with each seed."""
     from model.storage.checkpoint import read_manifest
     from model.training.distributed import Processes
-    from model.training.pretrain import pretrain
+    from model.training.pretrain import pretrain_model
 
     measures_of: dict[str, _MeasuresOfSeeds] = {}
     for variant in ways:
         folders = [
-            pretrain(
+            pretrain_model(
                 given, variant_settings(variant, config, seed), out, Processes(), threads=threads
             )
             for seed in seeds

@@ -8,7 +8,7 @@ from small_lake import write
 
 from model.config import PRESETS
 from model.training.distributed import Processes
-from model.training.pretrain import pretrain
+from model.training.pretrain import pretrain_model
 from spark_jobs.registry.model_status import with_champion
 from spark_jobs.registry.registration import model_from_folder
 from spark_jobs.tables.models import change_models
@@ -55,7 +55,7 @@ def two_models(lake, places):
     configs = [
         replace(tiny, steps=0, seed=seed, model=replace(tiny.model, width=256)) for seed in (0, 1)
     ]
-    folders = [pretrain(given, c, places.models, Processes(), threads=1) for c in configs]
+    folders = [pretrain_model(given, c, places.models, Processes(), threads=1) for c in configs]
     known = {model.model_id: model for model in map(model_from_folder, folders)}
     old, new = (folder.name for folder in folders)
     change_models(lake, places, "test", lambda now: with_champion({**now, **known}, old, "test"))

@@ -9,7 +9,7 @@ from model.data.vocabulary import Vocabulary
 from model.storage.checkpoint import read_manifest
 from model.training.comparison import measures_on_the_same_users
 from model.training.distributed import Processes
-from model.training.pretrain import pretrain, train
+from model.training.pretrain import pretrain_model, run_pretraining
 
 ASKED = ("masked_accuracy", "matching_accuracy", "test_loss", "effective_rank")
 
@@ -34,8 +34,8 @@ def test_a_model_reads_another_day_in_its_own_word_ids(tmp_path):
 
 def trained(given, places, seed):
     words = ("--as-of", str(DAY), "--preset", "tiny", "--steps", "2", "--width", "16")
-    config = config_from_options(parse_options(train, [*words, "--seed", str(seed)]))
-    return pretrain(given, config, places.models, Processes(), threads=1)
+    config = config_from_options(parse_options(run_pretraining, [*words, "--seed", str(seed)]))
+    return pretrain_model(given, config, places.models, Processes(), threads=1)
 
 
 def test_a_model_asked_its_own_questions_gives_its_own_answers_and_another_model_others(tmp_path):

@@ -32,7 +32,7 @@ from model.data.ragged import Ragged
 from model.inference.embed_users import embed_users
 from model.storage.checkpoint import load_model, read_manifest
 from model.training.distributed import Processes
-from model.training.pretrain import pretrain
+from model.training.pretrain import pretrain_model
 
 SETTINGS = EvaluationSettings(
     horizon_days=HORIZON_DAYS,
@@ -234,7 +234,7 @@ def test_a_model_that_saw_the_labels_days_is_judged_by_its_twin(judged_places):
     tiny = PRESETS["tiny"]
     config = replace(tiny, steps=2, model=replace(tiny.model, behavior_encoder="cnn"))
     given = training_input_for(config, judged_places, DAY)
-    later = pretrain(given, config, judged_places.models, Processes())
+    later = pretrain_model(given, config, judged_places.models, Processes())
     lake, out = open_lake(judged_places), judged_places.evaluations / "models"
     itself = judged_model(lake, later.name, DAY, out)
     assert (itself.folder, itself.is_twin) == (later, False)

@@ -24,7 +24,7 @@ from model.objective.tasks.next_period import NextActivity
 from model.objective.tasks.periods import CutRange, Cuts, LeakingTargets, draw_cuts
 from model.storage.checkpoint import load_model, read_tensors, write_checkpoint
 from model.training.distributed import Processes
-from model.training.pretrain import _manifest, model_id, pretrain
+from model.training.pretrain import _manifest, model_id, pretrain_model
 from model.training.trainer import Training
 
 CONFIG = replace(
@@ -199,7 +199,7 @@ def test_stopped_and_resumed_it_is_the_unbroken_training(given, tmp_path):
 
 
 def test_a_training_leaves_a_model_that_forecasts_and_answers_every_question(given, tmp_path):
-    folder = pretrain(given, CONFIG, tmp_path, Processes(), threads=1)
+    folder = pretrain_model(given, CONFIG, tmp_path, Processes(), threads=1)
     assert folder.name.startswith("memory-2020-05-01-")
     trained = load_model(folder)
     measures = trained.manifest.measures

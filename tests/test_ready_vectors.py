@@ -29,7 +29,7 @@ from model.data.vocabulary import Vocabulary
 from model.inference.embed_users import embed_users
 from model.storage.checkpoint import load_model, read_manifest, ready_vectors_of
 from model.training.distributed import Processes
-from model.training.pretrain import model_id, pretrain, train
+from model.training.pretrain import model_id, pretrain_model, run_pretraining
 from model.training.trainer import Training
 
 WORDS = Vocabulary(("red", "shoes", "new york", "naïve"))
@@ -196,9 +196,9 @@ def test_a_model_of_given_titles_embeds_titles_that_its_pairs_do_not_have(given,
     model = replace(PRESETS["tiny"].model, behavior_encoder="given", given_width=5)
     config = replace(PRESETS["tiny"], model=model, steps=3, title_vectors=file_sha256(path))
     with pytest.raises(BadInput, match="name it by --title-vectors FILE"):
-        pretrain(given, config, tmp_path, Processes(), threads=1)
+        pretrain_model(given, config, tmp_path, Processes(), threads=1)
     ready = ReadyVectors(titles=titles)
-    folder = pretrain(given, config, tmp_path, Processes(), threads=1, ready=ready)
+    folder = pretrain_model(given, config, tmp_path, Processes(), threads=1, ready=ready)
     trained = load_model(folder)
     assert trained.manifest.num_titles == len(ids)
     words = pa.array([["any"]] * 3)
@@ -221,7 +221,9 @@ def test_the_command_takes_the_files_and_says_how_much_it_found(
     flags = ["--as-of", str(DAY), "--preset", "tiny", "--steps", "2", "--threads", "1"]
     text = "".join(f"w{i}0 " + " ".join(["0.5"] * 12) + "\n" for i in range(3))
     words = written(tmp_path / "words.txt", text)
-    folder = train(**parse_options(train, [*flags, "--word-vectors", str(words)]))
+    folder = run_pretraining(
+        **parse_options(run_pretraining, [*flags, "--word-vectors", str(words)])
+    )
     assert "word vectors: 3 of the" in capfd.readouterr().err
     sha256 = hashlib.sha256(words.read_bytes()).hexdigest()
     assert read_manifest(folder).settings["word_vectors"] == sha256
@@ -229,7 +231,9 @@ def test_the_command_takes_the_files_and_says_how_much_it_found(
     titles = table_of(
         tmp_path / "t.parquet", title_id=ids, vector=[[0.5, i] for i in range(len(ids))]
     )
-    folder = train(**parse_options(train, [*flags, "--title-vectors", str(titles)]))
+    folder = run_pretraining(
+        **parse_options(run_pretraining, [*flags, "--title-vectors", str(titles)])
+    )
     assert f"title vectors: {len(ids)} of the {len(ids) + 1} titles" in capfd.readouterr().err
     config = read_manifest(folder).config
     assert (config.model.behavior_encoder, config.model.given_width) == ("given", 2)
@@ -237,7 +241,10 @@ def test_the_command_takes_the_files_and_says_how_much_it_found(
 
 
 def test_no_option_sets_what_only_a_file_decides():
-    names = inspect.signature(train).parameters
+    names = inspect.signature(run_pretraining).parameters
     assert names["word_vectors"].annotation is not str
     assert "given_width" not in names
-    assert config_from_options(parse_options(train, ["--as-of", str(DAY)])).word_vectors == ""
+    assert (
+        config_from_options(parse_options(run_pretraining, ["--as-of", str(DAY)])).word_vectors
+        == ""
+    )

@@ -12,7 +12,7 @@ from contracts.paths import Places
 from model.config import PRESETS
 from model.data.batches import BatchOrder
 from model.training.distributed import Processes
-from model.training.pretrain import _manifest, pretrain, write_checkpoint
+from model.training.pretrain import _manifest, pretrain_model, write_checkpoint
 from model.training.trainer import Training
 
 TINY = replace(PRESETS["tiny"], steps=50, batch_size=8, refresh_interval=5)
@@ -131,6 +131,6 @@ def test_batches_follow_the_seed():
 @pytest.mark.parametrize(("interval", "evaluated_at"), [(5, [5, 10, 12]), (6, [6, 12]), (0, [12])])
 def test_the_last_step_is_evaluated_once(given, tmp_path, interval, evaluated_at):
     settings = replace(TINY, steps=12, validation_interval=interval)
-    folder = pretrain(given, settings, tmp_path, Processes(), threads=1)
+    folder = pretrain_model(given, settings, tmp_path, Processes(), threads=1)
     lines = map(json.loads, (folder / "log.jsonl").read_text().splitlines())
     assert [line["step"] for line in lines if "held_out" in line] == evaluated_at

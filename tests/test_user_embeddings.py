@@ -19,7 +19,7 @@ from model.data.ragged import Ragged
 from model.inference.embed_users import embed_users
 from model.storage.checkpoint import load_model
 from model.training.distributed import Processes
-from model.training.pretrain import pretrain
+from model.training.pretrain import pretrain_model
 from spark_jobs.lake.lake import Lake
 from spark_jobs.registry.registration import model_from_folder
 from spark_jobs.tables import user_embeddings
@@ -41,7 +41,7 @@ def sequences(users, day=DAY):
 def untrained(given, out, width):
     tiny = PRESETS["tiny"]
     config = replace(tiny, steps=0, model=replace(tiny.model, width=width))
-    return pretrain(given, config, out, Processes(), threads=1)
+    return pretrain_model(given, config, out, Processes(), threads=1)
 
 
 @pytest.fixture(scope="module")

@@ -94,13 +94,13 @@ def _trained(
     """
     from model.data.build_corpus import training_input_for
     from model.training.distributed import Processes
-    from model.training.pretrain import pretrain
+    from model.training.pretrain import pretrain_model
 
     _make_pairs(lake, day)
     settings = {"word_vectors": "", **changes}
     config: PretrainConfig = replace(read_manifest(folder).config, **settings)
     given = training_input_for(config, lake.places, day)
-    return pretrain(given, config, out, Processes(), ready=ready_vectors_of(folder))
+    return pretrain_model(given, config, out, Processes(), ready=ready_vectors_of(folder))
 
 
 def _make_pairs(lake: OpenLake, day: date) -> None:

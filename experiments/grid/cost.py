@@ -22,7 +22,7 @@ from model.data.ragged import Ragged
 from model.storage.checkpoint import TrainedModel, load_model
 from model.training.distributed import Processes
 from model.training.finetuning import click_scores, finetune_model
-from model.training.pretrain import pretrain, test_measures
+from model.training.pretrain import pretrain_model, test_measures
 from model.training.trainer import Training
 
 _PILOT_STEPS = 3
@@ -128,7 +128,7 @@ def _cell_cost(cell: Cell, grid: Grid) -> float:
         as_of = cell.pretraining.as_of
         given = training_input_for(config, grid.folders.places, as_of, verify=False)
         began = time.perf_counter()
-        trained = load_model(pretrain(given, config, Path(folder), Processes(), threads=1))
+        trained = load_model(pretrain_model(given, config, Path(folder), Processes(), threads=1))
         loading = time.perf_counter() - began
         if cell.finetuning is None:
             began = time.perf_counter()

@@ -27,7 +27,7 @@ from model.inference.embed_users import embed_users, encoder_input
 from model.storage.checkpoint import TrainedModel, load_model
 from model.training.distributed import Processes
 from model.training.finetuning import Impressions, click_scores, finetune_model
-from model.training.pretrain import pretrain
+from model.training.pretrain import pretrain_model
 from model.training.trainer import Training
 
 NEAREST_USERS = 10  # users that count in the agreement of interests
@@ -55,7 +55,7 @@ def run_pretraining(pretraining: Pretraining, folders: Folders) -> float:
     started = time.perf_counter()
     config = pretraining.config
     given = training_input_for(config, folders.places, pretraining.as_of, verify=False)
-    pretrain(given, config, folders.models, Processes(), threads=1)
+    pretrain_model(given, config, folders.models, Processes(), threads=1)
     seconds = time.perf_counter() - started
     path = _pretrained_file(pretraining, folders)
     if not path.exists():

@@ -99,7 +99,7 @@ def require_held_out_users(given: TrainingInput) -> None:
         )
 
 
-def pretrain(
+def pretrain_model(
     given: TrainingInput,
     config: PretrainConfig,
     out: Path,
@@ -382,7 +382,7 @@ def _versions(text: str) -> dict[str, int]:
 
 
 @with_config_options()
-def train(
+def run_pretraining(
     as_of: AsOf,
     out: Annotated[
         Path | None,
@@ -463,7 +463,7 @@ def train(
         if processes.is_first:
             _say_what_was_found(given, ready)
         known = (out / model_id(config, given)).exists()
-        folder = pretrain(
+        folder = pretrain_model(
             given,
             config,
             out,
@@ -506,9 +506,9 @@ def _say_what_was_found(given: TrainingInput, ready: ReadyVectors) -> None:
         sys.stderr.write(f"title vectors: {found:,} of the {total:,} titles that were viewed\n")
 
 
-@functools.wraps(train)
+@functools.wraps(run_pretraining)
 def main(**options: Any) -> None:
-    train(**options)
+    run_pretraining(**options)
 
 
 def _read(

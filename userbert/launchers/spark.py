@@ -46,10 +46,10 @@ def train_in_task(flags: Sequence[str], where: dict[str, str]) -> tuple[str, int
     A refusal is returned, since the distributor would replace an exception by its own.
     """
     os.environ.update(where)
-    from model.training.pretrain import train
+    from model.training.pretrain import run_pretraining
 
     try:
-        return train(**parse_options(train, flags)).name, 0
+        return run_pretraining(**parse_options(run_pretraining, flags)).name, 0
     except UserbertError as error:
         return str(error), error.exit_code
     except typer.TyperException as error:
