@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from scipy.stats import spearmanr
@@ -15,14 +16,16 @@ from small_lake import write
 from contracts.errors import BadInput
 from contracts.paths import Places
 from contracts.vector_blocks import vector_blocks
+from downstream.rivals.encoders import MODEL_VARIANTS, variant_config
 from model.config import PRESETS, ModelConfig
 from model.data.build_corpus import training_input
 from model.data.histories import DAY_MICROSECONDS, Histories, instant_of
 from model.data.ragged import Ragged
+from model.inference.embed_users import embed_users
 from model.objective.period_measures import mean_auc, period_measures, roc_auc, spearman_correlation
 from model.objective.tasks.next_period import NextActivity
 from model.objective.tasks.periods import CutRange, Cuts, LeakingTargets, draw_cuts
-from model.storage.checkpoint import load_model, read_tensors, write_checkpoint
+from model.storage.checkpoint import TrainedModel, load_model, read_tensors, write_checkpoint
 from model.training.distributed import Processes
 from model.training.pretrain import _manifest, model_id, pretrain_model
 from model.training.trainer import Training
@@ -210,6 +213,30 @@ def test_a_training_leaves_a_model_that_forecasts_and_answers_every_question(giv
     assert weights["class_words"].count_nonzero() == 10
 
 
+def test_a_title_that_came_after_the_training_lies_near_the_title_that_shares_its_words(given):
+    """Under the old vocabulary: its known words count, and words that nobody knows are one word."""
+    training = training_of(given, word_dropout=0.1, steps=30)
+    for _ in range(30):
+        training.update()
+    manifest = _manifest("m", training)
+    trained = TrainedModel(training.model.eval(), given.vocabulary, torch.empty(0), manifest)
+    title_ids = np.array([0, 4, 1000, 2000])
+    words = pa.array([["w0", "w3"], ["w1", "w7"], ["w0", "w3", "brand-new"], ["brand-new"]])
+    as_of = np.full(4, instant_of(DAY))
+    found = embed_users(
+        trained,
+        Ragged.of([[0, 0], [4, 4], [1000, 1000], [2000, 2000]]),
+        title_ids,
+        words,
+        np.tile(as_of[:1] - np.array([9, 2]) * DAY_MICROSECONDS, 4),
+        as_of,
+    )
+    assert np.isfinite(found.vectors).all()
+    assert np.isfinite(found.forecasts).all()
+    known, other, new, _ = found.vectors
+    assert np.linalg.norm(new - known) < 0.5 * np.linalg.norm(new - other)
+
+
 def test_learning_lowers_the_loss_of_users_who_are_held_out(given):
     training = training_of(given, steps=80, learning_rate=1e-2)
     before = training.objective
@@ -273,6 +300,14 @@ def test_tasks_and_forms_must_fit():
         replace(PRESETS["memory"], tasks=("mbp",))
     with pytest.raises(BadInput, match="next_period trains the form memory"):
         replace(PRESETS["small"], tasks=("next_period",))
+
+
+def test_every_variant_of_the_judge_is_a_training_that_can_be_had():
+    """Other papers' tasks do not train the memory form: next to it they train a window."""
+    configs = {name: variant_config(CONFIG, each) for name, each in MODEL_VARIANTS.items()}
+    assert configs["untrained_plain"].model == CONFIG.model
+    assert configs["ptum"].model.form == configs["cp"].model.form == "window"
+    assert configs["cp"].tasks == ("cp",)
 
 
 def test_the_id_follows_the_weights_of_the_tasks(given):

@@ -97,10 +97,20 @@ def _trained(
     from model.training.pretrain import pretrain_model
 
     _make_pairs(lake, day)
-    settings = {"word_vectors": "", **changes}
-    config: PretrainConfig = replace(read_manifest(folder).config, **settings)
+    config = variant_config(read_manifest(folder).config, changes)
     given = training_input_for(config, lake.places, day)
     return pretrain_model(given, config, out, Processes(), ready=ready_vectors_of(folder))
+
+
+def variant_config(config: PretrainConfig, changes: Mapping[str, Any]) -> PretrainConfig:
+    """The settings of a judged model with a variant's changes.
+
+    The tasks of other papers train the window form alone: next to a model of the memory form they
+    train the encoder of the preset `small`.
+    """
+    if config.model.form == "memory" and "tasks" in changes:
+        config = PRESETS["small"]
+    return replace(config, word_vectors="", **changes)
 
 
 def _make_pairs(lake: OpenLake, day: date) -> None:

@@ -78,6 +78,7 @@ class MemoryModel(UserEncoder):
     E = T + K + S; H half-lives; A activity width.
     """
 
+    compiled_methods = ("encode_titles", "combine")
     class_words: Tensor
     class_deviations: Tensor
 

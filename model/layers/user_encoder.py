@@ -1,6 +1,7 @@
 """What every form of the user model gives to those who use its vectors."""
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,7 @@ class UserEncoder(nn.Module, ABC):
     """
 
     config: ModelConfig
+    compiled_methods: ClassVar[tuple[str, ...]] = ("encode_titles", "encode_users")
 
     @property
     @abstractmethod

@@ -78,7 +78,7 @@ class Training:
         self.optimizer = _optimizer(self.model, config)
         self.best: dict[str, Tensor] = {}  # weights of the best evaluation
         if config.compile:
-            for name in ("encode_titles", "encode_users"):
+            for name in self.model.compiled_methods:
                 setattr(self.model, name, torch.compile(getattr(self.model, name), dynamic=True))
 
     def update(self) -> dict[str, float]:
