@@ -11,7 +11,7 @@ import pytest
 from small_clicks import write_clicks_lake
 from small_corpus import DAY
 
-from contracts.errors import BadInput
+from contracts.errors import BadInput, MissingTable
 from contracts.paths import Places
 from experiments.grid import grid as grids
 from experiments.grid.cells import Cell, CellResult, finished_result
@@ -122,6 +122,13 @@ def test_planted_interests_are_asked_of_vectors_without_any_fine_tuning(places, 
     assert first["lasting_lift"] == pytest.approx(first["lasting_shared"] * 59 / 14)
 
 
+def test_without_a_day_the_newest_pairs_with_enough_days_after_them_are_taken(grid):
+    newest = _grid(**OPTIONS | {"as_of": None})
+    assert newest.cells == grid.cells
+    with pytest.raises(MissingTable, match="no pre-training pairs as of 2020-01-27 or earlier"):
+        _grid(**OPTIONS | {"as_of": None, "test_days": 6})
+
+
 def test_a_plan_is_the_sum_of_what_is_missing(grid):
     first, second = grid.pretrainings
     times = PilotTimes(
@@ -168,6 +175,7 @@ def test_every_seed_is_paired_with_the_baselines():
     values = np.array([0.0, 10, 20])
     assert paired_p_value(values, values - [1, 2, 3]) == pytest.approx(0.0742, abs=1e-4)
     assert paired_p_value(values, values) == 1
+    assert paired_p_value(values, values - 1) == 0
     assert paired_p_value(values[:1], values[:1]) is None
 
 

@@ -227,7 +227,7 @@ COMMANDS = {
     "experiment": CommandEntry(
         "userbert.commands.experiment",
         "Run the paper's tables and figures on clicks: list, plan, run, show.",
-        ("model", "features", "spark", "downstream", "pictures"),
+        ("model", "features", "pictures"),
     ),
     "evaluate negatives": CommandEntry(
         "experiments.negatives",

@@ -10,6 +10,7 @@ from experiments.grid.cells import Cell, CellResult
 from experiments.grid.settings import ExperimentSettings
 
 _Floats = NDArray[np.float64]
+_EQUAL = 1e-12  # metrics that differ by less are equal
 _Place = tuple[str, str, float]  # base model, variant, share of the labels
 
 
@@ -76,4 +77,7 @@ def paired_p_value(ours: _Floats, theirs: _Floats) -> float | None:
 
     if len(ours) < 2:
         return None
-    return 1.0 if np.array_equal(ours, theirs) else float(ttest_rel(ours, theirs).pvalue)
+    differences = ours - theirs
+    if np.ptp(differences) < _EQUAL:  # no spread: the test has no error to divide by
+        return 1.0 if abs(differences[0]) < _EQUAL else 0.0
+    return float(ttest_rel(ours, theirs).pvalue)
