@@ -1,5 +1,6 @@
 """The results as the paper draws its figures: bars by variant, or lines over a setting's values."""
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ def draw_picture(grid: Grid, rows: Sequence[Row], times: dict[str, StepTimes], p
     experiment = grid.experiment
     is_sweep = experiment.swept is not None
     names = [*experiment.base_models, *(["seconds of a step"] if is_sweep else [])]
-    size = (4.2 * len(names), 2.9 * len(experiment.metrics))
+    size = (4.8 * len(names), 2.9 * len(experiment.metrics))
     figure, panels = plt.subplots(len(experiment.metrics), len(names), squeeze=False, figsize=size)
     for line, metric in zip(panels, experiment.metrics, strict=True):
         for panel, base_model in zip(line, experiment.base_models, strict=False):
@@ -34,7 +35,8 @@ def draw_picture(grid: Grid, rows: Sequence[Row], times: dict[str, StepTimes], p
             panel.set_title(f"{base_model}: {metric}", fontsize=9)
         if is_sweep:
             _draw_seconds(line[-1], grid, times)
-    figure.suptitle(f"{experiment.caption} (preset {grid.preset_name})", fontsize=10)
+    title = f"{experiment.caption} (preset {grid.preset_name})"
+    figure.suptitle(textwrap.fill(title, int(11 * size[0])), fontsize=9)
     figure.tight_layout()
     figure.savefig(path, dpi=110, metadata={"Software": None})
     plt.close(figure)
@@ -56,8 +58,8 @@ def _draw_bars(panel: Any, rows: Sequence[Row]) -> None:
             panel.plot(*zip(*paper, strict=True), "kx", markersize=5)
     _fit_height(panel, rows)
     panel.set_xticks(range(len(shares)), [f"{share:.0%}" for share in shares])
-    panel.set_xlabel("share of the labels", fontsize=8)
-    panel.legend(fontsize=7)
+    panel.set_xlabel("share of the labels; x: the paper's mean", fontsize=8)
+    panel.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))
 
 
 def _draw_lines(panel: Any, rows: Sequence[Row]) -> None:
