@@ -147,6 +147,7 @@ def row_slices(rows: int, size: int = BLOCK_ROWS) -> Iterator[slice]:
 
 def row_lengths(matrix: Matrix) -> NDArray[np.float32]:
     """(N,) Euclidean length of each row."""
+    # (N, D) -> (N,), without a second matrix
     squares = np.einsum("nd,nd->n", matrix, matrix, dtype=np.float64)
     norms: NDArray[np.float32] = np.sqrt(squares).astype(np.float32)
     return norms
@@ -170,6 +171,7 @@ def _must_share_a_space(*compared: Vectors) -> None:
 def _must_be_the_same_users(inputs: Sequence[Any]) -> None:
     found = [value for value in inputs if isinstance(value, Vectors)]
     _must_share_a_space(*found)
+    # row n of each must be the same user
     if any(not np.array_equal(found[0].user_ids, each.user_ids) for each in found[1:]):
         raise BadInput(
             "these vectors are not of the same users, so their rows do not belong together: "
@@ -188,7 +190,7 @@ def _vectors_in(value: Any) -> Iterator[Vectors]:
 def _plain(value: Any) -> Any:
     """`value` with the matrix in the place of each `Vectors`, in lists and tuples too."""
     if isinstance(value, Vectors):
-        return value.matrix
+        return value.matrix  # numpy sees the matrix, after the spaces were compared
     if isinstance(value, list | tuple):
         return type(value)(map(_plain, value))
     return value

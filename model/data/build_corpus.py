@@ -182,6 +182,7 @@ def _build(
     pairs, titles, sessions = sources
     max_words, max_views, min_count = limits
     survey, title_ids = _survey(pairs, max_views)
+    # tables are read twice: first for the sizes, then into mapped files of these sizes
     layout = _layout(survey)
     facts: dict[str, object] = {}
     if sessions:
@@ -212,7 +213,7 @@ def _build(
 def _tails(rows: Ragged, limit: int) -> Ragged:
     """The newest `limit` of each row; the rows themselves where none is longer."""
     whole = rows.lengths()
-    lengths = np.minimum(whole, limit)
+    lengths = np.minimum(whole, limit)  # (N,)
     if lengths.sum() == len(rows.values):
         return rows
     return rows.crop(np.arange(len(rows)), whole - lengths, lengths)
@@ -241,6 +242,7 @@ def _survey(
         for side in "ab":
             seen, times = _side(batch, side, max_views)
             found[f"{side}_length"] = seen.lengths()
+            # (n,) Shifted, so that equal titles and times do not cancel out.
             found[f"{side}_print"] = row_fingerprints(seen) ^ (row_fingerprints(times) << np.uint64(1))
             title_ids = np.union1d(title_ids, seen.values)
         for name, values in found.items():
@@ -261,6 +263,7 @@ def _side(batch: pa.RecordBatch, side: str, max_views: int) -> tuple[Ragged, Rag
 def _layout(survey: Mapping[str, NDArray[np.generic]]) -> _Layout:
     """By part of the users, user and pair_id; a B that is the next pair's A is one row."""
     part = part_of_users(survey["user"].astype(np.uint64))  # (N,)
+    # (N,) the last key sorts first: part
     order = np.lexsort((survey["pair_id"], survey["user"], part))
     by_row = {name: values[order] for name, values in survey.items()}
     same_user = np.zeros(len(order), bool)  # (N,)
@@ -273,7 +276,7 @@ def _layout(survey: Mapping[str, NDArray[np.generic]]) -> _Layout:
     users = np.zeros(b_row[-1] + 1, np.int32)  # (S,)
     for side, name in enumerate(("a_length", "b_length")):
         lengths[rows[:, side]] = by_row[name]
-        users[rows[:, side]] = np.cumsum(~same_user) - 1
+        users[rows[:, side]] = np.cumsum(~same_user) - 1  # users are numbered as they come
     offsets = offsets_of(lengths)
     training = int((part == TRAINING).sum())
     return _Layout(
@@ -296,17 +299,19 @@ def _write_sequences(
     times = _create(folder / "times.npy", num_views, np.int64)
     done = 0
     for batch in pairs.batches("a_title_ids", "a_event_times", "b_title_ids", "b_event_times"):
-        rows = layout.rank[done : done + len(batch)]
+        rows = layout.rank[done : done + len(batch)]  # (n,) rows of `pairs`
         done += len(batch)
         for column, side in enumerate("ab"):
             seen, when = _side(batch, side, max_views)
             if column == 0:
+                # the others are the B of the pair before
                 chosen = np.flatnonzero(layout.a_is_new[rows])
                 rows_of_side, seen, when = rows[chosen], seen.take(chosen), when.take(chosen)
             else:
                 rows_of_side = rows
             starts = layout.offsets[layout.pairs[rows_of_side, column]]  # (n,)
             places = _places(starts, seen.lengths())  # (views of the batch's side,)
+            # an id becomes its row of `title_ids`
             titles[places] = np.searchsorted(title_ids, seen.values)
             times[places] = when.values
     titles.flush()
@@ -319,8 +324,8 @@ def _titles_of(
     """Rows of `title_ids` and their words, cut at `max_words`; other titles are left out."""
     for batch in titles.batches("title_id", "words"):
         found = batch["title_id"].to_numpy()
-        rows = np.searchsorted(title_ids, found)
-        known = title_ids[np.minimum(rows, len(title_ids) - 1)] == found
+        rows = np.searchsorted(title_ids, found)  # (n,)
+        known = title_ids[np.minimum(rows, len(title_ids) - 1)] == found  # (n,) bool
         words = batch["words"].filter(pa.array(known))
         yield rows[known], pc.list_slice(words, 0, max_words)
 

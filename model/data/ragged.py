@@ -50,13 +50,15 @@ class Ragged:
 
     def take(self, rows: ArrayLike) -> "Ragged":
         """These rows, in this order; a row may come more than once."""
-        rows = np.asarray(rows, np.int64)
+        rows = np.asarray(rows, np.int64)  # (M,)
         return self.crop(rows, 0, self.offsets[rows + 1] - self.offsets[rows])
 
     def crop(self, rows: ArrayLike, starts: ArrayLike, lengths: NDArray[np.int64]) -> "Ragged":
         """Of each of these rows `lengths` values from the row's place `starts` on."""
+        # (M,) each row's first value
         first = self.offsets[np.asarray(rows, np.int64)] + np.asarray(starts, np.int64)
-        offsets = offsets_of(lengths)
+        offsets = offsets_of(lengths)  # (M + 1,) of the rows that are made
+        # (sum of lengths,) one gather for all rows: no loop over them
         places = np.arange(offsets[-1]) + np.repeat(first - offsets[:-1], lengths)
         return Ragged(self.values[places], offsets)
 
@@ -68,7 +70,7 @@ def offsets_of(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def positions_of(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
     """For each value its place in its row: lengths 2, 3 give 0 1 0 1 2."""
-    starts = offsets_of(lengths)[:-1]
+    starts = offsets_of(lengths)[:-1]  # (N,)
     return np.arange(int(lengths.sum())) - np.repeat(starts, lengths)
 
 

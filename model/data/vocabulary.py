@@ -41,9 +41,9 @@ class WordCounts:
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        seen = pc.value_counts(words.cast(pa.string()))
+        seen = pc.value_counts(words.cast(pa.string()))  # distinct words of this batch, with counts
         self._parts.append(pa.table({"word": seen.field("values"), "count": seen.field("counts")}))
-        if len(self._parts) > 64:
+        if len(self._parts) > 64:  # summed now and then, so that a word is not held once a batch
             self._parts = [self.table()]
 
     def table(self) -> pa.Table:
@@ -75,7 +75,7 @@ class Vocabulary:
 
         frequent: Arrow = counts.table().filter(pc.field("count") >= min_count)["word"]
         old = earlier.words if earlier else ()
-        is_new = pc.invert(pc.is_in(frequent, value_set=pa.array(old, pa.string())))
+        is_new = pc.invert(pc.is_in(frequent, value_set=pa.array(old, pa.string())))  # (W,) bool
         return cls(old + tuple(frequent.filter(is_new).to_pylist()))
 
     def __len__(self) -> int:
@@ -87,16 +87,18 @@ class Vocabulary:
         import pyarrow as pa
         import pyarrow.compute as pc
 
+        # null: not in it
         places: Arrow = pc.index_in(words.cast(pa.string()), value_set=self._value_set)
         found: NDArray[np.int32] = places.fill_null(UNKNOWN_ID - NUM_SPECIAL).to_numpy(
             zero_copy_only=False
         )
-        return found + np.int32(NUM_SPECIAL)
+        return found + np.int32(NUM_SPECIAL)  # the word at place 0 has the id 2
 
     def unknown_share(self, words: Arrow) -> float:
         """The share of these words that the vocabulary does not have; of no words 0."""
         return float((self.ids(words) == UNKNOWN_ID).mean()) if len(words) else 0.0
 
+    # Made once: `ids` is called for each batch of titles.
     @cached_property
     def _value_set(self) -> Arrow:
         import pyarrow as pa

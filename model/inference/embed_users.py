@@ -57,10 +57,12 @@ def embed_users(
     """
     model = trained.model
     require_times(model, times, as_of)
-    newest = newest_views(sequences, model.max_views)
+    newest = newest_views(sequences, model.max_views)  # N rows, R' of the R views
     if times is not None:
         times = newest_views(Ragged(times, sequences.offsets), model.max_views).values
+    # (T',), (R',) rows of `used`
     used, places = np.unique(newest.values.astype(np.int64), return_inverse=True)
+    # (T',) rows of `title_ids`; behind its end for an id above all
     rows = np.searchsorted(title_ids, used)
     missing = used[title_ids[np.minimum(rows, len(title_ids) - 1)] != used]
     if len(missing):
@@ -68,11 +70,11 @@ def embed_users(
             f"titles lacks {len(missing)} of the {len(used)} titles that users viewed, for example "
             f"{missing[:3].tolist()}: run `userbert titles` for the days of these views"
         )
-    their_words = words.take(pa.array(rows))
+    their_words = words.take(pa.array(rows))  # T' lists
     if isinstance(their_words, pa.ChunkedArray):
         their_words = their_words.combine_chunks()
-    titles = title_vectors(model, encoder_input(trained, used, their_words))
-    users = user_vectors(model, titles, Ragged(places, newest.offsets), times, as_of)
+    titles = title_vectors(model, encoder_input(trained, used, their_words))  # (T', E)
+    users = user_vectors(model, titles, Ragged(places, newest.offsets), times, as_of)  # (N, D)
     forecasts = None
     if "next_period" in trained.manifest.config.tasks:
         with evaluation_mode(model):
@@ -84,7 +86,7 @@ def newest_views(rows: Ragged, limit: int | None) -> Ragged:
     """The newest `limit` values of each row; None: all."""
     if limit is None:
         return rows
-    lengths = np.minimum(rows.lengths(), limit)
+    lengths = np.minimum(rows.lengths(), limit)  # (N,)
     return rows.crop(np.arange(len(rows)), rows.lengths() - lengths, lengths)
 
 
@@ -92,9 +94,9 @@ def encoder_input(trained: TrainedModel, title_ids: NDArray[np.int64], words: Ar
     """What the behavior encoder reads of these titles: word ids, or a row of the title table."""
     if not trained.model.reads_words:
         known = trained.title_ids.numpy()  # (T,) ascending
-        rows = np.searchsorted(known, title_ids)
+        rows = np.searchsorted(known, title_ids)  # (T,) rows of the title table, if the id is there
         is_known = known[np.minimum(rows, len(known) - 1)] == title_ids
-        return title_rows(np.where(is_known, rows, -1))
+        return title_rows(np.where(is_known, rows, -1))  # -1: no row of its own
     cut: Arrow = pc.list_slice(words, 0, trained.model.config.max_words)
     lengths = cut.value_lengths().to_numpy(zero_copy_only=False).astype(np.int64)
     return Ragged(trained.vocabulary.ids(cut.flatten()), offsets_of(lengths))

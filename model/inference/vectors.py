@@ -17,7 +17,7 @@ from torch import Tensor
 from model.data.ragged import Ragged
 from model.layers.user_encoder import UserEncoder
 
-_TITLES_PER_BATCH = 2048
+_TITLES_PER_BATCH = 2048  # of ten words: about 20,000 words at a time
 USERS_PER_BATCH = 128
 
 
@@ -63,14 +63,14 @@ def user_vectors(
     require_times(model, times, as_of)
 
     def encode(rows: NDArray[np.int64]) -> Tensor:
-        places, lengths = pack_rows(sequences.take(rows))
+        places, lengths = pack_rows(sequences.take(rows))  # (R,) rows of `titles`, (B,)
         views = titles[places.numpy()]  # (R, E); of a mapped array no more than these are read
         views = torch.from_numpy(views) if isinstance(views, np.ndarray) else views
         when: list[Tensor] = []
         if times is not None and as_of is not None:
-            their_times = Ragged(times, sequences.offsets).take(rows).values
+            their_times = Ragged(times, sequences.offsets).take(rows).values  # (R,)
             when = [torch.from_numpy(each).to(model.device) for each in (their_times, as_of[rows])]
-        return model.encode_histories(views.to(model.device), lengths, *when)
+        return model.encode_histories(views.to(model.device), lengths, *when)  # (R, E) -> (B, D)
 
     width = model.config.width
     return _in_batches(sequences.lengths(), model, encode, width, per_batch, sort_by_length)
@@ -99,8 +99,9 @@ def _in_batches(
 
     Rows of like length waste little padding, so they go together where `sort_by_length` asks.
     """
-    order = np.arange(len(lengths))
+    order = np.arange(len(lengths))  # (N,) the rows in the order in which they are encoded
     if sort_by_length:
+        # of equal length the first row first, on any machine
         order = np.argsort(lengths, kind="stable")
     with evaluation_mode(model):
         parts = [
@@ -108,9 +109,9 @@ def _in_batches(
         ]
     if not parts:
         return torch.empty((0, width), device=model.device)
-    vectors = torch.cat(parts)
+    vectors = torch.cat(parts)  # (N, width), in the order of `order`
     if sort_by_length:
-        unsorted = torch.from_numpy(np.argsort(order))
+        unsorted = torch.from_numpy(np.argsort(order))  # (N,) where each row stands in `order`
         vectors = vectors[unsorted.to(vectors.device)]
     return vectors
 

@@ -32,15 +32,15 @@ class TitleVectors:
 
     def at(self, titles: NDArray[np.integer]) -> Tensor:
         """(...,) titles, or HIDDEN_TITLE for the mask, to (..., D)."""
-        index = np.searchsorted(self.titles, titles)
-        index[titles == HIDDEN_TITLE] = len(self.titles)
+        index = np.searchsorted(self.titles, titles)  # (...,) rows of the table
+        index[titles == HIDDEN_TITLE] = len(self.titles)  # its last row is the mask's
         rows = torch.from_numpy(index).to(self._table.device)
         return rows_at(self._table, rows.flatten()).view(*rows.shape, -1)
 
 
 def ranking_titles(model: UserModel, corpus: Corpus, titles: Titles) -> TitleVectors:
     """The vectors of these titles to rank by."""
-    distinct = np.unique(titles).astype(np.int64)
+    distinct = np.unique(titles).astype(np.int64)  # (U,)
     words = corpus_input(corpus, distinct, reads_words=model.reads_words)
     vectors = title_vectors(model, words, per_batch=_RANKED_TITLES_PER_BATCH, sort_by_length=False)
     return TitleVectors(distinct, vectors, model.mask)
@@ -48,6 +48,7 @@ def ranking_titles(model: UserModel, corpus: Corpus, titles: Titles) -> TitleVec
 
 def ranking_users(model: UserModel, corpus: Corpus, sequences: Ragged, times: Ragged) -> Tensor:
     """(N, D) vectors of these sequences of titles to rank by, each as of its last view."""
+    # (U,), (R,) rows of `distinct`
     distinct, places = np.unique(sequences.values, return_inverse=True)
     words = corpus_input(corpus, distinct, reads_words=model.reads_words)
     titles = title_vectors(model, words, per_batch=_RANKED_TITLES_PER_BATCH, sort_by_length=False)
@@ -56,7 +57,7 @@ def ranking_users(model: UserModel, corpus: Corpus, sequences: Ragged, times: Ra
         titles,
         Ragged(places, sequences.offsets),
         times.values,
-        times.values[times.offsets[1:] - 1] + 1,
+        times.values[times.offsets[1:] - 1] + 1,  # (N,) a microsecond after the last view
         per_batch=_RANKED_SEQUENCES_PER_BATCH,
         sort_by_length=False,
     )

@@ -96,6 +96,7 @@ def _first_largest(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
 def _cosine_scores(targets: Tensor, candidates: Tensor) -> Tensor:
     """(n, D) and (m, D) to (n, m), in single precision or better."""
     wide = torch.promote_types(targets.dtype, torch.float32)
+    # In single precision at least: (n, D), (m, D).
     a, b = (F.normalize(vectors.to(wide), dim=-1) for vectors in (targets, candidates))
     with torch.autocast(a.device.type, enabled=False):
         return a @ b.T  # (n, m)
@@ -109,7 +110,7 @@ def random_order_scores(starts: NDArray[np.uint64], num: int, device: torch.devi
     first = (starts % np.uint64(num)).astype(np.int64)[:, None]  # (n, 1)
 
     def score(part: slice) -> Tensor:
-        turned = (np.arange(part.start, part.stop) - first) % num
+        turned = (np.arange(part.start, part.stop) - first) % num  # (n, m)
         return -torch.from_numpy(turned).double().to(device)
 
     return score
@@ -155,7 +156,7 @@ def allowed_behaviors(
     allowed: NDArray[np.bool_] = identity[targets][:, None] != candidates
     if own is not None:
         for row in range(len(own)):
-            allowed[row] &= ~np.isin(candidates, identity[own[row]])
+            allowed[row] &= ~np.isin(candidates, identity[own[row]])  # (m,)
     return allowed
 
 
@@ -186,6 +187,7 @@ class BehaviorNegatives:
 
     def _distinct(self, titles: NDArray[np.integer]) -> Titles:
         """The first title of each identity, in order."""
+        # of titles that read alike the first
         first = np.unique(self.identity[titles], return_index=True)[1]
         return titles[np.sort(first)].astype(np.int64)
 
@@ -216,7 +218,7 @@ class BehaviorNegatives:
     def _by_cosine(self, targets: Titles, pool: Titles) -> _Scores:
         @cache
         def first() -> TitleVectors:  # in one go with the targets: they share words
-            titles = np.concatenate([targets, pool[:_RANKED_TITLES_PER_BLOCK]])
+            titles = np.concatenate([targets, pool[:_RANKED_TITLES_PER_BLOCK]])  # one call for both
             return ranking_titles(self.model, self.corpus, titles)
 
         def score(part: slice) -> Tensor:
@@ -253,6 +255,7 @@ class SequencePool:
 
     def spans(self, corpus: Corpus) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """When each begins and ends: its first and its last view, microseconds UTC."""
+        # (u,) the place of each crop's first view
         first = corpus.sequences.offsets[self.rows] + self.starts
         return corpus.times[first], corpus.times[first + self.lengths - 1]
 
@@ -313,6 +316,7 @@ class SequenceNegatives:
         late = SequencePool.whole(self.corpus, self.corpus.pairs[pairs, 1]).lengths
         whole = SequencePool.whole(self.corpus, rows).lengths  # (u,)
         lengths = np.empty_like(late)
+        # the k-th longest crop of the k-th longest row
         lengths[np.argsort(whole, kind="stable")] = np.sort(late)
         lengths = np.minimum(whole, lengths)  # (u,)
         starts: NDArray[np.int64] = draw.integers(whole - lengths + 1)
@@ -332,6 +336,7 @@ class SequenceNegatives:
 
     def refresh(self, step: int) -> None:
         coming = range(step, step + self.config.refresh_interval)
+        # (n,) ascending
         self.pairs = np.unique(np.concatenate([self.batches.share(each) for each in coming]))
         self.pool = self.draw(step)
         early = SequencePool.whole(self.corpus, self.corpus.pairs[self.pairs, 0])
@@ -379,7 +384,7 @@ class SequenceNegatives:
         places = np.searchsorted(self.pairs, pairs).clip(max=max(len(self.pairs) - 1, 0))
         if not np.array_equal(self.pairs[places], pairs):
             raise ValueError("these pairs are not those of the batch order at this step")
-        return Chosen(self.chosen.index[places], self.chosen.score[places])
+        return Chosen(self.chosen.index[places], self.chosen.score[places])  # (B, P) each
 
     def state_dict(self) -> dict[str, Tensor]:
         """All that a resumed run cannot draw again, as tensors; of this process alone."""

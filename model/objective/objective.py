@@ -101,16 +101,17 @@ class Objective:
 
     def _batch(self, step: int, pairs: NDArray[np.int64]) -> Batch:
         """The pairs with their negative sequences, those of a refresh if one is due."""
-        early, late = self.corpus.pairs[pairs].T
+        early, late = self.corpus.pairs[pairs].T  # (B,), (B,) the rows of A and B
         wrong, others = np.empty((len(pairs), 0), np.int64), Ragged.of([])
         other_times = Ragged.of([])
         if any(task.uses_negative_sequences for task in self.tasks.values()):
             refreshed = self.sequences.refresh_if_due(step)
             chosen = self.sequences.of(pairs)
             self._trace_sequences(step, refreshed, pairs, chosen)
-            used = np.unique(chosen.index[chosen.index != NO_NEGATIVE])
-            others = self.sequences.pool.take(used).titles(self.corpus)
+            used = np.unique(chosen.index[chosen.index != NO_NEGATIVE])  # (S,) places in the pool
+            others = self.sequences.pool.take(used).titles(self.corpus)  # S rows of titles
             other_times = self.sequences.pool.take(used).times(self.corpus)
+            # Places in the pool become rows of `others`: (B, P).
             wrong = np.where(
                 chosen.index == NO_NEGATIVE, NO_NEGATIVE, np.searchsorted(used, chosen.index)
             )
@@ -130,7 +131,8 @@ class Objective:
 
     def _wrong_behaviors(self, batch: Batch, plans: dict[str, Plan]) -> dict[str, Titles]:
         """The negative titles of each task's targets, (n, K) or NO_NEGATIVE, all from one pool."""
-        targets = np.concatenate([plan.targets for plan in plans.values()])
+        targets = np.concatenate([plan.targets for plan in plans.values()])  # (n,) over all tasks
+        # (n,) random bits
         order = np.concatenate([plan.keys for plan in plans.values()])
         if not len(targets):
             return {task: np.empty((0, self.config.K), np.int64) for task in plans}
@@ -141,6 +143,7 @@ class Objective:
         pool, chosen = self.behaviors.choose(batch.step, targets, order, own)
         self._trace_behaviors(batch.step, pool, targets, chosen, pairs)
         titles = np.where(chosen.index == NO_NEGATIVE, NO_NEGATIVE, pool[chosen.index])
+        # back to the tasks, in their order
         ends = np.cumsum([len(plan.targets) for plan in plans.values()])[:-1]
         return dict(zip(plans, np.split(titles, ends), strict=True))
 
@@ -234,18 +237,19 @@ class _Encoded:
         wanted += [plan.targets for plan in plans.values()]
         wanted += [titles.ravel() for titles in wrong.values()]
         titles = np.unique(np.concatenate(wanted).astype(np.int64))
-        titles = titles[titles >= 0]
+        titles = titles[titles >= 0]  # without NO_NEGATIVE and HIDDEN_TITLE
         words = corpus_input(corpus, titles, reads_words=model.reads_words)
         if model.reads_words and config.word_dropout:
             words = drop_words(words, titles, config, step)
-        self._titles = TitleVectors(titles, encode_titles(model, words), model.mask)
+        self._titles = TitleVectors(titles, encode_titles(model, words), model.mask)  # (U, E)
+        # one call of the encoder for all tasks' sequences
         joined = Ragged.join(list(named.values()))
         self.num_titles, self.num_behaviors = len(titles), len(joined.values)
         when: list[Tensor] = []
         if model.reads_times:
             by_name = {name: rows for plan in plans.values() for name, rows in plan.times.items()}
             times = Ragged.join([by_name[name] for name in named])
-            as_of = training_as_of(times, config.seed, step)
+            as_of = training_as_of(times, config.seed, step)  # (N,)
             when = [torch.from_numpy(each).to(model.device) for each in (times.values, as_of)]
         states, users = model.encode_users(
             self._titles.at(joined.values), torch.from_numpy(joined.lengths()), *when
@@ -296,11 +300,11 @@ def drop_words(words: Ragged, titles: Titles, config: PretrainConfig, step: int)
 
     Shapes: words U rows, of the titles (U,).
     """
-    lengths = words.lengths()
+    lengths = words.lengths()  # (U,)
     keys = keyed_bits(
         config.seed, "word dropout", step, np.repeat(titles, lengths), positions_of(lengths)
     )  # (R,)
-    is_dropped = keys < np.uint64(int(config.word_dropout * 2**64))
+    is_dropped = keys < np.uint64(int(config.word_dropout * 2**64))  # (sum of lengths,) bool
     return Ragged(np.where(is_dropped, UNKNOWN_ID, words.values), words.offsets)
 
 

@@ -129,8 +129,8 @@ class Check:
         self.found.record("refresh", step, self.pool_step == due)
         self.found.record("model of refresh", step, event["model_step"] == self.pool_step)
         early = SequencePool.whole(self.corpus, self.corpus.pairs[event["pairs"], 0])
-        users = self.corpus.sequence_users
-        stranger = users[early.rows][:, None] != users[self.pool.rows]
+        users = self.corpus.sequence_users  # (S,)
+        stranger = users[early.rows][:, None] != users[self.pool.rows]  # (n, u)
         self._each(step, "other user", chosen, stranger)
         self._each(step, "apart in time", chosen, self._apart(early))
         allowed = allowed_sequences(self.corpus, early, self.pool)
@@ -140,7 +140,7 @@ class Check:
         """(n, m), from every view of a candidate: it shares no code with what chose."""
         if not len(self.pool):
             return np.ones((len(early), 0), bool)
-        first = self.corpus.sequences.offsets[early.rows]
+        first = self.corpus.sequences.offsets[early.rows]  # (n,)
         begins, ends = self.corpus.times[first], self.corpus.times[first + early.lengths - 1]
         views = Ragged(self.corpus.times, self.corpus.sequences.offsets).crop(
             self.pool.rows, self.pool.starts, self.pool.lengths
@@ -149,6 +149,7 @@ class Check:
         owners = owners_of(self.pool.lengths)  # (V,)
         starts = np.flatnonzero(np.diff(owners, prepend=-1))  # (m,)
         inside = np.logical_or.reduceat(within, starts, axis=1)  # (n, V) -> (n, m)
+        # (n, m): a candidate that begins before A and ends after it, without a view inside.
         around = (views.values[starts] < begins[:, None]) & (
             views.values[views.offsets[1:] - 1] > ends[:, None]
         )
@@ -198,6 +199,7 @@ class Check:
         self.found.record(
             "in the pool", step, ((chosen >= NO_NEGATIVE) & (chosen <= last)).all(1), "target"
         )
+        # (n, K), or (n, P) of sequences; a missing one is allowed
         real = np.where(chosen == NO_NEGATIVE, last + 1, chosen.clip(0, last))
         fine = np.take_along_axis(np.pad(allowed, ((0, 0), (0, 1)), constant_values=True), real, 1)
         self.found.record(rule, step, fine.all(1), "target")
@@ -211,6 +213,7 @@ class Check:
         negatives: NegativesName,
     ) -> None:
         score = np.array([[np.nan if s is None else s for s in row] for row in event["score"]])
+        # missing ones get numbers of their own, so that two of them are distinct
         real = np.sort(np.where(chosen == NO_NEGATIVE, -1 - np.arange(chosen.shape[1]), chosen), 1)
         self.found.record("distinct", step, (np.diff(real, axis=1) != 0).all(1), "target")
         enough = (chosen != NO_NEGATIVE).sum(1) == np.minimum(chosen.shape[1], allowed.sum(1))

@@ -119,14 +119,14 @@ def _numbers(values: Column) -> tuple[Column, Problems]:
         values = values.cast(pa.float32())
     elif pa.types.is_decimal(values.type) and values.type.bit_width < 128:
         values = values.cast(pa.decimal128(values.type.precision, values.type.scale))
-    distinct: Any = pc.dictionary_encode(values)
+    distinct: Any = pc.dictionary_encode(values)  # each distinct number is written once
     if pa.types.is_floating(distinct.type.value_type):
         # Arrow writes a float32 as shortly as it can; Python would widen it first.
         written = distinct.dictionary.cast(TEXT).to_pylist()
         texts = [None if text is None else _number_text(Decimal(text)) for text in written]
     else:
         texts = [None if n is None else _number_text(n) for n in distinct.dictionary.to_pylist()]
-    found: Column = pa.array(texts, TEXT).take(distinct.indices)
+    found: Column = pa.array(texts, TEXT).take(distinct.indices)  # (distinct,) -> (N,)
     return found, {}
 
 
@@ -202,12 +202,12 @@ def times_of(times: Column, zone_is_utc: bool) -> tuple[Column, Column]:
     units = _UNITS_A_SECOND[times.type.unit]
     values = _integers(times)  # (N,)
     if units > 1_000_000:
-        micros = values // (units // 1_000_000)
+        micros = values // (units // 1_000_000)  # nanoseconds, cut to the microsecond before
     else:
         limit = _FARTHEST * units // 1_000_000
         micros = np.clip(values, -limit, limit) * (1_000_000 // units)
     seconds = micros // 1_000_000
-    is_usual = (seconds >= _YEAR_1) & (seconds < _YEAR_10000)
+    is_usual = (seconds >= _YEAR_1) & (seconds < _YEAR_10000)  # (N,) bool
     is_null = times.is_null().to_numpy(zero_copy_only=False)
     is_local = times.type.tz is None and not zone_is_utc
     instants: Column = pa.array(
