@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from analyst.lake_access.open_lake import OpenLake, open_lake
 from contracts.commands import USERBERT_COMMAND
 from contracts.errors import BadInput, MissingTable
-from contracts.limits import MAX_VIEWS
 from contracts.tables import MODELS, SEQUENCE_PAIRS
 from downstream.data.views import Views, midnight_microseconds
 from model.config import PRESETS, PretrainConfig
@@ -136,7 +135,8 @@ def model_vectors(trained: TrainedModel, past: Views, as_of: date) -> NDArray[np
     A night embeds those who were active on the day before; the judge embeds everybody. A user
     without a view before the day, which the staleness curve can have, gets zeros.
     """
-    newest = past if trained.model.max_views is None else past.newest(MAX_VIEWS)
+    limit = trained.model.max_views
+    newest = past if limit is None else past.newest(limit)
     has_views = newest.counts() > 0
     vectors = np.zeros((len(past), trained.model.config.width), np.float32)
     sequences = Ragged(past.catalog.title_ids[newest.titles], newest.offsets)
