@@ -1,6 +1,6 @@
 """What sequences longer than 100 cost: CPU seconds and peak memory of a step of the user encoder.
 
-    python -m benchmarks.long_sequences [--views 16384] [--context-encoder self_attention]
+    python -m benchmarks.encoder.long_sequences [--views 16384] [--context-encoder self_attention]
 
 Each length is measured in a process of its own: 100, 512 and 2,048 views a sequence, as many
 sequences as make up `--views`, forward and backward, one thread.
@@ -20,7 +20,7 @@ from contracts.terminal.command_line import build_command, run_command
 from model.config import ContextEncoderName, ModelConfig
 from model.layers.user_model import UserModel
 
-LENGTHS = (100, 512, 2048)
+_LENGTHS = (100, 512, 2048)
 _REPEATS = 3
 
 
@@ -49,7 +49,7 @@ def main(
 ) -> None:
     found: dict[str, dict[str, float]] = {}
     spawned = multiprocessing.get_context("spawn")
-    for length in LENGTHS:
+    for length in _LENGTHS:
         with spawned.Pool(1) as pool:
             seconds, memory = pool.apply(_measure, (context_encoder, length, views))
         found[str(length)] = {"cpu_seconds": round(seconds, 3), "peak_gb": round(memory, 3)}
