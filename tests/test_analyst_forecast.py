@@ -69,39 +69,58 @@ def test_users_are_ordered_by_a_forecast_from_either_end(places):
         forecasts(lake, by="luck")
 
 
-def test_a_score_is_the_vector_times_the_candidate_of_the_title(places):
+def softmax_shares(lake, places):
+    """{user: the share of each title} out of the vectors and the candidates themselves."""
+    vectors, trained = lake.embeddings(), load_model(places.models / "m1")
+    texts = [title.split() for title in TITLES.values()]
+    logits = vectors.matrix @ title_candidates(trained, np.array([*TITLES]), texts).T  # (U, T)
+    shares = np.exp(logits - logits.max(1, keepdims=True))
+    shares /= shares.sum(1, keepdims=True)
+    return {
+        user: dict(zip(TITLES.values(), row, strict=True))
+        for user, row in zip(vectors.user_ids.tolist(), shares, strict=True)
+    }
+
+
+def test_a_share_is_the_softmax_of_the_vector_times_the_candidates(places):
     lake = open_lake(places)
-    found = propensity(lake, "title", " Green  TEA ")
-    vectors = lake.embeddings()
-    (candidate,) = title_candidates(
-        load_model(places.models / "m1"), np.array([22]), [["green", "tea"]]
-    )
-    expected = dict(zip(vectors.user_ids.tolist(), vectors.matrix @ candidate, strict=True))
-    assert {s.user_id: s.score for s in found.scores} == pytest.approx(expected, rel=1e-5)
-    assert [s.user_id for s in found.scores] == sorted(expected, key=lambda user: -expected[user])
+    expected = softmax_shares(lake, places)
+    for text in TITLES.values():
+        found = {s.user_id: s for s in propensity(lake, "title", f" {text.upper()}  ").scores}
+        for user, score in found.items():
+            assert score.share == pytest.approx(expected[user][text], rel=1e-4, abs=1e-12)
+            views = FUTURES[user][FORECAST_NAMES.index("views_28_days")]
+            assert score.chance == pytest.approx(1 - np.exp(-views * score.share), rel=1e-4)
+
+
+def test_users_are_ordered_by_their_chance_and_compared_by_percentile(places):
+    lake = open_lake(places)
+    found = propensity(lake, "title", "green tea")
+    chances = [s.chance for s in found.scores]
+    assert chances == sorted(chances, reverse=True)
     assert [s.percentile for s in found.scores] == [0.5, 0]
     only = propensity(lake, "title", "green tea", ["bob"])
-    assert [s.score for s in only.scores] == pytest.approx([expected["bob"]], rel=1e-5)
+    assert [s.user_id for s in only.scores] == ["bob"]
+    assert only.scores[0].chance in chances
 
 
-def test_a_word_and_a_host_are_the_mean_of_their_titles_weighed_by_views(places):
+def test_a_word_and_a_host_have_the_shares_of_all_their_titles(places):
     lake = open_lake(places)
-    each = {
-        title: {s.user_id: s.score for s in propensity(lake, "title", title).scores}
-        for title in ("tea", "green tea")
-    }
-    mean = {user: (2 * each["tea"][user] + each["green tea"][user]) / 3 for user in FUTURES}
+    each = softmax_shares(lake, places)
     for kind, text in (("word", "Tea"), ("host", "TEA.example")):
         found = propensity(lake, kind, text)
         assert found.num_titles == 2
-        assert {s.user_id: s.score for s in found.scores} == pytest.approx(mean, rel=1e-4)
+        for score in found.scores:
+            shares = each[score.user_id]
+            both = shares["tea"] + shares["green tea"]
+            assert score.share == pytest.approx(both, rel=1e-4, abs=1e-12)
 
 
 def test_a_title_that_nobody_has_viewed_is_read_by_its_words(places):
     lake = open_lake(places)
     found = propensity(lake, "title", "tea shoes")
     assert found.num_titles == 1
-    assert all(np.isfinite(s.score) for s in found.scores)
+    assert all(0 <= s.share <= 1 for s in found.scores)
     with pytest.raises(BadInput, match="--word 'coffee': no title in the lake has it"):
         propensity(lake, "word", "coffee")
     with pytest.raises(BadInput, match="--title ' ': no title"):
@@ -148,4 +167,6 @@ def test_a_model_without_forecasts_is_named_and_still_scores_titles(places, caps
     lake = open_lake(places)
     with pytest.raises(MissingTable, match=r"m2 has made no forecasts.*without the task next_per"):
         forecasts(lake, model_id="m2")
-    assert len(propensity(lake, "word", "tea", model_id="m2").scores) == 1
+    (score,) = propensity(lake, "word", "tea", model_id="m2").scores
+    assert (score.chance, score.percentile) == (None, 0)
+    assert 0 <= score.share <= 1

@@ -6,9 +6,10 @@ userbert forecast --word milk -k 20           who is most likely to view titles 
 userbert forecast --title "Fresh milk" 13     how likely this user is to view this title next
 userbert forecast --host shop.example --all --csv > scores.csv
 
-A forecast is of the day of the user's vector. A score is the user's vector times the vector of the
-title: higher is likelier, and scores compare between users, under one model and one text. Of a word
-or a host it is the mean over its titles, weighed by their views. No labels are needed.
+A forecast is of the day of the user's vector. The product of a user's vector with that of a title
+is the logit of a view of it; their softmax over the most viewed titles is the share of the user's
+next views that goes to the titles asked for, and with the forecast of views it gives the chance of
+one in 28 days. No labels are needed.
 """
 
 from dataclasses import dataclass
@@ -21,10 +22,11 @@ from numpy.typing import NDArray
 
 from analyst.lake_access.open_lake import OpenLake, open_lake
 from analyst.lake_access.registered_models import load_registered_model, title_candidates
+from analyst.lake_access.user_numbers import user_forecasts
 from analyst.output.answers import print_answer, print_csv
 from analyst.vectors.model_space import Vectors, row_slices
 from contracts.errors import BadInput, MissingTable
-from contracts.forecasts import FORECAST_NAMES
+from contracts.forecasts import FORECAST_DAYS, FORECAST_NAMES
 from contracts.tables import BROWSING_LOGS, TITLES
 from contracts.terminal.options import (
     AsJson,
@@ -36,6 +38,9 @@ from contracts.terminal.options import (
 from contracts.terminal.printing import grid
 from contracts.user_lists import named_users
 
+_MAX_OTHER_TITLES = 4096  # that a share is taken among; as many as a training step compares
+_MAX_LOGITS = 8_000_000  # held at once: 64 MB
+_Titles = tuple[NDArray[np.int64], list[list[str]]]  # title_ids (T,), and each one's words
 _CONDITIONS = {  # which titles a text names, in SQL; $text is the text, folded as titles are
     "title": "title = $text",
     "word": "list_contains(words, $text)",
@@ -61,8 +66,9 @@ class Forecasts:
 class Score:
     user_id: str
     vector_of: date
-    score: float
-    percentile: float  # the share of users with a lower score, from 0 to 1
+    share: float  # of the user's next views, by the model's softmax over titles
+    chance: float | None  # of a view in 28 days; None where the model forecasts no views
+    percentile: float  # the share of users with a lower chance, or without one a lower share
 
 
 @dataclass(frozen=True)
@@ -70,9 +76,9 @@ class Propensity:
     model_id: str
     as_of: date
     text: str  # 'word "milk"'
-    num_titles: int  # that the score is the mean over
-    users: int  # who have a score
-    scores: list[Score]  # as they were named; or highest first, ties by user_id
+    num_titles: int  # that the text names
+    users: int  # who have a vector
+    scores: list[Score]  # as they were named; or likeliest first, ties by user_id
 
 
 def forecasts(
@@ -133,51 +139,91 @@ def propensity(
     The answer is of `users`; of None, of the `k` likeliest; of all, if `k` is None.
     """
     vectors = lake.embeddings(model_id, as_of)
-    title_ids, words, weights = _titles_of(lake, kind, text)
+    own, others = _titles_of(lake, kind, text)
     trained = load_registered_model(lake, vectors.model_id)
-    candidates = title_candidates(trained, title_ids, words)  # (T, D)
-    candidate = weights @ candidates.astype(np.float64)  # (T,) @ (T, D) -> (D,)
-    scores = _scores(vectors, candidate)
-    rows = _requested_rows(vectors, scores, users, k)
-    below = np.searchsorted(np.sort(scores), scores[rows]) / len(scores)
+    shares = _title_shares(
+        vectors, *(title_candidates(trained, ids, words) for ids, words in (own, others))
+    )
+    chances = _chances(lake, vectors, model_id, shares)
+    ranked_by = shares if chances is None else chances
+    rows = _requested_rows(vectors, ranked_by, users, k)
+    below = np.searchsorted(np.sort(ranked_by), ranked_by[rows]) / len(ranked_by)
     return Propensity(
         vectors.model_id,
         vectors.as_of,
         f'{kind} "{text}"',
-        len(title_ids),
+        len(own[0]),
         len(vectors),
         [
-            Score(str(vectors.user_ids[row]), vectors.days[row].item(), float(scores[row]), share)
-            for row, share in zip(rows.tolist(), below.tolist(), strict=True)
+            Score(
+                str(vectors.user_ids[row]),
+                vectors.days[row].item(),
+                float(shares[row]),
+                None if chances is None else float(chances[row]),
+                percentile,
+            )
+            for row, percentile in zip(rows.tolist(), below.tolist(), strict=True)
         ],
     )
 
 
-def _titles_of(
-    lake: OpenLake, kind: str, text: str
-) -> tuple[NDArray[np.int64], list[list[str]], NDArray[np.float64]]:
-    """title_ids (T,), the words of each, and weights (T,), which sum to one, by their views."""
+def _titles_of(lake: OpenLake, kind: str, text: str) -> tuple[_Titles, _Titles]:
+    """The titles that `text` names, and those that they are compared with: the most viewed."""
     lake.need(TITLES, BROWSING_LOGS)
     folded = " ".join(text.lower().split())
-    rows = lake.connection.execute(
-        f"""WITH named AS (SELECT title_id, words FROM titles WHERE {_CONDITIONS[kind]})
-        SELECT title_id, any_value(named.words), count(log_id)
-        FROM named LEFT JOIN browsing_logs USING (title_id) GROUP BY title_id ORDER BY title_id""",
+    named = lake.connection.execute(
+        f"SELECT title_id, words FROM titles WHERE {_CONDITIONS[kind]} ORDER BY title_id",
         {"text": folded},
     ).fetchall()
-    if not rows and kind == "title" and folded:
-        return np.array([0]), [folded.split(" ")], np.ones(1)  # one that nobody has viewed yet
-    if not rows:
+    if not named and kind == "title" and folded:
+        named = [(0, folded.split(" "))]  # one that nobody has viewed yet
+    if not named:
         raise BadInput(f"--{kind} {text!r}: no title in the lake has it")
-    ids, words, views = zip(*rows, strict=True)
-    weights = np.maximum(np.array(views, np.float64), 1.0)
-    return np.array(ids, np.int64), list(words), weights / weights.sum()
+    others = lake.connection.execute(
+        f"""SELECT title_id, words FROM titles JOIN (
+            SELECT title_id FROM browsing_logs GROUP BY title_id
+            ORDER BY count(*) DESC, title_id LIMIT {_MAX_OTHER_TITLES}
+        ) USING (title_id) WHERE title_id NOT IN (SELECT unnest($named)) ORDER BY title_id""",
+        {"named": [title_id for title_id, _ in named]},
+    ).fetchall()
+    own, rest = (
+        (np.array([title for title, _ in rows], np.int64), [words for _, words in rows])
+        for rows in (named, others)
+    )
+    return own, rest
 
 
-def _scores(vectors: Vectors, candidate: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(N,) each user's vector times the candidate."""
-    parts = [vectors.matrix[part] @ candidate for part in row_slices(len(vectors))]
-    return np.concatenate(parts)
+def _title_shares(
+    vectors: Vectors, own: NDArray[np.float32], others: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """(N,) the share of each user's next views that goes to the titles `own`, by a softmax.
+
+    Shapes: own (T, D) and others (S, D) candidates. Without the other titles a user for whom all
+    titles have high logits would seem to want everything.
+    """
+    candidates = np.concatenate([own, others])  # (T + S, D)
+    shares = np.empty(len(vectors))  # (N,)
+    for part in row_slices(len(vectors), max(1, _MAX_LOGITS // len(candidates))):
+        logits = (vectors.matrix[part] @ candidates.T).astype(np.float64)  # (B, T + S)
+        weights = np.exp(logits - logits.max(axis=1, keepdims=True))
+        shares[part] = weights[:, : len(own)].sum(axis=1) / weights.sum(axis=1)
+    return shares
+
+
+def _chances(
+    lake: OpenLake, vectors: Vectors, model_id: str | None, shares: NDArray[np.float64]
+) -> NDArray[np.float64] | None:
+    """(N,) the chance of a view in the forecast's days; None where the model forecasts no views.
+
+    Expected views times the share are the expected views of the text; as if they came one by one
+    (Poisson), none of them comes with a chance of exp(-expected).
+    """
+    numbers = user_forecasts(lake, vectors, model_id)
+    if not numbers.names:
+        return None
+    views = numbers.matrix[:, numbers.names.index(f"views_{FORECAST_DAYS}_days")]
+    chances: NDArray[np.float64] = -np.expm1(-np.nan_to_num(views.astype(np.float64)) * shares)
+    return chances
 
 
 def _requested_rows(
@@ -208,15 +254,15 @@ def _print_forecasts(found: Forecasts, as_json: bool, as_csv: bool) -> None:
 
 
 def _print_propensity(found: Propensity, as_json: bool, as_csv: bool) -> None:
-    rows = [(s.user_id, s.vector_of, s.score, s.percentile) for s in found.scores]
+    rows = [(s.user_id, s.vector_of, s.share, s.chance, s.percentile) for s in found.scores]
     if as_csv:
-        print_csv(rows, ("user_id", "vector_of", "score", "percentile"))
+        print_csv(rows, ("user_id", "vector_of", "share", "chance", "percentile"))
         return
     title = (
         f"propensity for {found.text} ({found.num_titles:,} titles) of {found.users:,} users, "
         f"{found.model_id} as of {found.as_of}"
     )
-    table: Any = grid(rows, "user_id", "vector of", "#score", "#percentile")
+    table: Any = grid(rows, "user_id", "vector of", "#share", "#chance", "#percentile")
     print_answer(found, as_json, title, table)
 
 
