@@ -33,6 +33,7 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks.harness import benchmark_parser, print_result
+from contracts.forecasts import FORECAST_NAMES
 from contracts.limits import EMBEDDING_WIDTH
 from contracts.paths import Places
 from contracts.tables import PUBLISHED_EMBEDDINGS
@@ -83,6 +84,7 @@ def synthetic_vectors(users: int) -> Iterator[pa.RecordBatch]:
                 [midnight - timedelta(hours=1)] * number, pa.timestamp("us", "UTC")
             ),
             "sequence_hash": pa.array(list(range(start, start + number))),
+            **dict.fromkeys(FORECAST_NAMES, pa.nulls(number, pa.float32())),
         }
         yield pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
 

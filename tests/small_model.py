@@ -6,8 +6,8 @@ import torch
 
 from model.config import ModelConfig, PretrainConfig
 from model.data.vocabulary import Vocabulary
+from model.forms.build_user_model import build_user_model
 from model.layers.encoders import reads_words
-from model.layers.user_model import UserModel
 from model.storage import checkpoint, checkpoint_files
 
 DAY = date(2026, 1, 6)
@@ -19,9 +19,11 @@ def save(places, name, **choices):
     """Write it below places.models, as a folder of its own."""
     torch.manual_seed(0)
     settings = {"behavior_encoder": "cnn", "word_width": 8, "query_width": 8, "heads": 2}
-    config = PretrainConfig(model=ModelConfig(**settings | choices))
+    model_config = ModelConfig(**settings | choices)
+    tasks = ("next_period",) if model_config.form == "memory" else ("mbp", "bsm")
+    config = PretrainConfig(model=model_config, tasks=tasks)
     has_titles = not reads_words(config.model)
-    model = UserModel(config.model, len(WORDS), len(TITLES) if has_titles else 0)
+    model = build_user_model(config.model, len(WORDS), len(TITLES) if has_titles else 0)
     with torch.no_grad():  # so that no attention is nearly even
         for parameter in model.parameters():
             parameter.mul_(3)

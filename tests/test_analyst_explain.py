@@ -84,6 +84,22 @@ def test_moves_are_how_far_the_vector_is_without_the_view(places):
     assert len(weighed.weights) == len(weighed.moves) == 4
 
 
+def test_a_model_of_the_memory_form_is_explained_as_of_the_day_of_the_vector(places):
+    """Ann's views are a minute apart, so each weighs a little more than the one before."""
+    save(places, "m1", form="memory")
+    lake = stored(places, "m1")  # of the same minutes, a day later, and so of the same ages
+    found = explain_vector(lake, "ann", k=2)
+    assert found.is_the_stored_vector
+    assert found.num_views == 4
+    assert len(found.views) == 2
+    assert all(view.moves > 0 for view in found.views)
+    sequence, _ = read_sequence(lake, "ann", DAY)
+    trained = load_registered_model(lake, "m1")
+    today, later = (weigh_views(trained, sequence, day) for day in (DAY, date(2026, 2, 6)))
+    assert today.weights.sum() == pytest.approx(1)
+    assert not np.allclose(today.vector, later.vector, atol=1e-3)  # a month has passed
+
+
 def test_views_that_the_model_does_not_read_are_not_explained(places):
     save(places, "m1", max_views=3)
     publish(places, [embedding("ann", DAY, [1])])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from contracts.forecasts import FORECAST_NAMES
-from model.training.calibration import calibration_measures
+from model.objective.calibration import calibration_measures
 from spark_jobs.registry.calibration import calibration_lines
 
 # Four users: chances of 7 and of 28 days, views, sessions, days until the next view.

@@ -14,6 +14,7 @@ MODEL_LAYERS = (
     "model.storage.checkpoint_files",
     "model.data",
     "model.layers",
+    "model.forms",
     "model.storage.checkpoint",
     "model.inference",
     "model.objective",

@@ -15,7 +15,7 @@ from contracts.errors import BadInput, GateFailed, MissingTable
 from contracts.tables import PUBLISHED_EMBEDDINGS, USER_EMBEDDINGS
 from contracts.terminal.command_line import parse_options
 from expectations.gate import run_gate
-from model.training.calibration import calibration_measures
+from model.objective.calibration import calibration_measures
 from spark_jobs.registry.commands import _comparison_grid, judge, model_list
 from spark_jobs.registry.model_card import model_card
 from spark_jobs.registry.model_status import (

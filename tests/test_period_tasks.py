@@ -14,6 +14,7 @@ from small_histories import DAY, NUM_DAYS, input_of, random_histories, write_ses
 from small_lake import write
 
 from contracts.errors import BadInput
+from contracts.forecasts import FORECAST_NAMES
 from contracts.paths import Places
 from contracts.vector_blocks import vector_blocks
 from downstream.rivals.encoders import MODEL_VARIANTS, variant_config
@@ -98,6 +99,7 @@ def test_the_next_period_is_what_a_hand_counts():
     assert (found.sessions[0], found.soon_sessions[0]) == (3, 2)
     assert found.days[0] == 0
     assert not found.is_absent().any()
+    assert found.observed().tolist() == [[0, 0, 4, 3, 0]]
 
 
 def test_who_does_not_come_back_has_28_days():
@@ -105,6 +107,7 @@ def test_who_does_not_come_back_has_28_days():
     found = NextActivity.of(cuts, cuts.after())
     assert found.days[0] == 28
     assert found.is_absent().all()
+    assert found.observed().tolist() == [[1, 1, 0, 0, 28]]
     assert found.logs()[0].tolist() == [0, 0, 0, 0, math.log1p(28)]
 
 
@@ -208,6 +211,10 @@ def test_a_training_leaves_a_model_that_forecasts_and_answers_every_question(giv
     measures = trained.manifest.measures
     assert {"masked_accuracy", "matching_accuracy", "effective_rank", "test_loss"} <= set(measures)
     assert 0 <= measures["no_view_auc"] <= 1
+    for name in FORECAST_NAMES:
+        assert measures[f"forecast_{name}_users"] == measures["asked_cuts"]
+    bins = [measures.get(f"forecast_no_view_7_days_bin_{n}_users", 0) for n in range(10)]
+    assert sum(bins) == measures["asked_cuts"]
     assert "validation_loss" in measures
     weights = read_tensors(folder, "weights.safetensors")
     assert weights["class_words"].count_nonzero() == 10

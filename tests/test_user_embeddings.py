@@ -1,15 +1,17 @@
 import hashlib
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
+import small_model
 from deltalake import DeltaTable
 from small_corpus import DAY, interests
 from small_lake import views, write
 
 from contracts.errors import BadInput, MissingTable
+from contracts.forecasts import FORECAST_NAMES
 from contracts.paths import Places
 from contracts.tables import SEQUENCE_PAIRS, USER_EMBEDDINGS
 from expectations.gate import run_gate
@@ -125,6 +127,40 @@ def test_another_day_and_another_model_are_left_alone(lake, places, folder, comm
     assert sum_of(rows_of(lake)) == sum_of(first)
     assert set(rows_of(lake, NEXT_DAY)["model_id"].to_pylist()) == {"other"}
     assert len(rows_of(lake, NEXT_DAY)) == 5
+
+
+def test_a_model_of_the_memory_form_reads_times_and_writes_forecasts(lake, places, folder, commit):
+    small_model.save(places, "long-memory", form="memory")
+    change_models(
+        lake,
+        places,
+        "test",
+        lambda now: {**now, "long-memory": model_from_folder(places.models / "long-memory")},
+    )
+    update_user_embeddings(lake, places, DAY, "long-memory")
+    rows = [row for row in rows_of(lake).to_pylist() if row["model_id"] == "long-memory"]
+    by_user = {row["user_id"]: row for row in rows}
+    titles = DeltaTable(f"{places.lake}/titles").to_pyarrow_table().sort_by("title_id")
+    given = sequences(30)
+    micros = [
+        [(time - datetime(1970, 1, 1)) // timedelta(microseconds=1) for time in row["event_times"]]
+        for row in given
+    ]
+    midnight = (DAY - date(1970, 1, 1)) // timedelta(microseconds=1)
+    ours = embed_users(
+        load_model(places.models / "long-memory"),
+        Ragged.of([row["title_ids"] for row in given]),
+        titles["title_id"].to_numpy(),
+        titles["words"],
+        times=Ragged.of(micros).values,
+        as_of=np.full(30, midnight),
+    )
+    theirs = [by_user[row["user_id"]] for row in given]
+    np.testing.assert_allclose(ours.vectors, [row["embedding"] for row in theirs], atol=1e-5)
+    forecasts = [[row[name] for name in FORECAST_NAMES] for row in theirs]
+    np.testing.assert_allclose(ours.forecasts, forecasts, rtol=1e-5)
+    others = [row for row in rows_of(lake).to_pylist() if row["model_id"] == folder.name]
+    assert {row[name] for row in others for name in FORECAST_NAMES} == {None}
 
 
 def test_what_is_missing_is_named(lake, places, folder):

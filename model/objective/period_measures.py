@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from model.data.histories import DAY_MICROSECONDS
 from model.inference.vectors import evaluation_mode
+from model.objective.calibration import calibration_measures
 from model.objective.period_objective import PeriodObjective, encode_cuts
 from model.objective.tasks.next_period import NextActivity
 from model.objective.tasks.periods import Cuts, class_counts
@@ -24,10 +25,10 @@ def period_measures(objective: PeriodObjective, part: str) -> dict[str, float]:
             share = np.arange(len(cuts))
             losses.append(objective.loss_at(_EVALUATION_STEP, cuts, share).loss.item())
             users = encode_cuts(model, objective.corpus, cuts)
-            chances = model.forecasts(users)[:, 1].cpu().numpy()
+            forecasts = model.forecasts(users).cpu().numpy()  # (N, 5)
             logs = model.heads.activity(users[:, : model.config.activity_width])[:, 0]
             classes = model.heads.next_classes(users).cpu().numpy()
-            rows.append((cuts, chances, logs.cpu().numpy(), classes))
+            rows.append((cuts, forecasts, logs.cpu().numpy(), classes))
     if not rows:
         return {}
     measures = {f"{part}_loss": float(np.mean(losses))}
@@ -39,9 +40,11 @@ def period_measures(objective: PeriodObjective, part: str) -> dict[str, float]:
         class_counts(cuts.after(), objective.title_classes, model.config.num_classes)
         for cuts, *_ in rows
     ]
-    chances, logs, classes = (np.concatenate([row[nth] for row in rows]) for nth in (1, 2, 3))
+    forecasts, logs, classes = (np.concatenate([row[nth] for row in rows]) for nth in (1, 2, 3))
+    observed = np.concatenate([each.observed() for each in activity])
     return measures | {
-        "no_view_auc": roc_auc(views == 0, chances),
+        **calibration_measures(forecasts, observed),
+        "no_view_auc": roc_auc(views == 0, forecasts[:, 1]),
         "views_spearman": spearman_correlation(views, logs),
         "next_classes_auc": mean_auc(np.concatenate(counts) > 0, classes),
         "asked_cuts": float(len(views)),

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from contracts.forecasts import USER_FORECASTS
-from model.training.calibration import CALIBRATION_PREFIX, NUM_BINS
+from model.objective.calibration import CALIBRATION_PREFIX, NUM_BINS
 
 
 def calibration_lines(measures: Mapping[str, float]) -> Iterator[str]:

@@ -28,8 +28,8 @@ from contracts.terminal.command_line import command_group
 from contracts.terminal.options import ModelId
 from contracts.terminal.printing import grid, print_parts
 from contracts.vector_blocks import describe_blocks, vector_blocks
+from model.objective.calibration import is_calibration_bin
 from model.task_registry import METRICS
-from model.training.calibration import is_calibration_bin
 from spark_jobs.registry.downstream_results import downstream_results
 from spark_jobs.registry.model_card import model_card
 from spark_jobs.registry.online_store import refresh_online_store

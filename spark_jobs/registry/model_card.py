@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from contracts.vector_blocks import describe_blocks, vector_blocks
-from model.training.calibration import CALIBRATION_PREFIX
+from model.objective.calibration import CALIBRATION_PREFIX
 from spark_jobs.registry.calibration import calibration_lines
 from spark_jobs.tables.models import Model
 

@@ -74,6 +74,11 @@ class NextActivity:
             axis=1,
         )
 
+    def observed(self) -> NDArray[np.float64]:
+        """(B, 5) what came of each forecast, in the order of contracts/forecasts.py."""
+        absent = self.is_absent()
+        return np.stack([absent[:, 1], absent[:, 0], self.views, self.sessions, self.days], axis=1)
+
     def is_absent(self) -> NDArray[np.float64]:
         """(B, 2) no view in all days, and none in the first ones."""
         return np.stack([self.views == 0, self.soon_views == 0], axis=1).astype(np.float64)
