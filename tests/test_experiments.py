@@ -1,6 +1,7 @@
 """Grids of experiments: settings, plan, a run that is killed and goes on, and what is reported."""
 
 import json
+import shutil
 from dataclasses import replace
 from datetime import timedelta
 
@@ -16,7 +17,9 @@ from contracts.paths import Places
 from experiments.grid import grid as grids
 from experiments.grid.cells import Cell, CellResult, finished_result
 from experiments.grid.cost import PilotTimes, reckon_plan
+from experiments.grid.grid import given_model
 from experiments.grid.settings import DEFAULT_FILE, ExperimentFile, finetune_settings, variant_names
+from experiments.grid.work import run_cell
 from experiments.results.summary import paired_p_value, summary_rows
 from model.config import PRESETS
 from userbert.cli import main
@@ -28,7 +31,7 @@ WORDS = ["table2", "--preset", "tiny", "--as-of", f"{DAY}", "--base-models", "na
          "--test-days", "2"]  # fmt: skip
 OPTIONS = {
     "name": "table2", "preset": "tiny", "as_of": DAY, "impressions": "views", "seeds": 2,
-    "label_shares": None, "base_models": "naml", "variants": "none,UserBERT",
+    "label_shares": None, "base_models": "naml", "models": None, "variants": "none,UserBERT",
     "training_days": 3, "validation_days": 1, "test_days": 2,
 }  # fmt: skip
 
@@ -120,6 +123,19 @@ def test_planted_interests_are_asked_of_vectors_without_any_fine_tuning(places, 
         assert result.metrics["passing_chance"] == pytest.approx(29 / 59)
     first = next(iter(results.values())).metrics
     assert first["lasting_lift"] == pytest.approx(first["lasting_shared"] * 59 / 14)
+
+
+def test_a_model_of_the_data_root_is_fine_tuned_unless_it_saw_the_impressions(places, grid):
+    grids.run_grid(replace(grid, cells=grid.cells[:1]), 1)
+    trained = grid.folders.model(grid.pretrainings[0])
+    shutil.copytree(trained, places.models / trained.name, dirs_exist_ok=True)
+    both = _grid(**OPTIONS | {"models": trained.name})
+    own = [cell for cell in both.cells if cell.pretraining.is_given]
+    assert len(both.cells) == len(grid.cells) + len(own) == 12
+    first = run_cell(own[0], both.folders)
+    assert first.metrics == grid.results()[grid.cells[0]].metrics
+    with pytest.raises(BadInput, match="impressions begin on 2020-01-29: it has seen them"):
+        given_model(places, trained.name, DAY - timedelta(days=2))
 
 
 def test_without_a_day_the_newest_pairs_with_enough_days_after_them_are_taken(grid):

@@ -39,6 +39,11 @@ class Folders:
         """Pre-trained models."""
         return self.root / "models"
 
+    def model(self, pretraining: "Pretraining") -> Path:
+        """The folder of a pre-trained model."""
+        folder = self.places.models if pretraining.is_given else self.models
+        return folder / pretraining.model_id
+
     @property
     def cells(self) -> Path:
         """A JSON file for each finished cell and pre-training."""
@@ -59,6 +64,7 @@ class Pretraining:
     config: PretrainConfig
     model_id: str
     as_of: date
+    is_given: bool = False  # a model of the data root, which no grid pre-trains
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from analyst.lake_access.open_lake import OpenLake
 from contracts.errors import BadInput, MissingTable
+from contracts.paths import Places
 from contracts.tables import SEQUENCE_PAIRS, SESSIONS, TITLES
 from downstream.data.views import newest_cut
 from experiments.data.click_data import DataSettings, click_data
@@ -25,7 +26,8 @@ from experiments.grid.work import NEAREST_USERS, prepare_process, run_cell, run_
 from model.config import PretrainConfig
 from model.data.build_corpus import training_input_for
 from model.data.corpus import TrainingInput
-from model.training.pretrain import model_id
+from model.storage.checkpoint import read_manifest
+from model.training.pretrain import model_id as model_name
 
 _Progress = Callable[[str], None]
 _Job = TypeVar("_Job", Cell, Pretraining)
@@ -54,7 +56,7 @@ class Grid:
         return [
             each
             for each in self.pretrainings
-            if each.model_id in needed and not (self.folders.models / each.model_id).exists()
+            if each.model_id in needed and not self.folders.model(each).exists()
         ]
 
     def results(self) -> dict[Cell, CellResult]:
@@ -87,8 +89,12 @@ def build_grid(
     preset: SizePreset,
     lake: OpenLake,
     data: DataSettings,
+    model_ids: Sequence[str] = (),
 ) -> Grid:
-    """Every cell of the experiment, none of which is run yet; the data are made."""
+    """Every cell of the experiment, none of which is run yet; the data are made.
+
+    `model_ids` are models of the data root, which are fine-tuned next to the variants.
+    """
     folders = Folders(lake.places)
     name, facts = _make_data(experiment, lake, data, folders)
     is_finetuned = experiment.kind == FINETUNING
@@ -96,7 +102,7 @@ def build_grid(
     settings = finetune_settings(experiment, preset) if is_finetuned else None
     inputs = _TrainingInputs(lake, data.as_of)
     pretrainings: list[Pretraining] = []
-    cells: list[Cell] = []
+    seeds_of: list[list[Pretraining]] = []  # a list for each base model and variant
     for base_model in experiment.base_models:
         for variant in variant_names(experiment):
             config = file.pretraining(experiment, preset, base_model, variant)
@@ -106,12 +112,27 @@ def build_grid(
                 for seed in range(min(count, preset.seeds))
             ]
             pretrainings += own
-            cells += [
-                Cell(experiment.kind, own[seed % len(own)], name, settings, share, seed)
-                for share in shares
-                for seed in range(preset.seeds)
-            ]
+            seeds_of.append(own)
+    given = [given_model(lake.places, model_id, data.as_of) for model_id in model_ids]
+    cells = [
+        Cell(experiment.kind, own[seed % len(own)], name, settings, share, seed)
+        for own in [*seeds_of, *([model] for model in given)]
+        for share in shares
+        for seed in range(preset.seeds)
+    ]
+    pretrainings += given
     return Grid(experiment, preset, preset_name, folders, tuple(pretrainings), tuple(cells), facts)
+
+
+def given_model(places: Places, model_id: str, as_of: date) -> Pretraining:
+    """A model of the data root as one that is pre-trained; refused where it saw later views."""
+    manifest = read_manifest(places.models / model_id)
+    if manifest.trained_before > as_of:
+        raise BadInput(
+            f"{model_id} was trained on views from before {manifest.trained_before}, and the "
+            f"impressions begin on {as_of}: it has seen them. Choose a later --as-of"
+        )
+    return Pretraining("given model", model_id, manifest.config, model_id, as_of, is_given=True)
 
 
 def _make_data(
@@ -138,7 +159,7 @@ class _TrainingInputs:
         form = (config.model.max_words, config.model.max_views, config.min_count)
         if form not in self._known:
             self._known[form] = training_input_for(config, self._lake.places, self._as_of)
-        name = model_id(config, self._known[form])
+        name = model_name(config, self._known[form])
         return Pretraining(base_model, variant, config, name, self._as_of)
 
 

@@ -75,7 +75,7 @@ def run_pretraining(pretraining: Pretraining, folders: Folders) -> float:
 def run_cell(cell: Cell, folders: Folders) -> CellResult:
     """Measure the cell and keep its result."""
     started = time.perf_counter()
-    trained = load_model(folders.models / cell.pretraining.model_id)
+    trained = load_model(folders.model(cell.pretraining))
     facts: dict[str, float] = {}
     if cell.finetuning is None:
         metrics = _planted_metrics(cell, trained, folders)

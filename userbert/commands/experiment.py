@@ -92,6 +92,17 @@ _GRID_OPTIONS: dict[str, tuple[Any, Any]] = {
         ],
         None,
     ),
+    "models": (
+        Annotated[
+            str | None,
+            typer.Option(
+                "--models",
+                metavar="MODEL_ID,...",
+                help="Models of the data root to fine-tune next to the variants. [default: none]",
+            ),
+        ],
+        None,
+    ),
     "variants": (
         Annotated[str | None, typer.Option("--variants", metavar="NAME,...", help=_OF_EXPERIMENT)],
         None,
@@ -212,6 +223,7 @@ def _grid(
     seeds: int | None,
     label_shares: str | None,
     base_models: str | None,
+    models: str | None,
     variants: str | None,
     **days: int,
 ) -> Grid:
@@ -237,7 +249,7 @@ def _grid(
     )
     if as_of is None:
         data = replace(data, as_of=default_day(lake, data))
-    return build_grid(file, experiment, preset, size, lake, data)
+    return build_grid(file, experiment, preset, size, lake, data, _names(models) or ())
 
 
 def _given(**values: Any) -> dict[str, Any]:
