@@ -8,6 +8,7 @@ it, too, so that its losses are the same however a step is shared out.
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn import functional as F
 
 from model.data.histories import DAY_MICROSECONDS
@@ -16,6 +17,7 @@ from model.objective.tasks.periods import EncodedPeriods, PeriodPlan, PeriodTask
 from model.objective.tasks.task import Outcome
 
 _PERIOD_DAYS = (21, 89)  # of the second period, from the cut on; both ends may be drawn
+_NO_TITLES = np.empty(0, np.int64)
 _MIN_VIEWS = 3  # of a period: of fewer views nobody can tell whose they are
 
 
@@ -24,23 +26,22 @@ class PeriodMatching(PeriodTask):
 
     def plan(self, step: Step) -> PeriodPlan:
         rows, ends = _matched(step)
-        members = rows[np.isin(_groups(step, rows), _groups(step, step.share))]
+        members = _members(step, rows)
         cuts = step.cuts.take(members)
         late_end = ends[members]
         places = cuts.histories.first_view_at(cuts.users, late_end)
-        return PeriodPlan(
-            {
-                "early": (cuts.before(), cuts.at),
-                "late": (Views.of(cuts.histories, cuts.place, places), late_end),
-            },
-            np.empty(0, np.int64),
-        )
+        late = Views.of(cuts.histories, cuts.place, places), late_end
+        if _is_within_share(step, members):  # their vectors are those of the other tasks
+            own = step.cuts.take(step.share)
+            return PeriodPlan({"before": (own.before(), own.at), "late": late}, _NO_TITLES)
+        return PeriodPlan({"early": (cuts.before(), cuts.at), "late": late}, _NO_TITLES)
 
     def outcome(self, step: Step, encoded: EncodedPeriods) -> tuple[Outcome, int]:
         rows, _ = _matched(step)
-        members = rows[np.isin(_groups(step, rows), _groups(step, step.share))]
+        members = _members(step, rows)
         early, late = (
-            encoded.model.matching_vectors(encoded.users(name)) for name in ("early", "late")
+            encoded.model.matching_vectors(users)
+            for users in (_early_users(step, members, encoded), encoded.users("late"))
         )
         groups = _groups(step, members)
         is_own = torch.from_numpy(np.isin(members, step.share)).to(early.device)
@@ -54,6 +55,24 @@ class PeriodMatching(PeriodTask):
         correct = (logits.argmax(1) == right).to(early.dtype)
         weighted = step.config.matching_weight * (losses[0] + losses[1]) / 2
         return Outcome(weighted[is_own], correct[is_own], 0), len(rows)
+
+
+def _members(step: Step, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Those of the matched rows that are in a group of this share."""
+    return rows[np.isin(_groups(step, rows), _groups(step, step.share))]
+
+
+def _is_within_share(step: Step, members: NDArray[np.int64]) -> bool:
+    return bool(np.isin(members, step.share).all())
+
+
+def _early_users(step: Step, members: NDArray[np.int64], encoded: EncodedPeriods) -> Tensor:
+    """(N, D) the vectors of the members' histories before their cuts."""
+    if not _is_within_share(step, members):
+        return encoded.users("early")
+    places = np.searchsorted(step.share, members)  # both ascend
+    users = encoded.users("before")
+    return users[torch.from_numpy(places).to(users.device)]
 
 
 def _matched(step: Step) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
