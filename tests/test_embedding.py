@@ -122,3 +122,22 @@ def test_an_id_encoder_knows_the_titles_it_was_trained_on():
 def test_a_view_of_an_unknown_title_is_refused_by_its_id():
     with pytest.raises(BadInput, match=r"lacks 1 of the 2 titles .*\[5\].*userbert titles"):
         embed_users(trained(), Ragged.of([[3, 5]]), TITLE_IDS, WORDS)
+
+
+def test_a_history_longer_than_max_views_is_read_in_windows_from_its_newest_view_back():
+    """Nine views in windows of four: one, four and four; `windows=2` leaves the oldest out."""
+    history = [3, 4, 70, 800, 3, 3, 4, 70, -9]
+    one = trained(max_views=4)
+
+    def unit(views):
+        vector = embed_users(one, Ragged.of([views]), TITLE_IDS, WORDS).vectors[0]
+        return vector / np.linalg.norm(vector)
+
+    parts = [unit(history[:1]), unit(history[1:5]), unit(history[5:])]
+    for windows, expected in ((0, sum(parts) / 3), (3, sum(parts) / 3), (2, sum(parts[1:]) / 2)):
+        model = trained(max_views=4, windows=windows)
+        found = embed_users(model, Ragged.of([history, [3]]), TITLE_IDS, WORDS).vectors
+        np.testing.assert_allclose(found[0], expected, atol=1e-6)
+        np.testing.assert_allclose(found[1], unit([3]), atol=1e-6)
+    newest = embed_users(one, Ragged.of([history]), TITLE_IDS, WORDS).vectors
+    np.testing.assert_allclose(newest[0] / np.linalg.norm(newest[0]), parts[2], atol=1e-6)

@@ -1,6 +1,7 @@
 """Several queries, times and several windows of the window form, on values by hand."""
 
 import math
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from tiny_corpus import random_corpus
 
 from contracts.errors import BadInput
-from model.config import ModelConfig, PretrainConfig
+from model.config import PRESETS, ModelConfig, PretrainConfig
 from model.data.batches import BatchOrder
 from model.data.ragged import Ragged
 from model.inference.vectors import user_vectors
@@ -186,6 +187,14 @@ def test_a_step_encodes_sequences_up_to_28_days_after_their_last_view():
     again = training_as_of(times.take([7]), seed=1, step=2)
     assert again[0] == as_of[7]
     assert training_as_of(times.take([7]), seed=1, step=3)[0] != as_of[7]
+
+
+def test_the_memory_form_refuses_settings_of_the_window_form():
+    memory = PRESETS["memory"]
+    with pytest.raises(BadInput, match="time_features is a setting of the form window, and form"):
+        replace(memory.model, time_features=True)
+    with pytest.raises(BadInput, match="matching_score is a setting of the form window"):
+        replace(memory, matching_score="cosine")
 
 
 def test_windows_are_cut_from_the_newest_view_back():

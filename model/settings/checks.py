@@ -45,6 +45,11 @@ def unknown_settings(owner: type[Any], values: Mapping[str, Any]) -> list[str]:
     return [f"{owner.__name__} has no field {name!r}" for name in values if name not in known]
 
 
+def changed_settings(config: Any, owner: type[Any]) -> list[str]:
+    """The names of `owner`'s settings that differ from their defaults in `config`."""
+    return [each.name for each in fields(owner) if getattr(config, each.name) != each.default]
+
+
 def written_settings(config: Any) -> dict[str, Any]:
     """The settings as a manifest holds them, and as the id of a model is computed from.
 
