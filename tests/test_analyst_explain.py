@@ -90,6 +90,7 @@ def test_a_model_of_the_memory_form_is_explained_as_of_the_day_of_the_vector(pla
     lake = stored(places, "m1")  # of the same minutes, a day later, and so of the same ages
     found = explain_vector(lake, "ann", k=2)
     assert found.is_the_stored_vector
+    assert found.aggregator == "decayed sums"
     assert found.num_views == 4
     assert len(found.views) == 2
     assert all(view.moves > 0 for view in found.views)

@@ -90,18 +90,19 @@ def test_a_share_is_the_softmax_of_the_vector_times_the_candidates(places):
         for user, score in found.items():
             assert score.share == pytest.approx(expected[user][text], rel=1e-4, abs=1e-12)
             views = FUTURES[user][FORECAST_NAMES.index("views_28_days")]
+            assert score.expected_views == pytest.approx(views * score.share, rel=1e-4)
             assert score.chance == pytest.approx(1 - np.exp(-views * score.share), rel=1e-4)
 
 
-def test_users_are_ordered_by_their_chance_and_compared_by_percentile(places):
+def test_users_are_ordered_by_their_expected_views_and_compared_by_percentile(places):
     lake = open_lake(places)
     found = propensity(lake, "title", "green tea")
-    chances = [s.chance for s in found.scores]
-    assert chances == sorted(chances, reverse=True)
+    expected = [s.expected_views for s in found.scores]
+    assert expected == sorted(expected, reverse=True)
     assert [s.percentile for s in found.scores] == [0.5, 0]
     only = propensity(lake, "title", "green tea", ["bob"])
     assert [s.user_id for s in only.scores] == ["bob"]
-    assert only.scores[0].chance in chances
+    assert only.scores[0].expected_views in expected
 
 
 def test_a_word_and_a_host_have_the_shares_of_all_their_titles(places):
@@ -168,5 +169,5 @@ def test_a_model_without_forecasts_is_named_and_still_scores_titles(places, caps
     with pytest.raises(MissingTable, match=r"m2 has made no forecasts.*without the task next_per"):
         forecasts(lake, model_id="m2")
     (score,) = propensity(lake, "word", "tea", model_id="m2").scores
-    assert (score.chance, score.percentile) == (None, 0)
+    assert (score.expected_views, score.chance, score.percentile) == (None, None, 0)
     assert 0 <= score.share <= 1

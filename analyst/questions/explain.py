@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from model.storage.checkpoint import TrainedModel
 
 _EPOCH = date(1970, 1, 1)
+_DECAYED_SUMS = "decayed sums"  # what weighs the views in the memory form
 _SAME_COSINE = 0.999  # cosine; the other users of a batch move a vector by 1e-6
 
 
@@ -45,7 +46,7 @@ class Explanation:
     model_id: str
     as_of: date
     vector_of: date  # as_of of the vector that is explained
-    aggregator: str
+    aggregator: str  # what weighs the views
     num_views: int  # that the model reads, the newest
     unknown_titles: int  # views left out because their title is not in `titles`
     cosine_to_stored: float  # between the vector made again and the stored one
@@ -105,7 +106,7 @@ def explain_vector(
     day: date = vectors.days[row].item()
     history, unknown = read_sequence(lake, user, day)
     trained = load_registered_model(lake, vectors.model_id)
-    sequence = history.newest(trained.model.max_views)
+    config, sequence = trained.model.config, history.newest(trained.model.max_views)
     weighed = weigh_views(trained, sequence, day, k)
     stored = vectors.matrix[row].astype(np.float64)
     return Explanation(
@@ -113,7 +114,7 @@ def explain_vector(
         vectors.model_id,
         vectors.as_of,
         day,
-        trained.model.config.aggregator,
+        config.aggregator if config.form == "window" else _DECAYED_SUMS,
         len(sequence.titles),
         unknown,
         float(_cosine_to(weighed.vector, stored)),
@@ -188,6 +189,10 @@ def weigh_views(
     return WeighedViews(weights, places, moves, vectors[0])
 
 
+def _weighing(aggregator: str) -> str:
+    return aggregator if aggregator == _DECAYED_SUMS else f"{aggregator} aggregator"
+
+
 def _cosine_to(vectors: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
     norms = np.linalg.norm(vectors, axis=-1) * np.linalg.norm(other)
     result: NDArray[np.float64] = vectors @ other / norms
@@ -205,7 +210,7 @@ def main(
         found = explain_vector(lake, user, k, model, as_of)
     parts = [
         f"{user}: {found.num_views} views read for the vector of {found.vector_of} under "
-        f"{found.model_id}, weighed by its {found.aggregator} aggregator"
+        f"{found.model_id}, weighed by its {_weighing(found.aggregator)}"
     ]
     if not found.is_the_stored_vector:
         parts.append(

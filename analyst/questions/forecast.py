@@ -8,8 +8,8 @@ userbert forecast --host shop.example --all --csv > scores.csv
 
 A forecast is of the day of the user's vector. The product of a user's vector with that of a title
 is the logit of a view of it; their softmax over the most viewed titles is the share of the user's
-next views that goes to the titles asked for, and with the forecast of views it gives the chance of
-one in 28 days. No labels are needed.
+next views that goes to the titles asked for. With the forecast of views it gives the views of them
+that are expected in 28 days, and the chance of one. No labels are needed.
 """
 
 from dataclasses import dataclass
@@ -67,8 +67,9 @@ class Score:
     user_id: str
     vector_of: date
     share: float  # of the user's next views, by the model's softmax over titles
-    chance: float | None  # of a view in 28 days; None where the model forecasts no views
-    percentile: float  # the share of users with a lower chance, or without one a lower share
+    expected_views: float | None  # in 28 days; None where the model forecasts no views
+    chance: float | None  # of one such view or more
+    percentile: float  # the share of users who expect fewer; without forecasts, of a lower share
 
 
 @dataclass(frozen=True)
@@ -144,8 +145,8 @@ def propensity(
     shares = _title_shares(
         vectors, *(title_candidates(trained, ids, words) for ids, words in (own, others))
     )
-    chances = _chances(lake, vectors, model_id, shares)
-    ranked_by = shares if chances is None else chances
+    expected = _expected_views(lake, vectors, model_id, shares)
+    ranked_by = shares if expected is None else expected
     rows = _requested_rows(vectors, ranked_by, users, k)
     below = np.searchsorted(np.sort(ranked_by), ranked_by[rows]) / len(ranked_by)
     return Propensity(
@@ -159,7 +160,9 @@ def propensity(
                 str(vectors.user_ids[row]),
                 vectors.days[row].item(),
                 float(shares[row]),
-                None if chances is None else float(chances[row]),
+                None if expected is None else float(expected[row]),
+                # As if views came one by one (Poisson), none comes with a chance of exp(-expected).
+                None if expected is None else float(-np.expm1(-expected[row])),
                 percentile,
             )
             for row, percentile in zip(rows.tolist(), below.tolist(), strict=True)
@@ -210,20 +213,16 @@ def _title_shares(
     return shares
 
 
-def _chances(
+def _expected_views(
     lake: OpenLake, vectors: Vectors, model_id: str | None, shares: NDArray[np.float64]
 ) -> NDArray[np.float64] | None:
-    """(N,) the chance of a view in the forecast's days; None where the model forecasts no views.
-
-    Expected views times the share are the expected views of the text; as if they came one by one
-    (Poisson), none of them comes with a chance of exp(-expected).
-    """
+    """(N,) the forecast of all views, times the share; None where the model forecasts no views."""
     numbers = user_forecasts(lake, vectors, model_id)
     if not numbers.names:
         return None
     views = numbers.matrix[:, numbers.names.index(f"views_{FORECAST_DAYS}_days")]
-    chances: NDArray[np.float64] = -np.expm1(-np.nan_to_num(views.astype(np.float64)) * shares)
-    return chances
+    expected: NDArray[np.float64] = np.nan_to_num(views.astype(np.float64)) * shares
+    return expected
 
 
 def _requested_rows(
@@ -254,15 +253,21 @@ def _print_forecasts(found: Forecasts, as_json: bool, as_csv: bool) -> None:
 
 
 def _print_propensity(found: Propensity, as_json: bool, as_csv: bool) -> None:
-    rows = [(s.user_id, s.vector_of, s.share, s.chance, s.percentile) for s in found.scores]
+    rows = [
+        (s.user_id, s.vector_of, s.share, s.expected_views, s.chance, s.percentile)
+        for s in found.scores
+    ]
     if as_csv:
-        print_csv(rows, ("user_id", "vector_of", "share", "chance", "percentile"))
+        columns = ("user_id", "vector_of", "share", "expected_views", "chance", "percentile")
+        print_csv(rows, columns)
         return
     title = (
         f"propensity for {found.text} ({found.num_titles:,} titles) of {found.users:,} users, "
         f"{found.model_id} as of {found.as_of}"
     )
-    table: Any = grid(rows, "user_id", "vector of", "#share", "#chance", "#percentile")
+    table: Any = grid(
+        rows, "user_id", "vector of", "#share", "#expected views", "#chance", "#percentile"
+    )
     print_answer(found, as_json, title, table)
 
 
