@@ -21,4 +21,4 @@ SPARK_SUBMIT = str(Path(sys.prefix) / "bin" / "spark-submit")
 # Presets of model/config.py that the DAG pretraining offers, and the one that it and `userbert run`
 # take where none is named.
 PIPELINE_PRESETS = ("smoke", "small", "memory", "strong", "paper")
-DEFAULT_PRESET = "small"
+DEFAULT_PRESET = "memory"
