@@ -379,7 +379,7 @@ def test_the_online_store_follows_or_a_line_says_that_it_did_not(lake, places, m
     publish(places, [embedding("ann", MONDAY, [1.0])])
     line = refresh_online_store(lake, places)
     assert line.startswith("The online store has followed: ")
-    monkeypatch.setattr("spark_jobs.registry.online_store.USERBERT", "/bin/false")
+    monkeypatch.setattr("spark_jobs.registry.online_store.USERBERT_COMMAND", "/bin/false")
     line = refresh_online_store(lake, places)
     assert line.startswith("The online store still serves the model before: `userbert features ")
     assert "\n" not in line

@@ -20,7 +20,7 @@ DERIVED = """
 import json
 from datetime import datetime, timedelta, timezone
 import pyarrow as pa
-from analyst.questions.audit import AUDIT_RULES
+from analyst.questions.audit import _AUDIT_RULES
 from contracts.tables import SESSIONS
 from expectations.suites import suite_expectations
 from landing.synthetic.browsing import _LONGEST_GAP_SECONDS
@@ -40,7 +40,7 @@ views = pa.RecordBatch.from_arrays(
 )
 (cut,) = sessions._cut_all([views], 99)
 gate = next(e for e in suite_expectations(SESSIONS, {}) if e.measure.startswith("gaps_over"))
-rules = [rule for rule in AUDIT_RULES if rule.over is SESSIONS and "minutes" in rule.says]
+rules = [rule for rule in _AUDIT_RULES if rule.over is SESSIONS and "minutes" in rule.says]
 print(json.dumps({
     "sessions": cut.column("title_ids").to_pylist(),
     "near": sessions._GAP_INTERVAL,
