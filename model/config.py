@@ -70,7 +70,9 @@ class PretrainConfig(ScoreSettings, ReadyVectorSettings, PeriodSettings):
         0.1
     )
     word_dropout: Annotated[
-        float, "chance of a word to be the unknown word in a step, which trains the unknown word"
+        float,
+        "chance of a word, or of a title that is known by its id, to be the unknown one in a step, "
+        "which trains the unknown one",
     ] = 0.0
     first_weights: Annotated[
         Literal["plain", "centered"],
@@ -222,6 +224,7 @@ PRESETS: dict[str, PretrainConfig] = {
     ),
     # The whole pipeline in seconds: vectors as wide as the tables ask, a handful of steps.
     "smoke": PretrainConfig(
+        word_dropout=0.1,
         learning_rate=1e-4,
         first_weights="centered",
         behavior_pool=50,
@@ -235,6 +238,7 @@ PRESETS: dict[str, PretrainConfig] = {
     # Seconds: what tests and the end-to-end run use.
     "tiny": PretrainConfig(
         model=_TINY,
+        word_dropout=0.1,
         learning_rate=3e-3,
         steps=60,
         batch_size=8,

@@ -21,6 +21,7 @@ from tiny_corpus import corpus_of, random_corpus
 from contracts.errors import BadInput
 from model.config import BASE_MODELS, PRESETS, ModelConfig, PretrainConfig
 from model.data.batches import BatchOrder
+from model.data.encoder_input import UNKNOWN_TITLE
 from model.data.ragged import Ragged
 from model.data.vocabulary import UNKNOWN_ID
 from model.layers.user_model import UserModel
@@ -335,6 +336,19 @@ def test_the_unknown_word_is_trained_by_word_dropout_alone(word_dropout, moves):
     objective.loss(0, objective.batches.share(0)).loss.backward()
     gradient = objective.model.behavior.words.weight.grad[UNKNOWN_ID]
     assert bool(gradient.abs().max() > 0) is moves
+
+
+@pytest.mark.parametrize(("word_dropout", "moves"), [(0.0, False), (0.2, True)])
+def test_so_is_the_vector_of_titles_that_a_title_table_does_not_have(word_dropout, moves):
+    model = replace(CONFIG.model, behavior_encoder="id")
+    objective = objective_of(replace(CONFIG, model=model, word_dropout=word_dropout))
+    objective.loss(0, objective.batches.share(0)).loss.backward()
+    gradient = objective.model.behavior.titles.weight.grad[UNKNOWN_TITLE]
+    assert bool(gradient.abs().max() > 0) is moves
+
+
+def test_every_preset_trains_the_unknown_word():
+    assert {name for name, preset in PRESETS.items() if not preset.word_dropout} == set()
 
 
 def test_a_share_whose_targets_have_no_allowed_sequence_is_computed():

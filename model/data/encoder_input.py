@@ -10,6 +10,9 @@ from model.data.corpus import Corpus
 from model.data.ragged import Ragged
 
 
+UNKNOWN_TITLE = 0  # the row of a title table for a title that it does not have
+
+
 def corpus_input(corpus: Corpus, titles: ArrayLike, *, reads_words: bool) -> Ragged:
     """One row for each of these titles."""
     titles = np.asarray(titles, np.int64)

@@ -17,7 +17,7 @@ from torch import Tensor
 from model.config import PretrainConfig
 from model.data.batches import BatchOrder
 from model.data.corpus import Corpus
-from model.data.encoder_input import corpus_input
+from model.data.encoder_input import UNKNOWN_TITLE, corpus_input
 from model.data.keyed_random import keyed_bits, torch_seeded
 from model.data.ragged import Ragged, offsets_of, positions_of
 from model.data.vocabulary import UNKNOWN_ID
@@ -239,8 +239,9 @@ class _Encoded:
         titles = np.unique(np.concatenate(wanted).astype(np.int64))
         titles = titles[titles >= 0]  # without NO_NEGATIVE and HIDDEN_TITLE
         words = corpus_input(corpus, titles, reads_words=model.reads_words)
-        if model.reads_words and config.word_dropout:
-            words = drop_words(words, titles, config, step)
+        if config.word_dropout:
+            unknown = UNKNOWN_ID if model.reads_words else UNKNOWN_TITLE
+            words = drop_words(words, titles, config, step, unknown)
         self._titles = TitleVectors(titles, encode_titles(model, words), model.mask)  # (U, E)
         # one call of the encoder for all tasks' sequences
         joined = Ragged.join(list(named.values()))
@@ -291,12 +292,15 @@ def training_as_of(times: Ragged, seed: int, step: int) -> NDArray[np.int64]:
     return last + 1 + later
 
 
-def drop_words(words: Ragged, titles: Titles, config: PretrainConfig, step: int) -> Ragged:
-    """Each word becomes the unknown word with chance `word_dropout`.
+def drop_words(
+    words: Ragged, titles: Titles, config: PretrainConfig, step: int, unknown: int = UNKNOWN_ID
+) -> Ragged:
+    """Each word, or row of a title table, becomes the unknown one with chance `word_dropout`.
 
     Without this a vocabulary with `min_count` 1 never meets its unknown word, whose vector stays
-    as it was drawn, and a title of new words is noise. The draw depends on the seed, the step and
-    the title alone, so all processes of a step see a title alike.
+    as it was drawn, and a title of new words is noise; so is the vector of all titles that a title
+    table does not have. The draw depends on the seed, the step and the title alone, so all
+    processes of a step see a title alike.
 
     Shapes: words U rows, of the titles (U,).
     """
@@ -305,7 +309,7 @@ def drop_words(words: Ragged, titles: Titles, config: PretrainConfig, step: int)
         config.seed, "word dropout", step, np.repeat(titles, lengths), positions_of(lengths)
     )  # (R,)
     is_dropped = keys < np.uint64(int(config.word_dropout * 2**64))  # (sum of lengths,) bool
-    return Ragged(np.where(is_dropped, UNKNOWN_ID, words.values), words.offsets)
+    return Ragged(np.where(is_dropped, unknown, words.values), words.offsets)
 
 
 def _finite(scores: NDArray[np.float64]) -> list[list[float | None]]:

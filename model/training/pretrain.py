@@ -99,6 +99,15 @@ def require_held_out_users(given: TrainingInput) -> None:
         )
 
 
+def _warn_of_shared_users(given: TrainingInput) -> None:
+    """Of few held-out users none is left to test on, once some validate."""
+    if np.array_equal(given.validation_pairs, given.test_pairs):
+        sys.stderr.write(
+            f"warning: of {given.num_users} users with pairs so few are held out that the same "
+            "ones validate and test: the model's measures are of users that chose its weights\n"
+        )
+
+
 def pretrain_model(
     given: TrainingInput,
     config: PretrainConfig,
@@ -136,6 +145,7 @@ def pretrain_model(
         torch.set_num_threads(training.progress.threads)
     processes.wait()  # every process has read before the first one writes
     if processes.is_first:
+        _warn_of_shared_users(given)
         _prepare(working, checkpoint, damaged)
     run = _traced_run(name, training, grown_from)
     with _recorded(training, trace, run):

@@ -291,7 +291,7 @@ BUGS = (
     Bug(
         "word dropout is never drawn",
         OBJECTIVE,
-        "if model.reads_words and config.word_dropout:",
+        "if config.word_dropout:",
         "if False:",
         "test_objective",
     ),
