@@ -17,7 +17,7 @@ it leaves them out. It passes over refused models, and returns to retired ones.
 import json
 import sys
 from collections.abc import Iterator
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table as Grid
@@ -32,9 +32,11 @@ from model.objective.calibration import is_calibration_bin
 from model.task_registry import METRICS
 from spark_jobs.registry.downstream_results import downstream_results
 from spark_jobs.registry.model_card import model_card
-from spark_jobs.registry.online_store import refresh_online_store
-from spark_jobs.registry.promotion import Registry
 from spark_jobs.tables.models import Model, Models, find_model, read_models
+
+# The commands that change something import Spark; those that only look take less than a second.
+if TYPE_CHECKING:
+    from spark_jobs.registry.promotion import Registry
 
 _BY_HAND = "promoted by hand"  # the reason of a promotion for which none is given
 _LISTED_MEASURES = (*(f"{metric}_accuracy" for metric in METRICS), "effective_rank")
@@ -91,8 +93,9 @@ _REASON = "Why; it is kept next to the status."
 _Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help=_REASON)]
 
 
-def _registry(action: str) -> Registry:
+def _registry(action: str) -> "Registry":
     from spark_jobs.lake.lake import Lake
+    from spark_jobs.registry.promotion import Registry
     from spark_jobs.spark.session import session
 
     places = Places.from_environment()
@@ -108,8 +111,10 @@ def _print(line: str) -> None:
     sys.stdout.write(f"{line}\n")
 
 
-def _print_change(registry: Registry, line: str) -> None:
+def _print_change(registry: "Registry", line: str) -> None:
     """What was done, and whether the feature store has followed."""
+    from spark_jobs.registry.online_store import refresh_online_store
+
     _print(line)
     _print(refresh_online_store(registry.lake, registry.places))
 

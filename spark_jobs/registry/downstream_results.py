@@ -1,15 +1,16 @@
 """What the judge found of a model: for its card, and against the champion."""
 
 from collections.abc import Sequence
-from typing import Any
-
-from pyspark.sql import Row
-from pyspark.sql import functions as F
+from typing import TYPE_CHECKING, Any
 
 from contracts.paths import Places
 from contracts.tables import EVALUATIONS
-from spark_jobs.lake.lake import Lake
 from spark_jobs.tables.models import read_rows
+
+if TYPE_CHECKING:
+    from pyspark.sql import Row
+
+    from spark_jobs.lake.lake import Lake
 
 _SIGNIFICANT_P = 0.05  # divided by the number of comparisons (Bonferroni)
 
@@ -26,12 +27,16 @@ def downstream_results(places: Places, model_id: str) -> list[dict[str, Any]]:
     return sorted(of_newest, key=lambda row: (row["task"], row["head"], row["label_share"]))
 
 
-def downstream_faults(lake: Lake, candidate: str, champion: str, tasks: Sequence[str]) -> list[str]:
+def downstream_faults(
+    lake: "Lake", candidate: str, champion: str, tasks: Sequence[str]
+) -> list[str]:
     """The tasks on which the candidate is worse than the champion beyond noise, in words.
 
     Of the newest evaluation of both together, with all labels. Leaking tasks do not count. There
     is nothing to say where the two were never evaluated together.
     """
+    from pyspark.sql import functions as F
+
     rows = lake.read_or_empty(EVALUATIONS).where(
         (F.col("population") == "all")
         & (F.col("stale_days") == 0)
@@ -58,7 +63,7 @@ def downstream_faults(lake: Lake, candidate: str, champion: str, tasks: Sequence
     ]
 
 
-def _is_worse(row: Row, candidate: str) -> bool:
+def _is_worse(row: "Row", candidate: str) -> bool:
     """`difference` is the judged model's mean minus the rival's."""
     ours = row["difference"] if row["model_id"] == candidate else -row["difference"]
     return bool(ours < 0)

@@ -8,15 +8,18 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import astuple, dataclass, fields, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
-
-from pyspark.sql import DataFrame
+from typing import TYPE_CHECKING, Any
 
 from contracts.errors import BadInput, MissingTable
 from contracts.paths import Places
 from contracts.tables import MODELS, Table
-from expectations.gate import Passed, run_gate
-from spark_jobs.lake.lake import ALL_ROWS, Commit, Lake
+
+# Commands that only look, without Spark, import this module too: pyspark would take half a second.
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+    from expectations.gate import Passed
+    from spark_jobs.lake.lake import Commit, Lake
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ Models = Mapping[str, Model]  # by model_id
 assert [field.name for field in fields(Model)] == MODELS.names
 
 
-def load_models(lake: Lake) -> dict[str, Model]:
+def load_models(lake: "Lake") -> dict[str, Model]:
     """All models, the oldest first; model_id breaks ties."""
     return _by_id(row.asDict() for row in lake.read_or_empty(MODELS).collect())
 
@@ -68,7 +71,9 @@ def read_rows(places: Places, table: Table) -> list[dict[str, Any]]:
     with duckdb.connect() as connection:
         connection.execute("LOAD delta; SET TimeZone = 'UTC'")
         try:
-            rows = connection.execute(f"SELECT {names} FROM delta_scan(?)", [path]).fetchall()
+            # DuckDB imports pandas, which takes half a second, to look at a parameter.
+            literal = path.replace("'", "''")
+            rows = connection.execute(f"SELECT {names} FROM delta_scan('{literal}')").fetchall()
         except duckdb.Error as error:
             reason = str(error).partition("\n")[0]
             raise BadInput(f"the table {table.name} in {path} cannot be read: {reason}") from None
@@ -87,23 +92,26 @@ def _model(row: Mapping[str, object]) -> Model:
 
 
 def change_models(
-    lake: Lake, places: Places, run: str, changed: Callable[[Models], Models]
-) -> Commit | None:
+    lake: "Lake", places: Places, run: str, changed: Callable[[Models], Models]
+) -> "Commit | None":
     """Write `changed` of all models in one commit, if it changes any.
 
     The whole table passes the gate and is replaced: whether a row is right depends on the others.
     """
+    from expectations.gate import run_gate
+    from spark_jobs.lake.lake import ALL_ROWS
+
     if changed(before := load_models(lake)) == before:
         return None
 
-    def attempt() -> tuple[Passed, str]:
+    def attempt() -> "tuple[Passed, str]":
         frame = _as_frame(lake, changed(load_models(lake)))
         return run_gate(frame, MODELS, places=places, run=run), ALL_ROWS
 
     return lake.replace_alone(MODELS, attempt)
 
 
-def _as_frame(lake: Lake, models: Models) -> DataFrame:
+def _as_frame(lake: "Lake", models: Models) -> "DataFrame":
     return lake.spark.createDataFrame([astuple(m) for m in models.values()], MODELS.ddl)
 
 
@@ -121,12 +129,12 @@ def champion_model(models: Models) -> Model | None:
     return next((m for m in models.values() if m.status == "champion"), None)
 
 
-def champion_id_or_none(lake: Lake) -> str | None:
+def champion_id_or_none(lake: "Lake") -> str | None:
     row = lake.read_or_empty(MODELS).where("status = 'champion'").select("model_id").first()
     return str(row["model_id"]) if row else None
 
 
-def champion_id(lake: Lake) -> str:
+def champion_id(lake: "Lake") -> str:
     """The champion's model_id; `MissingTable` when no model has been promoted yet."""
     model_id = champion_id_or_none(lake)
     if model_id is None:
