@@ -142,3 +142,18 @@ def test_what_is_missing_is_named(places):
         explain_vector(open_lake(places), "ann")
     with pytest.raises(MissingTable, match="no views of eve as of 2026-01-06"):
         explain_vector(open_lake(places), "eve")
+
+
+def test_a_copied_root_reads_its_own_models_and_not_those_of_the_root_it_was_copied_from(places):
+    """`models` names the place where a model was registered."""
+    registered = places.root / "before" / "models" / "m1"
+    for name in ("m1", "m2"):
+        row = {"model_id": name, "path": str(registered.with_name(name)), "status": "candidate"}
+        write(places, "models", [row | {"settings": "{}", "inputs": "{}", "measures": "{}"}])
+    lake = open_lake(places)
+    for folder in (registered, places.models / "m1"):
+        folder.mkdir(parents=True)
+        (folder / "manifest.json").write_text("{}")
+    assert lake.model_folder("m1") == places.models / "m1"
+    assert lake.model_folder("m2") == registered.with_name("m2")  # it is nowhere here
+    assert lake.model_folder("never registered") == places.models / "never registered"

@@ -25,7 +25,8 @@ from contracts.errors import MissingTable
 from contracts.paths import Places
 from contracts.storage.checked_pages import check_pages_daily
 from contracts.storage.damage import check_delta_log, check_parquet_files, check_parquet_pages
-from contracts.tables import PUBLISHED_EMBEDDINGS, TABLES, USER_EMBEDDINGS, Table
+from contracts.storage.model_folder import find_model_folder
+from contracts.tables import MODELS, PUBLISHED_EMBEDDINGS, TABLES, USER_EMBEDDINGS, Table
 
 # DuckDB's name of each Spark type that a table has gained a nullable column of.
 _DUCKDB_TYPES = {"float": "FLOAT", "string": "VARCHAR"}
@@ -124,6 +125,14 @@ class OpenLake:
         self.need(table)
         wanted = Wanted(table, self.versions[table.name], model_id, as_of)
         return open_snapshot(self.connection, self.places, wanted, self._check_pages)
+
+    def model_folder(self, model_id: str) -> Path:
+        """Where the files of a model lie, registered or not."""
+        row = None
+        if self.has(MODELS):
+            query = "SELECT path FROM models WHERE model_id = $model"
+            row = self.connection.execute(query, {"model": model_id}).fetchone()
+        return find_model_folder(self.places.models, model_id, row[0] if row else None)
 
     def check_published(self) -> None:
         """Raise `DamagedFile` if a page of the published vectors is not what Spark wrote."""

@@ -1,7 +1,6 @@
 """Models as an analyst opens them: their weights, their settings, and titles in their space."""
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,17 +16,9 @@ if TYPE_CHECKING:
 
 
 def load_registered_model(lake: OpenLake, model_id: str) -> "TrainedModel":
-    """The model from its folder below places.models; else from where it was registered."""
     from model.storage.checkpoint import load_model
 
-    folder = lake.places.models / model_id
-    if not (folder / "manifest.json").exists() and lake.has(MODELS):
-        row = lake.connection.execute(
-            "SELECT path FROM models WHERE model_id = $model", {"model": model_id}
-        ).fetchone()
-        if row is not None and Path(row[0]).exists():
-            folder = Path(row[0])
-    return load_model(folder)
+    return load_model(lake.model_folder(model_id))
 
 
 def blocks_of(lake: OpenLake, model_id: str) -> dict[str, slice]:

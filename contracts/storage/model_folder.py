@@ -32,6 +32,17 @@ _TYPES: dict[str, type] = {
 }
 
 
+def find_model_folder(models: Path, model_id: str, registered: str | None) -> Path:
+    """Where a model's files lie: below `models`, wherever that root was moved or copied to.
+
+    Only a model that is not there is looked for where it was registered.
+    """
+    folder = models / model_id
+    if registered is None or (folder / _MANIFEST).exists():
+        return folder
+    return Path(registered)
+
+
 def check_model_folder(folder: Path) -> dict[str, Any]:
     """The manifest as JSON; `MissingTable` without one, `BadInput` with all that is wrong.
 

@@ -46,17 +46,6 @@ class JudgedModel:
     is_twin: bool  # trained again on the views from before the cut
 
 
-def _model_folder(lake: OpenLake, model_id: str) -> Path:
-    """Where `models` says that a model lies, or its folder below places.models."""
-    folder = lake.places.models / model_id
-    if lake.has(MODELS) and not folder.exists():
-        row = lake.connection.execute(
-            "SELECT path FROM models WHERE model_id = $model", {"model": model_id}
-        ).fetchone()
-        folder = Path(row[0]) if row else folder
-    return folder
-
-
 def champion_id(lake: OpenLake) -> str:
     """The model that is judged when none is named."""
     lake.need(MODELS)
@@ -68,7 +57,7 @@ def champion_id(lake: OpenLake) -> str:
 
 def judged_model(lake: OpenLake, model_id: str, as_of: date, out: Path) -> JudgedModel:
     """The model itself, or its twin where it was trained on views after the cut."""
-    folder = _model_folder(lake, model_id)
+    folder = lake.model_folder(model_id)
     manifest = read_manifest(folder)
     if manifest.trained_before <= as_of:
         return JudgedModel(model_id, folder, is_twin=False)

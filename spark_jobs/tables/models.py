@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from contracts.errors import BadInput, MissingTable
 from contracts.paths import Places
+from contracts.storage.model_folder import find_model_folder
 from contracts.tables import MODELS, Table
 
 # Commands that only look, without Spark, import this module too: pyspark would take half a second.
@@ -146,9 +147,4 @@ def champion_id(lake: "Lake") -> str:
 
 
 def model_folder(places: Places, model: Model) -> Path:
-    """Where the model's files lie: below this root, wherever it was moved or copied to.
-
-    Only a model that is not there is looked for where it was registered.
-    """
-    folder = places.models / model.model_id
-    return folder if (folder / "manifest.json").exists() else Path(model.path)
+    return find_model_folder(places.models, model.model_id, model.path)
