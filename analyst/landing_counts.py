@@ -16,12 +16,16 @@ def lines_by_file(landing: Path) -> Iterator[tuple[date, str, int]]:
     and no file.
     """
     form = landing_format(read_settings(landing / "settings.toml"))
-    for folder in sorted(landing.iterdir()):
-        if _is_day(folder):
-            day = date.fromisoformat(folder.name)
-            yield day, "", 0  # so that an empty folder counts, too
-            for path in _visible_files(folder):
-                yield day, str(path.relative_to(landing)), _num_lines(form, path)
+    for folder in day_folders(landing):
+        day = date.fromisoformat(folder.name)
+        yield day, "", 0  # so that an empty folder counts, too
+        for path in _visible_files(folder):
+            yield day, str(path.relative_to(landing)), _num_lines(form, path)
+
+
+def day_folders(landing: Path) -> list[Path]:
+    """The folders that are named for a day; none where there is no landing folder."""
+    return sorted(filter(_is_day, landing.iterdir())) if landing.is_dir() else []
 
 
 def _num_lines(form: LandingFormat, path: Path) -> int:

@@ -48,6 +48,7 @@ REQUIRED_COLUMNS = ("user_id", "event_time", "title")
 # What a view may lack is a nullable text of browsing_logs: its entry in contracts/tables.py is all
 # that a new optional column takes.
 OPTIONAL_COLUMNS = tuple(column.name for column in BROWSING_LOGS.columns if column.nullable)
+ARRIVAL_FILE = "arrival.toml"  # next to settings.toml: when a landing day is complete
 LINE_ID = "log_id"  # settings may name it; each line must have it if they do
 LANDING_COLUMNS = (*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS, LINE_ID)
 
@@ -118,6 +119,15 @@ class LandingSettings(BaseModel):
     tokenizer: Literal["nltk", "jieba", "janome", "pythainlp"] = "nltk"
     columns: _Columns
     csv: CsvDialect = CsvDialect()
+
+
+def are_days_expected(landing: Path) -> bool:
+    """False for logs of a demo or a trial, whose days were written once and go on no more."""
+    try:
+        values = tomllib.loads((landing / ARRIVAL_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return True  # none, or one that the clock will complain of
+    return values.get("days_expected", True) is not False
 
 
 def read_settings(path: Path, formats: Collection[str] | None = None) -> LandingSettings:

@@ -51,7 +51,7 @@ def list_results(
     by_table = [list(newest_results(gates, name, limit)) for name in names]
     print_parts(
         _results_grid([result for results in by_table for result in results]),
-        *gap_lines(missing_landing_days(places.lake)),
+        *gap_lines(missing_landing_days(places)),
     )
     failed = [results[0].line for results in by_table if results and not results[0].passed]
     if failed:

@@ -3,23 +3,29 @@
 from collections.abc import Iterable, Iterator
 from datetime import date, timedelta
 
+from contracts.landing_settings import are_days_expected
+from contracts.paths import Places
 from contracts.storage.delta_reading import arrow_dataset, open_delta_table
 from contracts.tables import BROWSING_LOGS, REJECTED_LOGS
 
 _MAX_NAMED = 10  # days that the line names
 
 
-def missing_landing_days(lake: str) -> list[date]:
+def missing_landing_days(places: Places) -> list[date]:
     """The days that neither browsing_logs nor rejected_logs has a line of, in order.
 
-    A landing folder without one line leaves no row, so its day is named too. Memory is a batch of
-    one column of dates.
+    A landing folder without one line leaves no row, so its day is named too. Where no day comes by
+    itself (landing/arrival.toml), a day without a folder is a day without views. Memory is a batch
+    of one column of dates.
     """
-    days = set(_days_in(lake))
+    days = set(_days_in(places.lake))
     if not days:
         return []
     first, num_days = min(days), (max(days) - min(days)).days
-    return [day for n in range(1, num_days) if (day := first + timedelta(days=n)) not in days]
+    missing = [day for n in range(1, num_days) if (day := first + timedelta(days=n)) not in days]
+    if are_days_expected(places.landing):
+        return missing
+    return [day for day in missing if (places.landing / str(day)).is_dir()]
 
 
 def _days_in(lake: str) -> Iterator[date]:

@@ -10,6 +10,7 @@ from datetime import date
 from pathlib import Path
 
 from contracts.errors import BadInput
+from contracts.landing_settings import ARRIVAL_FILE
 from contracts.storage.atomic_write import write_text
 
 _SETTINGS_FILE = "settings.toml"
@@ -23,7 +24,8 @@ def write_settings(landing: Path, *, about: str, format: str, columns: Mapping[s
     """Say how the files of `landing` are to be read: times in ISO form, UTC where they name none.
 
     `columns` maps our names to those of the files. A landing folder has one form of file, so
-    settings that are there already and differ raise `BadInput`.
+    settings that are there already and differ raise `BadInput`. The days are all there are: unless
+    the folder says otherwise, no night waits for another, and a day without a file is no fault.
     """
     text = _settings_text(about, format, columns)
     path = landing / _SETTINGS_FILE
@@ -33,6 +35,8 @@ def write_settings(landing: Path, *, about: str, format: str, columns: Mapping[s
             "one form. Remove the folder, or name another root by --out or USERBERT_DATA"
         )
     write_text(path, text)
+    if not (arrival := landing / ARRIVAL_FILE).exists():
+        write_text(arrival, "days_expected = false  # these logs end: no day comes by itself\n")
 
 
 def _settings_text(about: str, format: str, columns: Mapping[str, str]) -> str:

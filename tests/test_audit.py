@@ -145,6 +145,14 @@ def test_a_day_in_the_middle_that_was_never_ingested_is_named_everywhere(
         printed = " ".join(capsys.readouterr().out.split())
         assert "2 landing days have no line in the lake" in printed
         assert "2026-01-06, 2026-01-07. Ingest each by `userbert browsing-logs" in printed
+    # Logs that end: a day without a folder had no views, and one with a folder was forgotten.
+    (places.landing / str(TUESDAY)).mkdir(parents=True)
+    (places.landing / "no-day-at-all").mkdir()
+    (places.landing / "arrival.toml").write_text("days_expected = false\n")
+    assert [row["day"] for row in broken(places)[table, rule]] == [TUESDAY]
+    for words in (["summary"], ["gates", "list"]):
+        assert main(words) == 0
+        assert "1 landing day has no line in the lake" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_sequence_with_a_view_of_its_own_day_is_found(places):

@@ -90,7 +90,7 @@ def test_a_day_does_not_depend_on_how_many_follow(small, tmp_path):
     root, _ = small
     generate_logs(Settings(**SMALL | {"days": 3}), tmp_path)
     short, long = sums(tmp_path / "landing"), sums(root / "landing")
-    assert len(short) == 4  # three days and the settings
+    assert len(short) == 5  # three days and two files of settings
     assert short.items() <= long.items()
 
 

@@ -1,7 +1,8 @@
 import pytest
 
 from contracts.errors import BadInput
-from contracts.landing_settings import LandingSettings, read_settings
+from contracts.landing_settings import LandingSettings, are_days_expected, read_settings
+from landing.landing_writer import write_settings
 
 WHOLE = """
 format = "csv"
@@ -87,3 +88,15 @@ def test_all_mistakes_are_named_at_once(settings):
 def test_without_columns_the_table_to_add_is_named(settings):
     with pytest.raises(BadInput, match=r"add a table \[columns\] with user_id, event_time, title"):
         settings('format = "csv"')
+
+
+def test_logs_that_are_written_here_end_unless_their_folder_says_otherwise(tmp_path):
+    assert are_days_expected(tmp_path)
+    for _ in range(2):
+        write_settings(tmp_path, about="a trial", format="jsonl", columns={"user_id": "u"})
+        assert not are_days_expected(tmp_path)
+    (tmp_path / "arrival.toml").write_text("days_expected = true\n")
+    write_settings(tmp_path, about="a trial", format="jsonl", columns={"user_id": "u"})
+    assert are_days_expected(tmp_path)
+    (tmp_path / "arrival.toml").write_text("days_expected = ")
+    assert are_days_expected(tmp_path)

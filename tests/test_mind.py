@@ -151,7 +151,7 @@ def test_the_same_data_set_gives_the_same_bytes(folder, tmp_path):
         for name in ("one", "other")
     )
     assert one == other
-    assert len(one) == 3  # two days and the settings: nothing hidden is left
+    assert len(one) == 4  # two days and two files of settings: nothing hidden is left
 
 
 def test_the_command_says_how_its_lines_are_read(folder, tmp_path, capsys):
@@ -166,7 +166,8 @@ def test_a_failure_leaves_no_half_files(folder, tmp_path, monkeypatch):
     monkeypatch.setattr("landing.mind._Conversion.land_impressions", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         convert_folders([folder], tmp_path / "landing", spacing=timedelta(hours=6))
-    assert [p.name for p in (tmp_path / "landing").rglob("*") if p.is_file()] == ["settings.toml"]
+    left = sorted(p.name for p in (tmp_path / "landing").rglob("*") if p.is_file())
+    assert left == ["arrival.toml", "settings.toml"]
 
 
 def test_a_folder_without_mind_says_what_belongs_there(tmp_path):

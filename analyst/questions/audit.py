@@ -9,6 +9,7 @@ its checksum. It writes nothing. Exit code 1 if a rule is broken.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import pyarrow as pa
@@ -16,8 +17,9 @@ import typer
 from rich.table import Table as Grid
 
 from analyst.lake_access.open_lake import OpenLake, open_lake
-from analyst.landing_counts import lines_by_file
+from analyst.landing_counts import day_folders, lines_by_file
 from analyst.output.answers import print_answer
+from contracts.landing_settings import are_days_expected
 from contracts.limits import (
     EMBEDDING_WIDTH,
     MAX_HISTORY_VIEWS,
@@ -158,14 +160,12 @@ _AUDIT_RULES = (
         "WHERE p.embedding IS DISTINCT FROM e.embedding OR p.model_id NOT IN "
         "(SELECT model_id FROM models WHERE status = 'champion')",
     ),
-    _Rule(
-        "no landing day between the first and the last is missing",
-        (BROWSING_LOGS, REJECTED_LOGS),
-        "WITH days AS (SELECT landing_day AS day FROM browsing_logs UNION SELECT landing_day FROM "
-        "rejected_logs) SELECT unnest(generate_series(min(day), max(day), INTERVAL 1 DAY))::DATE "
-        "AS day FROM days EXCEPT SELECT day FROM days",
-    ),
     *map(_no_key_twice, TABLES),
+)
+_GAPS = (
+    "WITH days AS (SELECT landing_day AS day FROM browsing_logs UNION SELECT landing_day FROM "
+    "rejected_logs) SELECT unnest(generate_series(min(day), max(day), INTERVAL 1 DAY))::DATE "
+    "AS day FROM days EXCEPT SELECT day FROM days"
 )
 _LINES_RULE = _Rule(
     "lines of the landing files = accepted + refused, on each day",
@@ -195,9 +195,19 @@ class _Audit:
     rules: list[Finding]
 
 
+def _gaps_rule(landing: Path) -> _Rule:
+    """Where no day comes by itself, a day without a folder is a day without views."""
+    broken = _GAPS
+    if not are_days_expected(landing):
+        folders = ", ".join(f"DATE '{path.name}'" for path in day_folders(landing))
+        broken = f"SELECT day FROM ({_GAPS}) WHERE list_contains([{folders}]::DATE[], day)"
+    says = "no landing day between the first and the last is missing"
+    return _Rule(says, (BROWSING_LOGS, REJECTED_LOGS), broken)
+
+
 def audit(lake: OpenLake) -> Iterator[Finding]:
     """Check each rule whose tables exist."""
-    for rule in _AUDIT_RULES:
+    for rule in (*_AUDIT_RULES, _gaps_rule(lake.places.landing)):
         if lake.has(*rule.tables):
             yield _looked_at(lake, rule, _rows(lake, rule.over))
     if lake.has(*_LINES_RULE.tables) and (counts := _landing_counts(lake)):

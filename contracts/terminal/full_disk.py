@@ -34,7 +34,7 @@ def full_disk_named() -> Iterator[None]:
 
 def _full_disk_error(error: BaseException, places: Places) -> DiskFull | None:
     """`error` as one line if a full disk is at its root; None if it is something else."""
-    cause = next((each for each in _causes(error) if _is_full_disk(each)), None)
+    cause = _full_disk_cause(error)
     if cause is None:
         return None
     filename = getattr(cause, "filename", None)
@@ -46,6 +46,15 @@ def _full_disk_error(error: BaseException, places: Places) -> DiskFull | None:
         "removes files that nobody needs), or name another data root by USERBERT_DATA; then run "
         "the same command again"
     )
+
+
+def is_of_full_disk(error: BaseException) -> bool:
+    """Whether a full disk is at the root of `error`."""
+    return _full_disk_cause(error) is not None
+
+
+def _full_disk_cause(error: BaseException) -> BaseException | None:
+    return next((each for each in _causes(error) if _is_full_disk(each)), None)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

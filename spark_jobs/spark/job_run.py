@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from pyspark.sql import SparkSession
 
+from contracts.terminal.full_disk import is_of_full_disk
 from expectations.gx_validation import import_early
 from spark_jobs.spark.session import session
 
@@ -40,7 +41,13 @@ def spark_job(name: str, gated: bool = True) -> Iterator[tuple[SparkSession, _Re
         lines.extend(str(commit) for commit in written if commit)
         lines.extend(f"{fact.replace('_', ' ')}: {_number(n)}" for fact, n in facts.items())
 
-    yield spark, report
+    try:
+        yield spark, report
+    except Exception as error:
+        if is_of_full_disk(error):
+            # Spark's event log, which lies on that disk too, would complain for pages at its end.
+            spark.sparkContext.setLogLevel("OFF")
+        raise
     after = _spark_totals(spark)
     spark_line = _spark_line({key: after[key] - before[key] for key in after})
     head = f"{name}: {time.monotonic() - started:.1f} s"

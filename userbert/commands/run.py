@@ -25,7 +25,6 @@ from contracts.terminal.printing import plain_console
 from userbert.commands import summary
 from userbert.local.airflow_api import Airflow, AirflowFailed
 from userbert.local.airflow_processes import running_airflow
-from userbert.scheduling.landing_arrival import ARRIVAL_FILE
 from userbert.scheduling.task_logs import attempt_log, command_error
 
 _SIGNS = {"success": ("done", "green"), "failed": ("failed", "red")}
@@ -169,8 +168,6 @@ def _make_landing_files(places: Places, plan: _Plan, console: Console) -> None:
         console.print("  there already")
         return
     completejourney.main(from_day=plan.first_day, to_day=plan.last_day)
-    arrival = places.landing / ARRIVAL_FILE
-    arrival.write_text("days_expected = false  # the demo ends: no day comes by itself\n")
 
 
 def _check_landing_files(places: Places, plan: _Plan) -> None:

@@ -142,7 +142,7 @@ def gather_facts(places: Places) -> dict[str, Any]:
             if table.name in facts
         ),
         "refused": _refused_lines(places),
-        "missing_landing_days": [str(day) for day in missing_landing_days(places.lake)],
+        "missing_landing_days": [str(day) for day in missing_landing_days(places)],
         "gates": _newest_gates(places),
         "models": _models(places),
         "published": _embedded_users(places),

@@ -11,10 +11,9 @@ from typing import Literal, Self
 
 from pydantic import PositiveInt, model_validator
 
+from contracts.landing_settings import ARRIVAL_FILE
 from contracts.paths import Places
 from userbert.scheduling.toml_settings import TomlSettings
-
-ARRIVAL_FILE = "arrival.toml"
 
 _logger = logging.getLogger(__name__)
 
