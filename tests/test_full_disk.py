@@ -9,6 +9,7 @@ from safetensors.numpy import save_file
 
 from contracts.terminal.command_line import build_command, run_command
 from contracts.terminal.full_disk import DiskFull, full_disk_named
+from spark_jobs.spark.event_log import logging_settings
 
 FULL = Path("/dev/full")
 
@@ -54,6 +55,9 @@ def test_a_limit_on_the_size_of_files_is_named(tmp_path, monkeypatch):
             (tmp_path / "log.jsonl").write_bytes(b"x" * 2000)
         with pytest.raises(DiskFull), full_disk_named():
             save_file({"weights": np.zeros(1000)}, tmp_path / "weights.safetensors")
+        with pytest.raises(DiskFull, match=str(tmp_path / "logs")), full_disk_named():
+            logging_settings(tmp_path / "logs")  # before Spark starts
+        assert list((tmp_path / "logs").iterdir()) == []
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, old)
 

@@ -28,6 +28,7 @@ from contracts.terminal.options import AsJson
 from contracts.terminal.printing import grid, print_parts
 
 _MAX_LOGS = 200  # applications whose logs stay; a night leaves eight, of 0.2 to 2 MB each
+_MIN_LOG_BYTES = 1 << 20  # of a short job
 RUN_SETTING = "spark.userbert.run"  # which Airflow task, in the application's own settings
 _MIB = 1 << 20
 _DELTA_JOBS = (
@@ -67,12 +68,27 @@ def logging_settings(folder: Path) -> dict[str, str]:
     folder.mkdir(parents=True, exist_ok=True)
     for old in log_folders(folder)[_MAX_LOGS:]:
         _remove_log(old)
+    _require_room(folder)
     return {
         "spark.eventLog.enabled": "true",
         "spark.eventLog.dir": folder.absolute().as_uri(),
         "spark.eventLog.logStageExecutorMetrics": "true",
         "spark.executor.metrics.pollingInterval": "500ms",
     }
+
+
+def _require_room(folder: Path) -> None:
+    """Raise OSError, with the folder, if it has no room for a log.
+
+    Spark would end its start in pages of Java.
+    """
+    path = folder / ".room"
+    try:
+        path.write_bytes(bytes(_MIN_LOG_BYTES))
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def log_folders(folder: Path) -> list[Path]:
