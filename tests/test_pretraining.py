@@ -362,7 +362,7 @@ def test_without_a_held_out_user_a_training_ends_before_its_first_step(tmp_path)
 def test_held_out_users_that_validate_and_test_as_well_are_a_warning(given, tmp_path, capsys):
     for test_pairs, is_warned in ((given.test_pairs, False), (given.validation_pairs, True)):
         few = replace(given, test_pairs=test_pairs)
-        pretrain(few, config(steps=0), tmp_path / str(is_warned), Processes(), threads=1)
+        pretrain_model(few, config(steps=0), tmp_path / str(is_warned), Processes(), threads=1)
         warning = "so few are held out that the same ones validate and test"
         assert (warning in capsys.readouterr().err) is is_warned
 
