@@ -8,6 +8,7 @@ from pyspark.sql import DataFrame
 from small_features import NO_FORECASTS
 
 from contracts.errors import MissingTable
+from contracts.storage.damage import DamagedFile, check_delta_log
 from contracts.tables import PUBLISHED_EMBEDDINGS, USER_EMBEDDINGS
 from contracts.terminal.command_line import build_command, run_command
 from expectations.gate import run_gate
@@ -206,3 +207,16 @@ def test_a_checksum_of_hadoop_that_does_not_fit_a_whole_file_is_named(lake, plac
     assert f"`rm {checksums}`" in err
     checksums.unlink()
     assert len(lake.read(USER_EMBEDDINGS).collect()) == 2
+
+
+def test_a_commit_that_was_cut_off_at_the_end_of_a_line_is_named(lake, embed):
+    embed("m1", MONDAY)
+    log = Path(lake.path(USER_EMBEDDINGS)) / "_delta_log"
+    check_delta_log(log.parent)
+    commit = max(log.glob("*.json"))
+    whole = commit.read_bytes()
+    commit.write_bytes(b"".join(whole.splitlines(keepends=True)[:-1]))
+    with pytest.raises(DamagedFile, match=rf"{commit} is damaged: it is not what its checksum"):
+        check_delta_log(log.parent)
+    commit.with_name(f".{commit.name}.crc").write_bytes(b"torn")
+    check_delta_log(log.parent)  # nobody can know any more

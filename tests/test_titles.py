@@ -6,7 +6,13 @@ from pyspark.sql import functions as F
 from contracts.errors import MissingTable
 from contracts.tables import BROWSING_LOGS, TITLES
 from expectations.gate import Passed
-from spark_jobs.tables.titles import count_unsegmented, new_titles, update_titles, with_words
+from spark_jobs.tables.titles import (
+    count_unsegmented,
+    main,
+    new_titles,
+    update_titles,
+    with_words,
+)
 from spark_jobs.transforms.title_text import normalized_title, title_id
 
 DAY = date(2017, 1, 1)
@@ -89,6 +95,20 @@ def test_a_run_adds_what_is_new_and_remembers_how_far_it_got(lake, places, views
     assert update_titles(lake, places).rows == 0
     assert update_titles(lake, places) is None  # it remembers a look that found nothing, too
     assert [r["title"] for r in lake.read(TITLES).orderBy("title").collect()] == ["a", "b", "c"]
+
+
+def test_a_chinese_title_without_a_segmenter_is_a_warning(lake, places, views, monkeypatch, capsys):
+    monkeypatch.setenv("USERBERT_DATA", str(places.root))
+    land(lake, views("我来到北京清华大学", *(f"title {n}" for n in range(9))), DAY)
+    main()
+    printed = capsys.readouterr()
+    assert "unsegmented titles: 1" in printed.out
+    assert printed.err.endswith(
+        "one word each: let landing/settings.toml say a tokenizer (docs/landing-files.md)\n"
+    )
+    land(lake, views(*(f"title {n}" for n in range(9, 30)), day=date(2017, 1, 2)), date(2017, 1, 2))
+    main()
+    assert "warning" not in capsys.readouterr().err
 
 
 def land(lake, frame, day):

@@ -4,6 +4,7 @@ Each check raises `DamagedFile` with one line: the file, what is wrong with it, 
 """
 
 import json
+import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from contracts.tables import BROWSING_LOGS, MODELS, REJECTED_LOGS
 
 _PARQUET_MAGIC = b"PAR1"  # how each Parquet file begins and ends
 _MIN_PARQUET_BYTES = 12  # the magic twice, and the length of the footer
+_CHECKSUM_HEADER = 8  # bytes: a magic of 4, and how many bytes of the file each checksum is of
 _INGEST = "userbert browsing-logs"
 
 
@@ -73,7 +75,26 @@ def _commit_fault(path: Path) -> str:
             return f"its line {number} is not whole"
         if not isinstance(action, dict):
             return f"its line {number} is no action of Delta"
-    return "" if lines else "it holds no action"
+    if not lines:
+        return "it holds no action"
+    return "" if _fits_checksums(path, content) else "it is not what its checksum says"
+
+
+def _fits_checksums(path: Path, content: bytes) -> bool:
+    """Compare a commit with the checksums that Hadoop keeps next to a file, where it wrote it.
+
+    They alone notice a commit that was cut off at the end of a line.
+    """
+    checksums = path.with_name(f".{path.name}.crc")
+    if not checksums.exists():
+        return True
+    stored = checksums.read_bytes()
+    if len(stored) < _CHECKSUM_HEADER or not stored.startswith(b"crc\0"):
+        return True  # torn itself, while the commit may be whole
+    chunk = int.from_bytes(stored[4:_CHECKSUM_HEADER], "big")
+    starts = range(0, len(content), chunk) if chunk else ()
+    sums = (zlib.crc32(content[start : start + chunk]).to_bytes(4, "big") for start in starts)
+    return b"".join(sums) == stored[_CHECKSUM_HEADER:]
 
 
 def _commit_advice(path: Path, fault: str, *, is_newest: bool) -> str:
@@ -81,12 +102,14 @@ def _commit_advice(path: Path, fault: str, *, is_newest: bool) -> str:
     damaged = f"{path} is damaged: {fault}"
     if not is_newest:
         return f"{damaged}. Later commits build on it: copy it back from a backup"
+    again = f"run `{job_command(table)}` for its day again"
+    if table == MODELS.name:
+        again = "repeat the command of `userbert models` that wrote it"
     # Hadoop's and Delta's own checksums of this commit would refuse the one that takes its place.
     checksums = f"{path.with_suffix('')}.crc {path.parent}/.{path.stem}.*crc"
     return (
         f"{damaged}. It is the newest commit of {table}: `mv {path} {path}.damaged && rm -f "
-        f"{checksums}` takes the table back to the version before it; then run "
-        f"`{job_command(table)}` for its day again"
+        f"{checksums}` takes the table back to the version before it; then {again}"
     )
 
 

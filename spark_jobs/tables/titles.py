@@ -6,7 +6,7 @@ words for good.
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import pyarrow as pa
@@ -102,11 +102,15 @@ def main() -> None:
         commit = update_titles(lake, places, _tokenizer_of(places))
         measures = lake.measures(TITLES) if commit and commit.rows else {}
         tell(commit, **measures)
-        if measures.get("unsegmented_titles", 0) > _TOLERATED_SHARE * measures.get("rows", 0):
-            sys.stderr.write(
-                "warning: many titles are in a script that writes no blanks between words, and are "
-                "one word each: let landing/settings.toml say a tokenizer (docs/landing-files.md)\n"
-            )
+        _warn_of_unsegmented(measures)
+
+
+def _warn_of_unsegmented(measures: Mapping[str, float]) -> None:
+    if measures.get("unsegmented_titles", 0) > _TOLERATED_SHARE * measures.get("rows", 0):
+        sys.stderr.write(
+            "warning: many titles are in a script that writes no blanks between words, and are "
+            "one word each: let landing/settings.toml say a tokenizer (docs/landing-files.md)\n"
+        )
 
 
 def _tokenizer_of(places: Places) -> str:
