@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 import small_model
 from small_lake import embedding, publish, views, write
+from typer import TyperException
 
 from contracts.forecasts import FORECAST_NAMES
 from contracts.paths import Places
-from userbert.cli import main
+from userbert.cli import main, root_command
 
 DOCS = Path(__file__).parents[1] / "docs"
 FRIDAY, SATURDAY = date(2017, 6, 30), date(2017, 7, 1)  # the nights of `make run`
@@ -27,7 +28,7 @@ def commands(name):
     """Each command line of a guide, without its comment."""
     return [
         words
-        for line in re.findall(r"^ {4}(userbert .+)$", guide(name), re.MULTILINE)
+        for line in re.findall(r"^ {4}(userbert \w.+)$", guide(name), re.MULTILINE)
         if (words := shlex.split(line, comments=True)[1:])
     ]
 
@@ -128,3 +129,36 @@ def test_every_day_of_the_guides_is_one_of_the_demo():
         assert days
         assert max(days) <= SATURDAY, name
         assert min(days) >= date(2017, 1, 1), name
+
+
+PLACEHOLDERS = {"DAY": "2017-06-30", "FIRST": "2017-06-01", "LAST": "2017-06-30"}
+
+
+def parse(words):
+    """Raises where a command or an option is unknown, or one that it needs is missing."""
+    command, path = root_command(), []
+    words = [PLACEHOLDERS.get(word, word) for word in words]
+    while words and getattr(command, "commands", None):
+        command = command.commands[words.pop(0)]
+        command = command.loaded() if hasattr(command, "loaded") else command
+        path.append(command.name)
+    with command.make_context(" ".join(map(str, path)), words):
+        pass
+
+
+def test_each_command_of_a_guide_is_one_that_userbert_has():
+    """In a line of its own or in a sentence, where it may lack what it needs."""
+    wrong, seen = [], set()
+    for path in DOCS.glob("*.md"):
+        sentences = re.findall(r"`userbert (\w[^`\n]+ --[^`]+)`", path.read_text())
+        for words in [*commands(path.name), *map(str.split, sentences)]:
+            seen.add(path.name)
+            try:
+                parse(words)
+            except KeyError as error:
+                wrong.append((path.name, words, f"no command {error}"))
+            except TyperException as error:
+                if "No such option" in error.format_message():
+                    wrong.append((path.name, words, error.format_message()))
+    assert wrong == []
+    assert {"training.md", "backfill.md", "analysts.md", "airflow.md"} <= seen
