@@ -161,4 +161,4 @@ def test_each_command_of_a_guide_is_one_that_userbert_has():
                 if "No such option" in error.format_message():
                     wrong.append((path.name, words, error.format_message()))
     assert wrong == []
-    assert {"training.md", "backfill.md", "analysts.md", "airflow.md"} <= seen
+    assert {"training.md", "backfill.md", "analysts.md", "feature-store.md"} <= seen
