@@ -25,8 +25,10 @@ def save(places, name, **choices):
     has_titles = not reads_words(config.model)
     model = build_user_model(config.model, len(WORDS), len(TITLES) if has_titles else 0)
     with torch.no_grad():  # so that no attention is nearly even
-        for parameter in model.parameters():
-            parameter.mul_(3)
+        for name, parameter in model.named_parameters():
+            parameter.mul_(
+                0.1 if name.startswith("heads.means") else 3
+            )  # whose logs go through exp
     manifest = checkpoint.Manifest(
         model_id=name,
         trained_before=DAY,
