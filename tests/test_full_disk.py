@@ -1,14 +1,17 @@
 """A full disk ends in one line. /dev/full is Linux's own: every write to it finds no space left."""
 
 import resource
+from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from safetensors.numpy import save_file
 
+from contracts.storage.mapped_arrays import new_mapped_array
 from contracts.terminal.command_line import build_command, run_command
-from contracts.terminal.full_disk import DiskFull, full_disk_named
+from contracts.terminal.full_disk import DiskFull, full_disk_named, is_of_full_disk
 from spark_jobs.spark.event_log import logging_settings
 
 FULL = Path("/dev/full")
@@ -44,13 +47,20 @@ def test_a_full_disk_under_spark_is_named(spark, places, monkeypatch):
         spark._jvm.java.io.FileOutputStream(str(FULL)).write(1)
 
 
-def test_a_limit_on_the_size_of_files_is_named(tmp_path, monkeypatch):
-    import numpy as np
-
-    monkeypatch.setenv("USERBERT_DATA", str(tmp_path))
+@contextmanager
+def limited_file_size(most=1000):
+    """No file may grow beyond `most` bytes."""
     old = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, old[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, old[1]))
     try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+
+
+def test_a_limit_on_the_size_of_files_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("USERBERT_DATA", str(tmp_path))
+    with limited_file_size():
         with pytest.raises(DiskFull, match=str(tmp_path)), full_disk_named():
             (tmp_path / "log.jsonl").write_bytes(b"x" * 2000)
         with pytest.raises(DiskFull), full_disk_named():
@@ -58,8 +68,6 @@ def test_a_limit_on_the_size_of_files_is_named(tmp_path, monkeypatch):
         with pytest.raises(DiskFull, match=str(tmp_path / "logs")), full_disk_named():
             logging_settings(tmp_path / "logs")  # before Spark starts
         assert list((tmp_path / "logs").iterdir()) == []
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, old)
 
 
 def test_other_errors_are_not_taken_for_a_full_disk():
@@ -74,3 +82,15 @@ def test_a_command_that_fills_the_disk_ends_in_one_line_and_code_1(places, monke
     assert run_command(build_command(by_python, doc=None), [], "userbert") == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("userbert: the disk is full: /")
+
+
+def test_a_mapped_array_takes_its_place_before_it_is_written(tmp_path):
+    array = new_mapped_array(tmp_path / "times.npy", (3, 2), np.int64)
+    array[2] = 7
+    array.flush()
+    assert np.load(tmp_path / "times.npy").tolist() == [[0, 0], [0, 0], [7, 7]]
+    # Sparse, the file would be made, and a page without room would end the process by SIGBUS.
+    assert (tmp_path / "times.npy").stat().st_blocks > 0
+    with limited_file_size(), pytest.raises(OSError, match=r"large\.npy") as refused:
+        new_mapped_array(tmp_path / "large.npy", (100_000,), np.int64)
+    assert is_of_full_disk(refused.value)

@@ -22,6 +22,7 @@ from analyst.vectors.model_space import Vectors, row_lengths
 from contracts.errors import BadInput, MissingTable
 from contracts.paths import Places
 from contracts.storage.atomic_write import atomic_folder
+from contracts.storage.mapped_arrays import new_mapped_array
 from contracts.tables import Table
 
 _MAX_SNAPSHOTS = 6  # snapshots; 500,000 vectors take half a gigabyte each
@@ -180,9 +181,7 @@ def _write_matrix(connection: duckdb.DuckDBPyConnection, wanted: Wanted, buildin
         if not num_written:
             shapes = {"matrix": (num_rows, part.shape[1]), "norms": (num_rows,)}
             matrix, norms = (
-                np.lib.format.open_memmap(
-                    building / f"{name}.npy", mode="w+", dtype=np.float32, shape=shape
-                )
+                new_mapped_array(building / f"{name}.npy", shape, np.float32)
                 for name, shape in shapes.items()
             )
         rows = batch["row"].to_numpy()

@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from contracts.storage.atomic_write import atomic_folder
+from contracts.storage.mapped_arrays import new_mapped_array
 from contracts.errors import BadInput, MissingTable
 from contracts.paths import Places
 from contracts.tables import SEQUENCE_PAIRS, SESSIONS, TITLES
@@ -295,8 +296,8 @@ def _write_sequences(
     pairs: Source, layout: _Layout, title_ids: NDArray[np.int64], max_views: int, folder: Path
 ) -> None:
     num_views = int(layout.offsets[-1])
-    titles = _create(folder / "sequences.values.npy", num_views, np.int32)
-    times = _create(folder / "times.npy", num_views, np.int64)
+    titles = new_mapped_array(folder / "sequences.values.npy", (num_views,), np.int32)
+    times = new_mapped_array(folder / "times.npy", (num_views,), np.int64)
     done = 0
     for batch in pairs.batches("a_title_ids", "a_event_times", "b_title_ids", "b_event_times"):
         rows = layout.rank[done : done + len(batch)]  # (n,) rows of `pairs`
@@ -359,7 +360,7 @@ def _write_words(
 ) -> None:
     offsets = offsets_of(lengths)
     np.save(folder / "title_words.offsets.npy", offsets)
-    values = _create(folder / "title_words.values.npy", int(offsets[-1]), np.int32)
+    values = new_mapped_array(folder / "title_words.values.npy", (int(offsets[-1]),), np.int32)
     prints = np.zeros(len(title_ids), np.uint64)
     for rows, words in _titles_of(titles, title_ids, max_words):
         ids = Ragged(
@@ -371,11 +372,6 @@ def _write_words(
     values.flush()
     _, identity = np.unique(prints, return_inverse=True)
     np.save(folder / "title_identity.npy", identity.astype(np.int32))
-
-
-def _create(path: Path, length: int, dtype: DTypeLike) -> Any:
-    """A new array in a file, to be written in any order."""
-    return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=(length,))
 
 
 def _content(folder: Path, with_histories: bool) -> str:
