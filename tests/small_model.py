@@ -24,11 +24,10 @@ def save(places, name, **choices):
     config = PretrainConfig(model=model_config, tasks=tasks)
     has_titles = not reads_words(config.model)
     model = build_user_model(config.model, len(WORDS), len(TITLES) if has_titles else 0)
-    with torch.no_grad():  # so that no attention is nearly even
-        for name, parameter in model.named_parameters():
-            parameter.mul_(
-                0.1 if name.startswith("heads.means") else 3
-            )  # whose logs go through exp
+    with torch.no_grad():
+        for weight, parameter in model.named_parameters():
+            # No attention is nearly even; the heads of counts are small, since exp follows them.
+            parameter.mul_(0.1 if weight.startswith("heads.means") else 3)
     manifest = checkpoint.Manifest(
         model_id=name,
         trained_before=DAY,

@@ -3,21 +3,23 @@
 Two passes over `sessions`: the first gives each session its place, the second writes its views.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.dataset as ds
 from numpy.typing import NDArray
 
 from contracts.errors import MissingTable
 from contracts.limits import PRETRAINING_DAYS
-from model.data.delta_source import Source
 from model.data.ragged import Ragged, offsets_of, owners_of, positions_of
 from model.data.row_hashes import list_values, row_fingerprints, string_bytes
+
+if TYPE_CHECKING:
+    from model.data.delta_source import Source
 
 DAY_MICROSECONDS = 86_400_000_000
 HISTORY_FILES = ("histories.values.npy", "histories.offsets.npy", "history_times.npy")
@@ -74,6 +76,8 @@ def instant_of(day: date) -> int:
 
 def history_source(sessions: Source, as_of: date) -> Source:
     """`sessions` cut to the days that have views of the window; a session may pass midnight."""
+    import pyarrow.dataset as ds
+
     first = as_of - timedelta(days=PRETRAINING_DAYS + 1)
     day = ds.field("session_date")
     return replace(sessions, where=(day >= first) & (day < as_of))
@@ -90,6 +94,8 @@ class _Session:
 
 def survey_histories(source: Source, as_of: date) -> tuple[_Session, NDArray[np.int64]]:
     """Who viewed how much in each session, and all titles that were viewed, ascending."""
+    import pyarrow as pa
+
     parts: list[tuple[NDArray[Any], ...]] = []
     title_ids = np.empty(0, np.int64)
     for batch in source.batches("user_id", "start_time", "title_ids", "event_times"):

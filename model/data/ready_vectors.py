@@ -4,22 +4,24 @@ GloVe's text has a word and its numbers a line; word2vec's has a line before the
 of words and their width. Words are compared as the vocabulary holds them, after tokenizing.
 """
 
+from __future__ import annotations
+
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from contracts.errors import BadInput
 from contracts.tables import TITLES
-from model.data.delta_source import Source
 from model.data.vocabulary import NUM_SPECIAL, Arrow, Vocabulary
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _LONGEST_WORD = 40  # characters of a word that an error repeats
 
@@ -150,6 +152,9 @@ def read_title_vectors(path: Path, lake: str) -> GivenTitles:
 
 
 def _read_parquet(path: Path) -> pa.Table:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     try:
         names = pq.read_schema(path).names
         titles = next((name for name in ("title_id", "title") if name in names), None)
@@ -164,6 +169,8 @@ def _read_parquet(path: Path) -> pa.Table:
 
 def _matrix(path: Path, column: Arrow) -> NDArray[np.float32]:
     """(n, E) of a column of lists of numbers, all equally long."""
+    import pyarrow as pa
+
     kind = column.type
     is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
     is_list = is_list or pa.types.is_fixed_size_list(kind)
@@ -187,6 +194,8 @@ def _ids_of_titles(
     titles: Arrow, lake: str
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """The id of each title, and whether the table titles has it."""
+    from model.data.delta_source import Source
+
     # As the table has them: lower case, white space folded.
     texts = [" ".join((title or "").lower().split()) for title in titles.to_pylist()]
     by_title: dict[str, int] = {}

@@ -20,7 +20,6 @@ from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from contracts.errors import BadInput, MissingTable
 from contracts.storage.atomic_write import write_text
@@ -189,12 +188,12 @@ def run_experiment(processes: _Processes = 0, **options: Any) -> None:
     from experiments.grid.work import prepare_process
 
     prepare_process()
-    grid, console = _grid(**options), Console(stderr=True)
+    grid = _grid(**options)
     try:
         run_grid(
             grid,
             _num_processes(processes),
-            lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True),
+            lambda line: print_parts(line, stderr=True),
         )
     except KeyboardInterrupt:
         done = len(grid.cells) - len(grid.unfinished)
