@@ -8,7 +8,13 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from contracts.errors import BadInput
-from userbert.local.airflow_home import airflow_environment, prepare_home, sole_use
+from userbert.local.airflow_home import (
+    AirflowInUse,
+    airflow_environment,
+    prepare_home,
+    sole_use,
+)
+from userbert.local.airflow_processes import own_or_running_airflow
 from userbert.scheduling.alerts import alert_late_run, send_alert
 from userbert.scheduling.landing_arrival import (
     ArrivalSettings,
@@ -175,5 +181,8 @@ def test_a_second_airflow_on_one_folder_is_refused_with_the_port_of_the_first(pl
         lock.note(8099, [2**22 + 1])
         with pytest.raises(BadInput, match="a task of an Airflow that was killed is still"):
             sole_use(places).__enter__()
+        # There is no API to follow, so the main job does not go on there either.
+        with pytest.raises(AirflowInUse, match="killed"), own_or_running_airflow(places):
+            raise AssertionError
     with sole_use(places):
         pass  # the first has ended

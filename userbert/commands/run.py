@@ -24,7 +24,7 @@ from contracts.terminal.options import day_option
 from contracts.terminal.printing import plain_console
 from userbert.commands import summary
 from userbert.local.airflow_api import Airflow, AirflowFailed
-from userbert.local.airflow_processes import running_airflow
+from userbert.local.airflow_processes import own_or_running_airflow
 from userbert.scheduling.task_logs import attempt_log, command_error
 
 _SIGNS = {"success": ("done", "green"), "failed": ("failed", "red")}
@@ -212,7 +212,7 @@ def main(
     _check_landing_files(places, plan)
     _print_heading(console, "Airflow", "starts (SQLite, local executor)")
     try:
-        with running_airflow(places, port) as airflow:
+        with own_or_running_airflow(places, port) as airflow:
             _run_pipeline(airflow, plan, preset, console)
     except KeyboardInterrupt:
         raise Interrupted(

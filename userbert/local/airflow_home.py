@@ -116,7 +116,7 @@ def sole_use(places: Places) -> Iterator["HomeLock"]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise BadInput(_already_runs(places, path.read_text(encoding="utf-8"))) from None
+            raise _already_runs(places, path.read_text(encoding="utf-8")) from None
         yield HomeLock(path, file.fileno())
 
 
@@ -133,20 +133,29 @@ class HomeLock:
         self._path.write_text(text, encoding="utf-8")
 
 
-def _already_runs(places: Places, note: str) -> str:
+class AirflowInUse(BadInput):
+    """Another Airflow has the folder. `port` is where its API answers, None where none does."""
+
+    def __init__(self, message: str, port: int | None = None) -> None:
+        super().__init__(message)
+        self.port = port
+
+
+def _already_runs(places: Places, note: str) -> AirflowInUse:
     with contextlib.suppress(ValueError, KeyError):
         running = json.loads(note)
         alive = [str(pid) for pid in running["pids"] if _is_alive(pid)]
         if not alive:
-            return (
+            return AirflowInUse(
                 f"a task of an Airflow that was killed is still at work on {places.root}: try "
                 "again when it has ended"
             )
-        return (
+        return AirflowInUse(
             f"an Airflow uses {places.root} already: http://localhost:{running['port']} (processes "
-            f"{' '.join(alive)}). Use that one, stop it, or name another folder by USERBERT_DATA"
+            f"{' '.join(alive)}). Use that one, stop it, or name another folder by USERBERT_DATA",
+            running["port"],
         )
-    return f"an Airflow is starting on {places.root} already"
+    return AirflowInUse(f"an Airflow is starting on {places.root} already")
 
 
 def _is_alive(pid: int) -> bool:

@@ -11,11 +11,18 @@ from pathlib import Path
 
 from contracts.paths import Places
 from userbert.local.airflow_api import Airflow, AirflowFailed
-from userbert.local.airflow_home import HomeLock, airflow_environment, prepare_home, sole_use
+from userbert.local.airflow_home import (
+    AirflowInUse,
+    HomeLock,
+    airflow_environment,
+    prepare_home,
+    sole_use,
+)
 from userbert.local.ports import free_port
 
 DAG_IDS = ("history", "pretraining", "nightly", "backfill", "maintenance")
 _START_SECONDS = 180  # until Airflow is ready; two cores take 25 to 40
+_ATTACH_SECONDS = 60  # until an Airflow that runs already must be ready
 _STOP_SECONDS = 15  # between SIGTERM and SIGKILL
 _AIRFLOW = str(Path(sys.prefix) / "bin" / "airflow")
 # Servers for logs would listen on all interfaces (ports 8793 and 8794). They are not needed: the
@@ -45,6 +52,35 @@ def running_airflow(places: Places, wanted_port: int = 8080) -> Iterator[Airflow
             processes.wait_until(lambda: airflow.is_ready(set(DAG_IDS)))
             airflow.add_pool("gpu", slots=1)
             yield airflow
+
+
+@contextlib.contextmanager
+def own_or_running_airflow(places: Places, wanted_port: int = 8080) -> Iterator[Airflow]:
+    """The Airflow that runs on this data root already, and stays; else one that is started.
+
+    Where the command that started an Airflow was killed, that Airflow goes on with its runs: the
+    same command, called again, follows them there.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            airflow = stack.enter_context(running_airflow(places, wanted_port))
+        except AirflowInUse as in_use:
+            airflow = _attach(in_use)
+        yield airflow
+
+
+def _attach(in_use: AirflowInUse) -> Airflow:
+    """The API of an Airflow that is running; the error itself where it never gets ready."""
+    if in_use.port is None:
+        raise in_use
+    airflow = Airflow(f"http://localhost:{in_use.port}")
+    sys.stderr.write(f"an Airflow runs here already: {airflow.address}. It stays afterwards\n")
+    deadline = time.monotonic() + _ATTACH_SECONDS
+    while not airflow.is_ready(set(DAG_IDS)):
+        if time.monotonic() > deadline:
+            raise in_use
+        time.sleep(0.5)
+    return airflow
 
 
 class _Processes:
