@@ -6,8 +6,9 @@ import numpy as np
 from small_lake import write
 from tiny_corpus import corpus_of
 
+from contracts.instants import DAY_MICROSECONDS, midnight_microseconds
 from model.data.corpus import TrainingInput
-from model.data.histories import DAY_MICROSECONDS, Histories, instant_of
+from model.data.histories import Histories
 from model.data.ragged import Ragged
 from model.data.vocabulary import Vocabulary
 
@@ -22,7 +23,7 @@ def random_histories(num_users=40, seed=0, end=DAY):
     titles, times = [], []
     for user in range(num_users):
         days = np.sort(draw.choice(NUM_DAYS, size=int(draw.integers(8, 60)), replace=False))
-        instants = instant_of(end) - (NUM_DAYS - days) * DAY_MICROSECONDS
+        instants = midnight_microseconds(end) - (NUM_DAYS - days) * DAY_MICROSECONDS
         instants = instants + draw.integers(0, DAY_MICROSECONDS, len(days))
         kinds = np.where(draw.random(len(days)) < 0.7, user % 3, draw.integers(0, 3, len(days)))
         titles.append(4 * kinds + draw.integers(0, 4, len(days)))
@@ -30,7 +31,7 @@ def random_histories(num_users=40, seed=0, end=DAY):
     rows = Ragged.of(titles, np.int32)
     held_out = max(2, num_users // 5)
     return Histories(
-        rows, np.concatenate(times), num_users - held_out, held_out // 2, instant_of(end)
+        rows, np.concatenate(times), num_users - held_out, held_out // 2, midnight_microseconds(end)
     )
 
 

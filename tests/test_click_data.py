@@ -12,8 +12,9 @@ from small_corpus import DAY
 
 from analyst import open_lake
 from contracts.errors import BadInput, MissingTable
+from contracts.instants import midnight_microseconds
 from contracts.paths import Places
-from downstream.data.views import midnight_microseconds, read_views
+from downstream.data.views import read_views
 from experiments.data.click_data import DataSettings, click_data, history_bounds
 from experiments.data.impression_files import (
     impression_file,

@@ -8,10 +8,11 @@ import torch
 from torch.nn import functional as F
 
 from contracts.forecasts import FORECAST_NAMES
+from contracts.instants import DAY_MICROSECONDS
 from model.config import ModelConfig
 from model.forms.build_user_model import build_user_model
 from model.forms.decayed_sums import decay_weights, decayed_sums
-from model.forms.memory_model import DAY_MICROSECONDS, MemoryModel
+from model.forms.memory_model import MemoryModel
 
 NOW = 18_000 * DAY_MICROSECONDS
 SMALL = ModelConfig(

@@ -15,12 +15,13 @@ from small_lake import write
 
 from contracts.errors import BadInput
 from contracts.forecasts import FORECAST_NAMES
+from contracts.instants import DAY_MICROSECONDS, midnight_microseconds
 from contracts.paths import Places
 from contracts.vector_blocks import vector_blocks
 from downstream.rivals.encoders import MODEL_VARIANTS, variant_config
 from model.config import PRESETS, ModelConfig
 from model.data.build_corpus import training_input
-from model.data.histories import DAY_MICROSECONDS, Histories, instant_of
+from model.data.histories import Histories
 from model.data.ragged import Ragged
 from model.inference.embed_users import embed_users
 from model.objective.period_measures import mean_auc, period_measures, roc_auc, spearman_correlation
@@ -136,7 +137,7 @@ def test_a_planted_leak_is_found(given):
     training = training_of(given)
     objective, histories = training.objective, given.corpus.histories
     users = np.array([3])
-    cuts = Cuts(histories, users, np.array([instant_of(DAY) - 60 * DAY_MICROSECONDS]))
+    cuts = Cuts(histories, users, np.array([midnight_microseconds(DAY) - 60 * DAY_MICROSECONDS]))
     own = slice(*histories.titles.offsets[[3, 4]])
     ages = (histories.times[own] - cuts.at[0]) / DAY_MICROSECONDS
 
@@ -229,7 +230,7 @@ def test_a_title_that_came_after_the_training_lies_near_the_title_that_shares_it
     trained = TrainedModel(training.model.eval(), given.vocabulary, torch.empty(0), manifest)
     title_ids = np.array([0, 4, 1000, 2000])
     words = pa.array([["w0", "w3"], ["w1", "w7"], ["w0", "w3", "brand-new"], ["brand-new"]])
-    as_of = np.full(4, instant_of(DAY))
+    as_of = np.full(4, midnight_microseconds(DAY))
     found = embed_users(
         trained,
         Ragged.of([[0, 0], [4, 4], [1000, 1000], [2000, 2000]]),
@@ -286,7 +287,7 @@ def test_the_arrays_hold_the_views_of_the_window_before_the_day(tmp_path):
     assert ids.tolist() == [11, 22, 33]
     rows = sorted(ids[histories.titles[user]].tolist() for user in range(len(histories)))
     assert rows == [[33], [33, 22, 11, 22]]
-    assert histories.times.max() < histories.end == instant_of(DAY)
+    assert histories.times.max() < histories.end == midnight_microseconds(DAY)
     assert set(made.inputs) == {"sequence_pairs", "titles", "sessions"}
     plain = training_input(places.lake, DAY, places.arrays, max_words=30, max_views=100)
     assert plain.corpus.histories is None

@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analyst.lake_access.open_lake import OpenLake
+from contracts.instants import midnight_microseconds
 from contracts.errors import MissingTable
 from contracts.limits import PRETRAINING_DAYS
 from contracts.tables import BROWSING_LOGS, SESSIONS, TITLES
 from model.data.ragged import Ragged, offsets_of, owners_of
 from model.data.vocabulary import Arrow
 
-DAY_MICROSECONDS = 86_400_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,11 +103,6 @@ class Views:
             self.starts_session[chosen],
             self.catalog,
         )
-
-
-def midnight_microseconds(day: date) -> int:
-    """The first instant of a UTC day, in microseconds since 1970."""
-    return (day - date(1970, 1, 1)).days * DAY_MICROSECONDS
 
 
 def newest_cut(lake: OpenLake, horizon_days: int) -> date:

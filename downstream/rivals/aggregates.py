@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from downstream.data.views import DAY_MICROSECONDS, Views, midnight_microseconds
+from contracts.instants import DAY_MICROSECONDS, midnight_microseconds
+from downstream.data.views import Views
 from downstream.tasks.from_logs import title_hosts, title_words, user_titles
 
 _Matrix = NDArray[np.float64]

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from analyst.lake_access.open_lake import OpenLake, open_lake
 from contracts.commands import USERBERT_COMMAND
 from contracts.errors import BadInput, MissingTable
+from contracts.instants import midnight_microseconds
 from contracts.tables import MODELS, SEQUENCE_PAIRS
-from downstream.data.views import Views, midnight_microseconds
+from downstream.data.views import Views
 from model.config import PRESETS, PretrainConfig
 from model.data.ragged import Ragged
 from model.inference.embed_users import embed_users

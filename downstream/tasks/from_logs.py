@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from contracts.errors import BadInput
-from downstream.data.views import DAY_MICROSECONDS, TitleCatalog, Views, midnight_microseconds
+from contracts.instants import DAY_MICROSECONDS, midnight_microseconds
+from downstream.data.views import TitleCatalog, Views
 from downstream.tasks.task import Task
 
 _TopicKind = Literal["host", "word"]

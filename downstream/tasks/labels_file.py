@@ -22,7 +22,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from contracts.errors import BadInput
-from downstream.data.views import Views, midnight_microseconds
+from contracts.instants import midnight_microseconds
+from downstream.data.views import Views
 from downstream.tasks.task import Kind, Task
 
 _FILE_KINDS: tuple[Kind, ...] = ("binary", "classes", "number")

@@ -17,10 +17,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from analyst.lake_access.open_lake import OpenLake
+from contracts.instants import midnight_microseconds
 from contracts.errors import BadInput
 from contracts.limits import MAX_VIEWS
 from contracts.storage.atomic_write import atomic_folder
-from downstream.data.views import Views, midnight_microseconds, read_views
+from downstream.data.views import Views, read_views
 from experiments.data.impression_files import impression_file, shifted_rows, shown_from_file
 from experiments.data.shown import Shown, TitleList
 from experiments.data.views_as_impressions import shown_from_views

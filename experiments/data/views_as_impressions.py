@@ -11,7 +11,8 @@ from datetime import date
 import numpy as np
 from numpy.typing import NDArray
 
-from downstream.data.views import DAY_MICROSECONDS, Views, midnight_microseconds
+from contracts.instants import DAY_MICROSECONDS, midnight_microseconds
+from downstream.data.views import Views
 from experiments.data.shown import Shown, in_time_order
 from model.data.keyed_random import keyed_generator
 from model.data.ragged import Ragged, offsets_of

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from analyst.lake_access.open_lake import open_lake
 from contracts.errors import BadInput, MissingTable
+from contracts.instants import midnight_microseconds
 from contracts.limits import MAX_VIEWS
 from contracts.paths import Places
-from downstream.data.views import midnight_microseconds, read_views
+from downstream.data.views import read_views
 from experiments.data.click_data import ClickData, read_click_data
 from experiments.data.metrics import Floats, mean_scores
 from experiments.grid.cells import Cell, CellResult, Folders, Pretraining, keep_result, write_json

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from contracts.instants import midnight_microseconds
 from contracts.errors import BadInput
-from model.data.histories import HISTORY_FILES, Histories, instant_of
+from model.data.histories import HISTORY_FILES, Histories
 from model.data.row_hashes import mix_bits
 from model.data.ragged import Ragged
 from model.data.vocabulary import Vocabulary
@@ -155,7 +156,7 @@ def _histories(folder: Path, facts: dict[str, Any]) -> Histories | None:
     if not (held := facts.get("histories")):
         return None
     values, offsets, times = (_mapped(folder / name) for name in HISTORY_FILES)
-    end = instant_of(date.fromisoformat(facts["as_of"]))
+    end = midnight_microseconds(date.fromisoformat(facts["as_of"]))
     return Histories(
         Ragged(values, np.array(offsets)), times, held["training"], held["validation"], end
     )

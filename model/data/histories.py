@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from contracts.instants import midnight_microseconds
 from contracts.errors import MissingTable
 from contracts.limits import PRETRAINING_DAYS
 from model.data.ragged import Ragged, offsets_of, owners_of, positions_of
@@ -21,7 +22,6 @@ from model.data.row_hashes import list_values, row_fingerprints, string_bytes
 if TYPE_CHECKING:
     from model.data.delta_source import Source
 
-DAY_MICROSECONDS = 86_400_000_000
 HISTORY_FILES = ("histories.values.npy", "histories.offsets.npy", "history_times.npy")
 
 
@@ -67,11 +67,6 @@ class Histories:
             low = np.where(is_before, middle + 1, low)
             high = np.where(is_open & ~is_before, middle, high)
         return low
-
-
-def instant_of(day: date) -> int:
-    """The first instant of a UTC day, in microseconds since 1970."""
-    return (day - date(1970, 1, 1)).days * DAY_MICROSECONDS
 
 
 def history_source(sessions: Source, as_of: date) -> Source:
@@ -151,8 +146,8 @@ def num_users_of(survey: _Session, parts: NDArray[np.int64], part: int) -> int:
 def _views_in_window(batch: Any, as_of: date) -> tuple[Ragged, Ragged]:
     """Titles and times of each session, without views before the window or from `as_of` on."""
     titles, times = (list_values(batch[name]) for name in ("title_ids", "event_times"))
-    end = instant_of(as_of)
-    start = instant_of(as_of - timedelta(days=PRETRAINING_DAYS))
+    end = midnight_microseconds(as_of)
+    start = midnight_microseconds(as_of - timedelta(days=PRETRAINING_DAYS))
     is_inside = (times.values >= start) & (times.values < end)
     if is_inside.all():
         return titles, times

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from contracts.limits import PRETRAINING_DAYS, SESSION_GAP
+from contracts.instants import DAY_MICROSECONDS, SESSION_GAP_MICROSECONDS
+from contracts.limits import PRETRAINING_DAYS
 from model.config import ModelConfig
 from model.data.vocabulary import PADDING_ID
 from model.forms.decayed_sums import decay_weights, decayed_sums
@@ -14,8 +15,6 @@ from model.forms.period_heads import PeriodHeads
 from model.layers.dropout import Dropout
 from model.layers.user_encoder import UserEncoder
 
-DAY_MICROSECONDS = 86_400_000_000
-_SESSION_GAP_MICROSECONDS = SESSION_GAP.total_seconds() * 1e6
 _ACTIVITY_HIDDEN_WIDTH = 128
 _ACTIVITY_TITLE_WIDTH = 16
 _COUNT_SCALE = 8.0  # of soft counts inside the logarithm: a single view is far from zero
@@ -264,7 +263,7 @@ def _starts_session(owners: Tensor, times: Tensor) -> Tensor:
     """(R,) bool: the first view of a history, and each view after a longer silence than the gap."""
     starts = torch.ones_like(owners, dtype=torch.bool)
     same_history = owners[1:] == owners[:-1]
-    starts[1:] = ~same_history | (times[1:] - times[:-1] > _SESSION_GAP_MICROSECONDS)
+    starts[1:] = ~same_history | (times[1:] - times[:-1] > SESSION_GAP_MICROSECONDS)
     return starts
 
 

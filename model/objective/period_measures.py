@@ -6,7 +6,7 @@ These measures stand next to the questions that every form answers (`model/train
 import numpy as np
 from numpy.typing import NDArray
 
-from model.data.histories import DAY_MICROSECONDS
+from contracts.instants import DAY_MICROSECONDS
 from model.inference.vectors import evaluation_mode
 from model.objective.calibration import calibration_measures
 from model.objective.period_objective import PeriodObjective, encode_cuts

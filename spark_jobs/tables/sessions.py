@@ -21,6 +21,7 @@ import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from contracts.instants import DAY_MICROSECONDS
 from contracts.limits import MAX_VIEWS_A_DAY, SESSION_GAP, SESSION_GAP_MINUTES
 from contracts.paths import Places
 from contracts.tables import BROWSING_LOGS, SESSIONS
@@ -28,7 +29,6 @@ from expectations.gate import run_gate
 from spark_jobs.lake.lake import Commit, Lake
 from spark_jobs.spark.job_run import spark_job
 from spark_jobs.transforms.user_batches import (
-    DAY_MICROS,
     TIME_TYPE,
     by_user,
     differs_from_previous,
@@ -72,7 +72,7 @@ def _few_a_day(views: pa.RecordBatch, limit: int) -> pa.RecordBatch:
     So a bot's millions of views pass without filling memory.
     """
     _, who = numbered_users(views)
-    day = to_micros(views.column(2)) // DAY_MICROS
+    day = to_micros(views.column(2)) // DAY_MICROSECONDS
     order = np.lexsort((day, who))  # (V,) a user's day in a row
     starts = np.flatnonzero(differs_from_previous(who[order]) | differs_from_previous(day[order]))
     place = np.arange(len(order)) - np.repeat(starts, np.diff(np.append(starts, len(order))))
@@ -85,7 +85,9 @@ def _cut(views: pa.RecordBatch, limit: int) -> pa.RecordBatch:
     times = to_micros(views.column(2))
     order = np.lexsort((views.column(3).to_numpy(), times, who))
     who, times = who[order], times[order]  # (V,) each user's oldest view first
-    days = np.flatnonzero(differs_from_previous(who) | differs_from_previous(times // DAY_MICROS))
+    days = np.flatnonzero(
+        differs_from_previous(who) | differs_from_previous(times // DAY_MICROSECONDS)
+    )
     views_of_day = np.diff(np.append(days, len(order)))
     if views_of_day.max() > limit:
         few = np.repeat(views_of_day <= limit, views_of_day)

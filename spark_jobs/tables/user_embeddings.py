@@ -25,6 +25,7 @@ from pyspark.sql import functions as F
 
 from contracts.errors import BadInput, MissingTable
 from contracts.forecasts import FORECAST_NAMES
+from contracts.instants import midnight_microseconds
 from contracts.limits import EMBEDDING_WIDTH
 from contracts.paths import Places
 from contracts.storage.model_folder import check_model_folder
@@ -35,7 +36,6 @@ from model.storage.checkpoint_files import MANIFEST_FILE, TITLES_FILE, VOCABULAR
 from spark_jobs.lake.lake import Commit, Lake
 from spark_jobs.spark.job_run import spark_job
 from spark_jobs.tables.models import champion_id, find_model, load_models, model_folder
-from spark_jobs.transforms.session_views import midnight_micros
 
 if TYPE_CHECKING:  # torch takes two seconds to import, and only the workers need it
     from model.storage.checkpoint import TrainedModel
@@ -92,7 +92,7 @@ def _vectors_of(users: pa.Table, shipped: Path, as_of: date) -> pa.RecordBatch:
         title_ids,
         titles["words"],
         times=list_values(users["event_times"].chunk(0)).values,  # (R,)
-        as_of=np.full(len(sequences), midnight_micros(as_of)),  # (N,)
+        as_of=np.full(len(sequences), midnight_microseconds(as_of)),  # (N,)
     )
     vectors = embedded.vectors
     norms = np.linalg.norm(vectors.astype(np.float64), axis=1)

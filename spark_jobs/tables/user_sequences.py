@@ -16,6 +16,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from contracts.instants import DAY_MICROSECONDS, midnight_microseconds
 from contracts.limits import MAX_HISTORY_VIEWS
 from contracts.paths import Places
 from contracts.tables import SESSIONS, USER_SEQUENCES
@@ -23,20 +24,8 @@ from contracts.terminal.options import AsOf
 from expectations.gate import run_gate
 from spark_jobs.lake.lake import Commit, Lake
 from spark_jobs.spark.job_run import spark_job
-from spark_jobs.transforms.session_views import (
-    OF_SESSION,
-    midnight_micros,
-    sessions_between,
-    views_of,
-)
-from spark_jobs.transforms.user_batches import (
-    DAY_MICROS,
-    Ints,
-    by_user,
-    list_slices,
-    to_micros,
-    whole_users,
-)
+from spark_jobs.transforms.session_views import OF_SESSION, sessions_between, views_of
+from spark_jobs.transforms.user_batches import Ints, by_user, list_slices, to_micros, whole_users
 
 _NEWEST_COLUMNS = (
     "as_of date, user_id string, title_ids array<bigint>, event_times array<timestamp>"
@@ -74,11 +63,13 @@ def _newest(batches: Iterator[pa.RecordBatch], days: Sequence[date]) -> Iterator
         times = to_micros(views.times)
         for as_of in days:
             # (V + 1,) number of views before each index that are from before `as_of`
-            earlier = np.concatenate(([0], np.cumsum(times < midnight_micros(as_of))))
+            earlier = np.concatenate(([0], np.cumsum(times < midnight_microseconds(as_of))))
             high = views.user_starts + earlier[views.user_ends] - earlier[views.user_starts]
             # (U,) each user's newest of these views; `here` leaves out the users who have none
             newest = times[np.maximum(high - 1, 0)]
-            here = (high > views.user_starts) & (newest >= midnight_micros(as_of) - DAY_MICROS)
+            here = (high > views.user_starts) & (
+                newest >= midnight_microseconds(as_of) - DAY_MICROSECONDS
+            )
             active: Ints = np.flatnonzero(here)
             # (A,) of the A active users
             low = np.maximum(views.user_starts, high - MAX_HISTORY_VIEWS)[active]

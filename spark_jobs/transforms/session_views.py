@@ -16,8 +16,8 @@ import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from contracts.instants import midnight_microseconds
 from spark_jobs.transforms.user_batches import (
-    DAY_MICROS,
     TIME_TYPE,
     Ints,
     differs_from_previous,
@@ -36,11 +36,6 @@ def sessions_between(sessions: DataFrame, since: date, before: date) -> DataFram
     """
     ends = F.col("end_time") >= F.lit(since).cast("timestamp")
     return sessions.where((F.col("session_date") < F.lit(before)) & ends)
-
-
-def midnight_micros(day: date) -> int:
-    """The first instant of `day`, UTC, in microseconds since 1970."""
-    return (day - date(1970, 1, 1)).days * DAY_MICROS
 
 
 @dataclass(frozen=True)
@@ -68,7 +63,7 @@ def cut_to(views: Views, since: date, before: date) -> Views:
     """Those from `since`'s first instant on and before `before`'s; a session that crosses an edge
     is cut there, and of each session some view must be left."""
     times = to_micros(views.times)
-    inside = (times >= midnight_micros(since)) & (times < midnight_micros(before))
+    inside = (times >= midnight_microseconds(since)) & (times < midnight_microseconds(before))
     if inside.all():
         return views
     who = np.searchsorted(views.user_starts, views.session_starts, "right") - 1

@@ -26,7 +26,6 @@ _Trim = Callable[[pa.RecordBatch], pa.RecordBatch]
 _USER_HASH = "user_hash"
 MAX_HELD_ROWS = 200_000  # of one user; from here on, rows that make no difference are dropped
 
-DAY_MICROS = 86_400_000_000  # microseconds
 TIME_TYPE = pa.timestamp("us", "UTC")
 
 

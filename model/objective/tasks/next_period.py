@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from contracts.forecasts import FORECAST_DAYS
-from model.data.histories import DAY_MICROSECONDS
+from contracts.instants import DAY_MICROSECONDS
 from model.data.keyed_random import keyed_generator
 from model.forms.period_heads import NUM_LOGS
 from model.objective.tasks.periods import (

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from model.data.histories import DAY_MICROSECONDS
+from contracts.instants import DAY_MICROSECONDS
 from model.data.keyed_random import keyed_bits
 from model.objective.tasks.periods import EncodedPeriods, PeriodPlan, PeriodTask, Step, Views
 from model.objective.tasks.task import Outcome

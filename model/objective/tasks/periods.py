@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from contracts.forecasts import FORECAST_DAYS, SOON_DAYS
-from contracts.limits import SESSION_GAP
+from contracts.instants import DAY_MICROSECONDS, SESSION_GAP_MICROSECONDS
 from model.config import PretrainConfig
-from model.data.histories import DAY_MICROSECONDS, Histories
+from model.data.histories import Histories
 from model.data.keyed_random import keyed_bits
 from model.data.ragged import Ragged, offsets_of, owners_of
 from model.forms.memory_model import MemoryModel
@@ -26,7 +26,6 @@ from model.objective.tasks.task import Outcome
 FORECAST_SPAN = FORECAST_DAYS * DAY_MICROSECONDS
 SOON_SPAN = SOON_DAYS * DAY_MICROSECONDS
 _MIN_HISTORY_DAYS = 28  # of the window before the first cut, where the logs are long enough
-_SESSION_GAP_MICROSECONDS = int(SESSION_GAP.total_seconds() * 1e6)
 
 
 class LeakingTargets(ValueError):
@@ -111,7 +110,7 @@ class Views:
     def starts_session(self) -> NDArray[np.bool_]:
         """(R,) the first view of a row, and each view after a longer silence than the gap."""
         starts = np.ones(len(self.times), bool)
-        is_silent = np.diff(self.times) > _SESSION_GAP_MICROSECONDS
+        is_silent = np.diff(self.times) > SESSION_GAP_MICROSECONDS
         starts[1:] = is_silent | (np.diff(self.owners) > 0)
         return starts
 

@@ -1,0 +1,13 @@
+"""Days and silences in microseconds, as the views' times are counted: since 1970, UTC."""
+
+from datetime import date
+
+from contracts.limits import SESSION_GAP
+
+DAY_MICROSECONDS = 86_400_000_000
+SESSION_GAP_MICROSECONDS = int(SESSION_GAP.total_seconds() * 1_000_000)
+
+
+def midnight_microseconds(day: date) -> int:
+    """The first instant of a UTC day."""
+    return (day - date(1970, 1, 1)).days * DAY_MICROSECONDS
