@@ -36,12 +36,8 @@ class ListDataset(Dataset[tuple[Lists, Lists]]):
     """A pair is two lists of titles, a title a list of word ids."""
 
     def __init__(self, data: Corpus) -> None:
-        titles = [
-            row.tolist()
-            for row in np.split(data.title_words.values, data.title_words.offsets[1:-1])
-        ]
-        rows = np.split(data.sequences.values, data.sequences.offsets[1:-1])
-        self.sequences = [[titles[title] for title in row] for row in rows]
+        titles = _lists(data.title_words)
+        self.sequences = [[titles[title] for title in row] for row in _lists(data.sequences)]
         self.pairs = data.pairs.tolist()
 
     def __len__(self) -> int:

@@ -7,7 +7,6 @@ Vectors use views from before the cut, labels the views of the 28 days after it,
 data/labels. Cells that are finished are not run again. docs/downstream.md explains the table.
 """
 
-import os
 import sys
 from dataclasses import replace
 from datetime import date
@@ -16,9 +15,9 @@ from typing import Annotated
 import typer
 
 from analyst.lake_access.open_lake import OpenLake, open_lake
-from contracts.errors import BadInput
 from contracts.evaluation_settings import EvaluationSettings
-from contracts.terminal.options import AsJson, day_option
+from contracts.storage.atomic_write import write_text
+from contracts.terminal.options import AsJson, NumProcesses, day_option, num_processes
 from contracts.terminal.printing import print_parts
 from downstream.judging.evaluation import Evaluation, evaluate_models
 from downstream.output.report import as_json, as_markdown, draw_picture, tables
@@ -52,9 +51,7 @@ def main(
         typer.Option("--splits", help="Random splits of the users. [default: the settings' 20]"),
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Of splits and rivals.")] = None,
-    processes: Annotated[
-        int, typer.Option("--processes", help="Cells at once; 0: one for each core.")
-    ] = 0,
+    processes: NumProcesses = 0,
     record: Annotated[
         bool,
         typer.Option("--record/--no-record", help="Write the rows to the table `evaluations`."),
@@ -62,15 +59,13 @@ def main(
     json: AsJson = False,
 ) -> None:
     settings = _settings(tasks, rivals, splits, seed)
-    if processes < 0:
-        raise BadInput(f"--processes is {processes}; it must be 0 or more")
     lake = open_lake()
     found = evaluate_models(
         lake,
         settings,
         models or (),
         as_of,
-        processes or len(os.sched_getaffinity(0)),
+        num_processes(processes),
         lambda line: print_parts(line, stderr=True),
     )
     _write_files(found)
@@ -101,8 +96,8 @@ def _names(text: str | None, default: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _write_files(found: Evaluation) -> None:
-    (found.folder / "evaluation.json").write_text(as_json(found) + "\n")
-    (found.folder / "evaluation.md").write_text(as_markdown(found))
+    write_text(found.folder / "evaluation.json", as_json(found) + "\n")
+    write_text(found.folder / "evaluation.md", as_markdown(found))
     draw_picture(found, found.folder / "evaluation.png")
 
 

@@ -12,7 +12,7 @@ that no day is embedded under gives its vectors here and now, from the same sequ
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,9 @@ from contracts.paths import Places
 from contracts.tables import TITLES, USER_EMBEDDINGS, USER_SEQUENCES
 from contracts.terminal.options import AsOf
 from contracts.terminal.printing import grid, print_parts
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _Floats = npt.NDArray[np.float32]
 _Vectors = tuple[list[str], _Floats]  # users, and a row each
@@ -128,18 +131,24 @@ def _agreements(weights: _Floats, rows: npt.NDArray[np.int64]) -> list[_Floats]:
     return [shared, overlap, (main[rows, None] == main[None, :]).astype(np.float32)]
 
 
-def current_interests(path: Path, as_of: date) -> dict[str, dict[str, float]]:
-    """Each user's planted interests on the day before `as_of`, the last one that vectors saw."""
+def live_interests(path: Path, as_of: date) -> "pa.Table":
+    """The rows of planted/interests.parquet that hold on the day before `as_of`."""
     import pyarrow.parquet as pq
 
+    last = as_of - timedelta(days=1)
+    return pq.read_table(path, filters=[("from_day", "<=", last), ("to_day", ">=", last)])
+
+
+def current_interests(path: Path, as_of: date) -> dict[str, dict[str, float]]:
+    """Each user's planted interests on the day before `as_of`, the last one that vectors saw."""
     if not path.exists():
         raise MissingTable(
             f"{path} is missing: only generated logs have planted interests; make some by "
             "`userbert logs generate`, or name the file by --planted"
         )
-    last = as_of - timedelta(days=1)
-    live = pq.read_table(path, filters=[("from_day", "<=", last), ("to_day", ">=", last)])
+    live = live_interests(path, as_of)
     if not live.num_rows:
+        last = as_of - timedelta(days=1)
         raise BadInput(f"{path} holds no interest of {last}, the day before {as_of}")
     found: dict[str, dict[str, float]] = {}
     for row in live.select(["user_id", "topic", "weight"]).to_pylist():

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import typer
 
 from contracts.paths import Places
-from contracts.storage.atomic_write import atomic_file
+from contracts.storage.atomic_write import atomic_file, write_text
 from contracts.terminal.options import AsOf
 from contracts.terminal.printing import print_parts
 from landing.completejourney import package_data
@@ -94,8 +94,7 @@ def _write_labels(folder: Path, labels: _Labels) -> None:
     }
     # A JSON string or truth value is written in TOML as it is in JSON.
     text = "".join(f"{name} = {json.dumps(value)}\n" for name, value in settings.items())
-    with atomic_file(folder / f"{labels.name}.toml") as hidden:
-        hidden.write_text(text)
+    write_text(folder / f"{labels.name}.toml", text)
 
 
 def main(

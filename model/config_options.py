@@ -7,26 +7,22 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_t
 
 import typer
 
+from contracts.terminal.options import own_parameters, with_parameters
 from model.config import BASE_MODELS, PRESETS, ModelConfig, PretrainConfig
 from model.settings.ready_vectors import SET_BY_FILES
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 _ENCODERS = ("behavior_encoder", "context_encoder", "aggregator")
 
 
-def with_config_options(**defaults: object) -> Callable[[Function], Function]:
+def with_config_options(**defaults: object) -> Callable[[_Function], _Function]:
     """Give a command that takes `**settings` a typed option for each setting.
 
     The options are `--preset`, `--base-model` and one for each field of both dataclasses, which
     overrides the preset. `defaults` are values that differ from the preset's.
     """
 
-    def decorate(function: Function) -> Function:
-        own = [
-            each.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-            for each in inspect.signature(function, eval_str=True).parameters.values()
-            if each.kind is not inspect.Parameter.VAR_KEYWORD
-        ]
+    def decorate(function: _Function) -> _Function:
         options = [
             inspect.Parameter(
                 name,
@@ -36,10 +32,9 @@ def with_config_options(**defaults: object) -> Callable[[Function], Function]:
             )
             for name, annotation in _annotations().items()
         ]
-        parameters = sorted([*own, *options], key=lambda each: each.default is not each.empty)
-        function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        function.__annotations__ = {each.name: each.annotation for each in parameters}
-        return function
+        parameters = [*own_parameters(function), *options]
+        parameters.sort(key=lambda each: each.default is not each.empty)
+        return with_parameters(function, parameters)
 
     return decorate
 

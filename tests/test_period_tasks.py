@@ -29,7 +29,7 @@ from model.objective.tasks.next_period import NextActivity
 from model.objective.tasks.periods import CutRange, Cuts, LeakingTargets, draw_cuts
 from model.storage.checkpoint import TrainedModel, load_model, read_tensors, write_checkpoint
 from model.training.distributed import Processes
-from model.training.pretrain import _manifest, model_id, pretrain_model
+from model.training.pretrain import model_id, pretrain_model
 from model.training.trainer import Training
 
 CONFIG = replace(
@@ -196,7 +196,7 @@ def test_stopped_and_resumed_it_is_the_unbroken_training(given, tmp_path):
     for _ in range(3):
         unbroken.update()
         stopped.update()
-    manifest = _manifest("m", stopped)
+    manifest = stopped.manifest("m")
     write_checkpoint(tmp_path / "c", manifest, given.vocabulary, stopped.tensors())
     resumed.restore(tmp_path / "c", manifest)
     for _ in range(3):
@@ -226,7 +226,7 @@ def test_a_title_that_came_after_the_training_lies_near_the_title_that_shares_it
     training = training_of(given, word_dropout=0.1, steps=30)
     for _ in range(30):
         training.update()
-    manifest = _manifest("m", training)
+    manifest = training.manifest("m")
     trained = TrainedModel(training.model.eval(), given.vocabulary, torch.empty(0), manifest)
     title_ids = np.array([0, 4, 1000, 2000])
     words = pa.array([["w0", "w3"], ["w1", "w7"], ["w0", "w3", "brand-new"], ["brand-new"]])

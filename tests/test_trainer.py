@@ -12,7 +12,7 @@ from contracts.paths import Places
 from model.config import PRESETS
 from model.data.batches import BatchOrder
 from model.training.distributed import Processes
-from model.training.pretrain import _manifest, pretrain_model, write_checkpoint
+from model.training.pretrain import pretrain_model, write_checkpoint
 from model.training.trainer import Training
 
 TINY = replace(PRESETS["tiny"], steps=50, batch_size=8, refresh_interval=5)
@@ -97,7 +97,7 @@ def test_a_checkpoint_gives_the_best_weights_back(given, tmp_path):
     training.note_evaluation({"validation_loss": 1.0})
     best = weights(training)
     training.update()
-    manifest = _manifest("m", training)
+    manifest = training.manifest("m")
     write_checkpoint(tmp_path / "c", manifest, given.vocabulary, training.tensors())
     resumed = training_of(given, patience=3)
     resumed.restore(tmp_path / "c", manifest)

@@ -9,7 +9,7 @@ and the answer says how near that comes to the stored vector.
 """
 
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from analyst.lake_access.open_lake import OpenLake, open_lake
 from analyst.lake_access.registered_models import load_registered_model
 from analyst.output.answers import print_answer
 from contracts.errors import BadInput, MissingTable
+from contracts.instants import midnight_microseconds
 from contracts.tables import TITLES, USER_SEQUENCES
 from contracts.terminal.options import AsJson, AsOfOrNewest, ModelOrChampion
 from contracts.terminal.printing import grid
@@ -27,7 +28,6 @@ from contracts.terminal.printing import grid
 if TYPE_CHECKING:
     from model.storage.checkpoint import TrainedModel
 
-_EPOCH = date(1970, 1, 1)
 _DECAYED_SUMS = "decayed sums"  # what weighs the views in the memory form
 _SAME_COSINE = 0.999  # cosine; the other users of a batch move a vector by 1e-6
 
@@ -172,7 +172,7 @@ def weigh_views(
     model, length = trained.model, len(sequence.titles)
     words: Any = pa.array(sequence.words, pa.list_(pa.string()))
     titles = title_vectors(model, encoder_input(trained, sequence.title_ids, words))
-    as_of = np.array([(day - _EPOCH) // timedelta(microseconds=1)])  # (1,)
+    as_of = np.array([midnight_microseconds(day)])  # (1,)
     with evaluation_mode(model):
         when = [torch.from_numpy(each).to(model.device) for each in (sequence.micros, as_of)]
         weights = model.view_weights(titles, torch.tensor([length]), *when).double().cpu().numpy()

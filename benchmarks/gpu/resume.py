@@ -4,7 +4,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,14 @@ from benchmarks.synthetic import NUM_WORDS, synthetic_corpus
 from model.config import BASE_MODELS, PretrainConfig
 from model.data.corpus import TrainingInput
 from model.data.vocabulary import Vocabulary
-from model.storage.checkpoint import Manifest, read_tensors, write_checkpoint
+from model.storage.checkpoint import read_tensors, write_checkpoint
 from model.storage.checkpoint_files import WEIGHTS_FILE
 from model.training.distributed import join_processes
 from model.training.trainer import Training
 
 STEPS, STOPPED_AFTER = 8, 4  # updates of the whole training, and of the one that is killed
 _DAY = date(2021, 1, 1)
+_NAME = "synthetic"  # of the model
 _CONFIG = PretrainConfig(
     steps=STEPS,
     batch_size=16,
@@ -83,10 +84,10 @@ def train_until(folder: Path, base_model: str, device: str, steps: int) -> None:
         torch.set_num_threads(1)
         training = Training(_training_input(), _config(base_model), processes, 1)
         if found := sorted(folder.glob("step-*")):
-            training.restore(found[-1], _manifest(training))
+            training.restore(found[-1], training.manifest(_NAME))
         while training.progress.step < steps:
             training.update()
-        manifest = _manifest(training)
+        manifest = training.manifest(_NAME)
         write_checkpoint(
             folder / f"step-{steps}", manifest, training.given.vocabulary, training.tensors()
         )
@@ -106,22 +107,6 @@ def _training_input() -> TrainingInput:
     held_out = pairs[-40:]
     return TrainingInput(
         corpus, Vocabulary(words), pairs[:-40], held_out, held_out, _DAY, {}, "synthetic"
-    )
-
-
-def _manifest(training: Training) -> Manifest:
-    given = training.given
-    return Manifest(
-        model_id="synthetic",
-        trained_before=given.as_of,
-        settings=training.config.to_json(),
-        inputs={},
-        content=given.content,
-        num_words=len(given.vocabulary),
-        num_titles=0 if training.model.reads_words else len(given.corpus.title_ids),
-        measures={},
-        vocabulary_hash=given.vocabulary.sha256,
-        progress=asdict(training.progress),
     )
 
 

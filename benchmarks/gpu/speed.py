@@ -49,7 +49,7 @@ def time_compiled(base_model: str, device: str, batch_size: int, steps: int) -> 
         contestant = Contestant("ours", base_model, device, 2, "bfloat16", batch_size)
         if name == "compiled":
             model = contestant.objective.model
-            for part in ("encode_titles", "encode_users"):
+            for part in model.compiled_methods:
                 setattr(model, part, torch.compile(getattr(model, part), dynamic=True))
         started = time.perf_counter()
         for _ in range(WARM_UP_STEPS):

@@ -5,6 +5,7 @@ the old content or the new; after a kill or a power cut the old is there. Hidden
 dot, which the ingest and all readers leave out.
 """
 
+import json
 import os
 import shutil
 import tempfile
@@ -30,6 +31,11 @@ def atomic_file(path: Path) -> Iterator[Path]:
 def write_text(path: Path, text: str) -> None:
     """Write `path` as UTF-8."""
     write_bytes(path, text.encode())
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write `path` as JSON for people and programs, a value a line."""
+    write_text(path, json.dumps(content, indent=1) + "\n")
 
 
 def write_bytes(path: Path, content: bytes) -> None:

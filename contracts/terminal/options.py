@@ -1,11 +1,17 @@
 """Options that several commands share, each with one name, one form and one explanation."""
 
-from collections.abc import Callable, Collection
+import inspect
+import os
+from collections.abc import Callable, Collection, Sequence
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
+
+from contracts.errors import BadInput
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def _parse_day(text: str | date) -> date:
@@ -68,6 +74,29 @@ LandingRoot = Annotated[
         help="The folder to write landing/ below. [default: the data root]",
     ),
 ]
-_ModelsFolder = Annotated[
-    Path | None, typer.Option("--out", metavar="FOLDER", help="The folder to write models below.")
+NumProcesses = Annotated[
+    int, typer.Option("--processes", help="Cells at the same time; 0: one for each core.")
 ]
+
+
+def num_processes(asked: int) -> int:
+    """`asked`, or as many as this process may use cores where that is 0."""
+    if asked < 0:
+        raise BadInput(f"--processes is {asked}; it must be 0 or more")
+    return asked or len(os.sched_getaffinity(0))
+
+
+def own_parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    """The parameters of a command that takes `**options`, without these."""
+    return [
+        each.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for each in inspect.signature(function, eval_str=True).parameters.values()
+        if each.kind is not inspect.Parameter.VAR_KEYWORD
+    ]
+
+
+def with_parameters(function: _Function, parameters: Sequence[inspect.Parameter]) -> _Function:
+    """The command itself, which from now on shows these parameters, in this order."""
+    function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    function.__annotations__ = {each.name: each.annotation for each in parameters}
+    return function

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contracts.evaluation_settings import EvaluationSettings
+from contracts.storage.atomic_write import write_text
 from downstream.judging.heads import HEADS, LINEAR_HEAD, TREE_HEAD, Floats, Head, Setting
 from downstream.judging.metrics import mean_auc, rank_correlation
 from downstream.judging.splits import Split, user_split
@@ -92,11 +93,9 @@ def finished_results(cell: Cell, folder: Path) -> list[Result] | None:
 def evaluate_cell(cell: Cell, folder: Path) -> list[Result]:
     """Judge the cell and keep its results in `folder`, whole or not at all."""
     results = list(_results(cell))
-    path = folder / cell.file_name
-    hidden = path.with_name(f".{path.name}")
     rows = [asdict(result) for result in results]
-    hidden.write_text(json.dumps({"content": cell.content, "results": rows}))
-    hidden.rename(path)
+    facts = {"content": cell.content, "results": rows}
+    write_text(folder / cell.file_name, json.dumps(facts))
     return results
 
 

@@ -8,10 +8,8 @@ its own cells only.
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
 from datetime import date, timedelta
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +25,7 @@ from downstream.judging.canaries import (
     must_not_solve,
 )
 from downstream.judging.cells import Cell, Result, evaluate_cell, finished_results
+from downstream.judging.process_pool import run_in_processes
 from downstream.judging.summary import Row, borda_points, compare_results
 from downstream.rivals.coles import NoPeers
 from downstream.rivals.encoders import JudgedModel, champion_id, judged_model
@@ -231,36 +230,27 @@ def _evaluated(
     cells: Sequence[Cell], folder: Path, processes: int, progress: _Progress
 ) -> list[Result]:
     """The results of all cells in their order, those that are missing by parallel processes."""
-    results = {number: finished_results(cell, folder) for number, cell in enumerate(cells)}
-    missing = [number for number, found in results.items() if found is None]
-    made = _in_processes if processes > 1 and len(missing) > 1 else _one_by_one
+    results = {cell.file_name: finished_results(cell, folder) for cell in cells}
+    missing = [cell for cell in cells if results[cell.file_name] is None]
+    if processes > 1 and len(missing) > 1:
+        made = run_in_processes(evaluate_cell, missing, folder, processes, _one_thread)
+    else:
+        made = _one_by_one(missing, folder)
     done = len(cells) - len(missing)
-    for number, found in made(cells, missing, folder, processes):
-        results[number] = found
+    for cell, found in made:
+        results[cell.file_name] = found
         done += 1
-        progress(f"cell {done} of {len(cells)}: {cells[number].file_name[:-5]}")
-    return [result for number in range(len(cells)) for result in results[number] or ()]
+        progress(f"cell {done} of {len(cells)}: {cell.file_name[:-5]}")
+    return [result for cell in cells for result in results[cell.file_name] or ()]
 
 
-def _one_by_one(
-    cells: Sequence[Cell], missing: Sequence[int], folder: Path, processes: int
-) -> Iterator[tuple[int, list[Result]]]:
+def _one_by_one(cells: Sequence[Cell], folder: Path) -> Iterator[tuple[Cell, list[Result]]]:
     from threadpoolctl import threadpool_limits
 
-    for number in missing:
+    for cell in cells:
         with threadpool_limits(1):
-            found = evaluate_cell(cells[number], folder)
-        yield number, found
-
-
-def _in_processes(
-    cells: Sequence[Cell], missing: Sequence[int], folder: Path, processes: int
-) -> Iterator[tuple[int, list[Result]]]:
-    context = get_context("forkserver")
-    with ProcessPoolExecutor(processes, context, initializer=_one_thread) as pool:
-        running = {pool.submit(evaluate_cell, cells[number], folder): number for number in missing}
-        for future in as_completed(running):
-            yield running[future], future.result()
+            found = evaluate_cell(cell, folder)
+        yield cell, found
 
 
 def _one_thread() -> None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from analyst.lake_access.open_lake import OpenLake
 from contracts.errors import BadInput
+from contracts.storage.atomic_write import atomic_file
 from downstream.data.views import Views
 from downstream.rivals import aggregates, coles, encoders, title_texts
 from downstream.rivals.encoders import MODEL_VARIANTS, JudgedModel
@@ -78,7 +79,7 @@ class VectorFiles:
             return self._file(rival, 0, self._of_variant(rival))
         if rival in _COLES_RIVALS:
             return self._file(rival, 0, self._of_coles(rival))
-        return self._file(JOINED_RIVAL, 0, self._joined)
+        return self._file(JOINED_RIVAL, 0, lambda past, as_of: self._joined())
 
     def stale(self, days: Sequence[int]) -> Iterator[VectorFile]:
         """The models and a few rivals as of `days` before the cut, and at the cut itself."""
@@ -107,9 +108,10 @@ class VectorFiles:
 
         return make
 
-    def _joined(self, past: Views, as_of: date) -> _Matrix:
-        ours = self._of_model(self.models[0])(past, as_of)
-        return np.hstack([ours, aggregates.aggregate_counts(past, as_of)])
+    def _joined(self) -> _Matrix:
+        """The files of both, which are made where they are not there yet."""
+        ours = next(self.of_models())
+        return np.hstack([np.load(each.path) for each in (ours, self.of_rival("aggregates"))])
 
     def _file(
         self, rival: str, stale_days: int, make: Callable[[Views, date], _Matrix]
@@ -119,9 +121,8 @@ class VectorFiles:
             day = self.as_of - timedelta(days=stale_days)
             vectors = np.ascontiguousarray(make(self.views.before(day), day), np.float32)
             _must_be_finite(rival, vectors, len(self.views))
-            hidden = path.with_name(f".{path.name}")
-            np.save(hidden, vectors)
-            hidden.rename(path)
+            with atomic_file(path) as unfinished, unfinished.open("wb") as file:
+                np.save(file, vectors)
         return VectorFile(rival, path, sha256(path.read_bytes()).hexdigest()[:16], stale_days)
 
 

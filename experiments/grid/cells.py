@@ -6,7 +6,6 @@ it was, and experiments that share cells compute them once.
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import date
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 from contracts.paths import Places
 from contracts.provenance import code_version
-from contracts.storage.atomic_write import write_text
+from contracts.storage.atomic_write import write_json
 from model.config import PretrainConfig
 from model.training.finetuning import FinetuneSettings
 
@@ -121,7 +120,3 @@ def keep_result(cell: Cell, result: CellResult, folders: Folders) -> None:
         "code_version": code_version(),
     }
     write_json(folders.cells / f"{cell.key}.json", asdict(result) | about)
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    write_text(path, json.dumps(content, indent=1) + "\n")

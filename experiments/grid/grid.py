@@ -1,10 +1,8 @@
 """A grid: all cells of an experiment, run by parallel processes; finished cells are kept."""
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from datetime import date
-from multiprocessing import get_context
 from typing import Any, TypeVar
 
 from analyst.lake_access.open_lake import OpenLake
@@ -12,6 +10,7 @@ from contracts.errors import BadInput, MissingTable
 from contracts.paths import Places
 from contracts.tables import SEQUENCE_PAIRS, SESSIONS, TITLES
 from downstream.data.views import newest_cut
+from downstream.judging.process_pool import run_in_processes
 from experiments.data.click_data import DataSettings, click_data
 from experiments.grid.cells import Cell, CellResult, Folders, Pretraining, finished_result
 from experiments.grid.settings import (
@@ -195,11 +194,4 @@ def _in_processes(
         for job in jobs:
             yield job, work(job, folders)
         return
-    context = get_context("forkserver")
-    with ProcessPoolExecutor(processes, context, initializer=prepare_process) as pool:
-        running = {pool.submit(work, job, folders): job for job in jobs}
-        try:
-            for future in as_completed(running):
-                yield running[future], future.result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    yield from run_in_processes(work, jobs, folders, processes, prepare_process)

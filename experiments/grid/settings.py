@@ -1,7 +1,6 @@
 """What is compared, on what and how large: conf/experiments.toml, or USERBERT_EXPERIMENTS."""
 
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 
 from contracts.commands import CONF_FOLDER
 from contracts.errors import BadInput
+from contracts.storage.toml_files import read_toml
 from model.config import BASE_MODELS, PRESETS, PretrainConfig
 from model.training.finetuning import FinetuneSettings
 
@@ -86,10 +86,7 @@ class ExperimentFile:
 
     @classmethod
     def read(cls, path: Path) -> "ExperimentFile":
-        try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise BadInput(f"{path} cannot be read: {error}") from error
+        values = read_toml(path)
         try:
             return cls._checked(values)
         except (BadInput, KeyError, TypeError) as error:

@@ -3,12 +3,11 @@
 import json
 import time
 from collections.abc import Iterable
-from datetime import date, timedelta
+from datetime import date
 from functools import cache
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from analyst.lake_access.open_lake import open_lake
@@ -16,12 +15,13 @@ from contracts.errors import BadInput, MissingTable
 from contracts.instants import midnight_microseconds
 from contracts.limits import MAX_VIEWS
 from contracts.paths import Places
+from contracts.storage.atomic_write import write_json
 from downstream.data.views import read_views
 from experiments.data.click_data import ClickData, read_click_data
 from experiments.data.metrics import Floats, mean_scores
-from experiments.grid.cells import Cell, CellResult, Folders, Pretraining, keep_result, write_json
+from experiments.grid.cells import Cell, CellResult, Folders, Pretraining, keep_result
 from experiments.grid.step_times import StepTimes, measure_step_times
-from experiments.planted_interests import interest_agreement
+from experiments.planted_interests import interest_agreement, live_interests
 from model.data.build_corpus import training_input_for
 from model.data.ragged import Ragged
 from model.inference.embed_users import embed_users, encoder_input
@@ -163,8 +163,7 @@ def _planted_interests(places: Places, as_of: date) -> dict[str, dict[str, dict[
             f"{path} is missing: the experiment `planted` needs generated logs, which "
             "`userbert logs generate` makes"
         )
-    last = as_of - timedelta(days=1)
-    live = pq.read_table(path, filters=[("from_day", "<=", last), ("to_day", ">=", last)])
+    live = live_interests(path, as_of)
     if "is_lasting" not in live.column_names:
         raise BadInput(f"{path} has no column is_lasting: generate the logs again")
     found: dict[str, dict[str, dict[str, float]]] = {"lasting": {}, "passing": {}}

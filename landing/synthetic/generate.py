@@ -19,7 +19,7 @@ import typer
 
 from contracts.errors import BadInput
 from contracts.paths import Places
-from contracts.storage.atomic_write import atomic_file
+from contracts.storage.atomic_write import atomic_file, write_json
 from contracts.terminal.options import day_option
 from landing.landing_writer import day_folder, write_settings
 from landing.progress import print_summary, progress_bar
@@ -166,7 +166,7 @@ def generate_logs(settings: Settings, root: Path, workers: int = 2) -> dict[str,
     summary = planted.summarize_days(
         recorded, settings.world, by_day, titles=num_titles, interests=num_interests
     )
-    planted.write_json(root / "planted/summary.json", summary)
+    write_json(root / "planted/summary.json", summary)
     return summary
 
 

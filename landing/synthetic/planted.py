@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from contracts.errors import BadInput
-from contracts.storage.atomic_write import atomic_file
+from contracts.storage.atomic_write import atomic_file, write_json
 from landing.synthetic.browsing import SHARE_OF_DRIFTING, Users, World, day_number
 from landing.synthetic.lines import total_counts, user_ids
 from landing.synthetic.titles import TOPIC_NAMES, Catalogue, Floats, Ints, topic_of
@@ -33,11 +33,6 @@ _TYPES: dict[str, pa.DataType] = {
 }
 _INTERESTS_SCHEMA = pa.schema(_TYPES)
 _TITLES_SCHEMA = pa.schema([pa.field("title", pa.string()), pa.field("topic", pa.string())])
-
-
-def write_json(path: Path, content: object) -> None:
-    with atomic_file(path) as hidden:
-        hidden.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def reserve_folder(planted: Path, settings: dict[str, object]) -> None:

@@ -15,7 +15,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import date
 from hashlib import sha256
 from pathlib import Path
@@ -47,7 +47,6 @@ from model.objective.negatives_trace import TraceEvent, trace_writer
 from model.objective.objective import OBJECTIVE_VERSION
 from model.storage.checkpoint import (
     BrokenCheckpoint,
-    Manifest,
     load_weights,
     read_manifest,
     write_checkpoint,
@@ -141,7 +140,7 @@ def pretrain_model(
     config = _as_begun(config, checkpoint, processes)
     training = Training(given, config, processes, torch.get_num_threads(), ready)
     if checkpoint:
-        training.restore(checkpoint, _manifest(name, training))
+        training.restore(checkpoint, training.manifest(name))
         torch.set_num_threads(training.progress.threads)
     processes.wait()  # every process has read before the first one writes
     if processes.is_first:
@@ -307,26 +306,10 @@ def _save(training: Training, name: str, working: Path, log: RunLog | None) -> N
         return
     training.progress.log_size = log.size
     folder = working / f"step-{training.progress.step:09d}"
-    manifest, vocabulary = _manifest(name, training), training.given.vocabulary
+    manifest, vocabulary = training.manifest(name), training.given.vocabulary
     write_checkpoint(folder, manifest, vocabulary, tensors, copies={LOG_FILE: log.path})
     for old in sorted(working.glob("step-*"))[:-KEPT_CHECKPOINTS]:
         shutil.rmtree(old)
-
-
-def _manifest(name: str, training: Training) -> Manifest:
-    given, progress = training.given, training.progress
-    return Manifest(
-        model_id=name,
-        trained_before=given.as_of,
-        settings=training.config.to_json(),
-        inputs=given.inputs,
-        content=given.content,
-        num_words=len(given.vocabulary),
-        num_titles=len(given.corpus.title_ids) if not training.model.reads_words else 0,
-        measures=progress.newest_measures or {},
-        vocabulary_hash=given.vocabulary.sha256,
-        progress=asdict(progress),
-    )
 
 
 def _finish(
@@ -339,7 +322,7 @@ def _finish(
         load_weights(training.model, training.best, working)
     validation = (progress.best_measures if keeps_best else progress.newest_measures) or {}
     manifest = replace(
-        _manifest(name, training),
+        training.manifest(name),
         measures=test_measures(training)
         | {_validation_name(measure): value for measure, value in validation.items()}
         | {"steps": float(progress.best_step if keeps_best else progress.step)}

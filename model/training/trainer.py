@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +157,22 @@ class Training:
             BEST_WEIGHTS_FILE: self.best,
         }
         return {name: tensors for name, tensors in held.items() if tensors}
+
+    def manifest(self, name: str) -> Manifest:
+        """What a checkpoint says of this training as it stands; `name` is the model's id."""
+        given, progress = self.given, self.progress
+        return Manifest(
+            model_id=name,
+            trained_before=given.as_of,
+            settings=self.config.to_json(),
+            inputs=given.inputs,
+            content=given.content,
+            num_words=len(given.vocabulary),
+            num_titles=len(given.corpus.title_ids) if not self.model.reads_words else 0,
+            measures=progress.newest_measures or {},
+            vocabulary_hash=given.vocabulary.sha256,
+            progress=asdict(progress),
+        )
 
     def restore(self, folder: Path, expected: Manifest) -> None:
         """Go on from a checkpoint of this very training, or refuse, saying what does not fit."""

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import inspect
 import json as jsonlib
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,9 +21,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from contracts.errors import BadInput, MissingTable
-from contracts.storage.atomic_write import write_text
+from contracts.storage.atomic_write import write_json, write_text
 from contracts.terminal.command_line import Interrupted, command_group
-from contracts.terminal.options import AsJson, day_option
+from contracts.terminal.options import (
+    AsJson,
+    NumProcesses,
+    day_option,
+    num_processes,
+    own_parameters,
+    with_parameters,
+)
 from contracts.terminal.printing import grid as table_of
 from contracts.terminal.printing import print_parts
 
@@ -107,28 +113,18 @@ _GRID_OPTIONS: dict[str, tuple[Any, Any]] = {
         None,
     ),
 }
-_Processes = Annotated[
-    int, typer.Option("--processes", help="Cells at the same time; 0: one for each core.")
-]
 
 
 def _with_grid_options(function: Callable[..., None]) -> Callable[..., None]:
     """Give a command that takes `**options` the options of a grid, before its own."""
-    own = [
-        each.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-        for each in inspect.signature(function, eval_str=True).parameters.values()
-        if each.kind is not inspect.Parameter.VAR_KEYWORD
-    ]
     options = [
         inspect.Parameter(
             name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
         )
         for name, (annotation, default) in _GRID_OPTIONS.items()
     ]
-    signature = inspect.Signature([*options, *own])
-    function.__signature__ = signature  # type: ignore[attr-defined]
-    function.__annotations__ = {each.name: each.annotation for each in [*options, *own]}
-    return function
+    own = own_parameters(function)
+    return with_parameters(function, [*options, *own])
 
 
 @app.command("list")
@@ -158,14 +154,14 @@ def list_experiments(json: AsJson = False) -> None:
 
 @app.command("plan")
 @_with_grid_options
-def plan_experiment(processes: _Processes = 0, json: AsJson = False, **options: Any) -> None:
+def plan_experiment(processes: NumProcesses = 0, json: AsJson = False, **options: Any) -> None:
     """Show what a run would cost: cells, minutes by a measured pilot, disk."""
     from experiments.grid.cost import free_disk_mib, plan_as_json, plan_grid
     from experiments.grid.work import prepare_process
 
     prepare_process()
     grid = _grid(**options)
-    plan = plan_grid(grid, _num_processes(processes))
+    plan = plan_grid(grid, num_processes(processes))
     if json:
         sys.stdout.write(jsonlib.dumps(plan_as_json(plan), indent=1) + "\n")
         return
@@ -182,7 +178,7 @@ def plan_experiment(processes: _Processes = 0, json: AsJson = False, **options: 
 
 @app.command("run")
 @_with_grid_options
-def run_experiment(processes: _Processes = 0, **options: Any) -> None:
+def run_experiment(processes: NumProcesses = 0, **options: Any) -> None:
     """Run the cells that are not finished, and show the results."""
     from experiments.grid.grid import run_grid
     from experiments.grid.work import prepare_process
@@ -192,7 +188,7 @@ def run_experiment(processes: _Processes = 0, **options: Any) -> None:
     try:
         run_grid(
             grid,
-            _num_processes(processes),
+            num_processes(processes),
             lambda line: print_parts(line, stderr=True),
         )
     except KeyboardInterrupt:
@@ -271,12 +267,6 @@ def _shares(text: str | None) -> tuple[float, ...] | None:
     return shares
 
 
-def _num_processes(processes: int) -> int:
-    if processes < 0:
-        raise BadInput(f"--processes is {processes}; it must be 0 or more")
-    return processes or len(os.sched_getaffinity(0))
-
-
 def _show(grid: Grid) -> None:
     """Print the tables, and write all forms of the results."""
     from experiments.grid.work import pretraining_times
@@ -287,7 +277,7 @@ def _show(grid: Grid) -> None:
     folder = grid.folders.results / f"{grid.experiment.name}-{grid.preset_name}"
     write_text(folder / "results.csv", as_csv(rows))
     facts = as_json(grid, rows, times)
-    write_text(folder / "results.json", jsonlib.dumps(facts, indent=1) + "\n")
+    write_json(folder / "results.json", facts)
     write_text(folder / "results.md", as_markdown(grid, rows))
     draw_picture(grid, rows, times, folder / "results.png")
     print_parts(*tables(grid, rows), f"results.csv, .json, .md and .png lie in {folder}")

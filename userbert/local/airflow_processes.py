@@ -75,11 +75,8 @@ def _attach(in_use: AirflowInUse) -> Airflow:
         raise in_use
     airflow = Airflow(f"http://localhost:{in_use.port}")
     sys.stderr.write(f"an Airflow runs here already: {airflow.address}. It stays afterwards\n")
-    deadline = time.monotonic() + _ATTACH_SECONDS
-    while not airflow.is_ready(set(DAG_IDS)):
-        if time.monotonic() > deadline:
-            raise in_use
-        time.sleep(0.5)
+    if not _comes_true(lambda: airflow.is_ready(set(DAG_IDS)), _ATTACH_SECONDS):
+        raise in_use
     return airflow
 
 
@@ -119,19 +116,21 @@ class _Processes:
         self._popen(words)
 
     def wait_until(self, is_true: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + _START_SECONDS
-        while time.monotonic() < deadline:
-            for process in self._started:
-                if process.poll() is not None:
-                    name = " ".join(map(str, process.args[1:]))  # type: ignore[index]
-                    raise AirflowFailed(
-                        f"`airflow {name}` stopped with exit code {process.returncode}; "
-                        f"read {self._log}"
-                    )
-            if is_true():
-                return
-            time.sleep(0.5)
-        raise AirflowFailed(f"Airflow was not ready after {_START_SECONDS} s; read {self._log}")
+        def holds() -> bool:
+            self._must_all_run()
+            return is_true()
+
+        if not _comes_true(holds, _START_SECONDS):
+            raise AirflowFailed(f"Airflow was not ready after {_START_SECONDS} s; read {self._log}")
+
+    def _must_all_run(self) -> None:
+        for process in self._started:
+            if process.poll() is not None:
+                name = " ".join(map(str, process.args[1:]))  # type: ignore[index]
+                raise AirflowFailed(
+                    f"`airflow {name}` stopped with exit code {process.returncode}; "
+                    f"read {self._log}"
+                )
 
     def _popen(self, words: tuple[str, ...]) -> "subprocess.Popen[bytes]":
         with self._log.open("ab") as out:
@@ -147,6 +146,16 @@ class _Processes:
         self._started.append(process)
         self._lock.note(self._port, [each.pid for each in self._started])
         return process
+
+
+def _comes_true(is_true: Callable[[], bool], seconds: float) -> bool:
+    """Ask twice a second, for at most `seconds`."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if is_true():
+            return True
+        time.sleep(0.5)
+    return False
 
 
 def _signal_session(process: "subprocess.Popen[bytes]", number: int) -> None:

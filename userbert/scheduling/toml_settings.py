@@ -1,6 +1,5 @@
 """Settings in a TOML file, checked: every mistake is named at once, with the file."""
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -8,6 +7,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from contracts.errors import BadInput
+from contracts.storage.toml_files import read_toml
 
 
 class TomlSettings(BaseModel):
@@ -26,11 +26,7 @@ class TomlSettings(BaseModel):
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise BadInput(f"{path} cannot be read: {error}") from error
-        return cls.checked(values, path)
+        return cls.checked(read_toml(path), path)
 
 
 def _mistake_text(mistake: Mapping[str, Any]) -> str:
