@@ -16,8 +16,9 @@ from contracts.errors import BadInput, MissingTable
 from contracts.paths import Places
 from experiments.grid import grid as grids
 from experiments.grid.cells import Cell, CellResult, finished_result
-from experiments.grid.cost import PilotTimes, reckon_plan
+from experiments.grid.cost import Costs, reckon_plan, recorded_cell_costs
 from experiments.grid.grid import given_model
+from experiments.grid.pilot import PretrainingCost
 from experiments.grid.settings import DEFAULT_FILE, ExperimentFile, finetune_settings, variant_names
 from experiments.grid.work import run_cell
 from experiments.results.summary import paired_p_value, summary_rows
@@ -55,7 +56,10 @@ def test_a_killed_grid_goes_on_with_the_cells_that_are_missing(grid, places, cap
     assert main(plan) == 0
     before = json.loads(capsys.readouterr().out)
     assert (before["num_cells"], before["num_finished"], before["num_pretrainings"]) == (8, 0, 2)
-    assert before["minutes"] > 0
+    assert before["num_recorded"] == 0
+    assert before["cpu_hours"] == pytest.approx(before["minutes"] * 2 / 60)
+    assert before["pretraining_cpu_seconds"] > 0
+    assert before["cell_cpu_seconds"] > 0
 
     def stop_at_a_cell(line):
         if line.startswith("cell"):
@@ -81,6 +85,12 @@ def test_a_killed_grid_goes_on_with_the_cells_that_are_missing(grid, places, cap
     assert (folder / "results.csv").read_text().startswith("base_model,variant,label_share,metric")
     assert main(plan) == 0
     assert json.loads(capsys.readouterr().out)["minutes"] == 0
+    more = [*plan, "--seeds", "3"]  # four cells more, which cost what the finished ones took
+    assert main(more) == 0
+    after = json.loads(capsys.readouterr().out)
+    recorded = recorded_cell_costs(grid.folders)
+    assert (after["num_recorded"], after["num_pretrainings"]) == (4, 0)
+    assert after["cell_cpu_seconds"] == pytest.approx(2 * sum(recorded.values()))
     assert main(["experiment", "show", *WORDS]) == 0
     assert "UserBERT" in capsys.readouterr().out
 
@@ -147,15 +157,20 @@ def test_without_a_day_the_newest_pairs_with_enough_days_after_them_are_taken(gr
 
 def test_a_plan_is_the_sum_of_what_is_missing(grid):
     first, second = grid.pretrainings
-    times = PilotTimes(
-        pretraining={first.model_id: 60.0, second.model_id: 120.0},
-        cells={"naml 0.25": 30.0, "naml 1.0": 90.0},
-        model_bytes={first.model_id: 1 << 20, second.model_id: 1 << 20},
+    few, all_labels = (next(c.cost_key for c in grid.cells if c.share == s) for s in (0.25, 1.0))
+    costs = Costs(
+        pretrainings={
+            first.model_id: PretrainingCost(60.0, 1 << 20),
+            second.model_id: PretrainingCost(120.0, 1 << 20),
+        },
+        cells={few: 30.0, all_labels: 90.0},
+        recorded=frozenset([few]),
     )
-    plan = reckon_plan(grid, [second], list(grid.cells[1:]), times, processes=2)
+    plan = reckon_plan(grid, [second], list(grid.cells[1:]), costs, processes=2)
     assert (plan.num_cells, plan.num_finished, plan.num_pretrainings) == (8, 1, 1)
-    assert plan.pretraining_minutes == 2
-    assert plan.cell_minutes == pytest.approx((3 * 30 + 4 * 90) / 60)
+    assert plan.num_recorded == 3
+    assert plan.pretraining_cpu_seconds == 120
+    assert plan.cell_cpu_seconds == 3 * 30 + 4 * 90
     assert plan.minutes == pytest.approx((2 + 7.5) / 2)
     # The weights, two checkpoints of three times their size while it runs, and seven cells.
     assert plan.disk_mib == pytest.approx(1 + 6 + 7 * 4096 / (1 << 20))

@@ -88,7 +88,23 @@ class Cell:
             "share": self.share,
             "seed": self.seed,
         }
-        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:20]
+        return _digest(facts)
+
+    @property
+    def cost_key(self) -> str:
+        """Equal for cells that cost about the same: all but the weights and the seed are equal."""
+        facts = {
+            "kind": self.kind,
+            "model": self.pretraining.config.model.to_json(),
+            "data": self.data,
+            "finetuning": asdict(self.finetuning) if self.finetuning else None,
+            "share": self.share,
+        }
+        return _digest(facts)
+
+
+def _digest(facts: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:20]
 
 
 @dataclass(frozen=True)
@@ -96,8 +112,9 @@ class CellResult:
     """What a cell measured."""
 
     metrics: dict[str, float]
-    seconds: float
+    seconds: float  # on the clock
     facts: dict[str, Any] = field(default_factory=dict)  # steps, validation score
+    cpu_seconds: float | None = None  # of its process; None of older files
 
 
 def finished_result(cell: Cell, folders: Folders) -> CellResult | None:
@@ -105,7 +122,9 @@ def finished_result(cell: Cell, folders: Folders) -> CellResult | None:
     if not path.exists():
         return None
     stored = json.loads(path.read_text())
-    return CellResult(stored["metrics"], stored["seconds"], stored["facts"])
+    return CellResult(
+        stored["metrics"], stored["seconds"], stored["facts"], stored.get("cpu_seconds")
+    )
 
 
 def keep_result(cell: Cell, result: CellResult, folders: Folders) -> None:
@@ -118,5 +137,6 @@ def keep_result(cell: Cell, result: CellResult, folders: Folders) -> None:
         "share": cell.share,
         "seed": cell.seed,
         "code_version": code_version(),
+        "cost_key": cell.cost_key,
     }
     write_json(folders.cells / f"{cell.key}.json", asdict(result) | about)

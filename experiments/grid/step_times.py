@@ -16,6 +16,7 @@ class StepTimes:
 
     seconds: float
     sampling_seconds: float  # of them: negatives are ranked and chosen
+    cpu_seconds: float  # of the process
 
 
 def measure_step_times(training: Training) -> StepTimes:
@@ -25,17 +26,21 @@ def measure_step_times(training: Training) -> StepTimes:
     """
     interval = training.config.refresh_interval
     _timed_step(training, 0)
-    refresh = np.array(_timed_step(training, interval))  # (2,) seconds, and those of sampling
+    refresh = np.array(_timed_step(training, interval))  # (3,) seconds, of sampling, of the CPU
     usual = np.mean(
         [_timed_step(training, interval + nth) for nth in range(1, 1 + _USUAL_STEPS)], axis=0
     )
-    seconds, sampling = usual + np.maximum(0, refresh - usual) / interval
-    return StepTimes(float(seconds), float(sampling))
+    seconds, sampling, cpu = usual + np.maximum(0, refresh - usual) / interval
+    return StepTimes(float(seconds), float(sampling), float(cpu))
 
 
-def _timed_step(training: Training, step: int) -> tuple[float, float]:
-    began = time.perf_counter()
+def _timed_step(training: Training, step: int) -> tuple[float, float, float]:
+    began, cpu_began = time.perf_counter(), time.process_time()
     training.model.zero_grad(set_to_none=True)
     result = training.objective.loss(step, training.objective.batches.share(step))
     result.loss.backward()  # type: ignore[no-untyped-call]
-    return time.perf_counter() - began, result.sampling_seconds
+    return (
+        time.perf_counter() - began,
+        result.sampling_seconds,
+        time.process_time() - cpu_began,
+    )

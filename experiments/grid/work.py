@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterable
+from dataclasses import asdict, fields
 from datetime import date
 from functools import cache
 from pathlib import Path
@@ -53,36 +54,38 @@ def _pretrained_file(pretraining: Pretraining, folders: Folders) -> Path:
 
 def run_pretraining(pretraining: Pretraining, folders: Folders) -> float:
     """Pre-train the model, or finish it; returns the seconds that it took."""
-    started = time.perf_counter()
+    started, cpu_started = time.perf_counter(), time.process_time()
     config = pretraining.config
     given = training_input_for(config, folders.places, pretraining.as_of, verify=False)
     pretrain_model(given, config, folders.models, Processes(), threads=1)
-    seconds = time.perf_counter() - started
+    seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu_started
     path = _pretrained_file(pretraining, folders)
     if not path.exists():
         facts: dict[str, float | int | str] = {
             "base_model": pretraining.base_model,
             "variant": pretraining.variant,
             "seconds": seconds,
+            "cpu_seconds": cpu_seconds,  # less than a whole one where it went on after a kill
             "steps": config.steps,
         }
         if config.steps:
             times = measure_step_times(Training(given, config, Processes(), 1))
-            facts |= {"step_seconds": times.seconds, "sampling_seconds": times.sampling_seconds}
+            facts |= {f"step_{name}": value for name, value in asdict(times).items()}
         write_json(path, facts)
     return seconds
 
 
 def run_cell(cell: Cell, folders: Folders) -> CellResult:
     """Measure the cell and keep its result."""
-    started = time.perf_counter()
+    started, cpu_started = time.perf_counter(), time.process_time()
     trained = load_model(folders.model(cell.pretraining))
     facts: dict[str, float] = {}
     if cell.finetuning is None:
         metrics = _planted_metrics(cell, trained, folders)
     else:
         metrics, facts = _finetuned_metrics(cell, trained, _click_data(folders.data / cell.data))
-    result = CellResult(metrics, time.perf_counter() - started, facts)
+    seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu_started
+    result = CellResult(metrics, seconds, facts, cpu_seconds)
     keep_result(cell, result, folders)
     return result
 
@@ -181,7 +184,13 @@ def pretraining_times(
     for each in pretrainings:
         path = _pretrained_file(each, folders)
         facts = json.loads(path.read_text()) if path.exists() else {}
-        if "step_seconds" in facts:
-            times = StepTimes(facts["step_seconds"], facts["sampling_seconds"])
+        if "step_cpu_seconds" in facts:
+            times = StepTimes(**{one.name: facts[f"step_{one.name}"] for one in fields(StepTimes)})
             found[f"{each.base_model} {each.variant}"] = times
     return found
+
+
+def pretraining_cpu_seconds(pretrainings: Iterable[Pretraining], folders: Folders) -> float:
+    """What the finished ones took together; 0 for those of the data root."""
+    files = (_pretrained_file(each, folders) for each in pretrainings)
+    return float(sum(json.loads(f.read_text()).get("cpu_seconds", 0) for f in files if f.exists()))

@@ -13,6 +13,7 @@ from contracts.terminal.printing import grid as table_of
 from experiments.grid.cells import Cell, CellResult
 from experiments.grid.grid import Grid
 from experiments.grid.step_times import StepTimes
+from experiments.grid.work import pretraining_cpu_seconds
 from experiments.results.summary import Row, summary_rows
 
 _HEAD = ("base model", "variant", "labels", "ours", "p", "the paper's")
@@ -78,6 +79,8 @@ def as_json(grid: Grid, rows: list[Row], times: dict[str, StepTimes]) -> dict[st
         "finished_cells": len(grid.results()),
         "cells": len(grid.cells),
         "cell_seconds": sum(result.seconds for result in grid.results().values()),
+        "cell_cpu_seconds": sum(result.cpu_seconds or 0 for result in grid.results().values()),
+        "pretraining_cpu_seconds": pretraining_cpu_seconds(grid.pretrainings, grid.folders),
         "seconds_of_a_pretraining_step": {name: asdict(each) for name, each in times.items()},
         "settings": asdict(grid.preset),
         "pretraining_settings": {

@@ -1,7 +1,7 @@
 """The paper's experiments on this installation's data: list, plan, run, show.
 
 userbert experiment list
-userbert experiment plan table2 --preset small      what it costs; only a pilot is run
+userbert experiment plan table2 --preset small      CPU hours; only a pilot is run
 userbert experiment run table2 --preset small       goes on where it was, when it was killed
 userbert experiment show table2 --preset small      what is finished: table, CSV, JSON, picture
 
@@ -155,7 +155,7 @@ def list_experiments(json: AsJson = False) -> None:
 @app.command("plan")
 @_with_grid_options
 def plan_experiment(processes: NumProcesses = 0, json: AsJson = False, **options: Any) -> None:
-    """Show what a run would cost: cells, minutes by a measured pilot, disk."""
+    """Show what a run would cost: cells, CPU hours by finished cells or a measured pilot, disk."""
     from experiments.grid.cost import free_disk_mib, plan_as_json, plan_grid
     from experiments.grid.work import prepare_process
 
@@ -169,9 +169,10 @@ def plan_experiment(processes: NumProcesses = 0, json: AsJson = False, **options
         f"{grid.experiment.name}, preset {grid.preset_name}: {grid.experiment.caption}",
         f"{plan.num_cells} cells, {plan.num_finished} of them finished; "
         f"{plan.num_pretrainings} models to pre-train",
-        f"at most {plan.minutes:.1f} minutes with {plan.processes} processes "
-        f"({plan.pretraining_minutes:.1f} minutes of a core to pre-train, "
-        f"{plan.cell_minutes:.1f} for the cells)",
+        f"at most {plan.cpu_seconds:,.0f} CPU seconds ({plan.cpu_hours:.2f} hours): "
+        f"{plan.pretraining_cpu_seconds:,.0f} to pre-train, {plan.cell_cpu_seconds:,.0f} for the "
+        f"cells, {plan.num_recorded} of which are reckoned by finished ones",
+        f"{plan.minutes:.1f} minutes with {plan.processes} processes, each with a core to itself",
         f"{plan.disk_mib:.0f} MiB of disk; {free_disk_mib(grid):,.0f} MiB are free",
     )
 
@@ -280,4 +281,10 @@ def _show(grid: Grid) -> None:
     write_json(folder / "results.json", facts)
     write_text(folder / "results.md", as_markdown(grid, rows))
     draw_picture(grid, rows, times, folder / "results.png")
-    print_parts(*tables(grid, rows), f"results.csv, .json, .md and .png lie in {folder}")
+    print_parts(
+        *tables(grid, rows),
+        f"{facts['finished_cells']} of {facts['cells']} cells are finished; they took "
+        f"{facts['cell_cpu_seconds']:,.0f} CPU seconds, their pre-trainings "
+        f"{facts['pretraining_cpu_seconds']:,.0f}",
+        f"results.csv, .json, .md and .png lie in {folder}",
+    )
