@@ -5,6 +5,10 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
+# A key in the metadata of a Parquet file of impressions: the views that the lake has from before a
+# user's first impression have an order and made-up times, as MIND's histories do.
+VIEW_TIMES_MADE_UP = b"userbert.view_times_are_made_up"
+
 
 @cache
 def code_version() -> str:

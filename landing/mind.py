@@ -276,6 +276,6 @@ def main(
     root = out or Places.from_environment().root
     hours = None if no_history else timedelta(hours=spacing)
     days, counts = convert_folders(folders, root / "landing", hours)
-    counts |= write_mind_impressions(folders, root / "impressions/mind.parquet")
+    counts |= write_mind_impressions(folders, root / "impressions/mind.parquet", not no_history)
     facts: dict[str, object] = {"landing files": root / "landing", **counts}
     print_summary("MIND as landing files", facts, root, days[0], days[-1], "--allow-missing-days")

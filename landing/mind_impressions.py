@@ -3,6 +3,7 @@
 impressions/mind.parquet below the data root has the form that `userbert experiment` reads. Of
 MIND's test set, which does not say what was clicked, `clicked` is null. News without a title are
 left out and counted, and so are lines that cannot be read, which `userbert logs mind` lands whole.
+MIND's histories have no times; where they are landed, with times of ours, the file says so.
 """
 
 from collections import Counter
@@ -12,6 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from contracts.provenance import VIEW_TIMES_MADE_UP
 from contracts.storage.atomic_write import atomic_file
 from landing.mind import has_labels, parse_impression, read_lines, read_news
 
@@ -26,14 +28,19 @@ _COLUMNS: dict[str, pa.DataType] = {
 _Row = tuple[str, str, int, str, bool | None]
 
 
-def write_mind_impressions(folders: list[Path], path: Path) -> Counter[str]:
-    """Write `path`; returns counts of rows and of what was left out."""
+def write_mind_impressions(
+    folders: list[Path], path: Path, has_histories: bool = True
+) -> Counter[str]:
+    """Write `path`; returns counts of rows and of what was left out.
+
+    `has_histories` says whether the users' histories are landed too.
+    """
     titles: dict[str, str] = {}
     for folder in folders:
         news, _ = read_news(folder / "news.tsv")
         titles |= {name: each.title for name, each in news.items() if each.title.strip()}
     counts: Counter[str] = Counter()
-    schema = pa.schema(_COLUMNS)
+    schema = pa.schema(_COLUMNS, {VIEW_TIMES_MADE_UP: b"true"} if has_histories else None)
     with atomic_file(path) as hidden, pq.ParquetWriter(hidden, schema) as file:
         rows: list[_Row] = []
         for folder in folders:

@@ -12,15 +12,15 @@ DAYS_AFTER = 6
 TEXTS = {9001: "red shoes", 9002: "green tea"}
 
 
-def write_clicks_lake(places):
-    """User n views titles of interest n % 4: in a session three days before the day, and in one
+def write_clicks_lake(places, days_before=(3,)):
+    """User n views titles of interest n % 4: in a session on each of some days before the day, and
     on each of six days from it on, all at an hour of the user's own."""
     write_interests(places, users=NUM_USERS)
     write(places, "titles", [{"title_id": i, "title": t, "words": t.split()}
                              for i, t in TEXTS.items()])  # fmt: skip
     draw, sessions, logs = np.random.default_rng(1), [], []
     for number in range(NUM_USERS):
-        for day in (-3, *range(DAYS_AFTER)):
+        for day in (*(-days for days in days_before), *range(DAYS_AFTER)):
             start = MIDNIGHT + timedelta(days=day, minutes=20 * number)
             ids = 100 * (number % INTERESTS) + draw.integers(0, TITLES_AN_INTEREST, 3)
             titles = [int(title) for title in ids] + [list(TEXTS)[number % 2]]

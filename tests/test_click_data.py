@@ -12,8 +12,9 @@ from small_corpus import DAY
 
 from analyst import open_lake
 from contracts.errors import BadInput, MissingTable
-from contracts.instants import midnight_microseconds
+from contracts.instants import DAY_MICROSECONDS, midnight_microseconds
 from contracts.paths import Places
+from contracts.provenance import VIEW_TIMES_MADE_UP
 from downstream.data.views import read_views
 from experiments.data.click_data import DataSettings, click_data, history_bounds
 from experiments.data.impression_files import (
@@ -79,6 +80,24 @@ def test_a_view_at_the_instant_of_an_impression_is_not_in_its_history(places):
     assert (begins == ends).all()
     _, ends = history_bounds(views, np.arange(len(views)), times + 1)
     assert (ends == begins + 1).all()
+
+
+def test_the_times_of_views_and_impressions_come_along(places, tmp_path):
+    part = data(places, tmp_path).parts["test"]
+    owners = np.repeat(np.arange(len(part)), part.histories.lengths())
+    assert (part.history_times < part.instants[owners]).all()
+    first = part.histories.offsets[:-1]
+    ages = (part.instants - part.history_times[first]) / DAY_MICROSECONDS
+    assert set(ages.round()) == {7, 8}  # the first view was three days before the day
+
+
+def test_views_whose_times_are_made_up_have_none(places, tmp_path):
+    path = write_rows(places, "mind", ROWS)
+    table = pq.read_table(path)
+    pq.write_table(table.replace_schema_metadata({VIEW_TIMES_MADE_UP: b"true"}), path)
+    found = data(places, tmp_path, "mind")
+    assert found.parts["training"].times is None
+    assert found.facts["view_times"] == "made up"
 
 
 def test_impressions_from_before_the_day_are_left_out(places, tmp_path):

@@ -40,7 +40,7 @@ OPTIONS = {
 @pytest.fixture(scope="module")
 def places(tmp_path_factory):
     places = Places(tmp_path_factory.mktemp("experiments"))
-    write_clicks_lake(places)
+    write_clicks_lake(places, days_before=(40, 3))
     return places
 
 
@@ -135,6 +135,17 @@ def test_planted_interests_are_asked_of_vectors_without_any_fine_tuning(places, 
     assert first["lasting_lift"] == pytest.approx(first["lasting_shared"] * 59 / 14)
 
 
+def test_the_memory_form_is_fine_tuned_from_scratch_and_pre_trained(places, grid, capsys):
+    words = ["memory", *WORDS[1:5], *WORDS[11:], "--seeds", "1", "--label-shares", "1"]
+    assert main(["experiment", "run", *words, "--processes", "1"]) == 0, capsys.readouterr().err
+    folder = places.root / "experiments/results/memory-tiny"
+    found = json.loads((folder / "results.json").read_text())
+    assert found["finished_cells"] == found["cells"] == 2
+    forms = {s["model"]["form"] for s in found["pretraining_settings"].values()}
+    steps = {s.get("steps") for s in found["pretraining_settings"].values()}
+    assert (forms, steps) == ({"memory"}, {0, 4})
+
+
 def test_a_model_of_the_data_root_is_fine_tuned_unless_it_saw_the_impressions(places, grid):
     grids.run_grid(replace(grid, cells=grid.cells[:1]), 1)
     trained = grid.folders.model(grid.pretrainings[0])
@@ -178,7 +189,8 @@ def test_a_plan_is_the_sum_of_what_is_missing(grid):
 
 def test_every_experiment_of_the_paper_is_there_with_settings_that_can_be_trained():
     figures = {f"figure{number}" for number in range(5, 17)}
-    assert {"table2", "table3", "planted", *figures} == set(FILE.experiments)
+    own = {"length", "memory", "planted", "planted_memory"}
+    assert {"table2", "table3", *figures, *own} == set(FILE.experiments)
     for experiment in FILE.experiments.values():
         for preset in FILE.presets.values():
             finetune_settings(experiment, preset)
@@ -196,6 +208,9 @@ def test_the_variants_are_the_presets_of_the_baselines():
         found, expected = FILE.pretraining(experiment, preset, "nrms", variant), PRESETS[name]
         for setting in ("tasks", "masked_from", "negatives", "K", "behavior_pool", "learning_rate"):
             assert getattr(found, setting) == getattr(expected, setting), (variant, setting)
+    lengths = FILE.experiment("length")
+    found = FILE.pretraining(lengths, preset, "nrms", "max_views=25")
+    assert (found.model.max_views, found.tasks) == (25, ("mbp", "bsm"))
     sweep = FILE.experiment("figure10")
     found = FILE.pretraining(sweep, preset, "nrms", "refresh_interval=200")
     assert (found.refresh_interval, found.negatives) == (200, "medium")
@@ -237,7 +252,7 @@ def test_a_cell_is_named_by_all_that_changes_its_figures(grid):
     ("words", "message"),
     [
         (["plan", "table9"], "'table9' is no experiment; choose table2, table3"),
-        (["run", "table2", "--preset", "huge"], "'huge' is no preset; choose paper, small, tiny"),
+        (["run", "table2", "--preset", "huge"], "'huge' is no preset; choose paper, small, quick, tiny"),
         (["run", "table2", "--variants", "BERT"], "names no known variant 'BERT', baseline"),
         (["plan", "figure8", "--variants", "behavior_pool=7"], "is no variant of figure8; choose"),
         (["plan", "table2", "--label-shares", "0,1"], "write numbers above 0 and at most 1"),

@@ -8,6 +8,7 @@ import pytest
 
 from contracts.errors import BadInput
 from contracts.landing_settings import read_settings
+from contracts.provenance import VIEW_TIMES_MADE_UP
 from contracts.terminal.command_line import parse_options
 from landing.mind import convert_folders, main
 from landing.mind_impressions import write_mind_impressions
@@ -187,6 +188,9 @@ def test_what_was_shown_becomes_rows_of_impressions(folder, tmp_path):
     counts = write_mind_impressions([folder], path)
     rows = pq.read_table(path).to_pylist()
     assert counts == {"impression rows": 6, "shown news without a title": 1}
+    assert VIEW_TIMES_MADE_UP in pq.read_schema(path).metadata
+    write_mind_impressions([folder], path, has_histories=False)
+    assert pq.read_schema(path).metadata is None
     assert [(row["user_id"], row["clicked"]) for row in rows] == [
         ("U1", True), ("U1", False), ("U2", True), ("U2", False), ("U2", True), ("U1", False),
     ]  # fmt: skip

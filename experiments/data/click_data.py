@@ -1,7 +1,8 @@
 """The data of a click experiment: histories, impressions, and three parts that follow in time.
 
 Pre-training reads views from before `as_of`. Training, validation and test impressions are from
-`as_of` on, in this order, and a history holds views from before its impression alone.
+`as_of` on, in this order, and a history holds views from before its impression alone, with their
+times where the lake knows them.
 """
 
 import hashlib
@@ -19,19 +20,23 @@ from numpy.typing import NDArray
 from analyst.lake_access.open_lake import OpenLake
 from contracts.instants import midnight_microseconds
 from contracts.errors import BadInput
-from contracts.limits import MAX_VIEWS
 from contracts.storage.atomic_write import atomic_folder
 from downstream.data.views import Views, read_views
-from experiments.data.impression_files import impression_file, shifted_rows, shown_from_file
+from experiments.data.impression_files import (
+    are_view_times_logged,
+    impression_file,
+    shifted_rows,
+    shown_from_file,
+)
 from experiments.data.shown import Shown, TitleList
 from experiments.data.views_as_impressions import shown_from_views
+from model.data.impressions import Impressions, ViewTimes
 from model.data.keyed_random import keyed_bits
 from model.data.ragged import Ragged
-from model.training.finetuning import Impressions
 
 _FROM_VIEWS = "views"  # the name of impressions that are made out of views
 _DATA_PARTS = ("training", "validation", "test")
-_FORMAT = 1  # of the arrays
+_FORMAT = 2  # of the arrays
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,13 +105,19 @@ def click_data(lake: OpenLake, settings: DataSettings, folder: Path) -> ClickDat
 
 def read_click_data(path: Path) -> ClickData:
     facts = json.loads((path / "facts.json").read_text())
+    with np.load(path / "views.npz", allow_pickle=False) as arrays:
+        views, times = arrays["titles"], arrays["times"]
+    are_known = facts["view_times"] == "logged"
     parts = {}
     for name in _DATA_PARTS:
         with np.load(path / f"{name}.npz", allow_pickle=False) as arrays:
             parts[name] = Impressions(
-                Ragged(arrays["history_titles"], arrays["history_offsets"]),
+                views,
+                arrays["history_starts"],
+                arrays["history_ends"],
                 Ragged(arrays["candidate_titles"], arrays["candidate_offsets"]),
                 arrays["clicked"],
+                ViewTimes(times, arrays["times"]) if are_known else None,
             )
     table = pq.read_table(path / "titles.parquet")
     words: Any = table["words"].combine_chunks()
@@ -118,9 +129,11 @@ def _facts(lake: OpenLake, settings: DataSettings) -> dict[str, Any]:
         "settings": asdict(settings) | {"as_of": settings.as_of.isoformat()},
         "inputs": {name: lake.versions.get(name) for name in ("sessions", "titles")},
         "format": _FORMAT,
+        "view_times": "logged",
     }
     if settings.impressions != _FROM_VIEWS:
         file = impression_file(lake.places, settings.impressions)
+        facts["view_times"] = "logged" if are_view_times_logged(file) else "made up"
         facts["sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
     return facts
 
@@ -148,11 +161,14 @@ def _split(shown: Shown, views: Views, settings: DataSettings) -> dict[str, Impr
         rows = np.flatnonzero(in_part)
         rows = rows[:: max(1, -(-len(rows) // settings.max_impressions))]
         chosen = shown.take(rows)
-        lengths = np.minimum(ends[rows] - begins[rows], MAX_VIEWS)
-        views_before = views.title_rows().crop(
-            shown.users[rows], ends[rows] - begins[rows] - lengths, lengths
+        parts[name] = Impressions(
+            views.titles,
+            begins[rows],
+            ends[rows],
+            chosen.candidates,
+            chosen.clicked,
+            ViewTimes(views.times, chosen.times),
         )
-        parts[name] = Impressions(views_before, chosen.candidates, chosen.clicked)
     return parts
 
 
@@ -176,12 +192,16 @@ def history_bounds(
 def _write(
     path: Path, titles: TitleList, parts: dict[str, Impressions], facts: dict[str, Any]
 ) -> None:
+    first = next(iter(parts.values()))
+    assert first.times is not None
     with atomic_folder(path) as building:
+        np.savez(building / "views.npz", titles=first.views, times=first.times.views)
         for name, part in parts.items():
             np.savez(
                 building / f"{name}.npz",
-                history_titles=part.histories.values,
-                history_offsets=part.histories.offsets,
+                history_starts=part.starts,
+                history_ends=part.ends,
+                times=part.instants,
                 candidate_titles=part.candidates.values,
                 candidate_offsets=part.candidates.offsets,
                 clicked=part.clicked,

@@ -4,7 +4,9 @@
 
 Rows of one user and one instant (or of one impression_id) are one impression. A time without a zone
 is UTC. `clicked` is 1, 0, true or false; rows without it, as in MIND's test set, are left out. The
-files lie in the data root: impressions/NAME.csv, .parquet or .jsonl.
+files lie in the data root: impressions/NAME.csv, .parquet or .jsonl. A history and the times of its
+views come from the lake. Where those times are made up, as those of MIND's histories are, a Parquet
+file says so in its metadata (`VIEW_TIMES_MADE_UP` in contracts/provenance.py).
 """
 
 import re
@@ -26,6 +28,7 @@ from contracts.errors import BadInput, MissingTable
 from contracts.landing_settings import read_settings
 from contracts.limits import MAX_TITLE_WORDS
 from contracts.paths import Places
+from contracts.provenance import VIEW_TIMES_MADE_UP
 from downstream.data.views import Views
 from experiments.data.shown import Shown, TitleList, in_time_order
 from model.data.ragged import Ragged, offsets_of
@@ -58,6 +61,13 @@ def impression_file(places: Places, name: str) -> Path:
             "the lake's views"
         )
     return found[0]
+
+
+def are_view_times_logged(path: Path) -> bool:
+    """Whether the times of the views that come with these impressions are those of the site."""
+    if path.suffix != ".parquet":
+        return True
+    return VIEW_TIMES_MADE_UP not in (pq.read_schema(path).metadata or {})
 
 
 def read_impression_file(path: Path) -> pa.Table:

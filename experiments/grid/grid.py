@@ -152,10 +152,11 @@ class _TrainingInputs:
 
     def __init__(self, lake: OpenLake, as_of: date) -> None:
         self._lake, self._as_of = lake, as_of
-        self._known: dict[tuple[int, int, int], TrainingInput] = {}
+        self._known: dict[tuple[int, int, int, str], TrainingInput] = {}
 
     def pretraining(self, base_model: str, variant: str, config: PretrainConfig) -> Pretraining:
-        form = (config.model.max_words, config.model.max_views, config.min_count)
+        model = config.model
+        form = (model.max_words, model.max_views, config.min_count, model.form)
         if form not in self._known:
             self._known[form] = training_input_for(config, self._lake.places, self._as_of)
         name = model_name(config, self._known[form])

@@ -17,11 +17,12 @@ from experiments.grid.cells import Cell, Folders, Pretraining
 from experiments.grid.step_times import measure_step_times
 from experiments.grid.work import newest_vectors, title_input, validation_score
 from model.data.build_corpus import training_input_for
+from model.data.impressions import Impressions
 from model.data.ragged import Ragged
 from model.inference.vectors import title_vectors
 from model.storage.checkpoint import TrainedModel, load_model
 from model.training.distributed import Processes
-from model.training.finetuning import Impressions, click_scores, finetune_model
+from model.training.finetuning import click_scores, finetune_model
 from model.training.pretrain import pretrain_model, test_measures
 from model.training.trainer import Training
 

@@ -9,11 +9,13 @@ from typing import Any
 from contracts.commands import CONF_FOLDER
 from contracts.errors import BadInput
 from contracts.storage.toml_files import read_toml
-from model.config import BASE_MODELS, PRESETS, PretrainConfig
+from model.config import BASE_MODELS, PRESETS, ModelConfig, PretrainConfig
 from model.training.finetuning import FinetuneSettings
 
+_MODEL_SETTINGS = frozenset(each.name for each in fields(ModelConfig))
 DEFAULT_FILE = CONF_FOLDER / "experiments.toml"
 FINETUNING, INTERESTS = "finetuning", "interests"  # kinds of experiments
+_MEMORY = "memory"  # the base model of the memory form, which the paper does not have
 _ENCODERS = ("behavior_encoder", "context_encoder", "aggregator")
 
 
@@ -27,6 +29,8 @@ class SizePreset:
     label_shares: tuple[float, ...]
     max_impressions: int
     max_users: int
+    memory_preset: str = "memory"  # of pre-training, for the base model `memory`
+    memory_model: dict[str, Any] = field(default_factory=dict)
     model: dict[str, Any] = field(default_factory=dict)  # what differs from the base model
     pretraining: dict[str, Any] = field(default_factory=dict)
     finetuning: dict[str, Any] = field(default_factory=dict)
@@ -124,7 +128,7 @@ class ExperimentFile:
         """Refuse base models, variants and a baseline that do not exist."""
         names = variant_names(experiment)
         wrong = [f"base model {name!r}" for name in experiment.base_models
-                 if name not in BASE_MODELS]  # fmt: skip
+                 if name not in (*BASE_MODELS, _MEMORY)]  # fmt: skip
         wrong += [f"variant {name!r}" for name in experiment.variants if name not in self.variants]
         wrong += [] if experiment.baseline in names else [f"baseline {experiment.baseline!r}"]
         if wrong:
@@ -134,18 +138,17 @@ class ExperimentFile:
         self, experiment: ExperimentSettings, preset: SizePreset, base_model: str, variant: str
     ) -> PretrainConfig:
         """The settings of one pre-training, with seed 0; held-out users do not end it."""
-        base = PRESETS[preset.pretraining_preset]
-        encoders = {name: getattr(BASE_MODELS[base_model], name) for name in _ENCODERS}
-        model = replace(base.model, **encoders | preset.model)
-        return replace(
-            base,
-            model=model,
-            **_once(
-                preset.pretraining,
-                self._variant(experiment, variant),
-                {"patience": 0, "validation_interval": 0},
-            ),
-        )
+        of_variant = self._variant(experiment, variant)
+        of_model = {n: of_variant.pop(n) for n in list(of_variant) if n in _MODEL_SETTINGS}
+        if base_model == _MEMORY:
+            base = PRESETS[preset.memory_preset]
+            model = replace(base.model, **preset.memory_model | of_model)
+        else:
+            base = PRESETS[preset.pretraining_preset]
+            encoders = {name: getattr(BASE_MODELS[base_model], name) for name in _ENCODERS}
+            model = replace(base.model, **encoders | preset.model | of_model)
+        held_out = {"patience": 0, "validation_interval": 0}
+        return replace(base, model=model, **_once(preset.pretraining, of_variant, held_out))
 
     def _variant(self, experiment: ExperimentSettings, variant: str) -> dict[str, Any]:
         """What a variant changes; of a sweep, UserBERT with another value of one setting."""

@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, fields
-from datetime import date
+from datetime import date, timedelta
 from functools import cache
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from analyst.lake_access.open_lake import open_lake
 from contracts.errors import BadInput, MissingTable
 from contracts.instants import midnight_microseconds
-from contracts.limits import MAX_VIEWS
+from contracts.limits import PRETRAINING_DAYS
 from contracts.paths import Places
 from contracts.storage.atomic_write import write_json
 from downstream.data.views import read_views
@@ -24,11 +24,12 @@ from experiments.grid.cells import Cell, CellResult, Folders, Pretraining, keep_
 from experiments.grid.step_times import StepTimes, measure_step_times
 from experiments.planted_interests import interest_agreement, live_interests
 from model.data.build_corpus import training_input_for
+from model.data.impressions import Impressions
 from model.data.ragged import Ragged
 from model.inference.embed_users import embed_users, encoder_input
 from model.storage.checkpoint import TrainedModel, load_model
 from model.training.distributed import Processes
-from model.training.finetuning import Impressions, click_scores, finetune_model
+from model.training.finetuning import click_scores, finetune_model
 from model.training.pretrain import pretrain_model
 from model.training.trainer import Training
 
@@ -145,9 +146,18 @@ def _planted_metrics(cell: Cell, trained: TrainedModel, folders: Folders) -> dic
 def newest_vectors(
     trained: TrainedModel, places: Places, as_of: date
 ) -> tuple[list[str], NDArray[np.float32]]:
-    """Each user's vector of the newest views before `as_of`, also of users long inactive."""
+    """Each user's vector of the newest views before `as_of`, also of users long inactive.
+
+    The memory form reads all views of the window of pre-training.
+    """
     past = read_views(open_lake(places), as_of, 1, _MAX_USERS).before(as_of)
-    past = past.of_users(past.counts() > 0).newest(MAX_VIEWS)
+    limit = trained.model.max_views
+    if limit is None:
+        first = midnight_microseconds(as_of - timedelta(days=PRETRAINING_DAYS))
+        past = past.where(past.times >= first)
+    else:
+        past = past.newest(limit)
+    past = past.of_users(past.counts() > 0)
     catalog = past.catalog
     sequences = Ragged(catalog.title_ids[past.titles], past.offsets)
     cut = np.full(len(past), midnight_microseconds(as_of))

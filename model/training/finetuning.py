@@ -16,9 +16,9 @@ from torch import Tensor
 
 from contracts.errors import BadInput
 from model.data.batches import BatchOrder
+from model.data.impressions import Impressions
 from model.data.keyed_random import keyed_generator, torch_seeded
-from model.data.ragged import Ragged, owners_of
-from model.inference.embed_users import newest_views
+from model.data.ragged import Ragged
 from model.inference.vectors import (
     encode_titles,
     evaluation_mode,
@@ -31,39 +31,6 @@ from model.layers.user_encoder import UserEncoder
 from model.objective.tasks.task import contrast_candidates
 
 _Scores = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Impressions:
-    """What was shown to users, and what they clicked.
-
-    Shapes: I impressions, C candidates. A title is a row of the titles that go with them.
-        histories   (I rows) titles that the user viewed before, oldest first, 1 or more
-        candidates  (I rows) titles that were shown
-        clicked     (C,) bool, next to candidates.values
-    """
-
-    histories: Ragged
-    candidates: Ragged
-    clicked: NDArray[np.bool_]
-
-    def __len__(self) -> int:
-        return len(self.candidates)
-
-    @property
-    def owners(self) -> NDArray[np.int64]:
-        """(C,) the impression of each candidate."""
-        return owners_of(self.candidates.lengths())
-
-    def take(self, rows: NDArray[np.int64]) -> "Impressions":
-        """These impressions, in this order."""
-        lengths = self.candidates.lengths()[rows]
-        marks = Ragged(self.clicked, self.candidates.offsets).crop(rows, 0, lengths)
-        return Impressions(self.histories.take(rows), self.candidates.take(rows), marks.values)
-
-    def newest_views(self, limit: int | None) -> "Impressions":
-        """The same impressions with the newest `limit` views of each history; None: all."""
-        return Impressions(newest_views(self.histories, limit), self.candidates, self.clicked)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,13 +78,12 @@ class _Samples:
             )
         self.order = BatchOrder(np.arange(len(self.titles)), settings.batch_size, seed)
 
-    def batch(self, step: int) -> tuple[Ragged, NDArray[np.int64]]:
-        """The histories of a step (B rows) and its candidates (B, 1 + K), the clicked one first."""
+    def batch(self, step: int) -> tuple[Impressions, NDArray[np.int64]]:
+        """The impressions of a step (B) and its candidates (B, 1 + K), the clicked one first."""
         rows = self.order.whole(step)  # (B,)
         draw = keyed_generator(self.seed, "finetuning negatives", step)
         wrong = np.array([self._negatives(int(self.owners[row]), draw) for row in rows])  # (B, K)
-        histories = self.impressions.histories.take(self.owners[rows])
-        return histories, np.column_stack([self.titles[rows], wrong])
+        return self.impressions.take(self.owners[rows]), np.column_stack([self.titles[rows], wrong])
 
     def _negatives(self, impression: int, draw: np.random.Generator) -> NDArray[np.int64]:
         """Candidates of the impression that were not clicked; where it has too few of them, the
@@ -144,9 +110,10 @@ def finetune_model(
     the weights of the best evaluation; of equal ones the first is kept. All draws follow from
     `seed` and the step.
     """
-    if model.reads_times:
+    if model.reads_times and (training.times is None or validation.times is None):
         raise BadInput(
-            "a model that reads the times of views cannot be fine-tuned on impressions yet"
+            "this model reads the times of views, and nobody knows those of these impressions: "
+            "fine-tune a model of the form window, without time_features"
         )
     training, validation = (each.newest_views(model.max_views) for each in (training, validation))
     samples = _Samples(training, settings, seed)
@@ -156,9 +123,9 @@ def finetune_model(
     while step < settings.steps:
         model.train()
         optimizer.zero_grad(set_to_none=True)
-        histories, candidates = samples.batch(step)
+        shown, candidates = samples.batch(step)
         with torch_seeded(model.device, seed, "finetuning dropout", step):
-            loss = click_loss(model, titles, histories, candidates)
+            loss = click_loss(model, titles, shown, candidates)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         step += 1
@@ -175,35 +142,46 @@ def finetune_model(
 
 
 def click_loss(
-    model: UserEncoder, titles: Ragged, histories: Ragged, candidates: NDArray[np.int64]
+    model: UserEncoder, titles: Ragged, shown: Impressions, candidates: NDArray[np.int64]
 ) -> Tensor:
     """Mean cross-entropy of the first of each row of candidates, each distinct title encoded once.
 
-    Shapes: histories B rows of titles, candidates (B, 1 + K) titles.
+    Shapes: B impressions, of which the histories are read; candidates (B, 1 + K) titles.
     """
+    histories = shown.histories  # B rows, R views
     joined = np.concatenate([histories.values.astype(np.int64), candidates.ravel()])
     distinct, index = np.unique(joined, return_inverse=True)
     vectors = encode_titles(model, titles.take(distinct))  # (U, E)
     places = torch.from_numpy(index).to(vectors.device)
     rows = rows_at(vectors, places)  # (R + B (1 + K), E)
     num_views = len(histories.values)
-    users = model.encode_histories(rows[:num_views], torch.from_numpy(histories.lengths()))
-    shown = model.title_candidates(rows[num_views:]).view(*candidates.shape, -1)  # (B, 1 + K, D)
+    lengths = torch.from_numpy(histories.lengths())
+    users = model.encode_histories(rows[:num_views], lengths, *_instants(shown, model.device))
+    offered = model.title_candidates(rows[num_views:]).view(*candidates.shape, -1)  # (B, 1 + K, D)
     missing = torch.zeros(
         len(candidates), candidates.shape[1] - 1, dtype=torch.bool, device=users.device
     )
-    return contrast_candidates(users, shown, missing).losses.mean()
+    return contrast_candidates(users, offered, missing).losses.mean()
+
+
+def _instants(shown: Impressions, device: torch.device) -> list[Tensor]:
+    """The times of the views (R,) and of the impressions (B,), where they are known."""
+    both = (shown.history_times, shown.instants)
+    return [torch.from_numpy(each).to(device) for each in both if each is not None]
 
 
 def click_scores(model: UserEncoder, titles: Ragged, impressions: Impressions) -> _Scores:
     """(C,) the dot product of each candidate with its impression's user, without gradient."""
     cut = impressions.newest_views(model.max_views)
-    used = np.concatenate([cut.histories.values, cut.candidates.values]).astype(np.int64)
+    views = cut.histories
+    used = np.concatenate([views.values, cut.candidates.values]).astype(np.int64)
     distinct, index = np.unique(used, return_inverse=True)
     vectors = title_vectors(model, titles.take(distinct))  # (U, D)
-    num_views = len(cut.histories.values)
-    histories = Ragged(index[:num_views], cut.histories.offsets)
-    users = to_numpy(user_vectors(model, vectors, histories))  # (I, D)
+    num_views = len(views.values)
+    histories = Ragged(index[:num_views], views.offsets)
+    users = to_numpy(
+        user_vectors(model, vectors, histories, cut.history_times, cut.instants)
+    )  # (I, D)
     with evaluation_mode(model):
         shown = to_numpy(model.title_candidates(vectors))[index[num_views:]]  # (C, D)
     scores: _Scores = np.einsum("cd,cd->c", shown, users[cut.owners], dtype=np.float64)
