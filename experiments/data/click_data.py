@@ -96,7 +96,7 @@ def click_data(lake: OpenLake, settings: DataSettings, folder: Path) -> ClickDat
                 f"{last - timedelta(days=1)}: choose an earlier --as-of or other numbers of days"
             )
         try:
-            _write(path, titles, parts, facts | {"counts": counts})
+            _write(path, titles, views, parts, facts | {"counts": counts})
         except OSError:
             if not path.exists():
                 raise  # not because another process made the same data first
@@ -138,9 +138,7 @@ def _facts(lake: OpenLake, settings: DataSettings) -> dict[str, Any]:
     return facts
 
 
-def _read(
-    lake: OpenLake, settings: DataSettings
-) -> tuple[TitleList, Shown, Views, dict[str, int]]:
+def _read(lake: OpenLake, settings: DataSettings) -> tuple[TitleList, Shown, Views, dict[str, int]]:
     first, *_, end = settings.days
     views = read_views(lake, first, (end - first).days, settings.max_users)
     if settings.impressions == _FROM_VIEWS:
@@ -190,18 +188,21 @@ def history_bounds(
 
 
 def _write(
-    path: Path, titles: TitleList, parts: dict[str, Impressions], facts: dict[str, Any]
+    path: Path,
+    titles: TitleList,
+    views: Views,
+    parts: dict[str, Impressions],
+    facts: dict[str, Any],
 ) -> None:
-    first = next(iter(parts.values()))
-    assert first.times is not None
     with atomic_folder(path) as building:
-        np.savez(building / "views.npz", titles=first.views, times=first.times.views)
+        np.savez(building / "views.npz", titles=views.titles, times=views.times)
         for name, part in parts.items():
+            assert part.times is not None  # read_click_data leaves out those that are made up
             np.savez(
                 building / f"{name}.npz",
                 history_starts=part.starts,
                 history_ends=part.ends,
-                times=part.instants,
+                times=part.times.impressions,
                 candidate_titles=part.candidates.values,
                 candidate_offsets=part.candidates.offsets,
                 clicked=part.clicked,
