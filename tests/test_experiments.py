@@ -252,7 +252,7 @@ def test_a_cell_is_named_by_all_that_changes_its_figures(grid):
     ("words", "message"),
     [
         (["plan", "table9"], "'table9' is no experiment; choose table2, table3"),
-        (["run", "table2", "--preset", "huge"], "'huge' is no preset; choose paper, small, quick, tiny"),
+        (["run", "table2", "--preset", "huge"], "'huge' is no preset; choose paper, small, quick"),
         (["run", "table2", "--variants", "BERT"], "names no known variant 'BERT', baseline"),
         (["plan", "figure8", "--variants", "behavior_pool=7"], "is no variant of figure8; choose"),
         (["plan", "table2", "--label-shares", "0,1"], "write numbers above 0 and at most 1"),
