@@ -6,6 +6,7 @@ and a Feast definition can all read this module at no cost.
 
 import hashlib
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from contracts.forecasts import FORECAST_NAMES, USER_FORECASTS
@@ -16,6 +17,7 @@ from contracts.limits import (
     MAX_VIEWS,
     SESSION_GAP_MINUTES,
 )
+from contracts.spaces import OWN_SPACE_SQL
 
 # Raise it when the meaning of stored rows changes although no column or CHECK does, say when an id
 # is hashed in another way. Code refuses a lake of a higher version: newer code wrote it.
@@ -32,7 +34,7 @@ class Column:
     type: str  # a Spark SQL type
     doc: str  # what one value means, with its unit
     nullable: bool = False
-    default: str | None = None  # Spark SQL over the row's other columns: rows of before get this
+    default: str | None = None  # SQL of Spark and DuckDB over the others: rows of before get this
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,14 @@ class Table:
     @property
     def names(self) -> list[str]:
         return [c.name for c in self.columns]
+
+    def gained_columns(self, held: Collection[str]) -> list[Column]:
+        """What a stored table with the columns `held` lacks until the next job opens it."""
+        return [
+            column
+            for column in self.columns
+            if column.name not in held and (column.nullable or column.default is not None)
+        ]
 
     @property
     def fingerprint(self) -> str:
@@ -210,12 +220,20 @@ SEQUENCE_PAIRS = Table(
     ),
 )
 
+_SPACE_ID = Column(
+    "space_id",
+    "string",
+    "the space that the model's vectors live in: its own, or that of the model it was aligned with",
+    default=OWN_SPACE_SQL,
+)
+_SPACE_IS_NAMED = ("space_is_named", "space_id <> ''")
+
 MODELS = Table(
     name="models",
     doc="A trained model and its standing. At most one is the champion.",
     key=("model_id",),
     columns=(
-        Column("model_id", "string", "names the space that its vectors live in"),
+        Column("model_id", "string", "its settings, content and day, as a name"),
         Column("created_at", "timestamp", "when it was registered, UTC"),
         Column("status", "string", "candidate, champion, retired or refused"),
         Column("status_changed_at", "timestamp", "when it came to this status, UTC"),
@@ -227,8 +245,12 @@ MODELS = Table(
         Column("measures", "string", "on held-out users, by name, as JSON"),
         Column("vocabulary_hash", "string", "sha256 of the vocabulary"),
         Column("code_version", "string", "commit of the code that trained it"),
+        _SPACE_ID,
     ),
-    checks=(("known_status", "status in ('candidate', 'champion', 'retired', 'refused')"),),
+    checks=(
+        ("known_status", "status in ('candidate', 'champion', 'retired', 'refused')"),
+        _SPACE_IS_NAMED,
+    ),
 )
 
 _EMBEDDING = (
@@ -300,10 +322,15 @@ PUBLISHED_EMBEDDINGS = Table(
         Column("user_id", "string", "whose vector"),
         Column("as_of_time", "timestamp", "the first instant of as_of, UTC: the feature's time"),
         Column("model_id", "string", "the champion, the same in every row"),
+        _SPACE_ID,
         *_EMBEDDING,
         *_FORECAST_COLUMNS,
     ),
-    checks=(*_EMBEDDING_CHECKS, ("time_is_the_days", "as_of_time = cast(as_of as timestamp)")),
+    checks=(
+        *_EMBEDDING_CHECKS,
+        ("time_is_the_days", "as_of_time = cast(as_of as timestamp)"),
+        _SPACE_IS_NAMED,
+    ),
     change_feed=True,
 )
 

@@ -293,7 +293,7 @@ _BY_HAND: Mapping[str, list[Expected]] = {
         ),
     ],
     tables.USER_EMBEDDINGS.name: _VECTORS,
-    tables.PUBLISHED_EMBEDDINGS.name: _VECTORS,
+    tables.PUBLISHED_EMBEDDINGS.name: [*_VECTORS, _one("space_id")],
     tables.EVALUATIONS.name: [
         _rows(1),
         Expected(

@@ -41,7 +41,8 @@ _Service = Annotated[
     typer.Option(
         "--service",
         metavar="NAME",
-        help="The feature service; user_embeddings_MODEL_ID pins a model.",
+        help="The feature service; user_embeddings_MODEL_ID pins a model, "
+        "user_embeddings_SPACE_ID a space.",
     ),
 ]
 _PublishedDay = Annotated[date, day_option("--as-of", help="A published UTC day, YYYY-MM-DD.")]

@@ -6,6 +6,7 @@ embedded. Readers ask for a feature service:
 
     user_embeddings               the champion's; a promotion points it at another view
     user_embeddings_MODEL_ID      pinned: gone, and so an error, once another model is published
+    user_embeddings_SPACE_ID      follows the champion within this space, and is gone after it
 """
 
 import re
@@ -55,7 +56,7 @@ def _feature_fields() -> list[Field]:
 
 
 def view_name(model_id: str) -> str:
-    """A model_id as a name that every store takes."""
+    """A model_id, or a space_id, as a name that every store takes."""
     return f"{CHAMPION_SERVICE}_{re.sub(r'[^0-9A-Za-z]', '_', model_id)}"
 
 
@@ -99,15 +100,24 @@ def feature_view(path: str, model_id: str, offline: str = "duckdb") -> FeatureVi
     )
 
 
-def feature_services(of: FeatureView, model_id: str) -> tuple[FeatureService, FeatureService]:
-    """The champion's, and the one that pins the model."""
-    doc = f"vectors of {model_id}; compare them with one another only"
-    return (
-        FeatureService(
-            name=CHAMPION_SERVICE, features=[of], description=doc, tags=_model_tags(model_id)
-        ),
-        FeatureService(name=of.name, features=[of], description=doc, tags=_model_tags(model_id)),
-    )
+def pinning_service(of: FeatureView, model_id: str, space_id: str) -> FeatureService:
+    """The one that is of the model, and never of another."""
+    return _service(of.name, of, model_id, space_id)
+
+
+def following_services(
+    of: FeatureView, model_id: str, space_id: str
+) -> tuple[FeatureService, FeatureService]:
+    """The champion's, and the one that follows the champion within its space."""
+    names = (CHAMPION_SERVICE, view_name(space_id))
+    of_champion, of_space = (_service(name, of, model_id, space_id) for name in names)
+    return of_champion, of_space
+
+
+def _service(name: str, of: FeatureView, model_id: str, space_id: str) -> FeatureService:
+    doc = f"vectors of {model_id} in {space_id}; compare them with one another only"
+    tags = {**_model_tags(model_id), "space_id": space_id}
+    return FeatureService(name=name, features=[of], description=doc, tags=tags)
 
 
 def _model_tags(model_id: str) -> dict[str, str]:

@@ -15,7 +15,7 @@ from feast.repo_config import RepoConfig
 from google.protobuf.timestamp_pb2 import Timestamp  # type: ignore[import-untyped]
 
 from feature_store.definitions import USER_KEY
-from feature_store.online_sqlite import ONE_FEATURE, OnlineRows, entity_key
+from feature_store.online_sqlite import MODEL_FEATURE, OnlineRows, entity_key
 
 _USERS_PER_TRIP = 1_000  # users a round trip
 
@@ -67,7 +67,7 @@ class RedisRows(OnlineRows):
         """(key, [time, model]) of each user who is in `view`."""
         pattern = _redis_key_prefix([USER_KEY]) + b"*" + self.config.project.encode()
         keys = self.client.scan_iter(pattern, count=_USERS_PER_TRIP)
-        fields = [f"_ts:{view}".encode(), _mmh3(f"{view}:{ONE_FEATURE}")]
+        fields = [f"_ts:{view}".encode(), _mmh3(f"{view}:{MODEL_FEATURE}")]
         while some := list(islice(keys, _USERS_PER_TRIP)):
             with self.client.pipeline(transaction=False) as pipe:
                 for key in some:

@@ -14,7 +14,10 @@ from feast.protos.feast.types.Value_pb2 import Value
 
 from feature_store.definitions import USER_KEY, feature_names
 
-ONE_FEATURE = "model_id"  # each user has one value a feature; any one of them counts users
+MODEL_FEATURE = "model_id"
+# Each user has one value a feature. The one that the table gained last counts the users who have
+# them all: others are materialized again.
+COUNTED_FEATURE = "space_id"
 
 
 def entity_key(user: str) -> EntityKey:
@@ -80,7 +83,7 @@ class SqliteRows(OnlineRows):
             rows = sql.execute(
                 "SELECT date(event_ts, 'unixepoch', 'localtime'), count(*) "
                 f"FROM {self._table(view)} WHERE feature_name = ? GROUP BY 1 ORDER BY 1",
-                (ONE_FEATURE,),
+                (COUNTED_FEATURE,),
             )
             return {date.fromisoformat(day): count for day, count in rows}
 
@@ -99,7 +102,7 @@ class SqliteRows(OnlineRows):
             return sql.execute(
                 f"DELETE FROM {table} WHERE entity_key IN "
                 f"(SELECT entity_key FROM {table} WHERE feature_name = ? AND value <> ?)",
-                (ONE_FEATURE, ours),
+                (MODEL_FEATURE, ours),
             ).rowcount
 
     def forget(self, view: str, users: Iterable[str]) -> int:

@@ -26,6 +26,7 @@ class Published:
     path: str
     connection: duckdb.DuckDBPyConnection
     model_id: str
+    space_id: str
     days: list[date]  # ascending
 
     @classmethod
@@ -47,12 +48,13 @@ class Published:
         connection.execute(f"ATTACH '{path}' AS published (TYPE delta, PIN_SNAPSHOT)")
         _must_have_every_column(connection, path)
         found = connection.execute(
-            "SELECT DISTINCT model_id, as_of FROM published ORDER BY as_of"
+            "SELECT DISTINCT model_id, space_id, as_of FROM published ORDER BY as_of"
         ).fetchall()
         if not found:
             raise MissingTable(f"{path} has no rows: `userbert published-embeddings --as-of DAY`")
-        (model_id,) = {model_id for model_id, _ in found}  # its gate lets one space in
-        return cls(path, connection, model_id, [day for _, day in found])
+        # Its gate lets one model in, and so one space.
+        ((model_id, space_id),) = {(model, space) for model, space, _ in found}
+        return cls(path, connection, model_id, space_id, [day for *_, day in found])
 
     def check_pages(self, places: Places) -> None:
         """Raise `DamagedFile` if a page of the table is not what Spark wrote."""

@@ -32,8 +32,9 @@ from feature_store.definitions import (
     USER_ENTITY,
     USER_KEY,
     feature_names,
-    feature_services,
     feature_view,
+    following_services,
+    pinning_service,
     view_name,
 )
 from feature_store.online_sqlite import OnlineRows, SqliteRows
@@ -142,10 +143,10 @@ class Store:
     def apply(self, published: Published) -> str:
         """Register what is published; readers change model only in `materialize`."""
         new = feature_view(published.path, published.model_id, self.offline)
-        champion, pinned = feature_services(new, published.model_id)
-        self.feast.apply([USER_ENTITY, new, pinned])
+        of = (new, published.model_id, published.space_id)
+        self.feast.apply([USER_ENTITY, new, pinning_service(*of)])
         if self.serving() in (None, published.model_id):
-            self.feast.apply([champion])
+            self.feast.apply([*following_services(*of)])
         return str(new.name)
 
     def serving(self) -> str | None:
@@ -206,15 +207,14 @@ class Store:
         return found[name]
 
     def _serve(self, published: Published) -> None:
-        """Point the service at the published model, and drop the views of all others."""
-        name = view_name(published.model_id)
+        """Point the services at the published model, and drop the views of all others."""
+        name, of_space = view_name(published.model_id), view_name(published.space_id)
         if self.serving() != published.model_id:
-            champion, _ = feature_services(self._view(name), published.model_id)
-            self.feast.apply([champion])
+            of = (self._view(name), published.model_id, published.space_id)
+            self.feast.apply([*following_services(*of)])
         views = [v for v in self.feast.list_feature_views() if v.name != name]
-        pinned = [
-            s for s in self.feast.list_feature_services() if s.name not in (CHAMPION_SERVICE, name)
-        ]
+        kept = (CHAMPION_SERVICE, name, of_space)
+        pinned = [s for s in self.feast.list_feature_services() if s.name not in kept]
         if views or pinned:
             sources = [v.batch_source for v in views]
             gone = [*pinned, *views, *sources]

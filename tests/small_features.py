@@ -8,6 +8,7 @@ import pyarrow as pa
 from deltalake import write_deltalake
 
 from contracts.forecasts import FORECAST_NAMES
+from contracts.spaces import own_space
 
 LARGE = 9_000_000_000_000  # hashes have 19 digits, of which a float keeps 16
 SCHEMA = pa.schema(
@@ -21,12 +22,14 @@ SCHEMA = pa.schema(
         ("num_views", pa.int32()),
         ("last_view_time", pa.timestamp("us", tz="UTC")),
         *((name, pa.float32()) for name in FORECAST_NAMES),
+        ("space_id", pa.string()),
         ("sequence_hash", pa.int64()),
     ]
 )
 
 
 NO_FORECASTS = (None,) * len(FORECAST_NAMES)
+SPACES = {"m3": own_space("m-2")}  # of a model that was aligned with m-2
 FORECASTS_OF = {"m3": (0.5, 0.25, 12.0, 3.5, 4.0)}  # of a model that forecasts
 
 
@@ -50,6 +53,7 @@ def row(model_id, day, user):
         1,
         hour,
         *FORECASTS_OF.get(model_id, NO_FORECASTS),
+        SPACES.get(model_id, own_space(model_id)),
         sum(seed) * LARGE + 1,
     )
 

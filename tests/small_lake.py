@@ -11,6 +11,7 @@ from deltalake import write_deltalake
 from duckdb_extensions import import_extension
 
 from contracts.limits import EMBEDDING_WIDTH
+from contracts.spaces import own_space
 from contracts.tables import LAYOUT_VERSION, TABLES
 
 TYPES = {
@@ -80,6 +81,7 @@ def embedding(user, as_of, numbers, model="m1", **more):
     midnight = datetime(as_of.year, as_of.month, as_of.day)
     return {
         "model_id": model,
+        "space_id": own_space(model),
         "as_of": as_of,
         "as_of_time": midnight,
         "user_id": user,

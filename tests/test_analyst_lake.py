@@ -1,3 +1,4 @@
+import json
 import shutil
 from datetime import date
 
@@ -6,8 +7,10 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 from small_lake import embedding, publish, vector, write
 
-from analyst import TwoSpaces, open_lake
+from analyst import TwoModels, TwoSpaces, open_lake
+from analyst.questions.across_models import compare_across_models
 from contracts.errors import BadInput, MissingTable
+from contracts.spaces import SPACE_ANGLE, own_space
 
 MONDAY, TUESDAY, FRIDAY = date(2026, 1, 5), date(2026, 1, 6), date(2026, 1, 9)
 
@@ -61,8 +64,30 @@ def test_vectors_of_two_models_do_not_meet(lake):
         lambda: np.stack(arrays=[a, b]),
         lambda: a.aligned(b),
     ):
-        with pytest.raises(TwoSpaces, match=r"(?s)m1 and m2 .* backfill plan .*neighbors\.kept"):
+        with pytest.raises(TwoSpaces, match=r"(?s)m1 and m2 .* backfill plan .*neighbors_kept"):
             meet()
+    with pytest.raises(TwoSpaces):
+        compare_across_models(lake, a, b, expected_error=2.0)
+
+
+def test_two_models_of_one_space_are_compared_by_whoever_names_the_error(places):
+    publish(places, [embedding("ann", MONDAY, [1, 0]), embedding("bob", MONDAY, [1, 0])])
+    write(places, "user_embeddings", [embedding("ann", MONDAY, [1, 1], model="m2")])
+    aligned = {"measures": json.dumps({SPACE_ANGLE: 30.0}), "space_id": own_space("m1")}
+    founder = {"measures": "{}", "space_id": own_space("m1"), "status": "champion"}
+    write(places, "models", [{"model_id": "m1", **founder}, {"model_id": "m2", **aligned}])
+    lake = open_lake(places)
+    old, new = lake.embeddings(), lake.embeddings("m2")
+    for meet in (lambda: old.cosine(new), lambda: np.vstack([old.take(["ann"]), new])):
+        with pytest.raises(TwoModels, match=r"of one space, space-m1.*expected_error") as refused:
+            meet()
+        assert not isinstance(refused.value, TwoSpaces)
+    with pytest.raises(BadInput, match=r"up to 0\.134.*expected_error is 0\.1"):
+        compare_across_models(lake, old, new, expected_error=0.1)
+    found = compare_across_models(lake, old, new, expected_error=0.2)
+    assert found.user_ids.tolist() == ["ann"]
+    assert found.cosine.tolist() == pytest.approx([0.5**0.5])
+    assert found.alignment_error == pytest.approx(0.134, abs=1e-3)
 
 
 def test_vectors_of_one_model_do(lake):
@@ -119,16 +144,16 @@ def test_the_view_as_of_a_day_takes_a_model(lake):
     assert other == [("ann", MONDAY, 9)]
 
 
-def test_a_column_that_an_older_lake_lacks_is_null_until_a_job_adds_it(places):
+def test_a_column_that_an_older_lake_lacks_has_its_default_or_null_until_a_job_adds_it(places):
     row = embedding("ann", MONDAY, [3, 4])
     publish(places, [row])
     folder = f"{places.lake}/published_embeddings"
-    older = DeltaTable(folder).to_pyarrow_table().drop_columns(["views_28_days"])
+    older = DeltaTable(folder).to_pyarrow_table().drop_columns(["views_28_days", "space_id"])
     shutil.rmtree(folder)
     write_deltalake(folder, older)
     lake = open_lake(places)
-    (found,) = lake.sql("SELECT user_id, views_28_days FROM user_embeddings_latest").fetchall()
-    assert found == ("ann", None)
+    latest = "SELECT user_id, views_28_days, space_id FROM user_embeddings_latest"
+    assert lake.sql(latest).fetchall() == [("ann", None, "space-m1")]
     assert lake.embeddings()["ann"].tolist() == vector(3, 4)
 
 

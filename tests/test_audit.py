@@ -51,7 +51,7 @@ SOUND = {
     "sessions": [session(1, *minutes(0, 30)), session(2, *minutes(61))],
     "user_sequences": [SEQUENCE],
     "sequence_pairs": [pair(minutes(0, 30), minutes(61))],
-    "models": [{"model_id": "m1", "status": "champion", "measures": "{}"}],
+    "models": [{"model_id": "m1", "space_id": "space-m1", "status": "champion", "measures": "{}"}],
     "user_embeddings": [VECTOR],
     "published_embeddings": [VECTOR],
 }

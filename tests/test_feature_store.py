@@ -144,6 +144,9 @@ def test_training_that_pinned_the_old_model_gets_an_error_not_the_new_space(stor
     assert store.history(rows, "user_embeddings_m_2")["model_id"].tolist() == ["m-2"]
     with pytest.raises(MissingTable, match="no service user_embeddings_m1"):
         store.history(rows, "user_embeddings_m1")
+    with pytest.raises(MissingTable, match="no service user_embeddings_space_m1"):
+        store.get(["u1"], "user_embeddings_space_m1")
+    assert store.get(["u1"], "user_embeddings_space_m_2")["space_id"].tolist() == ["space-m-2"]
 
 
 def test_history_refuses_when_the_table_has_moved_on(store):
@@ -164,7 +167,8 @@ def test_the_commands_do_it_all(store, monkeypatch, capsys, tmp_path):
     assert "online: 2 users of m3" in run("materialize", "--as-of", "2017-06-29")
     assert "online: 2 users" in run("check", "--as-of", "2017-06-29")
     assert "history (duckdb): 50 of 50 points equal" in run("check", "--points", "50")
-    online = json.loads(run("get", "u2"))
+    online = json.loads(run("get", "u2", "--service", "user_embeddings_space_m_2"))
+    assert online["space_id"] == "space-m-2"  # m3 was aligned with m-2: the space goes on
     assert online["model_id"] == "m3"
     assert tuple(online[name] for name in FORECAST_NAMES) == FORECASTS_OF["m3"]
     (tmp_path / "rows.csv").write_text("user_id,event_timestamp\nu1,2017-06-28 12:00:00\n")

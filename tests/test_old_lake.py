@@ -10,6 +10,7 @@ import small_model
 from small_lake import duckdb_rows
 
 from analyst import open_lake
+from contracts.spaces import own_space
 from contracts.tables import (
     BROWSING_LOGS,
     EVALUATIONS,
@@ -22,7 +23,7 @@ from spark_jobs.lake.lake import Lake
 from spark_jobs.lake.schema_evolution import is_current
 from spark_jobs.registry.model_status import with_champion
 from spark_jobs.registry.registration import model_from_folder
-from spark_jobs.tables.models import change_models
+from spark_jobs.tables.models import change_models, read_models
 from userbert.cli import main
 
 OLD = Path(__file__).parent / "old_lake" / "lake.tar.gz"
@@ -63,6 +64,8 @@ def test_a_night_runs_on_a_lake_of_an_older_commit(old, places, monkeypatch):
     assert set(TABLES) - set(tables) == {EVALUATIONS}  # that code had no judge
     before = {t.name: old.spark.read.format("delta").load(old.path(t)).count() for t in tables}
     assert not any(is_current(old.log(table).metadata(), table) for table in tables)
+    held = {model.space_id for model in read_models(places).values()}
+    assert held == {own_space(model_id) for model_id in read_models(places)}
     small_model.save(places, "today")
     model = model_from_folder(places.models / "today")
     change_models(
@@ -84,7 +87,7 @@ def test_a_night_runs_on_a_lake_of_an_older_commit(old, places, monkeypatch):
     assert old.read(USER_EMBEDDINGS).count() == 2 * before["user_embeddings"] + 2
     published = old.read(PUBLISHED_EMBEDDINGS).where("as_of = '2017-01-05'").collect()
     assert {row["user_id"] for row in published} == {"u1", "newcomer"}
-    assert {row["model_id"] for row in published} == {"today"}
+    assert {(row["model_id"], row["space_id"]) for row in published} == {("today", "space-today")}
     (views,) = open_lake(places).sql("SELECT count(*) FROM browsing_logs").fetchone()
     assert views == before["browsing_logs"] + 3
     done("audit")

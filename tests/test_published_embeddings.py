@@ -114,7 +114,7 @@ def rows(lake):
 
 def test_the_features_time_is_the_first_instant_of_as_of(embeddings, spark):
     row = (
-        published_rows(embeddings("m1", MONDAY, "ann"), "m1")
+        published_rows(embeddings("m1", MONDAY, "ann"), model("m1"))
         .selectExpr("string(as_of_time)")
         .first()
     )
@@ -123,7 +123,7 @@ def test_the_features_time_is_the_first_instant_of_as_of(embeddings, spark):
 
 def test_latest_is_each_users_newest_vector_and_as_of_knows_nothing_later(embeddings):
     both = embeddings("m1", MONDAY, "ann", "bob").union(embeddings("m1", TUESDAY, "ann"))
-    table = published_rows(both, "m1")
+    table = published_rows(both, model("m1"))
     newest = {r["user_id"]: r["as_of"] for r in newest_vectors(table).collect()}
     assert newest == {"ann": TUESDAY, "bob": MONDAY}
     known = {r["user_id"]: r["as_of"] for r in vectors_known_at(table, MONDAY).collect()}

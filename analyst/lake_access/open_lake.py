@@ -17,7 +17,6 @@ from analyst.lake_access.views import (
     AS_OF_VIEW,
     LATEST_VIEW,
     VECTOR_FUNCTIONS,
-    missing_columns,
 )
 from analyst.vectors.model_space import Vectors
 from analyst.vectors.vector_cache import Snapshot, Wanted, open_snapshot
@@ -28,7 +27,7 @@ from contracts.storage.damage import check_delta_log, check_parquet_files, check
 from contracts.storage.model_folder import find_model_folder
 from contracts.tables import MODELS, PUBLISHED_EMBEDDINGS, TABLES, USER_EMBEDDINGS, Table
 
-# DuckDB's name of each Spark type that a table has gained a nullable column of.
+# DuckDB's name of each Spark type that a table has gained a column of.
 _DUCKDB_TYPES = {"float": "FLOAT", "string": "VARCHAR"}
 # DuckDB's errors of whoever wrote the query; no damage is behind them.
 _QUERY_MISTAKES = (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException)
@@ -170,15 +169,19 @@ def open_lake(places: Places | None = None) -> OpenLake:
 def _add_table(
     connection: duckdb.DuckDBPyConnection, root: str, table: Table, version: int
 ) -> None:
-    """The table under its name. A column that it gains with the next job is null until then."""
+    """The table under its name. A column that it gains with the next job has its default till then,
+    or is null."""
     folder = sql_literal(f"{root}/{table.name}")
     scan = f"SELECT * FROM delta_scan({folder}, version={version})"
     connection.execute(f"CREATE VIEW {table.name} AS {scan}")
     has = set(connection.table(table.name).columns)
-    if gained := [column for column in missing_columns(table, has) if column.type in _DUCKDB_TYPES]:
-        nulls = ", ".join(f"NULL::{_DUCKDB_TYPES[c.type]} AS {c.name}" for c in gained)
+    gained = [column for column in table.gained_columns(has) if column.type in _DUCKDB_TYPES]
+    if gained:
+        values = ", ".join(
+            f"({c.default or 'NULL'})::{_DUCKDB_TYPES[c.type]} AS {c.name}" for c in gained
+        )
         connection.execute(
-            f"CREATE OR REPLACE VIEW {table.name} AS SELECT *, {nulls} FROM ({scan})"
+            f"CREATE OR REPLACE VIEW {table.name} AS SELECT *, {values} FROM ({scan})"
         )
 
 

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from analyst.lake_access.open_lake import table_exists
-from analyst.lake_access.views import AS_OF_VIEW, LATEST_VIEW, missing_columns
+from analyst.lake_access.views import AS_OF_VIEW, LATEST_VIEW
 from contracts.paths import Places
 from contracts.tables import PUBLISHED_EMBEDDINGS, TABLES, USER_EMBEDDINGS
 
@@ -19,8 +19,9 @@ def register_views(spark: "SparkSession", places: Places | None = None) -> None:
     there = [table for table in TABLES if table_exists(places.lake, table)]
     for table in there:
         frame = spark.read.format("delta").load(f"{places.lake}/{table.name}")
-        for column in missing_columns(table, frame.columns):
-            frame = frame.withColumn(column.name, F.lit(None).cast(column.type))
+        for column in table.gained_columns(frame.columns):
+            value = F.expr(column.default) if column.default else F.lit(None)
+            frame = frame.withColumn(column.name, value.cast(column.type))
         frame.createOrReplaceTempView(table.name)
     if PUBLISHED_EMBEDDINGS in there:
         spark.sql(f"CREATE OR REPLACE TEMPORARY VIEW user_embeddings_latest AS {LATEST_VIEW}")

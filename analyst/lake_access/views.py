@@ -1,13 +1,11 @@
 """The views of the analyst's door, as SQL that Spark and DuckDB both read."""
 
-from collections.abc import Collection
-
-from contracts.tables import PUBLISHED_EMBEDDINGS, USER_EMBEDDINGS, Column, Table
+from contracts.tables import PUBLISHED_EMBEDDINGS, USER_EMBEDDINGS
 
 _COLUMNS = ", ".join(USER_EMBEDDINGS.names)
 
 # Each user's newest vector under the champion.
-LATEST_VIEW = f"""SELECT {_COLUMNS} FROM {PUBLISHED_EMBEDDINGS.name}
+LATEST_VIEW = f"""SELECT {_COLUMNS}, space_id FROM {PUBLISHED_EMBEDDINGS.name}
 QUALIFY row_number() OVER (PARTITION BY user_id ORDER BY as_of DESC) = 1"""
 
 # Each user's newest vector of `day` or earlier: of `model`, or of the champion where that is null.
@@ -26,11 +24,3 @@ VECTOR_FUNCTIONS = {
     "vector_l2_distance(a, b)": "list_distance(a, b)",
     "vector_norm(a)": "sqrt(list_inner_product(a, a))",
 }
-
-
-def missing_columns(table: Table, names: Collection[str]) -> list[Column]:
-    """The nullable columns of the contract that a stored table with the columns `names` lacks.
-
-    An older code wrote the table, and no job of this one has opened it yet.
-    """
-    return [c for c in table.columns if c.nullable and c.name not in names]

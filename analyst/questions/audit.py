@@ -158,7 +158,7 @@ _AUDIT_RULES = (
         "SELECT p.as_of, p.user_id FROM published_embeddings p "
         "LEFT JOIN user_embeddings e USING (model_id, as_of, user_id) "
         "WHERE p.embedding IS DISTINCT FROM e.embedding OR p.model_id NOT IN "
-        "(SELECT model_id FROM models WHERE status = 'champion')",
+        "(SELECT model_id FROM models WHERE status = 'champion' AND models.space_id = p.space_id)",
     ),
     *map(_no_key_twice, TABLES),
 )

@@ -13,6 +13,7 @@ from analyst.output.answers import print_answer
 from analyst.questions.drift import describe_moves
 from analyst.questions.neighbors import neighbors_kept
 from analyst.vectors.model_space import Vectors
+from analyst.vectors.vector_cache import space_of
 from contracts.errors import BadInput, MissingTable
 from contracts.paths import Places
 from contracts.tables import USER_EMBEDDINGS
@@ -102,7 +103,8 @@ def _vectors_of_day(lake: OpenLake, model: str, day: date) -> Vectors:
         flat.astype(np.float32, copy=False).reshape(len(rows), -1) if len(rows) else _NO_VECTORS
     )
     user_ids = np.asarray(rows["user_id"].to_pylist(), np.str_)
-    return Vectors(model, day, user_ids, np.full(len(rows), day, "datetime64[D]"), matrix)
+    days = np.full(len(rows), day, "datetime64[D]")
+    return Vectors(model, day, user_ids, days, matrix, space_of(lake.connection, model))
 
 
 def _same_day(

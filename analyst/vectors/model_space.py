@@ -1,4 +1,4 @@
-"""Users' vectors of one space, which will not be mixed with those of another."""
+"""Users' vectors of one model, which will not be mixed with those of another."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,14 +11,19 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 from numpy.typing import NDArray
 
 from contracts.errors import BadInput, MissingTable
+from contracts.spaces import own_space
 
 Matrix = NDArray[np.float32]
 BLOCK_ROWS = 32_768  # of 256 floats: 32 MB
 _MAX_NAMED = 5  # users that an error names; the others are counted
 
 
-class TwoSpaces(BadInput):
-    """Somebody compares vectors of two models, and a distance between those means nothing."""
+class TwoModels(BadInput):
+    """Somebody compares vectors of two models as if they were of one."""
+
+
+class TwoSpaces(TwoModels):
+    """The models are of two spaces, too, and a distance between those means nothing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +48,10 @@ class Vectors(NDArrayOperatorsMixin):
     user_ids: NDArray[np.str_]
     days: NDArray[np.datetime64]
     matrix: Matrix
+    space_id: str = ""  # empty: the model's own
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "space_id", self.space_id or own_space(self.model_id))
 
     @cached_property
     def norms(self) -> NDArray[np.float32]:
@@ -87,13 +96,12 @@ class Vectors(NDArrayOperatorsMixin):
 
     def at(self, rows: NDArray[Any]) -> "Vectors":
         """These ascending rows alone."""
-        return Vectors(
-            self.model_id, self.as_of, self.user_ids[rows], self.days[rows], self.matrix[rows]
-        )
+        facts = self.user_ids[rows], self.days[rows], self.matrix[rows]
+        return Vectors(self.model_id, self.as_of, *facts, self.space_id)
 
     def shared(self, other: "Vectors") -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The rows here and there, (M,) each, of the users who are in both."""
-        _must_share_a_space(self, other)
+        _must_be_of_one_model(self, other)
         _, mine, theirs = np.intersect1d(
             self.user_ids, other.user_ids, assume_unique=True, return_indices=True
         )
@@ -136,7 +144,7 @@ class Vectors(NDArrayOperatorsMixin):
         return getattr(ufunc, method)(*map(_plain, inputs), **named)
 
     def __array_function__(self, function: Any, types: Any, args: Any, named: Any) -> Any:
-        _must_share_a_space(*_vectors_in((args, list(named.values()))))
+        _must_be_of_one_model(*_vectors_in((args, list(named.values()))))
         return function(*_plain(args), **{name: _plain(value) for name, value in named.items()})
 
 
@@ -153,24 +161,38 @@ def row_lengths(matrix: Matrix) -> NDArray[np.float32]:
     return norms
 
 
-def _must_share_a_space(*compared: Vectors) -> None:
-    """Raise `TwoSpaces` unless all are of one model."""
-    models = sorted({vectors.model_id for vectors in compared})
-    if len(models) > 1:
+def must_share_a_space(*compared: Vectors) -> None:
+    """Raise `TwoSpaces` unless all are of one space, whatever their models are."""
+    spaces = {vectors.space_id for vectors in compared}
+    if len(spaces) > 1:
+        models = sorted({vectors.model_id for vectors in compared})
         days = sorted({vectors.as_of for vectors in compared})
         raise TwoSpaces(
             f"vectors of {' and '.join(models)} live in different spaces: each training makes one "
             "of its own, so a distance, a sum or a stack across them means nothing. Either\n"
             f"  re-embed under one model: userbert backfill plan --model {models[0]} "
             f"--from {days[0]} --to {days[-1]}, then `backfill run`, and open those; or\n"
-            "  compare what each model says of the users: analyst.questions.neighbors.kept(a, b), "
-            "or a downstream task's results under each"
+            "  compare what each model says of the users: analyst.questions.neighbors."
+            "neighbors_kept(a, b), or a downstream task's results under each"
+        )
+
+
+def _must_be_of_one_model(*compared: Vectors) -> None:
+    """Raise `TwoModels`, or of two spaces `TwoSpaces`, unless all are of one model."""
+    must_share_a_space(*compared)
+    models = sorted({vectors.model_id for vectors in compared})
+    if len(models) > 1:
+        raise TwoModels(
+            f"vectors of {' and '.join(models)} are of one space, {compared[0].space_id}, but not "
+            "of one model: what lies between them is the error of the alignment, too. "
+            "analyst.questions.across_models.compare_across_models(lake, old, new, "
+            "expected_error=...) compares them, and names that error"
         )
 
 
 def _must_be_the_same_users(inputs: Sequence[Any]) -> None:
     found = [value for value in inputs if isinstance(value, Vectors)]
-    _must_share_a_space(*found)
+    _must_be_of_one_model(*found)
     # row n of each must be the same user
     if any(not np.array_equal(found[0].user_ids, each.user_ids) for each in found[1:]):
         raise BadInput(

@@ -21,9 +21,10 @@ import numpy as np
 from analyst.vectors.model_space import Vectors, row_lengths
 from contracts.errors import BadInput, MissingTable
 from contracts.paths import Places
+from contracts.spaces import own_space
 from contracts.storage.atomic_write import atomic_folder
 from contracts.storage.mapped_arrays import new_mapped_array
-from contracts.tables import Table
+from contracts.tables import MODELS, Table
 
 _MAX_SNAPSHOTS = 6  # snapshots; 500,000 vectors take half a gigabyte each
 _BATCH_ROWS = 8192
@@ -106,13 +107,13 @@ def _load_snapshot(folder: Path) -> Vectors | None:
     try:
         facts = json.loads((folder / _FACTS_FILE).read_text())
         user_ids, days, matrix, norms = (_mapped(folder / f"{name}.npy") for name in _ARRAYS)
-        model_id, as_of = facts["model_id"], date.fromisoformat(facts["as_of"])
+        as_of = date.fromisoformat(facts["as_of"])
         if not len(user_ids) == len(days) == len(matrix) == len(norms):
             raise ValueError("the arrays are of different lengths")
     except (OSError, EOFError, ValueError, KeyError, TypeError):
         shutil.rmtree(folder, ignore_errors=True)
         return None
-    vectors = Vectors(model_id, as_of, user_ids, days, matrix)
+    vectors = Vectors(facts["model_id"], as_of, user_ids, days, matrix, facts["space_id"])
     vectors.__dict__["norms"] = norms
     return vectors
 
@@ -128,7 +129,11 @@ def _build_snapshot(connection: duckdb.DuckDBPyConnection, wanted: Wanted, folde
         with atomic_folder(folder) as building:
             model_id, as_of = _write_users(connection, wanted, building)
             _write_matrix(connection, wanted, building)
-            facts = {"model_id": model_id, "as_of": str(wanted.as_of or as_of)}
+            facts = {
+                "model_id": model_id,
+                "space_id": space_of(connection, model_id),
+                "as_of": str(wanted.as_of or as_of),
+            }
             (building / _FACTS_FILE).write_text(json.dumps(facts) + "\n")
             if not (folder / _FACTS_FILE).exists():
                 shutil.rmtree(folder, ignore_errors=True)
@@ -137,6 +142,16 @@ def _build_snapshot(connection: duckdb.DuckDBPyConnection, wanted: Wanted, folde
             raise
     finally:
         connection.execute("DROP TABLE IF EXISTS newest")
+
+
+def space_of(connection: duckdb.DuckDBPyConnection, model_id: str) -> str:
+    """The space of the model's vectors, by the table `models`; its own where that has no row."""
+    tables = {name for (name,) in connection.execute("SHOW TABLES").fetchall()}
+    if MODELS.name in tables:
+        query = f"SELECT space_id FROM {MODELS.name} WHERE model_id = $model"
+        if row := connection.execute(query, {"model": model_id}).fetchone():
+            return str(row[0])
+    return own_space(model_id)
 
 
 def _write_users(

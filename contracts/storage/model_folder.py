@@ -70,6 +70,8 @@ def _wrong_types(manifest: Mapping[str, Any]) -> Iterator[str]:
         value = manifest.get(name)
         if not isinstance(value, kind) or isinstance(value, bool):
             yield f"{name} is {value!r:.80}, and should be of type {kind.__name__}"
+    if not isinstance(space := manifest.get("space_id", ""), str):
+        yield f"space_id is {space!r:.80}, and should be of type str"
 
 
 def _wrong_values(folder: Path, manifest: Mapping[str, Any]) -> Iterator[str]:

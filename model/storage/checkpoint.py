@@ -19,6 +19,7 @@ from torch import Tensor
 
 from contracts.errors import BadInput, MissingTable
 from contracts.provenance import code_version
+from contracts.spaces import own_space
 from contracts.storage.atomic_write import atomic_folder
 from model.config import PretrainConfig
 from model.data.ready_vectors import NO_READY_VECTORS, GivenTitles, ReadyVectors
@@ -46,8 +47,14 @@ class Manifest:
     measures: dict[str, float]  # on held-out users; and counts of what was learned from
     vocabulary_hash: str
     code_version: str = field(default_factory=code_version)
+    space_id: str = ""  # the space of the model that it was aligned with; empty: its own
     progress: dict[str, Any] = field(default_factory=dict)  # of an unfinished training
     files: dict[str, str] = field(default_factory=dict)  # sha256 of each other file
+
+    @property
+    def space(self) -> str:
+        """The space that its vectors live in."""
+        return self.space_id or own_space(self.model_id)
 
     @property
     def config(self) -> PretrainConfig:

@@ -50,9 +50,18 @@ def model_list(models: Models) -> Grid:
         since = f"{m.status_changed_at:%Y-%m-%d %H:%M}"
         blocks = describe_blocks(vector_blocks(json.loads(m.settings)))
         rows.append(
-            (m.model_id, m.status, since, m.trained_before, values, blocks, m.status_reason)
+            (
+                m.model_id,
+                m.status,
+                since,
+                m.trained_before,
+                values,
+                m.space_id,
+                blocks,
+                m.status_reason,
+            )
         )
-    columns = ("model_id", "status", "since (UTC)", "trained before", "measures", "blocks")
+    columns = ("model_id", "status", "since (UTC)", "trained before", "measures", "space", "blocks")
     return grid(rows, *columns, "reason")
 
 
@@ -67,6 +76,7 @@ def _comparison_grid(one: Model, other: Model) -> Grid:
 def _compared(one: Model, other: Model) -> Iterator[tuple[str, str, str]]:
     yield "status", one.status, other.status
     yield "trained before", str(one.trained_before), str(other.trained_before)
+    yield "space", one.space_id, other.space_id
     measures = [json.loads(model.measures) for model in (one, other)]
     for name in sorted(measures[0] | measures[1]):
         if is_calibration_bin(name):  # the card has them

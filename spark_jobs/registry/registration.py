@@ -39,6 +39,7 @@ def model_from_folder(folder: Path) -> Model:
         measures=json.dumps(manifest.measures, sort_keys=True),
         vocabulary_hash=manifest.vocabulary_hash,
         code_version=manifest.code_version,
+        space_id=manifest.space,
     )
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from contracts.errors import BadInput, MissingTable
 from contracts.paths import Places
+from contracts.spaces import own_space
 from contracts.storage.model_folder import find_model_folder
 from contracts.tables import MODELS, Table
 
@@ -39,6 +40,10 @@ class Model:
     measures: str
     vocabulary_hash: str
     code_version: str
+    space_id: str = ""  # empty: the model's own
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "space_id", self.space_id or own_space(self.model_id))
 
     def with_status(self, status: str, reason: str) -> "Model":
         changed_at = datetime.now(UTC)
@@ -68,13 +73,16 @@ def read_rows(places: Places, table: Table) -> list[dict[str, Any]]:
     path = f"{places.lake}/{table.name}".replace("s3a://", "s3://", 1)
     if "://" not in path and not any(Path(path, "_delta_log").glob("*.json")):
         return []
-    names = ", ".join(table.names)
     with duckdb.connect() as connection:
         connection.execute("LOAD delta; SET TimeZone = 'UTC'")
         try:
             # DuckDB imports pandas, which takes half a second, to look at a parameter.
             literal = path.replace("'", "''")
-            rows = connection.execute(f"SELECT {names} FROM delta_scan('{literal}')").fetchall()
+            connection.execute(f"CREATE VIEW stored AS SELECT * FROM delta_scan('{literal}')")
+            held = {name for name, *_ in connection.execute("DESCRIBE stored").fetchall()}
+            gained = {c.name: c.default or "NULL" for c in table.gained_columns(held)}
+            names = ", ".join(f"{gained[n]} AS {n}" if n in gained else n for n in table.names)
+            rows = connection.execute(f"SELECT {names} FROM stored").fetchall()
         except duckdb.Error as error:
             reason = str(error).partition("\n")[0]
             raise BadInput(f"the table {table.name} in {path} cannot be read: {reason}") from None

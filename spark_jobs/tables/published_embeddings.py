@@ -21,14 +21,24 @@ from expectations.gate import Passed, run_gate
 from spark_jobs.lake.lake import ALL_ROWS, Commit, Lake
 from spark_jobs.spark.job_run import spark_job
 from spark_jobs.spark.session import damaged_files_left_out
-from spark_jobs.tables.models import champion_id
+from spark_jobs.tables.models import Model, champion_id, find_model, load_models
 
 
-def published_rows(embeddings: DataFrame, model_id: str) -> DataFrame:
+def published_rows(embeddings: DataFrame, model: Model) -> DataFrame:
     """`user_embeddings`' rows of one model, as published_embeddings has them."""
-    ours = embeddings.where(F.col("model_id") == model_id)
-    timed = ours.withColumn("as_of_time", F.col("as_of").cast("timestamp"))
-    return timed.select(PUBLISHED_EMBEDDINGS.names)
+    timed = _rows_of(embeddings, model.model_id).withColumn(
+        "as_of_time", F.col("as_of").cast("timestamp")
+    )
+    return timed.withColumn("space_id", F.lit(model.space_id)).select(PUBLISHED_EMBEDDINGS.names)
+
+
+def _rows_of(embeddings: DataFrame, model_id: str) -> DataFrame:
+    return embeddings.where(F.col("model_id") == model_id)
+
+
+def _rows_to_publish(lake: Lake, model_id: str) -> DataFrame:
+    """Of all days, with the space that the table `models` says."""
+    return published_rows(lake.read(USER_EMBEDDINGS), find_model(load_models(lake), model_id))
 
 
 def newest_vectors(published_embeddings: DataFrame) -> DataFrame:
@@ -48,7 +58,7 @@ def vectors_known_at(published_embeddings: DataFrame, day: date) -> DataFrame:
 
 def _missing_days(lake: Lake, model_id: str) -> list[date]:
     """The days that readers have now and that `model_id` has no vectors of, oldest first."""
-    have = _days(published_rows(lake.read_or_empty(USER_EMBEDDINGS), model_id))
+    have = _days(_rows_of(lake.read_or_empty(USER_EMBEDDINGS), model_id))
     return sorted(_days(lake.read_or_empty(PUBLISHED_EMBEDDINGS)) - have)
 
 
@@ -72,13 +82,13 @@ def _all_days(lake: Lake, places: Places, model_id: str, all_days_needed: bool =
     """The rows of all days of `model_id`, past the gate."""
     if all_days_needed:
         _check_no_day_is_lost(lake, model_id)
-    rows = published_rows(lake.read(USER_EMBEDDINGS), model_id)
+    rows = _rows_to_publish(lake, model_id)
     return run_gate(rows, PUBLISHED_EMBEDDINGS, places=places, run=f"all days under {model_id}")
 
 
 def one_day(lake: Lake, places: Places, model_id: str, day: date) -> Passed:
     """The rows of one day, past the gate."""
-    rows = published_rows(lake.read(USER_EMBEDDINGS), model_id).where(F.col("as_of") == F.lit(day))
+    rows = _rows_to_publish(lake, model_id).where(F.col("as_of") == F.lit(day))
     if rows.isEmpty():
         raise MissingTable(
             f"{model_id} has no vectors as of {day} in {lake.path(USER_EMBEDDINGS)}: run "
@@ -98,7 +108,7 @@ def published_models(lake: Lake) -> set[str]:
 
 
 def has_vectors(lake: Lake, model_id: str) -> bool:
-    return not published_rows(lake.read_or_empty(USER_EMBEDDINGS), model_id).isEmpty()
+    return not _rows_of(lake.read_or_empty(USER_EMBEDDINGS), model_id).isEmpty()
 
 
 def publish_day(lake: Lake, places: Places, day: date) -> Commit:
