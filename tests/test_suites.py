@@ -157,9 +157,8 @@ def test_forecasts_that_are_the_same_for_all_or_missing_for_some_are_refused(spa
             for n, value in enumerate(views)
         ]
         frame = spark.createDataFrame(rows, USER_EMBEDDINGS.ddl)
-        taken.append(
-            take_measures(frame.withColumn("as_of_time", F.lit(NOON)), PUBLISHED_EMBEDDINGS, suite)
-        )
+        frame = frame.withColumn("as_of_time", F.lit(NOON)).withColumn("space_id", F.lit("s"))
+        taken.append(take_measures(frame, PUBLISHED_EMBEDDINGS, suite))
     assert [each["distinct_forecasts"] >= 2 for each in taken] == [False, True, False]
     assert [each["users_without_forecasts"] for each in taken] == [0, 0, 20]
 
@@ -167,3 +166,4 @@ def test_forecasts_that_are_the_same_for_all_or_missing_for_some_are_refused(spa
 def test_what_is_published_is_of_one_space():
     for table in (USER_EMBEDDINGS, PUBLISHED_EMBEDDINGS):
         assert "model_ids" in {e.measure for e in suite_expectations(table, {})}
+    assert "space_ids" in {e.measure for e in suite_expectations(PUBLISHED_EMBEDDINGS, {})}
