@@ -17,7 +17,7 @@ from contracts.limits import (
     MAX_VIEWS,
     SESSION_GAP_MINUTES,
 )
-from contracts.spaces import OWN_SPACE_SQL
+from contracts.vectors import OWN_SPACE_SQL
 
 # Raise it when the meaning of stored rows changes although no column or CHECK does, say when an id
 # is hashed in another way. Code refuses a lake of a higher version: newer code wrote it.

@@ -8,7 +8,7 @@ import pyarrow as pa
 from deltalake import write_deltalake
 
 from contracts.forecasts import FORECAST_NAMES
-from contracts.spaces import own_space
+from contracts.vectors import own_space
 
 LARGE = 9_000_000_000_000  # hashes have 19 digits, of which a float keeps 16
 SCHEMA = pa.schema(

@@ -11,8 +11,8 @@ from deltalake import write_deltalake
 from duckdb_extensions import import_extension
 
 from contracts.limits import EMBEDDING_WIDTH
-from contracts.spaces import own_space
 from contracts.tables import LAYOUT_VERSION, TABLES
+from contracts.vectors import own_space
 
 TYPES = {
     "string": pa.string(),

@@ -10,7 +10,7 @@ from small_lake import embedding, publish, vector, write
 from analyst import TwoModels, TwoSpaces, open_lake
 from analyst.questions.across_models import compare_across_models
 from contracts.errors import BadInput, MissingTable
-from contracts.spaces import SPACE_ANGLE, own_space
+from contracts.vectors import SPACE_ANGLE, own_space
 
 MONDAY, TUESDAY, FRIDAY = date(2026, 1, 5), date(2026, 1, 6), date(2026, 1, 9)
 

@@ -10,7 +10,6 @@ import small_model
 from small_lake import duckdb_rows
 
 from analyst import open_lake
-from contracts.spaces import own_space
 from contracts.tables import (
     BROWSING_LOGS,
     EVALUATIONS,
@@ -19,6 +18,7 @@ from contracts.tables import (
     USER_EMBEDDINGS,
     Column,
 )
+from contracts.vectors import own_space
 from spark_jobs.lake.lake import Lake
 from spark_jobs.lake.schema_evolution import is_current
 from spark_jobs.registry.model_status import with_champion

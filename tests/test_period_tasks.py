@@ -17,7 +17,7 @@ from contracts.errors import BadInput
 from contracts.forecasts import FORECAST_NAMES
 from contracts.instants import DAY_MICROSECONDS, midnight_microseconds
 from contracts.paths import Places
-from contracts.vector_blocks import vector_blocks
+from contracts.vectors import vector_blocks
 from downstream.rivals.encoders import MODEL_VARIANTS, variant_config
 from model.config import PRESETS, ModelConfig
 from model.data.build_corpus import training_input

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from analyst.lake_access.open_lake import OpenLake
 from contracts.errors import MissingTable
 from contracts.tables import MODELS
-from contracts.vector_blocks import vector_blocks
+from contracts.vectors import vector_blocks
 
 if TYPE_CHECKING:
     from model.storage.checkpoint import TrainedModel

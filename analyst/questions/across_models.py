@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from analyst.lake_access.open_lake import OpenLake
 from analyst.vectors.model_space import Vectors, must_share_a_space, row_lengths
 from contracts.errors import BadInput
-from contracts.spaces import distance_by_alignment
 from contracts.tables import MODELS
+from contracts.vectors import distance_by_alignment
 
 
 @dataclass(frozen=True, eq=False)

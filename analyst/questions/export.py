@@ -28,7 +28,7 @@ from contracts.storage.atomic_write import atomic_file
 from contracts.tables import MODELS
 from contracts.terminal.options import AsOfOrNewest, ModelOrChampion
 from contracts.terminal.printing import print_parts
-from contracts.vector_blocks import describe_blocks
+from contracts.vectors import describe_blocks
 
 
 @dataclass(frozen=True)

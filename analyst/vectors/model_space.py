@@ -11,7 +11,7 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 from numpy.typing import NDArray
 
 from contracts.errors import BadInput, MissingTable
-from contracts.spaces import own_space
+from contracts.vectors import own_space
 
 Matrix = NDArray[np.float32]
 BLOCK_ROWS = 32_768  # of 256 floats: 32 MB

@@ -21,10 +21,10 @@ import numpy as np
 from analyst.vectors.model_space import Vectors, row_lengths
 from contracts.errors import BadInput, MissingTable
 from contracts.paths import Places
-from contracts.spaces import own_space
 from contracts.storage.atomic_write import atomic_folder
 from contracts.storage.mapped_arrays import new_mapped_array
 from contracts.tables import MODELS, Table
+from contracts.vectors import own_space
 
 _MAX_SNAPSHOTS = 6  # snapshots; 500,000 vectors take half a gigabyte each
 _BATCH_ROWS = 8192

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from contracts.errors import BadInput, MissingTable
 from contracts.provenance import code_version
-from contracts.spaces import own_space
 from contracts.storage.atomic_write import atomic_folder
+from contracts.vectors import own_space
 from model.config import PretrainConfig
 from model.data.ready_vectors import NO_READY_VECTORS, GivenTitles, ReadyVectors
 from model.data.vocabulary import Vocabulary

@@ -27,7 +27,7 @@ from contracts.paths import Places
 from contracts.terminal.command_line import command_group
 from contracts.terminal.options import ModelId
 from contracts.terminal.printing import grid, print_parts
-from contracts.vector_blocks import describe_blocks, vector_blocks
+from contracts.vectors import describe_blocks, vector_blocks
 from model.objective.calibration import is_calibration_bin
 from model.task_registry import METRICS
 from spark_jobs.registry.downstream_results import downstream_results

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from contracts.vector_blocks import describe_blocks, vector_blocks
+from contracts.vectors import describe_blocks, vector_blocks
 from model.objective.calibration import CALIBRATION_PREFIX
 from spark_jobs.registry.calibration import calibration_lines
 from spark_jobs.tables.models import Model

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from contracts.errors import BadInput, MissingTable
 from contracts.paths import Places
-from contracts.spaces import own_space
 from contracts.storage.model_folder import find_model_folder
 from contracts.tables import MODELS, Table
+from contracts.vectors import own_space
 
 # Commands that only look, without Spark, import this module too: pyspark would take half a second.
 if TYPE_CHECKING:
