@@ -21,8 +21,11 @@ DUPLICATE_KEYS = "duplicate_keys"  # measured by a query of its own: it needs a 
 _MIN_ROWS = 20  # rows; below it a share or a spread is noise, and passes
 _MIN_TITLE_WORDS = 1000  # words of titles; below it their share is noise, and passes
 # Refused lines up to which a share of them says nothing of a day, if others of it are accepted: a
-# site with five views a day is not stopped by two broken lines.
+# site with five views a day is not stopped by two broken lines. Where they outnumber the accepted
+# ones the day is wrong, however small it is: one good line with ten broken ones is no day to
+# publish. Of up to four refused lines even that says nothing.
 _MAX_FEW_LINES = 10
+_MAX_FEW_OF_MOST = 4
 MAX_REFUSED_SHARE = 0.2  # real logs: some broken lines, never many
 _MAX_FUTURE_SHARE = 0.05  # clocks are off by hours
 
@@ -101,8 +104,10 @@ def future_share(job_measures: _JobMeasures) -> float:
 
 def _unless_few(share: float, job_measures: _JobMeasures) -> float:
     """A day of which nothing was accepted is judged however small it is."""
-    is_few = round(share * job_measures["lines_in"], 6) <= _MAX_FEW_LINES  # never so for NaN
-    return 0.0 if is_few and job_measures.get("accepted", 0) > 0 else share
+    num_accepted = job_measures.get("accepted", 0)
+    num_lines = round(share * job_measures["lines_in"], 6)  # NaN is never few
+    most = _MAX_FEW_LINES if num_lines <= num_accepted else _MAX_FEW_OF_MOST
+    return 0.0 if num_lines <= most and num_accepted > 0 else share
 
 
 def lines_lost(job_measures: _JobMeasures) -> float:
@@ -138,15 +143,15 @@ _EMBEDDING = [
 _INGEST = [
     Expected(
         "refused_share",
-        f"at most a fifth of the lines are refused, or at most {_MAX_FEW_LINES} lines beside "
-        "accepted ones",
+        f"at most a fifth of the lines are refused, or at most {_MAX_FEW_LINES} lines and no more "
+        f"than are accepted, or at most {_MAX_FEW_OF_MOST} lines beside an accepted one",
         most=MAX_REFUSED_SHARE,
         from_job=refused_share,
     ),
     Expected(
         "future_share",
         "at most one line in twenty is of a time after its landing day, or at most "
-        f"{_MAX_FEW_LINES} lines beside accepted ones",
+        f"{_MAX_FEW_LINES} lines and no more than are accepted",
         most=_MAX_FUTURE_SHARE,
         from_job=future_share,
     ),

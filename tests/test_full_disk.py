@@ -1,6 +1,8 @@
 """A full disk ends in one line. /dev/full is Linux's own: every write to it finds no space left."""
 
+import io
 import resource
+import shutil
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,9 +12,11 @@ import pytest
 from safetensors.numpy import save_file
 
 from contracts.storage.mapped_arrays import new_mapped_array
+from contracts.tables import TITLES
 from contracts.terminal.command_line import build_command, run_command
 from contracts.terminal.full_disk import DiskFull, full_disk_named, is_of_full_disk
 from spark_jobs.spark.event_log import logging_settings
+from spark_jobs.spark.session import _progress_settings
 
 FULL = Path("/dev/full")
 
@@ -82,6 +86,53 @@ def test_a_command_that_fills_the_disk_ends_in_one_line_and_code_1(places, monke
     assert run_command(build_command(by_python, doc=None), [], "userbert") == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("userbert: the disk is full: /")
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_the_line_stands_alone_behind_a_progress_bar(monkeypatch):
+    """In a file there is no bar; on a terminal the line takes its place."""
+    assert _progress_settings() == {"spark.ui.showConsoleProgress": "false"}
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    assert _progress_settings() == {}
+    terminal.write("[Stage 3:>            (0 + 2) / 2]")
+    assert run_command(build_command(by_python, doc=None), [], "userbert") == 1
+    *_, line = terminal.getvalue().removesuffix("\n").split("\r\x1b[K")
+    assert line.startswith("userbert: the disk is full: /")
+    assert "\n" not in line
+
+
+def test_the_line_says_how_much_room_is_enough(places, monkeypatch):
+    monkeypatch.setenv("USERBERT_DATA", str(places.root))
+    for name, size in (("titles", 5 << 20), ("sessions", 1 << 20)):
+        folder = Path(places.lake) / name / "_delta_log"
+        folder.mkdir(parents=True)
+        (folder.parent / "part.parquet").write_bytes(bytes(size))
+    line = r"Make room there, 5\.\d MiB to write the largest table"
+    with pytest.raises(DiskFull, match=line), full_disk_named():
+        by_python()
+
+
+def test_a_checkpoint_that_could_not_be_written_leaves_the_older_log(spark, lake):
+    """Delta warns of it alone; without log and checkpoint the table would be lost."""
+    lake.create(TITLES)
+    lake.set_properties(TITLES, {"delta.enableChangeDataFeed": "true"})
+    log = Path(lake.path(TITLES)) / "_delta_log"
+    newest = lake.version(TITLES)
+    in_its_way = log / f"{newest:020d}.checkpoint.parquet" / "file"
+    in_its_way.parent.mkdir()
+    in_its_way.write_bytes(b"x")
+    with pytest.raises(Exception, match="checkpoint"):
+        lake.log(TITLES).remove_history()
+    assert len(list(log.glob("*.json"))) == newest + 1
+    shutil.rmtree(in_its_way.parent)
+    lake.log(TITLES).remove_history()
+    assert [path.stem for path in log.glob("0*.json")] == [f"{newest:020d}"]
+    assert lake.read(TITLES).count() == 0
 
 
 def test_a_mapped_array_takes_its_place_before_it_is_written(tmp_path):

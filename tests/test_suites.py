@@ -69,8 +69,12 @@ def test_what_the_job_tells_is_judged_for_the_logs_alone():
     ("accepted", "refused", "passes"),
     [
         (1, 1, True),  # a day of two lines
-        (1, 10, True),
-        (1, 11, False),  # too many to be chance
+        (1, 4, True),  # five lines say nothing of a site
+        (1, 5, False),  # broken lines outnumber the good ones
+        (1, 10, False),
+        (4, 5, False),
+        (10, 10, True),
+        (10, 11, False),  # too many to be chance
         (5, 4, True),
         (0, 1, False),  # wholly wrong, however small
         (0, 10, False),

@@ -19,6 +19,7 @@ from contracts.terminal.full_disk import full_disk_named
 
 CONTEXT_SETTINGS = {"max_content_width": 100, "help_option_names": ["-h", "--help"]}
 _BAD_INPUT = 2
+_ERASE_LINE = "\r\x1b[K"  # for terminals: back to the line's beginning, and nothing on it
 
 
 class Interrupted(UserbertError):
@@ -123,5 +124,7 @@ def _refuse_words(error: typer.TyperException, name: str) -> int:
 
 def _fail(line: str, exit_code: int) -> int:
     sys.stdout.flush()
-    sys.stderr.write(f"{line}\n")
+    # On a terminal Spark's progress bar may stand where the line begins, without a line break.
+    before = _ERASE_LINE if sys.stderr.isatty() else ""
+    sys.stderr.write(f"{before}{line}\n")
     return exit_code

@@ -4,7 +4,7 @@ import errno
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from contracts.errors import UserbertError
@@ -42,9 +42,9 @@ def _full_disk_error(error: BaseException, places: Places) -> DiskFull | None:
     usage = shutil.disk_usage(_existing(folder))
     return DiskFull(
         f"the disk is full: {folder} ({usage.free / _MIB:,.1f} of {usage.total / _MIB:,.0f} MiB "
-        "free). What was committed before is whole. Make room there (`userbert maintenance` "
-        "removes files that nobody needs), or name another data root by USERBERT_DATA; then run "
-        "the same command again"
+        f"free). What was committed before is whole. Make room there{_room_needed(places)} "
+        "(`userbert maintenance` removes files that nobody needs), or name another data root by "
+        "USERBERT_DATA; then run the same command again"
     )
 
 
@@ -75,6 +75,23 @@ def _fullest_folder(places: Places) -> Path:
     lake = [] if "://" in places.lake else [Path(places.lake)]
     folders = [*lake, places.root, Path(tempfile.gettempdir())]
     return min(folders, key=lambda folder: shutil.disk_usage(_existing(folder)).free)
+
+
+def _room_needed(places: Places) -> str:
+    """How much is enough: no job writes more than its whole table anew."""
+    tables = [] if "://" in places.lake else [*Path(places.lake).glob("*/_delta_log")]
+    sizes = [_folder_bytes(log.parent) for log in tables]
+    if not sizes:
+        return ""
+    return f", {max(sizes) / _MIB:,.1f} MiB to write the largest table anew"
+
+
+def _folder_bytes(folder: Path) -> int:
+    size = 0
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):  # another process may remove it
+            size += path.lstat().st_size
+    return size
 
 
 def _existing(folder: Path) -> Path:

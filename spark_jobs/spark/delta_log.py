@@ -17,6 +17,7 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructType
 
+_CHECKPOINT_RAISES = "spark.databricks.delta.checkpoint.exceptionThrowing.enabled"
 _DELTA_PACKAGE = "org.apache.spark.sql.delta"
 
 
@@ -193,13 +194,32 @@ class DeltaLog:
     def remove_history(self) -> None:
         """Put a checkpoint of the newest version in the place of all log before it."""
         newest = self._newest()
-        self._log.checkpoint(newest, self._none())
+        self._write_checkpoint(newest)
         folder = self._log.logPath()
         files = folder.getFileSystem(self.spark._jsc.hadoopConfiguration())
-        for status in files.listStatus(folder):
-            version = status.getPath().getName().split(".")[0]
+        paths = [status.getPath() for status in files.listStatus(folder)]
+        if not any(_is_checkpoint_of(path.getName(), newest.version()) for path in paths):
+            raise OSError(f"Delta wrote no checkpoint of version {newest.version()} in {folder}")
+        for path in paths:
+            version = path.getName().split(".")[0]
             if version.isdigit() and int(version) < newest.version():
-                files.delete(status.getPath(), False)
+                files.delete(path, False)
+
+    def _write_checkpoint(self, snapshot: Any) -> None:
+        """Write the checkpoint, or raise what stopped it, say a full disk.
+
+        Delta itself warns of it and goes on; a table without checkpoint whose older log is then
+        removed is lost.
+        """
+        self.spark.conf.set(_CHECKPOINT_RAISES, "true")
+        try:
+            self._log.checkpoint(snapshot, self._none())
+        finally:
+            self.spark.conf.unset(_CHECKPOINT_RAISES)
+
+
+def _is_checkpoint_of(name: str, version: int) -> bool:
+    return name.startswith(f"{version:020d}.checkpoint") and name.endswith(".parquet")
 
 
 def _commit_info(version: int, actions: list[dict[str, Any]]) -> CommitInfo:

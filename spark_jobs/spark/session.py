@@ -58,7 +58,7 @@ def session(job: str, logged: bool = True) -> SparkSession:
         builder = builder.config(key, value)
     if SparkContext._active_spark_context is None:
         settings = _event_log_settings() if logged else {"spark.eventLog.enabled": "false"}
-        for key, value in settings.items():
+        for key, value in (settings | _progress_settings()).items():
             builder = builder.config(key, value)
     return builder.getOrCreate()
 
@@ -74,6 +74,12 @@ def damaged_files_left_out(spark: SparkSession) -> Iterator[None]:
     finally:
         for key in settings:
             spark.conf.unset(key)
+
+
+def _progress_settings() -> dict[str, str]:
+    """No progress bar but on a terminal: in a file it has no line breaks, and what a command says
+    at its end stood behind a bar of 500 characters, on a line that nobody finds."""
+    return {} if sys.stderr.isatty() else {"spark.ui.showConsoleProgress": "false"}
 
 
 def _event_log_settings() -> dict[str, str]:

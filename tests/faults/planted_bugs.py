@@ -44,6 +44,7 @@ NEGATIVES, CHECK = "model/objective/negatives.py", "model/objective/trace_check.
 OBJECTIVE, CONFIG = "model/objective/objective.py", "model/config.py"
 BUILD, PRETRAIN = "model/data/build_corpus.py", "model/training/pretrain.py"
 VIEWS = "model/objective/tasks/contrasted_views.py"
+MODEL_CONFIG = "model/settings/model_config.py"
 
 BUGS = (
     # The measures of held-out users.
@@ -113,8 +114,8 @@ BUGS = (
     Bug(
         "the masked question is asked without its mask",
         MASKED,
-        "                behaviors[is_hidden.numpy()] = mask\n",
-        "",
+        "                    is_hidden.to(model.device),\n",
+        "                    torch.zeros_like(is_hidden).to(model.device),\n",
         "test_evaluation",
     ),
     Bug(
@@ -141,7 +142,7 @@ BUGS = (
     ),
     Bug(
         "no centering of the first weights",
-        TRAINER,
+        "model/training/build_objective.py",
         'if config.first_weights == "centered":',
         "if False:",
         "test_trainer",
@@ -533,12 +534,12 @@ BUGS = (
     ),
     Bug(
         "Table 4: the heads",
-        CONFIG,
+        MODEL_CONFIG,
         '"heads of every self-attention"] = 16',
         '"heads of every self-attention"] = 8',
         "test_objective",
     ),
-    Bug("Table 4: the dropout", CONFIG, "    ] = 0.2\n", "    ] = 0.1\n", "test_objective"),
+    Bug("Table 4: the dropout", MODEL_CONFIG, "    ] = 0.2\n", "    ] = 0.1\n", "test_objective"),
 )
 
 
