@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from small_lake import embedding, publish
+from small_lake import embedding, publish, write
 
 from contracts.storage.checked_pages import check_pages_daily
 from contracts.storage.damage import (
@@ -243,3 +243,48 @@ def test_the_copy_for_searches_mends_itself(run, table):
     ):
         damage(folder / name)
         assert run(*ask) == first
+
+
+OTHER_TABLES = {  # the commands that read each, which take turns over the damages
+    "browsing_logs": (("gates", "list"), ("sql", "SELECT * FROM browsing_logs")),
+    "titles": (("sql", "SELECT * FROM titles"),),
+    "sessions": (("sql", "SELECT * FROM sessions"),),
+    "user_sequences": (("sql", "SELECT * FROM user_sequences"),),
+    "models": (("models", "list"), ("models", "show", "ann")),
+}
+OTHER_DAMAGES = (
+    ("newest commit", lambda path: path.write_bytes(b"")),
+    ("data file", Path.unlink),
+    ("newest commit", halved),
+    ("data file", halved),
+    ("data file", lambda path: path.write_bytes(b"")),
+    ("oldest commit", Path.unlink),
+    ("oldest commit", halved),
+)
+
+
+@pytest.mark.parametrize("name", OTHER_TABLES)
+def test_each_table_is_named_with_its_damage_and_what_mends_it(run, places, name):
+    for value in ("ann", "bob"):
+        row = {"user_id": value, "title": value, "model_id": value}
+        json_texts = dict.fromkeys(("settings", "inputs", "measures"), "{}")
+        write(places, name, [row | json_texts])
+    folder = Path(places.lake) / name
+    paths = {
+        "newest commit": commit(folder, 1),
+        "oldest commit": commit(folder, 0),
+        "data file": next(folder.rglob("*.parquet")),
+    }
+    commands = OTHER_TABLES[name]
+    undamaged = run(*commands[0])
+    assert undamaged[0] == 0
+    for turn, (what, damage) in enumerate(OTHER_DAMAGES):
+        path = paths[what]
+        whole = path.read_bytes()
+        damage(path)
+        code, out, err = run(*commands[turn % len(commands)])
+        assert (code, out, err.count("\n")) == (2, "", 1), (what, turn, err)
+        assert str(path) in err
+        assert err.count("`") >= 2  # a command
+        path.write_bytes(whole)
+    assert run(*commands[0]) == undamaged

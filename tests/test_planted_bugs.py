@@ -1,6 +1,6 @@
 """The bugs that tests/faults/planted_bugs.py plants can be planted into today's code.
 
-Whether a test notices each of them takes half an hour; that one of them no longer fits is seen here.
+Whether a test notices each takes half an hour; that one of them no longer fits is seen here.
 """
 
 import pytest

@@ -40,7 +40,7 @@ def check_delta_log(table_folder: str | Path) -> None:
         path = log / f"{version:020d}.json"
         if version not in commits:
             raise DamagedFile(
-                f"{path} is gone, and later commits are there: copy it back from a backup"
+                f"{path} is gone, and later commits are there: {_older_commit_advice(path)}"
             )
         if fault := _commit_fault(path):
             raise DamagedFile(_commit_advice(path, fault, is_newest=version == newest))
@@ -101,7 +101,7 @@ def _commit_advice(path: Path, fault: str, *, is_newest: bool) -> str:
     table = path.parent.parent.name
     damaged = f"{path} is damaged: {fault}"
     if not is_newest:
-        return f"{damaged}. Later commits build on it: copy it back from a backup"
+        return f"{damaged}. Later commits build on it: {_older_commit_advice(path)}"
     again = f"run `{job_command(table)}` for its day again"
     if table == MODELS.name:
         again = "repeat the command of `userbert models` that wrote it"
@@ -111,6 +111,11 @@ def _commit_advice(path: Path, fault: str, *, is_newest: bool) -> str:
         f"{damaged}. It is the newest commit of {table}: `mv {path} {path}.damaged && rm -f "
         f"{checksums}` takes the table back to the version before it; then {again}"
     )
+
+
+def _older_commit_advice(path: Path) -> str:
+    folder = path.parent.parent
+    return f"copy it back from a backup; without one, {_way_to_write_anew(folder, {})}"
 
 
 def check_parquet_files(paths: Iterable[str | Path]) -> None:

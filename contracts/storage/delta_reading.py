@@ -1,8 +1,9 @@
 """Reading a Delta table as Arrow without Spark, so that the process also ends well."""
 
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
-from contracts.storage.damage import check_delta_log
+from contracts.storage.damage import check_delta_log, check_parquet_files
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
@@ -21,7 +22,7 @@ def open_delta_table(path: str) -> "DeltaTable | None":
 
 
 def arrow_dataset(table: "DeltaTable", path: str) -> "Dataset":
-    """The rows of `table`, which was opened at `path`.
+    """The rows of `table`, opened at `path`; BadInput names a data file that is not whole.
 
     delta-rs hands Arrow a file system that is written in Python, and Arrow calls it from threads of
     its own. A thread that lets go of a file while Python ends aborts the process: "terminate called
@@ -30,6 +31,7 @@ def arrow_dataset(table: "DeltaTable", path: str) -> "Dataset":
     """
     if "://" in path:
         return table.to_pyarrow_dataset()
+    check_parquet_files(f"{path}/{unquote(file)}" for file in table.files())
     from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 
     return table.to_pyarrow_dataset(filesystem=SubTreeFileSystem(path, LocalFileSystem()))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from contracts.errors import BadInput, MissingTable
 from contracts.paths import Places
+from contracts.storage.damage import check_delta_log, check_parquet_pages
 from contracts.storage.model_folder import find_model_folder
 from contracts.tables import MODELS, Table
 from contracts.vectors import own_space
@@ -71,8 +72,10 @@ def read_rows(places: Places, table: Table) -> list[dict[str, Any]]:
 
     import_extension("delta")
     path = f"{places.lake}/{table.name}".replace("s3a://", "s3://", 1)
-    if "://" not in path and not any(Path(path, "_delta_log").glob("*.json")):
-        return []
+    if "://" not in path:
+        if not any(Path(path, "_delta_log").glob("*.json")):
+            return []
+        check_delta_log(path)  # DuckDB reads a newest commit of 0 bytes as a table without rows
     with duckdb.connect() as connection:
         connection.execute("LOAD delta; SET TimeZone = 'UTC'")
         try:
@@ -84,6 +87,9 @@ def read_rows(places: Places, table: Table) -> list[dict[str, Any]]:
             names = ", ".join(f"{gained[n]} AS {n}" if n in gained else n for n in table.names)
             rows = connection.execute(f"SELECT {names} FROM stored").fetchall()
         except duckdb.Error as error:
+            if "://" not in path:
+                listed = f"SELECT data_file FROM delta_list_files('{literal}')"
+                check_parquet_pages(file for (file,) in connection.execute(listed).fetchall())
             reason = str(error).partition("\n")[0]
             raise BadInput(f"the table {table.name} in {path} cannot be read: {reason}") from None
     return [dict(zip(table.names, row, strict=True)) for row in rows]
