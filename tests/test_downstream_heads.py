@@ -13,7 +13,10 @@ from downstream.judging.heads import (
     HEADS,
     LINEAR_HEAD,
     TREE_HEAD,
+    Features,
+    Head,
     logistic_weights,
+    narrow_features,
     rank_targets,
     ridge_scores,
     standardize_features,
@@ -56,8 +59,11 @@ def test_logistic_regression_is_scikit_learns_column_by_column():
     labels = (
         features @ random.standard_normal((7, 3)) + random.standard_normal((120, 3)) > 0.5
     ) * 1.0
-    for inverse_penalty in (1e-3, 0.1, 1.0):
-        weights, intercept = logistic_weights(features, labels, inverse_penalty)
+    path = (1e-3, 0.1, 1.0)
+    found = list(logistic_weights(features, labels, path))
+    (alone,) = logistic_weights(features, labels, path[-1:])  # without the warm start
+    np.testing.assert_allclose(found[-1][0], alone[0], atol=2e-3)
+    for inverse_penalty, (weights, intercept) in zip(path, found, strict=True):
         for column in range(3):
             theirs = LogisticRegression(C=inverse_penalty, tol=1e-8, max_iter=1000)
             theirs.fit(features, labels[:, column])
@@ -72,7 +78,22 @@ def test_ridge_is_scikit_learns_in_both_spaces(rows):
     train, test = standardize_features(train, test)
     targets = rank_targets(random.standard_normal((rows, 1)))
     theirs = Ridge(alpha=10).fit(train, targets).predict(test)
-    assert ridge_scores(train, targets, test, 0.1) == pytest.approx(theirs.reshape(-1, 1), abs=1e-9)
+    narrow = narrow_features(train, test)
+    assert narrow[0].shape[1] == min(rows, 6)
+    (_, ours) = ridge_scores(narrow[0], targets, narrow[1], (1.0, 0.1))
+    assert ours == pytest.approx(theirs.reshape(-1, 1), abs=1e-9)
+
+
+def test_fewer_users_than_features_have_scikit_learns_scores_as_well():
+    random = np.random.default_rng(6)
+    train, test = random.standard_normal((30, 50)), random.standard_normal((9, 50))
+    labels = (train[:, :2] + random.standard_normal((30, 2)) > 0) * 1.0
+    fitted, asked = narrow_features(train, test)
+    ((weights, intercept),) = logistic_weights(fitted, labels, (0.1,))
+    for column in range(2):
+        theirs = LogisticRegression(C=0.1, tol=1e-8, max_iter=1000).fit(train, labels[:, column])
+        ours = asked @ weights[:, column] + intercept[column]
+        assert ours == pytest.approx(theirs.decision_function(test), abs=2e-3)
 
 
 @pytest.mark.parametrize("head", HEADS, ids=lambda head: head.name)
@@ -82,8 +103,8 @@ def test_each_head_learns_a_planted_column_and_repeats_itself(head, is_number):
     features = random.standard_normal((400, 6))
     truth = features[:, :1] + 0.1 * random.standard_normal((400, 1))
     labels = truth if is_number else (truth > 0) * 1.0
-    train, test = slice(0, 300), slice(300, None)
-    arguments = head.settings[-1], is_number, features[train], labels[train], features[test], 0
+    train, test = np.random.default_rng(0).permutation(300), np.arange(300, 400)
+    arguments = head.settings[-1], is_number, Features(features), train, labels[train], test, 0
     scores = head.fit(*arguments)
     metric = rank_correlation if is_number else mean_auc
     assert metric(labels[test], scores) > 0.93
@@ -92,7 +113,8 @@ def test_each_head_learns_a_planted_column_and_repeats_itself(head, is_number):
 
 def test_a_label_that_no_training_user_has_gets_one_score_for_all():
     features = np.random.default_rng(0).standard_normal((40, 3))
-    scores = TREE_HEAD.fit(TREE_HEAD.settings[0], False, features, np.zeros((40, 1)), features, 0)
+    users, setting = np.arange(40), TREE_HEAD.settings[0]
+    scores = TREE_HEAD.fit(setting, False, Features(features), users, np.zeros((40, 1)), users, 0)
     assert np.ptp(scores) == 0
 
 
@@ -118,6 +140,7 @@ def test_a_split_has_every_user_once_and_depends_on_its_number_alone():
 def test_a_split_chooses_its_setting_without_the_labels_of_its_test_users(head):
     random = np.random.default_rng(5)
     features = random.normal(size=(400, 6))
+    given = Features(features)
     labels = (features[:, :1] + random.normal(size=(400, 1)) > 0).astype(float)
     task = Task("likes", "binary", np.arange(400), labels, ("likes",), "likes")
     split = user_split(400, 0, 0)
@@ -125,13 +148,29 @@ def test_a_split_chooses_its_setting_without_the_labels_of_its_test_users(head):
     turned = labels.copy()
     turned[split.test] = 1 - turned[split.test]
     other = Task("likes", "binary", np.arange(400), turned, ("likes",), "likes")
-    found = [best_setting(head, each, features, split.train, 0) for each in (task, other)]
+    found = [best_setting(head, each, given, split.train, 0) for each in (task, other)]
     assert found[0] == found[1]
     # Labels of training users do decide: where they are noise another penalty is the best.
     noise = random.permutation(labels)
     noisy = Task("likes", "binary", np.arange(400), noise, ("likes",), "likes")
     if head is LINEAR_HEAD:
-        assert best_setting(head, noisy, features, split.train, 0) != found[0]
+        assert best_setting(head, noisy, given, split.train, 0) != found[0]
+
+
+def test_the_search_ends_after_two_worse_settings_and_takes_the_best_before_them():
+    asked = []
+
+    def scores(settings, is_number, features, train, labels, test, seed):
+        for (quality,) in settings:
+            asked.append(quality)
+            noise = np.random.default_rng(len(test)).normal(size=(len(test), 1))
+            yield quality * features.values[test] + noise
+
+    labels = np.tile([[0.0], [1.0]], (100, 1))
+    task = Task("likes", "binary", np.arange(200), labels, ("likes",), "likes")
+    head = Head("ordered", ((0.5,), (2.0,), (1.0,), (0.1,), (9.0,)), scores)
+    assert best_setting(head, task, Features(labels), np.random.permutation(200), 0) == (2.0,)
+    assert set(asked) == {0.5, 2.0, 1.0, 0.1}
 
 
 def test_the_paired_test_is_the_t_test_with_a_wider_error():

@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 
 from contracts.evaluation_settings import EvaluationSettings
 from contracts.storage.atomic_write import write_text
-from downstream.judging.heads import HEADS, LINEAR_HEAD, TREE_HEAD, Floats, Head, Setting
+from downstream.judging.heads import (
+    HEADS,
+    LINEAR_HEAD,
+    TREE_HEAD,
+    Features,
+    Floats,
+    Head,
+    Setting,
+)
 from downstream.judging.metrics import mean_auc, rank_correlation
 from downstream.judging.splits import Split, user_split
 from downstream.tasks.task import Task
@@ -19,6 +27,7 @@ from model.data.keyed_random import keyed_generator
 
 _SEARCH_FOLDS = 2
 _SEARCH_COLUMNS = 5  # of many, by which a head's setting is chosen
+_WORSE_IN_A_ROW = 2  # settings after the best one that end the search
 _MIN_COLD_USERS = 20  # test users; a metric of fewer is not kept
 ALL_USERS, COLD_USERS, SEEN_EARLY = "all", "cold", "seen_early"
 
@@ -107,7 +116,7 @@ def _from_json(row: Mapping[str, Any]) -> Result:
 def _results(cell: Cell) -> Iterator[Result]:
     """Both heads with every share; on the staleness curve the linear head with all labels."""
     settings, users = cell.settings, cell.task.users
-    features = np.load(cell.vectors, mmap_mode="r")[users].astype(np.float64)
+    features = _features_of(cell)
     is_cold = cell.num_views[users] < settings.cold_below_views
     for head in (LINEAR_HEAD,) if cell.is_stale_curve else HEADS:
         task = _asked_of(head, cell.task, settings)
@@ -123,6 +132,11 @@ def _results(cell: Cell) -> Iterator[Result]:
             yield _result(cell, head, share, chosen, population, everybody)
             if not cell.is_stale_curve and np.isfinite(cold).any():
                 yield _result(cell, head, share, chosen, COLD_USERS, cold)
+
+
+def _features_of(cell: Cell) -> Features:
+    vectors = np.load(cell.vectors, mmap_mode="r")
+    return Features(vectors[cell.task.users].astype(np.float64))
 
 
 def _result(
@@ -167,26 +181,29 @@ def _splits(head: Head, task: Task, cell: Cell) -> list[Split]:
 
 
 def best_setting(
-    head: Head, task: Task, features: Floats, train: NDArray[np.int64], seed: int
+    head: Head, task: Task, features: Features, train: NDArray[np.int64], seed: int
 ) -> Setting:
     """The setting with the best mean over inner folds of these training users.
 
     So each split searches anew, and no label of its test users is ever looked at. Of many columns
-    the first SEARCH_COLUMNS decide. Of equal settings the first is taken.
+    the first SEARCH_COLUMNS decide. Of equal settings the first is taken. The settings stand in
+    order of their freedom, and the search ends where two in a row are worse than the best.
     """
     labels = task.labels[:, :_SEARCH_COLUMNS]  # (n, K), K at most _SEARCH_COLUMNS
+    folds = [
+        (
+            labels[held],
+            head.scores(head.settings, task.is_number, features, fit, labels[fit], held, seed),
+        )
+        for fit, held in inner_folds(train)
+    ]
     means: list[float] = []
-    for setting in head.settings:
-        scores = [
-            _task_score(
-                task,
-                labels[held],
-                head.fit(setting, task.is_number, features[fit], labels[fit], features[held], seed),
-            )
-            for fit, held in inner_folds(train)
-        ]
+    for _ in head.settings:
+        scores = [_task_score(task, held, next(predicted)) for held, predicted in folds]
         there = [each for each in scores if np.isfinite(each)]
         means.append(float(np.mean(there)) if there else float("-inf"))
+        if len(means) - 1 - int(np.argmax(np.array(means))) >= _WORSE_IN_A_ROW and there:
+            break
     return head.settings[int(np.argmax(np.array(means)))]
 
 
@@ -207,7 +224,7 @@ def _task_score(task: Task, labels: Floats, predicted: Floats) -> float:
 def _split_scores(
     head: Head,
     task: Task,
-    features: Floats,
+    features: Features,
     split: Split,
     share: float,
     seed: int,
@@ -217,7 +234,7 @@ def _split_scores(
     train = split.first(share)
     setting = best_setting(head, task, features, train, seed)
     predicted = head.fit(
-        setting, task.is_number, features[train], task.labels[train], features[split.test], seed
+        setting, task.is_number, features, train, task.labels[train], split.test, seed
     )
     labels, cold = task.labels[split.test], is_cold[split.test]
     of_cold = (
@@ -235,7 +252,7 @@ def shuffled_score(cell: Cell) -> tuple[float, float]:
     the test users, taken for the rarest column.
     """
     settings, task = cell.settings, cell.task
-    features = np.load(cell.vectors, mmap_mode="r")[task.users].astype(np.float64)
+    features = _features_of(cell)
     setting, scores = LINEAR_HEAD.settings[1], []
     for number in range(settings.canary_splits):
         split = user_split(len(task.users), settings.seed, number)
@@ -246,9 +263,10 @@ def shuffled_score(cell: Cell) -> tuple[float, float]:
         predicted = LINEAR_HEAD.fit(
             setting,
             task.is_number,
-            features[split.train],
+            features,
+            split.train,
             labels[split.train],
-            features[split.test],
+            split.test,
             settings.seed,
         )
         scores.append(_task_score(task, labels[split.test], predicted))

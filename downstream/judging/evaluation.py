@@ -40,6 +40,7 @@ from downstream.tasks.from_logs import LOG_TASKS, Periods
 from downstream.tasks.labels_file import labels_files, read_task
 from downstream.tasks.task import Task
 
+_PROTOCOL = 2  # raised where heads or their search change figures: finished cells do not count
 _STALE_TASKS = ("propensity", "churn", "activity")
 _Progress = Callable[[str], None]
 
@@ -158,7 +159,7 @@ def _evaluation_id(
     fixed = asdict(replace(settings, tasks=(), rivals=(), promotion_tasks=()))
     tables = {name: lake.versions[name] for name in ("sessions", "titles", "browsing_logs")}
     folders = [(model.model_id, model.folder.name) for model in models]
-    text = json.dumps([str(day), fixed, tables, folders], sort_keys=True)
+    text = json.dumps([_PROTOCOL, str(day), fixed, tables, folders], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 

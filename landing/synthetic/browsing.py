@@ -30,7 +30,7 @@ from landing.synthetic.titles import (
 _USERS_PER_BLOCK = 1 << 18  # users that are drawn together; part of what a seed means
 _MAX_LASTING_INTERESTS = 4  # the most lasting interests of a user; the fewest are 2
 SHARE_OF_DRIFTING = 0.25  # of a user's interested views: the interest of the current weeks
-_SESSIONS_A_DAY = 0.155  # of the mean user: 126 views in 181 days at 4.5 views a session
+SESSIONS_A_DAY = 0.155  # of the mean user: 126 views in 181 days at 4.5 views a session
 _ACTIVITY_SPREAD = 1.2  # sigma of the log of a user's activity: half the users have under 62 views
 MEAN_SESSION, LONGEST_SESSION = 4.5, 40  # views
 GAP_SECONDS, GAP_SPREAD = 35.0, 1.1  # of the silences within a session: median, sigma of the log
@@ -147,6 +147,8 @@ class World:
     num_users: int
     num_bots: int
     late: float  # share of the sessions that land a day late
+    drifting_share: float = SHARE_OF_DRIFTING
+    sessions_a_day: float = SESSIONS_A_DAY
 
     @property
     def num_blocks(self) -> int:
@@ -170,7 +172,7 @@ class World:
         num = min(_USERS_PER_BLOCK, self.num_users - first)
         rng = self.rng(Purpose.USERS, block)
         spread = _ACTIVITY_SPREAD
-        activity = rng.lognormal(-(spread**2) / 2, spread, num) * _SESSIONS_A_DAY
+        activity = rng.lognormal(-(spread**2) / 2, spread, num) * self.sessions_a_day
         # The topics of the largest popularity**(1/e), e exponential: draws without replacement.
         race = rng.standard_exponential((num, NUM_TOPICS), dtype=np.float32) / _topic_popularity()
         topics = np.argpartition(race, _MAX_LASTING_INTERESTS, axis=1)[
@@ -280,7 +282,7 @@ class World:
         num = len(rows)
         slot = (rng.random((num, 1)) >= users.upto[rows]).sum(axis=1)
         topic = users.topics[rows, np.minimum(slot, _MAX_LASTING_INTERESTS - 1)].astype(np.int64)
-        drifts = np.flatnonzero(rng.random(num) < SHARE_OF_DRIFTING)
+        drifts = np.flatnonzero(rng.random(num) < self.drifting_share)
         who = rows[drifts]
         epoch = (day + users.phase[who].astype(np.int64)) // users.period[who]
         topic[drifts] = self.drifting(users, who, epoch)

@@ -24,7 +24,7 @@ from contracts.terminal.options import day_option
 from landing.landing_writer import day_folder, write_settings
 from landing.progress import print_summary, progress_bar
 from landing.synthetic import planted
-from landing.synthetic.browsing import Users, World, day_number
+from landing.synthetic.browsing import SESSIONS_A_DAY, SHARE_OF_DRIFTING, Users, World, day_number
 from landing.synthetic.impressions import write_impressions
 from landing.synthetic.lines import (
     BROKEN_KINDS,
@@ -44,6 +44,7 @@ _FILE_WRITERS: dict[str, Callable[[Lines, Catalogue, Path], None]] = {
 # Parquet has no bad JSON, and a time that cannot be read is a null there.
 _BROKEN_KINDS_OF_FORMAT = {"jsonl": BROKEN_KINDS, "parquet": BROKEN_KINDS[1:]}
 _MERGE_AT = 4_000_000  # title codes that are held before doubles among them are dropped
+_MOST_SESSIONS_A_DAY = 50  # 225 views a day of the mean user
 _FEWEST_USERS_WITH_BOTS = 1_000  # among fewer, a bot would outweigh them all
 
 
@@ -63,6 +64,9 @@ class Settings:
         None  # without a number: 1, and 1 for each 2,500 users, at most 10; none below 1,000 users
     )
 
+    drifting_share: float = SHARE_OF_DRIFTING  # interested views on the interest of these weeks
+    sessions_a_day: float = SESSIONS_A_DAY  # of the mean user
+
     def __post_init__(self) -> None:
         shares = {name: getattr(self, name) for name in ("late", "doubled", "broken")}
         wrong = [f"{name} is {n}" for name, n in shares.items() if not 0 <= n <= 0.5]
@@ -70,6 +74,13 @@ class Settings:
         wrong += [
             f"{n} is {getattr(self, n)}" for n in ("seed", "num_bots") if getattr(self, n) < 0
         ]
+        if not 0 <= self.drifting_share <= 1:
+            wrong.append(f"drifting_share is {self.drifting_share}, and it must be from 0 to 1")
+        if not 0 < self.sessions_a_day <= _MOST_SESSIONS_A_DAY:
+            wrong.append(
+                f"sessions_a_day is {self.sessions_a_day}, and it must be above 0 and at most "
+                f"{_MOST_SESSIONS_A_DAY}"
+            )
         if self.format not in _FILE_FORMATS:
             wrong.append(f"format is {self.format}")
         if wrong:
@@ -86,7 +97,21 @@ class Settings:
 
     @property
     def world(self) -> World:
-        return World(self.seed, self.users, self.num_bots, self.late)
+        return World(
+            self.seed,
+            self.users,
+            self.num_bots,
+            self.late,
+            self.drifting_share,
+            self.sessions_a_day,
+        )
+
+    @property
+    def recorded(self) -> dict[str, object]:
+        """What stands beside the truth. A shape of users stands there where it is not the usual."""
+        values = asdict(self) | {"from_day": self.from_day.isoformat(), "bots": self.num_bots}
+        usual = {"drifting_share": SHARE_OF_DRIFTING, "sessions_a_day": SESSIONS_A_DAY}
+        return {name: value for name, value in values.items() if usual.get(name) != value}
 
     @property
     def every_day(self) -> list[date]:
@@ -139,11 +164,7 @@ def generate_logs(settings: Settings, root: Path, workers: int = 2) -> dict[str,
 
     A folder with generated logs of other settings, or with other logs, raises `BadInput`.
     """
-    recorded = asdict(settings) | {
-        "from_day": settings.from_day.isoformat(),
-        "bots": settings.num_bots,
-    }
-    planted.reserve_folder(root / "planted", recorded)
+    planted.reserve_folder(root / "planted", settings.recorded)
     write_settings(
         root / "landing",
         about="generated browsing logs",
@@ -164,7 +185,7 @@ def generate_logs(settings: Settings, root: Path, workers: int = 2) -> dict[str,
         root / "planted/titles.parquet", codes, Catalogue(settings.seed)
     )
     summary = planted.summarize_days(
-        recorded, settings.world, by_day, titles=num_titles, interests=num_interests
+        settings.recorded, settings.world, by_day, titles=num_titles, interests=num_interests
     )
     write_json(root / "planted/summary.json", summary)
     return summary
@@ -224,6 +245,17 @@ def main(
             help="The number of bots. [default: 1, and 1 for each 2,500 users, at most 10]",
         ),
     ] = None,
+    drifting: Annotated[
+        float,
+        typer.Option(
+            "--drifting",
+            help="Of the views that follow an interest, the share of the one that changes every "
+            "30 to 75 days.",
+        ),
+    ] = Settings.drifting_share,
+    sessions_a_day: Annotated[
+        float, typer.Option("--sessions-a-day", help="Sessions of the mean user, 4.5 views each.")
+    ] = Settings.sessions_a_day,
     impressions: Annotated[
         float,
         typer.Option(
@@ -247,6 +279,8 @@ def main(
         doubled=doubled,
         broken=broken,
         bots=bots,
+        drifting_share=drifting,
+        sessions_a_day=sessions_a_day,
     )
     if impressions < 0:
         raise BadInput(f"--impressions is {impressions}; it must be 0 or more")

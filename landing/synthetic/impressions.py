@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from contracts.storage.atomic_write import atomic_file
-from landing.synthetic.browsing import SHARE_OF_DRIFTING, Purpose, Users, World, day_number
+from landing.synthetic.browsing import Purpose, Users, World, day_number
 from landing.synthetic.lines import user_ids
 from landing.synthetic.titles import (
     NUM_TOPICS,
@@ -112,7 +112,7 @@ def _interests(world: World, users: Users, rows: Ints, day: int) -> tuple[Ints, 
     epoch = (day + users.phase[rows].astype(np.int64)) // users.period[rows]
     passing = world.drifting(users, rows, epoch)  # (I,)
     weights = np.column_stack(
-        [lasting * (1 - SHARE_OF_DRIFTING), np.full(len(rows), SHARE_OF_DRIFTING)]
+        [lasting * (1 - world.drifting_share), np.full(len(rows), world.drifting_share)]
     )
     return np.column_stack([users.topics[rows].astype(np.int64), passing]), weights
 

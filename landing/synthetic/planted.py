@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from contracts.errors import BadInput
 from contracts.storage.atomic_write import atomic_file, write_json
-from landing.synthetic.browsing import SHARE_OF_DRIFTING, Users, World, day_number
+from landing.synthetic.browsing import Users, World, day_number
 from landing.synthetic.lines import total_counts, user_ids
 from landing.synthetic.titles import TOPIC_NAMES, Catalogue, Floats, Ints, topic_of
 
@@ -43,7 +43,9 @@ def reserve_folder(planted: Path, settings: dict[str, object]) -> None:
     path = planted / "settings.json"
     if path.exists():
         found = json.loads(path.read_text(encoding="utf-8"))
-        differing = [n for n in settings if n != "days" and found.get(n) != settings[n]]
+        differing = [
+            n for n in {**settings, **found} if n != "days" and found.get(n) != settings.get(n)
+        ]
         if differing or int(found["days"]) > int(str(settings["days"])):
             differences = ", ".join(f"{n} {found.get(n)}" for n in settings)
             raise BadInput(
@@ -69,7 +71,10 @@ def write_interests(
 
 def _interests(world: World, users: Users, first_day: int, last_day: int) -> pa.Table:
     """One block's interests, in the order of user, first day and topic."""
-    parts = [_lasting(users, first_day, last_day), *_drifting(world, users, first_day, last_day)]
+    parts = [
+        _lasting(world, users, first_day, last_day),
+        *_drifting(world, users, first_day, last_day),
+    ]
     rows, topics, weights, from_days, to_days = map(np.concatenate, zip(*parts, strict=True))
     order = np.lexsort((topics, from_days, rows))
     names = pa.array(TOPIC_NAMES).take(pa.array(topics[order]))
@@ -90,14 +95,14 @@ def _interests(world: World, users: Users, first_day: int, last_day: int) -> pa.
 _Interests = tuple[Ints, Ints, Floats, Ints, Ints]  # rows, topics, weights, first and last days
 
 
-def _lasting(users: Users, first_day: int, last_day: int) -> _Interests:
+def _lasting(world: World, users: Users, first_day: int, last_day: int) -> _Interests:
     weights = np.diff(users.upto.astype(np.float64), axis=1, prepend=0.0)
     rows, slots = np.nonzero(weights > 0)
     days = np.ones(len(rows), np.int64)
     return (
         rows,
         users.topics[rows, slots].astype(np.int64),
-        weights[rows, slots] * (1 - SHARE_OF_DRIFTING),
+        weights[rows, slots] * (1 - world.drifting_share),
         days * first_day,
         days * last_day,
     )
@@ -114,7 +119,7 @@ def _drifting(world: World, users: Users, first_day: int, last_day: int) -> Iter
         yield (
             rows,
             world.drifting(users, rows, epoch),
-            np.full(len(rows), SHARE_OF_DRIFTING),
+            np.full(len(rows), world.drifting_share),
             np.maximum(begin, first_day),
             np.minimum(begin + period[rows] - 1, last_day),
         )
