@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from model.settings.checks import (
     changed_settings,
     negative_values,
+    not_finite,
     not_in_choices,
     not_positive,
     refuse_mistakes,
@@ -108,6 +109,7 @@ class PretrainConfig(ScoreSettings, ReadyVectorSettings, PeriodSettings):
     ] = 1000
 
     def __post_init__(self) -> None:
+        refuse_mistakes(*not_finite(self))
         refuse_mistakes(
             *not_in_choices(self),
             *not_positive(

@@ -276,6 +276,22 @@ def test_an_interest_drifts_away(tmp_path):
     assert (drifting.weight == 0.25).all()
 
 
+def test_the_shape_of_users_is_a_setting_and_stands_beside_the_truth(tmp_path):
+    shape = {"drifting_share": 0.6, "sessions_a_day": 1.0}
+    summary = generate_logs(Settings(users=40, days=20, seed=5, bots=0, **shape), tmp_path)
+    usual = generate_logs(Settings(users=40, days=20, seed=5, bots=0), tmp_path / "usual")
+    assert 4 < summary["views"] / usual["views"] < 10  # 1 session a day and not 0.155
+    table = pq.read_table(tmp_path / "planted/interests.parquet").to_pandas()
+    assert (table[~table.is_lasting].weight == 0.6).all()
+    assert table[table.is_lasting].groupby("user_id").weight.sum().to_numpy() == pytest.approx(0.4)
+    assert summary["settings"]["drifting_share"] == 0.6
+    assert "drifting_share" not in usual["settings"]
+    with pytest.raises(BadInput, match="of other settings"):
+        generate_logs(Settings(users=40, days=20, seed=5, bots=0), tmp_path)
+    with pytest.raises(BadInput, match=r"drifting_share is nan.*sessions_a_day is 0"):
+        Settings(users=1, days=1, seed=0, drifting_share=float("nan"), sessions_a_day=0)
+
+
 def test_parquet_holds_the_same_views(small, tmp_path):
     root, _ = small
     summary = generate_logs(Settings(**SMALL | {"format": "parquet"}), tmp_path)

@@ -1,7 +1,7 @@
 """Scores, negatives and weights, each for a task: the losses by hand."""
 
 import math
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -23,6 +23,7 @@ from model.objective.tasks.task import (
 )
 from model.objective.trace_check import check_events
 from model.settings.scores import VectorScore
+from model.training.finetuning import FinetuneSettings
 
 COSINE = VectorScore("cosine", 0.1)
 SMALL = {"width": 8, "word_width": 6, "query_width": 5, "heads": 2, "dropout": 0.0, "max_words": 8}
@@ -122,13 +123,28 @@ def test_weights_multiply_the_losses_of_their_tasks():
     assert weighted.parts["mbp"] == plain.parts["mbp"]
     assert weighted.parts["bsm"] == pytest.approx(plain.parts["bsm"] / 4)
     assert weighted.loss.item() == pytest.approx(sum(weighted.parts.values()))
-    with pytest.raises(BadInput, match=r"task_weights has cp=1.0; .*\(mbp, bsm\).*above 0"):
+    with pytest.raises(BadInput, match=r"task_weights has cp=1; .*\(mbp, bsm\).*above 0"):
         PretrainConfig(task_weights=("cp=1",))
     for wrong in ("bsm=0", "bsm=-1", "bsm=x", "bsm", "bsm=nan", "bsm=inf"):
-        with pytest.raises(BadInput, match="task_weights has bsm"):
+        task, _, text = wrong.partition("=")
+        with pytest.raises(BadInput, match=f"task_weights has {task}={text}; write TASK=WEIGHT"):
             PretrainConfig(task_weights=(wrong,))
     with pytest.raises(BadInput, match="temperature is 0; it must be above 0"):
         PretrainConfig(temperature=0)
+
+
+def _numbers_of(owner):
+    return [each.name for each in fields(owner) if isinstance(each.default, float)]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, -1.0])
+def test_no_setting_takes_a_number_that_is_none(value):
+    for owner in (PretrainConfig, ModelConfig, FinetuneSettings):
+        names = _numbers_of(owner)
+        assert names
+        for name in names:
+            with pytest.raises(BadInput, match=f"{name} is {value}"):
+                owner(**{name: value})
 
 
 def test_each_kind_of_negatives_has_its_own_sampling():

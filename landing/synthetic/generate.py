@@ -6,6 +6,7 @@ writes landing files, a folder a day, and the planted truth next to the landing 
 users and seed give the same bytes, and a day's bytes do not depend on how many days follow it.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -282,8 +283,8 @@ def main(
         drifting_share=drifting,
         sessions_a_day=sessions_a_day,
     )
-    if impressions < 0:
-        raise BadInput(f"--impressions is {impressions}; it must be 0 or more")
+    if not 0 <= impressions < math.inf:
+        raise BadInput(f"--impressions is {impressions}; it must be a finite number, 0 or more")
     summary = generate_logs(settings, root, workers)
     if impressions:
         num = write_impressions(settings.world, settings.every_day, impressions, root)

@@ -1,5 +1,6 @@
 """What the settings classes share: checks that name every mistake, and what is written of them."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, fields, is_dataclass
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -23,6 +24,16 @@ def not_in_choices(config: Any) -> list[str]:
         f"{name} is {getattr(config, name)!r}; choose {', '.join(map(str, names))}"
         for name, names in choices.items()
         if getattr(config, name) not in names
+    ]
+
+
+def not_finite(config: Any) -> list[str]:
+    """The numbers that are nan or infinite: comparisons with a bound let them through."""
+    values = {each.name: getattr(config, each.name) for each in fields(config)}
+    return [
+        f"{name} is {value}; it must be a finite number"
+        for name, value in values.items()
+        if isinstance(value, float) and not math.isfinite(value)
     ]
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from contracts.limits import EMBEDDING_WIDTH, MAX_TITLE_WORDS, MAX_VIEWS
 from model.settings.checks import (
     changed_settings,
+    not_finite,
     not_in_choices,
     not_positive,
     refuse_mistakes,
@@ -55,6 +56,7 @@ class ModelConfig(EncoderSettings, GivenTitleSettings, MemorySettings):
     max_views: Annotated[int, "behaviors of a sequence that are read"] = MAX_VIEWS
 
     def __post_init__(self) -> None:
+        refuse_mistakes(*not_finite(self))
         refuse_mistakes(
             *not_in_choices(self),
             *not_positive(

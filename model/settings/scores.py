@@ -60,22 +60,22 @@ class ScoreSettings:
 
     def weight_of(self, task: str) -> float:
         """What the loss of `task` is multiplied with."""
-        return self._weights().get(task, 1.0)
+        weights = {task: _number(text) for task, text in self._weights_as_written()}
+        return weights.get(task, 1.0)
 
-    def _weights(self) -> dict[str, float]:
-        """The weights that can be read, by task; `score_mistakes` names the others."""
-        pairs = (each.partition("=") for each in self.task_weights)
-        return {task: _number(weight) for task, _, weight in pairs}
+    def _weights_as_written(self) -> list[tuple[str, str]]:
+        parts = (each.partition("=") for each in self.task_weights)
+        return [(task.strip(), text.strip()) for task, _, text in parts]
 
     def score_mistakes(self, tasks: Sequence[str]) -> list[str | bool]:
         """What is wrong with these settings, in words, where a run has these tasks."""
         return [
             not self.temperature > 0 and f"temperature is {self.temperature}; it must be above 0",
             *(
-                f"task_weights has {task}={weight}; write TASK=WEIGHT with a task of the run "
-                f"({', '.join(tasks)}) and a weight above 0"
-                for task, weight in self._weights().items()
-                if task not in tasks or not 0 < weight < math.inf
+                f"task_weights has {task}={text}; write TASK=WEIGHT with a task of the run "
+                f"({', '.join(tasks)}) and a finite number above 0"
+                for task, text in self._weights_as_written()
+                if task not in tasks or not 0 < _number(text) < math.inf
             ),
         ]
 

@@ -6,6 +6,7 @@ were shown in the same impression and not clicked, and minimizes the cross-entro
 one among them.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 
@@ -46,7 +47,7 @@ class FinetuneSettings:
 
     def __post_init__(self) -> None:
         wrong = [f"{each.name} is {value}" for each in fields(self)
-                 if (value := getattr(self, each.name)) <= 0]  # fmt: skip
+                 if not 0 < (value := getattr(self, each.name)) < math.inf]  # fmt: skip
         if wrong:
             raise BadInput(f"fine-tuning: {', '.join(wrong)}; each must be above 0")
 
