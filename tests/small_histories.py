@@ -1,5 +1,6 @@
 """Histories of a few months, made in memory or as tables, of users with habits of their own."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
@@ -7,6 +8,7 @@ from small_lake import write
 from tiny_corpus import corpus_of
 
 from contracts.instants import DAY_MICROSECONDS, midnight_microseconds
+from model.config import PRESETS, ModelConfig
 from model.data.corpus import TrainingInput
 from model.data.histories import Histories
 from model.data.ragged import Ragged
@@ -15,6 +17,28 @@ from model.data.vocabulary import Vocabulary
 DAY = date(2020, 5, 1)
 NUM_DAYS = 120
 NUM_TITLES = 12
+SMALL_MEMORY = replace(
+    PRESETS["memory"],
+    model=ModelConfig(
+        form="memory",
+        width=16,
+        heads=2,
+        title_width=8,
+        soft_counts=6,
+        activity_soft_counts=2,
+        hidden_width=12,
+        activity_width=6,
+        num_classes=10,
+        dropout=0.0,
+    ),
+    batch_size=8,
+    steps=6,
+    warmup_steps=0,
+    cooldown_steps=0,
+    validation_interval=3,
+    checkpoint_interval=3,
+    validation_pairs=16,
+)
 
 
 def random_histories(num_users=40, seed=0, end=DAY):

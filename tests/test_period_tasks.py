@@ -1,8 +1,14 @@
 """The tasks of the memory form: no target after the training's day, and equal shares."""
 
 import math
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -10,7 +16,14 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
-from small_histories import DAY, NUM_DAYS, input_of, random_histories, write_sessions
+from small_histories import (
+    DAY,
+    NUM_DAYS,
+    SMALL_MEMORY,
+    input_of,
+    random_histories,
+    write_sessions,
+)
 from small_lake import write
 
 from contracts.errors import BadInput
@@ -19,7 +32,7 @@ from contracts.instants import DAY_MICROSECONDS, midnight_microseconds
 from contracts.paths import Places
 from contracts.vectors import vector_blocks
 from downstream.rivals.encoders import MODEL_VARIANTS, variant_config
-from model.config import PRESETS, ModelConfig
+from model.config import PRESETS
 from model.data.build_corpus import training_input
 from model.data.histories import Histories
 from model.data.ragged import Ragged
@@ -27,33 +40,22 @@ from model.inference.embed_users import embed_users
 from model.objective.period_measures import mean_auc, period_measures, roc_auc, spearman_correlation
 from model.objective.tasks.next_period import NextActivity
 from model.objective.tasks.periods import CutRange, Cuts, LeakingTargets, draw_cuts
-from model.storage.checkpoint import TrainedModel, load_model, read_tensors, write_checkpoint
+from model.storage.checkpoint import (
+    TrainedModel,
+    load_model,
+    read_manifest,
+    read_tensors,
+    write_checkpoint,
+)
 from model.training.distributed import Processes
 from model.training.pretrain import model_id, pretrain_model
+from model.training.run_log import RunLog
 from model.training.trainer import Training
 
-CONFIG = replace(
-    PRESETS["memory"],
-    model=ModelConfig(
-        form="memory",
-        width=16,
-        heads=2,
-        title_width=8,
-        soft_counts=6,
-        activity_soft_counts=2,
-        hidden_width=12,
-        activity_width=6,
-        num_classes=10,
-        dropout=0.0,
-    ),
-    batch_size=8,
-    steps=6,
-    warmup_steps=0,
-    cooldown_steps=0,
-    validation_interval=3,
-    checkpoint_interval=3,
-    validation_pairs=16,
-)
+CONFIG = SMALL_MEMORY
+
+# With dropout of both kinds, so that a resumed training must draw what the unbroken one drew.
+KILLED = replace(CONFIG, model=replace(CONFIG.model, dropout=0.2), word_dropout=0.1)
 
 
 @pytest.fixture(scope="module")
@@ -203,6 +205,69 @@ def test_stopped_and_resumed_it_is_the_unbroken_training(given, tmp_path):
         assert unbroken.update() == resumed.update()
     ours, theirs = unbroken.model.state_dict(), resumed.model.state_dict()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def killed_after(step, given, out):
+    """Train in a fork that is killed -9 as soon as it has logged `step`."""
+
+    def train():
+        log_step = RunLog.step
+
+        def log_and_die(log, done, facts):
+            log_step(log, done, facts)
+            if done == step:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        RunLog.step = log_and_die
+        pretrain_model(given, KILLED, out, Processes(), threads=1)
+
+    training = multiprocessing.get_context("fork").Process(target=train)
+    training.start()
+    training.join()
+    return training.exitcode
+
+
+def test_killed_twice_and_resumed_it_is_the_unbroken_training_to_the_bit(given, tmp_path):
+    whole = pretrain_model(given, KILLED, tmp_path / "whole", Processes(), threads=1)
+    for step in (2, 5):  # before the first checkpoint, and after it
+        assert killed_after(step, given, tmp_path) == -signal.SIGKILL
+        assert not (tmp_path / whole.name).exists()
+    resumed = pretrain_model(given, KILLED, tmp_path, Processes(), threads=1)
+    assert resumed.name == whole.name
+    assert (resumed / "log.jsonl").read_bytes() == (whole / "log.jsonl").read_bytes()
+    ours, theirs = (read_tensors(each, "weights.safetensors") for each in (resumed, whole))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert read_manifest(resumed).measures == read_manifest(whole).measures
+
+
+TORCHRUN = """
+import sys, torch
+from pathlib import Path
+torch.set_default_dtype(torch.float64)
+from small_histories import SMALL_MEMORY, input_of, random_histories
+from model.training.distributed import join_processes
+from model.training.pretrain import pretrain_model
+with join_processes("cpu") as processes:
+    given, out = input_of(random_histories()), Path(sys.argv[1])
+    pretrain_model(given, SMALL_MEMORY, out, processes, threads=1)
+"""
+
+
+def test_two_processes_of_torchrun_train_as_one(given, tmp_path, double_precision):
+    run = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--no-python"]
+    tests = Path(__file__).parent
+    done = subprocess.run(
+        [sys.executable, *run, sys.executable, "-c", TORCHRUN, str(tmp_path / "two")],
+        env=os.environ | {"PYTHONPATH": f"{tests.parent}:{tests}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    one = pretrain_model(given, CONFIG, tmp_path / "one", Processes(), threads=1)
+    for name, value in read_tensors(one, "weights.safetensors").items():
+        theirs = read_tensors(tmp_path / "two" / one.name, "weights.safetensors")[name]
+        torch.testing.assert_close(theirs, value, rtol=0, atol=1e-6)
 
 
 def test_a_training_leaves_a_model_that_forecasts_and_answers_every_question(given, tmp_path):
