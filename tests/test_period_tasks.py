@@ -33,7 +33,7 @@ from contracts.paths import Places
 from contracts.vectors import vector_blocks
 from downstream.rivals.encoders import MODEL_VARIANTS, variant_config
 from model.config import PRESETS
-from model.data.build_corpus import training_input
+from model.data.build_corpus import training_input, training_input_for
 from model.data.histories import Histories
 from model.data.ragged import Ragged
 from model.inference.embed_users import embed_users
@@ -357,6 +357,79 @@ def test_the_arrays_hold_the_views_of_the_window_before_the_day(tmp_path):
     plain = training_input(places.lake, DAY, places.arrays, max_words=30, max_views=100)
     assert plain.corpus.histories is None
     assert plain.content != made.content
+
+
+def write_hosts(places, hosts):
+    """`browsing_logs`: (days before DAY, title, host)."""
+    midnight = datetime(DAY.year, DAY.month, DAY.day, tzinfo=UTC)
+    rows = []
+    for nth, (days, title, host) in enumerate(hosts):
+        at = midnight - timedelta(days=days)
+        rows.append(
+            {
+                "event_date": at.date(),
+                "log_id": nth,
+                "user_id": "ann",
+                "event_time": at,
+                "title_id": title,
+                "title": "t",
+                "host": host,
+                "landing_day": at.date(),
+            }
+        )
+    write(places, "browsing_logs", rows)
+
+
+def write_two_shops(places):
+    """Forty users view shoes on one host and tea on another, and all of them a page without one."""
+    sessions = [
+        (f"user{user}", [(days, title)])
+        for user in range(40)
+        for days in range(3 + user % 5, 100, 9)
+        for title in ([11, 22][user % 2], 33)[: 1 + days % 2]
+    ]
+    write_sessions(places, sessions, {11: ["shoe"], 22: ["tea"], 33: ["home"], 44: ["new"]})
+    midnight = datetime(DAY.year, DAY.month, DAY.day, tzinfo=UTC)
+    pairs = [
+        {"as_of": DAY, "user_id": f"user{user}", "pair_id": 0, "a_title_ids": [11, 33],
+         "b_title_ids": [22], "b_event_times": [midnight - timedelta(days=3)],
+         "a_event_times": [midnight - timedelta(days=days) for days in (9, 8)]}
+        for user in range(40)
+    ]  # fmt: skip
+    write(places, "sequence_pairs", pairs)
+
+
+def test_hosts_are_classes_where_a_setting_says_so(tmp_path):
+    """The host that logs before the day name most often; what comes later is a planted leak."""
+    places = Places(tmp_path)
+    write_two_shops(places)
+    shoes = [(9, 11, "shoes.example"), (8, 11, "shoes.example"), (7, 11, "tea.example")]
+    later = [(-day, 11, "leak.example") for day in range(5)]
+    write_hosts(places, [*shoes, *later, (5, 22, "tea.example"), (4, 33, None), (3, 44, "x")])
+    config = replace(CONFIG, classes_of="host", steps=3, batch_size=4)
+    given = training_input_for(config, places, DAY)
+    corpus = given.corpus
+    assert corpus.title_ids.tolist() == [11, 22, 33]
+    assert corpus.title_hosts.tolist() == [0, 1, -1]  # shoes.example, tea.example, none
+    assert given.inputs["browsing_logs"] == 0
+    training = Training(given, config, Processes(), 1)
+    found = training.objective.title_classes
+    assert [found[title].tolist() for title in range(3)] == [[0], [1], []]
+    assert training.model.class_words.tolist() == [2, 3] + [0] * 8
+    folder = pretrain_model(given, config, tmp_path / "models", Processes(), threads=1)
+    assert read_manifest(folder).settings["classes_of"] == "host"
+    words = replace(config, classes_of="word")
+    assert "classes_of" not in words.to_json()  # models of before keep their ids
+    assert training_input_for(words, places, DAY).content != given.content
+
+
+def test_logs_without_hosts_are_one_clear_line(tmp_path):
+    places = Places(tmp_path)
+    write_two_shops(places)
+    write_hosts(places, [(9, 11, None)])
+    config = replace(CONFIG, classes_of="host")
+    with pytest.raises(BadInput, match=r"names no host .* --classes-of word"):
+        training_input_for(config, places, DAY)
 
 
 def test_ids_of_the_window_form_do_not_know_the_settings_of_the_memory_form():

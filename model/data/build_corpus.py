@@ -24,7 +24,7 @@ from contracts.storage.atomic_write import atomic_folder
 from contracts.storage.mapped_arrays import new_mapped_array
 from contracts.errors import BadInput, MissingTable
 from contracts.paths import Places
-from contracts.tables import SEQUENCE_PAIRS, SESSIONS, TITLES
+from contracts.tables import BROWSING_LOGS, SEQUENCE_PAIRS, SESSIONS, TITLES
 from model.config import PretrainConfig
 from model.data.corpus import (
     HELD_OUT_PER_MILLE,
@@ -47,6 +47,7 @@ from model.data.histories import (
     survey_histories,
     write_histories,
 )
+from model.data.title_hosts import logs_of_window, write_title_hosts
 from model.data.vocabulary import Arrow, Vocabulary, WordCounts
 
 _FORMAT = 2  # of the arrays; another one is another folder
@@ -73,6 +74,7 @@ def training_input_for(
         earlier=earlier,
         verify=verify,
         with_histories=config.model.form == "memory",
+        with_hosts=config.classes_of == "host",
     )
 
 
@@ -88,6 +90,7 @@ def training_input(
     earlier: Vocabulary | None = None,
     verify: bool = True,
     with_histories: bool = False,
+    with_hosts: bool = False,
 ) -> TrainingInput:
     """The corpus of `sequence_pairs`' partition `as_of`, made unless it lies in `arrays` already.
 
@@ -95,7 +98,7 @@ def training_input(
     pairs' titles alone, and grows `earlier`'s. Arrays are a copy of the tables: where those of an
     earlier run are damaged, they are made again. With `verify` every byte of them is compared with
     the sum that was taken when they were made. `with_histories` adds all views of `sessions` in the
-    window before `as_of`, and their titles.
+    window before `as_of`, and their titles; `with_hosts` the host of each title.
     """
     versions = versions or {}
     pairs = Source.open(lake, SEQUENCE_PAIRS, versions.get(SEQUENCE_PAIRS.name), as_of=as_of)
@@ -106,6 +109,11 @@ def training_input(
         sessions = Source.open(lake, SESSIONS, versions.get(SESSIONS.name))
         sessions = history_source(sessions, as_of)
         sources.append(sessions)
+    logs: Source | None = None
+    if with_hosts:
+        logs = Source.open(lake, BROWSING_LOGS, versions.get(BROWSING_LOGS.name))
+        logs = logs_of_window(logs, as_of)
+        sources.append(logs)
     facts: dict[str, object] = {
         "as_of": as_of.isoformat(),
         "inputs": {s.table.name: s.delta.version() for s in sources},
@@ -125,13 +133,13 @@ def training_input(
         try:
             with atomic_folder(folder) as building:
                 facts |= _build(
-                    (pairs, titles, sessions),
+                    (pairs, titles, sessions, logs),
                     building,
                     as_of,
                     (max_words, max_views, min_count),
                     earlier,
                 )
-                facts["content"] = _content(building, with_histories)
+                facts["content"] = _content(building, with_histories, with_hosts)
                 (building / "corpus.json").write_text(json.dumps(facts, indent=1, sort_keys=True))
         except OSError:
             if not (folder / "corpus.json").exists():
@@ -145,16 +153,19 @@ def _remove_damaged(folder: Path, verify: bool) -> None:
         return
     try:
         given = load_training_input(folder)
-        if verify and _content(folder, given.corpus.histories is not None) != given.content:
+        has = (given.corpus.histories is not None, given.corpus.title_hosts is not None)
+        if verify and _content(folder, *has) != given.content:
             raise DamagedArrays(f"{folder} does not hold the arrays that were made there")
     except BadInput as error:
         sys.stderr.write(f"{error}. They are a copy of the lake's tables and are made again.\n")
         shutil.rmtree(folder)
 
 
-def newest_versions(lake: str, with_histories: bool = False) -> dict[str, int]:
-    """The tables that training reads, at their newest Delta versions."""
-    tables = (SEQUENCE_PAIRS, TITLES, *((SESSIONS,) if with_histories else ()))
+def newest_versions(lake: str, config: PretrainConfig) -> dict[str, int]:
+    """The tables that a training of these settings reads, at their newest Delta versions."""
+    tables = [SEQUENCE_PAIRS, TITLES]
+    tables += [SESSIONS] if config.model.form == "memory" else []
+    tables += [BROWSING_LOGS] if config.classes_of == "host" else []
     sources = (Source.open(lake, table, None) for table in tables)
     return {source.table.name: source.delta.version() for source in sources}
 
@@ -174,13 +185,13 @@ class _Layout:
 
 
 def _build(
-    sources: tuple[Source, Source, Source | None],
+    sources: tuple[Source, Source, Source | None, Source | None],
     folder: Path,
     as_of: date,
     limits: tuple[int, int, int],
     earlier: Vocabulary | None,
 ) -> dict[str, object]:
-    pairs, titles, sessions = sources
+    pairs, titles, sessions, logs = sources
     max_words, max_views, min_count = limits
     survey, title_ids = _survey(pairs, max_views)
     # tables are read twice: first for the sizes, then into mapped files of these sizes
@@ -195,6 +206,9 @@ def _build(
         facts["histories"] = {
             name: num_users_of(views, parts, part) for name, part in named.items()
         }
+    if logs:
+        write_title_hosts(logs, title_ids, folder)
+        facts["with_hosts"] = True
     np.save(folder / "title_ids.npy", title_ids)
     np.save(folder / "pairs.npy", layout.pairs)
     np.save(folder / "sequence_users.npy", layout.sequence_users)
@@ -374,10 +388,10 @@ def _write_words(
     np.save(folder / "title_identity.npy", identity.astype(np.int32))
 
 
-def _content(folder: Path, with_histories: bool) -> str:
+def _content(folder: Path, with_histories: bool, with_hosts: bool) -> str:
     """sha256 over the arrays and the vocabulary, in the order of their names."""
     total = hashlib.sha256()
-    for name in sorted(stored_files(with_histories)):
+    for name in sorted(stored_files(with_histories, with_hosts)):
         with (folder / name).open("rb") as file:
             total.update(hashlib.file_digest(file, "sha256").digest())
     return total.hexdigest()

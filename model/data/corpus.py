@@ -18,6 +18,7 @@ from contracts.errors import BadInput
 from model.data.histories import HISTORY_FILES, Histories
 from model.data.row_hashes import mix_bits
 from model.data.ragged import Ragged
+from model.data.title_hosts import HOSTS_FILE
 from model.data.vocabulary import Vocabulary
 
 # Users that no training ever sees, so that any two models are compared on the same ones. The first
@@ -48,6 +49,7 @@ class Corpus:
     ]  # (N, 2) rows of sequences: A and B of one user, A over before B begins
     behaviors: NDArray[np.int32]  # (V,) titles, a view of a training user each: the paper's set
     histories: Histories | None = None  # for the memory form alone
+    title_hosts: NDArray[np.int32] | None = None  # (T,) where hosts are classes; -1: no host
 
     @property
     def sequence_times(self) -> Ragged:
@@ -102,7 +104,7 @@ def part_of_users(users: NDArray[np.uint64]) -> NDArray[np.int64]:
 
 
 _RAGGED = ("title_words", "sequences")
-_DERIVED = ("behaviors", "histories")  # fields of `Corpus` that have no file of their own
+_NOT_ALWAYS = ("behaviors", "histories", "title_hosts")  # derived, or in some arrays alone
 
 
 def _array_files(name: str) -> tuple[str, ...]:
@@ -120,7 +122,7 @@ def load_training_input(folder: Path) -> TrainingInput:
     A file that is missing, truncated or torn raises DamagedArrays.
     """
     facts = _read_facts(folder)
-    stored = [field.name for field in fields(Corpus) if field.name not in _DERIVED]
+    stored = [field.name for field in fields(Corpus) if field.name not in _NOT_ALWAYS]
     columns: dict[str, Any] = {}
     for name in stored:
         arrays = [_mapped(folder / file) for file in _array_files(name)]
@@ -134,6 +136,7 @@ def load_training_input(folder: Path) -> TrainingInput:
             **columns,
             behaviors=columns["sequences"].values[: facts["training_views"]],
             histories=_histories(folder, facts),
+            title_hosts=_mapped(folder / HOSTS_FILE) if facts.get("with_hosts") else None,
         ),
         vocabulary=Vocabulary.load(folder / "vocabulary.json"),
         training_pairs=pairs[:training],
@@ -145,11 +148,12 @@ def load_training_input(folder: Path) -> TrainingInput:
     )
 
 
-def stored_files(with_histories: bool) -> list[str]:
+def stored_files(with_histories: bool, with_hosts: bool = False) -> list[str]:
     """The names of all files that hold what was read from the tables."""
-    names = [field.name for field in fields(Corpus) if field.name not in _DERIVED]
+    names = [field.name for field in fields(Corpus) if field.name not in _NOT_ALWAYS]
     files = [file for name in names for file in _array_files(name)]
-    return [*files, *(HISTORY_FILES if with_histories else ()), "vocabulary.json"]
+    files += [*(HISTORY_FILES if with_histories else ()), *([HOSTS_FILE] if with_hosts else [])]
+    return [*files, "vocabulary.json"]
 
 
 def _histories(folder: Path, facts: dict[str, Any]) -> Histories | None:

@@ -111,8 +111,9 @@ class MemoryModel(UserEncoder):
         self.hidden = nn.Linear(activity + preference, config.hidden_width)
         self.out = nn.Linear(config.hidden_width, rest)
         self.heads = PeriodHeads(config)
-        # The words that the tasks predict, PADDING_ID where there are fewer; and the deviation of
-        # their log counts over training users, in the whole history and in its last 28 days.
+        # The words, or hosts, that the tasks predict, PADDING_ID where there are fewer; and the
+        # deviation of their log counts over training users, in the whole history and its last 28
+        # days.
         classes = config.num_classes
         self.register_buffer("class_words", torch.zeros(classes, dtype=torch.int64))
         self.register_buffer("class_deviations", torch.ones(2, classes))

@@ -20,6 +20,7 @@ from model.objective.period_objective import PeriodObjective
 from model.objective.tasks.next_period import NextActivity
 from model.objective.tasks.periods import Cuts
 from model.objective.tasks.reconstruction import log_class_counts
+from model.objective.title_classes import class_ids_of_titles
 
 _MAX_MEASURED_USERS = 4096
 _COMMON_SHARE = 0.9  # a word that more of the users have viewed tells nobody apart
@@ -30,7 +31,9 @@ _LEAST_FEATURE_DEVIATION = 1e-3
 def measure_constants(objective: PeriodObjective) -> None:
     """Set the buffers of the objective's model by a cut of each of its training users."""
     model, histories = objective.model, objective.histories
-    classes = _frequent_words(objective.corpus, histories, model.config.num_classes)
+    classes = _frequent_classes(
+        objective.corpus, histories, model.config.num_classes, objective.config.classes_of
+    )
     model.class_words[: len(classes)] = torch.from_numpy(classes).to(model.device)
     users = np.sort(np.asarray(objective.batches.rows, np.int64))
     users = users[:: -(-len(users) // _MAX_MEASURED_USERS)]
@@ -47,10 +50,13 @@ def measure_constants(objective: PeriodObjective) -> None:
     model.heads.count_means.copy_(torch.tensor(means))
 
 
-def _frequent_words(corpus: Corpus, histories: Histories, limit: int) -> NDArray[np.int64]:
-    """The words that most training users have viewed, without those that nearly all have.
+def _frequent_classes(
+    corpus: Corpus, histories: Histories, limit: int, classes_of: str
+) -> NDArray[np.int64]:
+    """The words, or hosts, that most training users have viewed, without what nearly all have.
 
-    Ids of the vocabulary, most users first, ties by id; special words are left out.
+    Ids as `class_ids_of_titles` has them, most users first, ties by id; those below NUM_SPECIAL
+    are left out.
     """
     end = histories.titles.offsets[histories.num_training]
     views = np.asarray(histories.titles.values[:end], np.int64)
@@ -58,9 +64,10 @@ def _frequent_words(corpus: Corpus, histories: Histories, limit: int) -> NDArray
     num_titles = len(corpus.title_ids)
     pairs = np.unique(owners * num_titles + views)  # each user's distinct titles
     users, titles = np.divmod(pairs, num_titles)
-    words = corpus.title_words.take(titles)
-    size = int(corpus.title_words.values.max()) + 1
-    cells = np.unique(np.repeat(users, words.lengths()) * size + words.values)
+    every = class_ids_of_titles(corpus, classes_of)
+    ids = every.take(titles)
+    size = int(every.values.max(initial=NUM_SPECIAL)) + 1
+    cells = np.unique(np.repeat(users, ids.lengths()) * size + ids.values)
     counts = np.bincount(cells % size, minlength=size)  # (V,) users
     counts[:NUM_SPECIAL] = 0
     counts[counts > _COMMON_SHARE * histories.num_training] = 0

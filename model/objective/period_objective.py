@@ -14,12 +14,13 @@ from model.data.corpus import Corpus
 from model.data.encoder_input import corpus_input
 from model.data.histories import Histories
 from model.data.keyed_random import torch_seeded
-from model.data.ragged import Ragged, offsets_of, owners_of
+from model.data.ragged import Ragged
 from model.forms.memory_model import MemoryModel
 from model.inference.vectors import encode_titles
 from model.objective.objective import StepResult, Trace, drop_words
 from model.objective.tasks.periods import CutRange, Cuts, PeriodPlan, PeriodTask, Step, draw_cuts
 from model.objective.tasks.task import implementation_of
+from model.objective.title_classes import class_ids_of_titles, classes_of_titles
 
 
 class PeriodObjective:
@@ -45,9 +46,10 @@ class PeriodObjective:
 
     @property
     def title_classes(self) -> Ragged:
-        """(T rows) the classes of each title; made at the first use, once the words are chosen."""
+        """(T rows) the classes of each title; made at the first use, once they are chosen."""
         if self._title_classes is None:
-            self._title_classes = _classes_of_titles(self.corpus, self.model)
+            ids = class_ids_of_titles(self.corpus, self.config.classes_of)
+            self._title_classes = classes_of_titles(ids, self.model.class_words.cpu().numpy())
         return self._title_classes
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -147,17 +149,3 @@ def trainable_users(histories: Histories) -> NDArray[np.int64]:
     """The training users who have a day to be cut at, with a view before it."""
     users = histories.users_of("training")
     return users[CutRange.of(histories).has_cut()[users]]
-
-
-def _classes_of_titles(corpus: Corpus, model: MemoryModel) -> Ragged:
-    """(T rows) which of the model's class words each title holds, a class once."""
-    words = corpus.title_words
-    class_words = model.class_words.cpu().numpy()
-    used = np.flatnonzero(class_words)
-    class_of = np.full(int(max(words.values.max(), class_words.max())) + 1, -1, np.int64)
-    class_of[class_words[used]] = used
-    classes = class_of[np.asarray(words.values)]
-    owners = owners_of(words.lengths())
-    cells = np.unique(owners[classes >= 0] * len(class_words) + classes[classes >= 0])
-    titles, found = np.divmod(cells, len(class_words))
-    return Ragged(found, offsets_of(np.bincount(titles, minlength=len(words)).astype(np.int64)))

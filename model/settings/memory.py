@@ -68,6 +68,10 @@ class PeriodSettings:
         "parts of a step within which period_matching contrasts users; a multiple of "
         "processes x accumulation makes each process encode its own users alone",
     ] = 1
+    classes_of: Annotated[
+        Literal["word", "host"],
+        "form memory: what num_classes are: the frequent words of titles, or their hosts",
+    ] = "word"
     next_titles: Annotated[
         int, "titles among which next_period finds those that are viewed next; all, if fewer"
     ] = 4096

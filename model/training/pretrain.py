@@ -513,7 +513,7 @@ def _read(
     earlier: Vocabulary | None,
 ) -> TrainingInput:
     """The same Delta versions in every process; one process of each machine makes the arrays."""
-    newest = newest_versions(places.lake, config.model.form == "memory")
+    newest = newest_versions(places.lake, config)
     pinned = processes.broadcast(newest | versions)
 
     def read() -> TrainingInput:
