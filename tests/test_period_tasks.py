@@ -26,6 +26,7 @@ from small_histories import (
 )
 from small_lake import write
 
+from analyst.lake_access.registered_models import title_candidates
 from contracts.errors import BadInput
 from contracts.forecasts import FORECAST_NAMES
 from contracts.instants import DAY_MICROSECONDS, midnight_microseconds
@@ -308,6 +309,15 @@ def test_a_title_that_came_after_the_training_lies_near_the_title_that_shares_it
     assert np.isfinite(found.forecasts).all()
     known, other, new, _ = found.vectors
     assert np.linalg.norm(new - known) < 0.5 * np.linalg.norm(new - other)
+    # As an analyst asks for titles: in the users' space, one product is the logit of a view.
+    candidates = title_candidates(trained, title_ids, words.to_pylist())
+    assert candidates.shape == found.vectors.shape
+    assert np.isfinite(candidates).all()
+    known, other, new, unknown = candidates
+    assert np.linalg.norm(new - known) < np.linalg.norm(new - other)
+    assert not np.array_equal(unknown, new)
+    logits = found.vectors @ candidates.T  # (users, titles)
+    assert (logits[[0, 2]][:, [0, 2]].mean() > logits[[0, 2]][:, 1]).all()  # their title, not 4
 
 
 def test_learning_lowers_the_loss_of_users_who_are_held_out(given):
