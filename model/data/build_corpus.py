@@ -43,11 +43,12 @@ from model.data.ragged import Ragged, offsets_of, positions_of
 from model.data.delta_source import Source
 from model.data.histories import (
     history_source,
+    logs_of_window,
     num_users_of,
     survey_histories,
     write_histories,
+    write_title_hosts,
 )
-from model.data.title_hosts import logs_of_window, write_title_hosts
 from model.data.vocabulary import Arrow, Vocabulary, WordCounts
 
 _FORMAT = 2  # of the arrays; another one is another folder

@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 
 from contracts.instants import midnight_microseconds
 from contracts.errors import BadInput
-from model.data.histories import HISTORY_FILES, Histories
+from model.data.histories import HISTORY_FILES, HOSTS_FILE, Histories
 from model.data.row_hashes import mix_bits
 from model.data.ragged import Ragged
-from model.data.title_hosts import HOSTS_FILE
 from model.data.vocabulary import Vocabulary
 
 # Users that no training ever sees, so that any two models are compared on the same ones. The first

@@ -5,8 +5,8 @@ from numpy.typing import NDArray
 
 from contracts.errors import BadInput
 from model.data.corpus import Corpus
+from model.data.histories import NO_HOST
 from model.data.ragged import Ragged, offsets_of, owners_of
-from model.data.title_hosts import NO_HOST
 from model.data.vocabulary import NUM_SPECIAL
 
 
