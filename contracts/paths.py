@@ -70,6 +70,11 @@ class Places:
         return self.root / "evaluations"
 
     @property
+    def reports(self) -> Path:
+        """Run reports: reports/KIND/NAME.html and .json, and reports/index.html."""
+        return self.root / "reports"
+
+    @property
     def event_logs(self) -> Path:
         """Spark's event logs, which its history server opens."""
         return self.root / "spark-events"

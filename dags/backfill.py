@@ -9,8 +9,10 @@ with the days that are left. Readers stay on the champion until `userbert models
 from datetime import timedelta
 
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
+from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import DAG, Asset, Param
 
+from contracts.commands import USERBERT_COMMAND
 from contracts.paths import Places
 from contracts.tables import USER_EMBEDDINGS, USER_SEQUENCES
 from userbert.scheduling.dag_defaults import LONG_TASK, TASK_DEFAULTS
@@ -44,4 +46,11 @@ with DAG(
     compare = SparkSubmitOperator(
         task_id="compare", application_args=["backfill", "compare", *DAYS, *MODEL]
     )
-    plan >> run >> compare
+    report = BashOperator(
+        task_id="report",
+        bash_command=f"{USERBERT_COMMAND} report --of backfill {' '.join(DAYS)}"
+        ' ${MODEL_ID:+--model "$MODEL_ID"}',
+        env={"MODEL_ID": "{{ params.model_id or '' }}"},  # a form's text is never a shell's words
+        append_env=True,
+    )
+    plan >> run >> compare >> report

@@ -5,8 +5,10 @@ instead of 181 nights. The jobs are the nightly ones; running a range again leav
 """
 
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
+from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import DAG, Asset
 
+from contracts.commands import USERBERT_COMMAND
 from contracts.paths import Places
 from contracts.tables import BROWSING_LOGS, SESSIONS, TITLES
 from userbert.scheduling.dag_defaults import LONG_TASK, TASK_DEFAULTS
@@ -45,4 +47,9 @@ with DAG(
     sessions = SparkSubmitOperator(
         task_id="sessions", application_args=["sessions"], outlets=[Asset(SESSIONS.name)]
     )
-    browsing_logs >> [titles, sessions]
+    report = BashOperator(
+        task_id="report",
+        bash_command=f"{USERBERT_COMMAND} report --of history"
+        " --from {{ params.from_day }} --to {{ params.to_day }}",
+    )
+    browsing_logs >> [titles, sessions] >> report

@@ -95,7 +95,9 @@ with DAG(
         bash_command=f"{USERBERT_COMMAND} features refresh --as-of {AS_OF}",
     )
     report = BashOperator(
-        task_id="report", bash_command=f"{USERBERT_COMMAND} summary --as-of {AS_OF}"
+        task_id="report",
+        bash_command=f"{USERBERT_COMMAND} report --as-of {AS_OF}"
+        f" && {USERBERT_COMMAND} summary --as-of {AS_OF}",
     )
 
     landing_day >> browsing_logs >> [titles, sessions]

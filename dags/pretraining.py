@@ -84,4 +84,8 @@ with DAG(
         application_args=["models", "promote", MODEL_ID, "--reason", "judged fit after training"],
         outlets=[Asset(MODELS.name), Asset(PUBLISHED_EMBEDDINGS.name)],
     )
-    sequence_pairs >> pretrain >> judge >> published_days >> promote
+    report = BashOperator(
+        task_id="report",
+        bash_command=f"{USERBERT_COMMAND} report --of training --model {MODEL_ID}",
+    )
+    sequence_pairs >> pretrain >> judge >> published_days >> promote >> report

@@ -18,10 +18,10 @@ from model.training.evaluation import (
     CHANCE,
     accuracy_of,
     draw_questions,
-    effective_rank,
     evaluate_model,
     loss_of,
 )
+from model.vector_measures import alignment, effective_rank, uniformity
 
 TINY = ModelConfig(
     behavior_encoder="cnn", width=8, word_width=6, query_width=5, heads=2, dropout=0.5, max_words=8
@@ -61,6 +61,18 @@ def test_the_effective_rank_is_the_exponential_of_the_entropy_of_the_singular_va
 def test_the_effective_rank_is_of_what_differs_between_users():
     assert effective_rank(spread(3, 1, offset=7)) == pytest.approx(effective_rank(spread(3, 1)))
     assert effective_rank(np.full((5, 3), 2.0, np.float32)) == 0
+
+
+def test_uniformity_is_zero_for_equal_vectors_and_lower_the_more_they_spread():
+    assert uniformity(np.array([[1.0, 0], [1, 0]])) == 0
+    assert uniformity(np.array([[1.0, 0], [0, 1]])) == pytest.approx(-4)
+    assert uniformity(np.array([[1.0, 0], [-1, 0]])) == pytest.approx(-8)
+
+
+def test_alignment_is_the_mean_squared_distance_of_partners():
+    units = np.array([[1.0, 0], [0, 1]])
+    assert alignment(units, units) == 0
+    assert alignment(units, np.array([[0.0, 1], [0, 1]])) == pytest.approx(1)
 
 
 def test_a_tie_is_a_miss():

@@ -54,6 +54,11 @@ COMMANDS = {
         "Show what the lake, the gates and the models hold now.",
         _LAKE,
     ),
+    "report": CommandEntry(
+        "userbert.commands.report",
+        "Write the page of a night, a history, a backfill or a training.",
+        ("spark", "model", "features", "pictures"),
+    ),
     "sql": CommandEntry(
         "analyst.questions.sql",
         "Run a SELECT over the lake's tables by DuckDB.",

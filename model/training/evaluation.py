@@ -20,6 +20,7 @@ from model.layers.user_encoder import UserEncoder
 from model.objective.tasks.task import NUM_WRONG_ANSWERS, HeldOutPairs, Question, task_named
 from model.settings.scores import ScoreSettings
 from model.task_registry import METRICS, TASKS
+from model.vector_measures import effective_rank
 
 _SEED = 20210101  # any fixed number
 CHANCE = 1 / (1 + NUM_WRONG_ANSWERS)
@@ -128,17 +129,3 @@ def loss_of(scores: NDArray[np.float64]) -> float:
         return 0.0
     shifted = scores - scores.max(1, keepdims=True)  # so that no exponential overflows
     return float((np.log(np.exp(shifted).sum(1)) - shifted[:, 0]).mean())
-
-
-def effective_rank(vectors: NDArray[np.float32]) -> float:
-    """exp of the entropy of the normalized singular values of the centered (N, D) vectors.
-
-    From 1, all on one line, to the width (Roy and Vetterli 2007); 0 where all are the same.
-    """
-    centered = vectors.astype(np.float64) - vectors.mean(0, dtype=np.float64)
-    spread = np.linalg.svd(centered, compute_uv=False)  # (min(N, D),)
-    if not spread.sum() > 0:
-        return 0.0
-    shares = spread / spread.sum()
-    shares = shares[shares > 0]
-    return float(np.exp(-(shares * np.log(shares)).sum()))

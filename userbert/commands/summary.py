@@ -147,7 +147,15 @@ def gather_facts(places: Places) -> dict[str, Any]:
         "models": _models(places),
         "published": _embedded_users(places),
         "forecasts": _newest_forecasts(places),
+        "report": _newest_report(places),
     }  # fmt: skip
+
+
+def _newest_report(places: Places) -> str | None:
+    """The page of the run that was reported last; None where there is none."""
+    pages = list(places.reports.glob("*/*.html"))
+    newest = max(pages, key=lambda page: page.stat().st_mtime_ns, default=None)
+    return None if newest is None else str(newest)
 
 
 def _tables_grid(facts: dict[str, dict[str, int]]) -> Grid:
@@ -241,6 +249,8 @@ def main(
     if found["models"]:
         parts.append(_models_grid(found["models"]))
     parts += _closing_lines(found, as_of)
+    if found["report"]:
+        parts.append(f"report of the newest run: {found['report']}")
     if (places.gates / "docs").exists():
         parts.append(f"Data Docs of the gates: {places.gates}/docs/index.html")
     print_parts(*parts)

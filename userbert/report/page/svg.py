@@ -1,0 +1,79 @@
+"""Matplotlib's figures as SVG for the inside of a page: its colors, its font, its width.
+
+A chart is drawn in marker colors that nobody else uses, and each marker becomes a variable of the
+page's style sheet, so that one picture serves light and dark.
+"""
+
+import io
+import re
+from collections.abc import Callable
+from html import escape
+from typing import Any
+
+import matplotlib as mpl
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+# As wide as a telephone's page: on a wide one, charts stand next to each other.
+_WIDTH_INCHES, _HEIGHT_INCHES = 4.6, 2.5
+_TEXT, _LINES = "#0a0b01", "#0a0b02"
+FIRST, SECOND, THIRD, MUTED, ALARM = (f"#0a0b{number:02x}" for number in range(16, 21))
+SERIES_COLORS = (FIRST, SECOND, THIRD)
+_VARIABLES = {
+    _TEXT: "currentColor",
+    _LINES: "var(--line)",
+    FIRST: "var(--first)",
+    SECOND: "var(--second)",
+    THIRD: "var(--third)",
+    MUTED: "var(--muted)",
+    ALARM: "var(--alarm)",
+}
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",  # text stays text
+    "font.family": ["DejaVu Sans"],
+    "font.size": 10,
+    "text.parse_math": False,  # a dollar sign in a name is a dollar sign
+    "text.color": _TEXT,
+    "axes.labelcolor": _TEXT,
+    "axes.edgecolor": _LINES,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.facecolor": "none",
+    "figure.facecolor": "none",
+    "xtick.color": _LINES,
+    "ytick.color": _LINES,
+    "xtick.labelcolor": _TEXT,
+    "ytick.labelcolor": _TEXT,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+}
+_NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
+
+
+def chart_svg(name: str, title: str, draw: Callable[[Axes], None]) -> Markup:
+    """The chart that `draw` puts on the axes it is given; `title` is what a screen reader says."""
+    text = io.StringIO()
+    # The salt makes ids that no other chart of the page has, and equal facts an equal picture.
+    with mpl.rc_context({**_STYLE, "svg.hashsalt": name}):
+        figure = Figure(figsize=(_WIDTH_INCHES, _HEIGHT_INCHES), layout="constrained")
+        draw(figure.subplots())
+        figure.savefig(text, format="svg", metadata=_NO_METADATA)
+    return Markup(_for_page(text.getvalue(), title))
+
+
+def _for_page(svg: str, title: str) -> str:
+    """Matplotlib's own document without its prologue, with the page's colors and a title."""
+    body = svg[svg.index(">", svg.index("<svg ")) + 1 :]
+    body = re.sub(r"<metadata>.*?</metadata>", "", body, count=1, flags=re.DOTALL)
+    body = re.sub(r"<!--.*?-->\n?", "", body, flags=re.DOTALL)
+    used = set(re.findall(r"(?:url\(#|href=\"#)([^)\"]+)", body))
+    body = re.sub(r' id="([^"]+)"', lambda m: m[0] if m[1] in used else "", body)
+    for color, variable in _VARIABLES.items():
+        body = body.replace(color, variable)
+    body = body.replace("'DejaVu Sans'", "system-ui, sans-serif")
+    width, height = 72 * _WIDTH_INCHES, 72 * _HEIGHT_INCHES
+    return (
+        f'<svg viewBox="0 0 {width:g} {height:g}" role="img" '
+        f'xmlns:xlink="http://www.w3.org/1999/xlink"><title>{escape(title)}</title>{body}'
+    )
