@@ -23,14 +23,14 @@ from contracts.storage.atomic_write import write_json
 from contracts.tables import BROWSING_LOGS, REJECTED_LOGS, Table
 from userbert.report.lake_tables import LakeTables, is_day
 
-WINDOW_DAYS = 35  # that the charts show: the day and five weeks back
+_WINDOW_DAYS = 35  # that the charts show: the day and five weeks back
 _WEEKS_COMPARED = 4
 _MIN_DAYS_COMPARED = 2  # of the same weekday; with fewer, nothing is usual
 _MAX_DAY_FILES = 400  # cached counts that are kept
 
 
 @dataclass(frozen=True)
-class DayCounts:
+class _DayCounts:
     """The accepted views of one UTC day."""
 
     day: str
@@ -59,13 +59,13 @@ class Comparison:
 @dataclass(frozen=True)
 class Arrivals:
     day: str  # the last landing day of the run
-    days: list[DayCounts]  # oldest first; a day without views is left out
+    days: list[_DayCounts]  # oldest first; a day without views is left out
     refused: dict[str, int]  # refused lines by landing day, of the same days
     usual_hours: list[float]  # (24,) mean of the same weekdays before; empty: there is none
     comparisons: list[Comparison]
 
     @property
-    def of_the_day(self) -> DayCounts | None:
+    def of_the_day(self) -> _DayCounts | None:
         return next((counts for counts in self.days if counts.day == self.day), None)
 
 
@@ -73,7 +73,7 @@ def gather_arrivals(tables: LakeTables, landing_day: date) -> Arrivals | None:
     """None where the lake has no views yet."""
     if tables.open(BROWSING_LOGS) is None:
         return None
-    window = [landing_day - timedelta(days=ago) for ago in range(WINDOW_DAYS, -1, -1)]
+    window = [landing_day - timedelta(days=ago) for ago in range(_WINDOW_DAYS, -1, -1)]
     days = _counts_of_days(tables, [str(day) for day in window])
     refused = _rows_by_day(tables, REJECTED_LOGS, "landing_day")
     shown = {str(day): refused.get(str(day), 0) for day in window}
@@ -107,7 +107,7 @@ def _plain(value: object) -> object:
     return str(value) if isinstance(value, date) else value
 
 
-def _counts_of_days(tables: LakeTables, days: Sequence[str]) -> list[DayCounts]:
+def _counts_of_days(tables: LakeTables, days: Sequence[str]) -> list[_DayCounts]:
     opened, folder = tables.open(BROWSING_LOGS), tables.places.reports / "days"
     paths: dict[str, list[str]] = {}
     for day, path, _ in _files(opened, "event_date") if opened else ():
@@ -133,11 +133,11 @@ def _views_of(tables: LakeTables, day: date) -> pa.Table:
     return dataset.to_table(columns=columns, filter=is_day("event_date", day))
 
 
-def _cached_counts(path: Path, key: str) -> DayCounts | None:
+def _cached_counts(path: Path, key: str) -> _DayCounts | None:
     """None where the day's files are others now, or where the cached file is not whole."""
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
-        return DayCounts(**kept) if kept.pop("files") == key else None
+        return _DayCounts(**kept) if kept.pop("files") == key else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
@@ -147,12 +147,12 @@ def _remove_oldest(folder: Path) -> None:
         old.unlink(missing_ok=True)
 
 
-def _count_views(day: str, views: pa.Table) -> DayCounts:
+def _count_views(day: str, views: pa.Table) -> _DayCounts:
     users: Any = pc.value_counts(views["user_id"].combine_chunks())
     views_by_user = users.field("counts").to_numpy()  # (users,)
     hours: Any = pc.hour(views["event_time"])
     views_by_hour = np.bincount(hours.to_numpy(), minlength=24)  # (24,)
-    return DayCounts(
+    return _DayCounts(
         day,
         len(views),
         len(views_by_user),
@@ -162,18 +162,18 @@ def _count_views(day: str, views: pa.Table) -> DayCounts:
     )
 
 
-def _same_weekdays(days: Sequence[DayCounts], of: date) -> list[DayCounts]:
+def _same_weekdays(days: Sequence[_DayCounts], of: date) -> list[_DayCounts]:
     wanted = {str(of - timedelta(weeks=ago)) for ago in range(1, _WEEKS_COMPARED + 1)}
     return [counts for counts in days if counts.day in wanted]
 
 
-def _mean_hours(days: Sequence[DayCounts]) -> list[float]:
+def _mean_hours(days: Sequence[_DayCounts]) -> list[float]:
     return [statistics.fmean(hour) for hour in zip(*(d.hours for d in days), strict=True)]
 
 
 def _comparisons(
-    days: Sequence[DayCounts],
-    earlier: Sequence[DayCounts],
+    days: Sequence[_DayCounts],
+    earlier: Sequence[_DayCounts],
     refused: Mapping[str, int],
     day: str,
 ) -> list[Comparison]:

@@ -15,7 +15,7 @@ _MAX_RUNS = 30  # results of a table that are read
 
 
 @dataclass(frozen=True)
-class ObservedMeasure:
+class _ObservedMeasure:
     """One expectation: what this run gave, and the runs before it."""
 
     expectation: str
@@ -47,7 +47,7 @@ class Gate:
     page: str  # the page of the Data Docs, from a report's folder; empty where it is gone
     earlier_runs: int  # that are known
     earlier_failures: int
-    measures: list[ObservedMeasure]
+    measures: list[_ObservedMeasure]
 
 
 def gather_gates(places: Places, subject: Subject, commits: Sequence[TableCommit]) -> list[Gate]:
@@ -97,10 +97,10 @@ def _result_name(subject: Subject, table: Table, commits: Sequence[TableCommit])
     return None
 
 
-def _measure(finding: Finding, earlier: Sequence[GateResult]) -> ObservedMeasure:
+def _measure(finding: Finding, earlier: Sequence[GateResult]) -> _ObservedMeasure:
     before = list(_same_expectation(finding.expectation, earlier))
     values = [other.observed for other in before if other.observed is not None]
-    return ObservedMeasure(
+    return _ObservedMeasure(
         finding.expectation,
         finding.says,
         finding.passed,

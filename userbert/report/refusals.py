@@ -17,7 +17,7 @@ _MAX_CHARACTERS = 200  # of a line that is shown
 
 
 @dataclass(frozen=True)
-class RefusedLine:
+class _RefusedLine:
     file: str
     line: int
     raw: str
@@ -30,7 +30,7 @@ class Refusal:
 
     reason: str
     lines: int
-    examples: list[RefusedLine] = field(default_factory=list)
+    examples: list[_RefusedLine] = field(default_factory=list)
 
 
 def gather_refusals(tables: LakeTables, first: date, last: date) -> list[Refusal]:
@@ -41,7 +41,7 @@ def gather_refusals(tables: LakeTables, first: date, last: date) -> list[Refusal
     of_run = (day >= pa.scalar(first)) & (day <= pa.scalar(last))
     columns = ["file", "line", "raw", "reasons"]
     counts: Counter[str] = Counter()
-    examples: dict[str, list[RefusedLine]] = {}
+    examples: dict[str, list[_RefusedLine]] = {}
     for batch in dataset.to_batches(columns=columns, filter=of_run):
         reasons_of_lines: Any = batch.column("reasons").to_pylist()
         for place, reasons in enumerate(reasons_of_lines):
@@ -54,7 +54,7 @@ def gather_refusals(tables: LakeTables, first: date, last: date) -> list[Refusal
     return [Refusal(kind, lines, examples[kind]) for kind, lines in ordered]
 
 
-def _line_at(batch: pa.RecordBatch, place: int, reasons: list[str]) -> RefusedLine:
+def _line_at(batch: pa.RecordBatch, place: int, reasons: list[str]) -> _RefusedLine:
     file, line, raw = (batch.column(name)[place].as_py() for name in ("file", "line", "raw"))
     cut = raw if len(raw) <= _MAX_CHARACTERS else f"{raw[:_MAX_CHARACTERS]}..."
-    return RefusedLine(file, line, cut, reasons)
+    return _RefusedLine(file, line, cut, reasons)

@@ -20,7 +20,7 @@ _MAX_POINTS = 60  # of a curve; more steps are averaged
 
 
 @dataclass(frozen=True)
-class Curve:
+class _Curve:
     """A value by step, averaged over equal runs of steps."""
 
     name: str
@@ -29,7 +29,7 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class JudgedTask:
+class _JudgedTask:
     """The model on one task: all test users, all labels, vectors as of the cut."""
 
     task: str
@@ -56,11 +56,11 @@ class TrainingFacts:
     inputs: dict[str, int]
     settings: dict[str, Any]
     measures: dict[str, float]
-    losses: list[Curve]
-    accuracies: list[Curve]  # how often the right candidate scored above its negatives
+    losses: list[_Curve]
+    accuracies: list[_Curve]  # how often the right candidate scored above its negatives
     chances: dict[str, float]  # of the same tasks
-    held_out: list[Curve]
-    judged: list[JudgedTask] = field(default_factory=list)
+    held_out: list[_Curve]
+    judged: list[_JudgedTask] = field(default_factory=list)
     evaluation_id: str = ""
 
 
@@ -134,12 +134,12 @@ def _read_log(path: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     return steps, held_out
 
 
-def _curve(name: str, entries: Sequence[Mapping[str, Any]], key: str) -> Curve:
+def _curve(name: str, entries: Sequence[Mapping[str, Any]], key: str) -> _Curve:
     points = [(entry["step"], entry[key]) for entry in entries if key in entry]
     return _averaged(name, points)
 
 
-def _accuracy_curve(task: str, entries: Sequence[Mapping[str, Any]]) -> Curve:
+def _accuracy_curve(task: str, entries: Sequence[Mapping[str, Any]]) -> _Curve:
     points = [
         (entry["step"], entry[f"{task}_found"] / entry[f"{task}_targets"])
         for entry in entries
@@ -148,11 +148,11 @@ def _accuracy_curve(task: str, entries: Sequence[Mapping[str, Any]]) -> Curve:
     return _averaged(task, points)
 
 
-def _averaged(name: str, points: Sequence[tuple[int, float]]) -> Curve:
+def _averaged(name: str, points: Sequence[tuple[int, float]]) -> _Curve:
     finite = [(step, value) for step, value in points if math.isfinite(value)]
     size = math.ceil(len(finite) / _MAX_POINTS) or 1
     parts = [finite[start : start + size] for start in range(0, len(finite), size)]
-    return Curve(
+    return _Curve(
         name,
         [part[-1][0] for part in parts],
         [sum(value for _, value in part) / len(part) for part in parts],
@@ -165,7 +165,7 @@ def _chance(task: str, settings: Mapping[str, Any]) -> float | None:
     return 1 / (1 + settings[name]) if name and name in settings else None
 
 
-def _judged_tasks(tables: LakeTables, model_id: str) -> tuple[list[JudgedTask], str]:
+def _judged_tasks(tables: LakeTables, model_id: str) -> tuple[list[_JudgedTask], str]:
     """The model's newest evaluation, a row a task and head; empty where it was never judged."""
     is_full = (pc.field("population") == "all") & (pc.field("stale_days") == 0)
     of_model = pc.field("model_id") == model_id
@@ -183,13 +183,13 @@ def _judged_tasks(tables: LakeTables, model_id: str) -> tuple[list[JudgedTask], 
     return [task for task in judged if task is not None], newest
 
 
-def _judged_task(rows: Sequence[dict[str, Any]], model_id: str) -> JudgedTask | None:
+def _judged_task(rows: Sequence[dict[str, Any]], model_id: str) -> _JudgedTask | None:
     own = next((row for row in rows if row["rival"] == model_id), None)
     others = [row for row in rows if row["rival"] != model_id]
     if own is None or not others:
         return None
     best = max(others, key=lambda row: row["mean"])
-    return JudgedTask(
+    return _JudgedTask(
         own["task"],
         own["metric"],
         own["head"],

@@ -30,7 +30,7 @@ _MAX_BATCH_ROWS = 4096  # rows of vectors in memory at once: 4 MB
 
 
 @dataclass(frozen=True)
-class Histogram:
+class _Histogram:
     """`counts` of values between each two of `edges`."""
 
     edges: list[float]
@@ -38,13 +38,13 @@ class Histogram:
 
 
 @dataclass(frozen=True)
-class Movement:
+class _Movement:
     """From the published day before to this one, under the same model."""
 
     from_day: str
     users_in_both: int
     alignment: float | None
-    distances: Histogram | None  # cosine distances that users in both moved
+    distances: _Histogram | None  # cosine distances that users in both moved
     neighbors_kept: float | None  # share of a user's 10 nearest who stayed
     drift: PopulationDrift | None
 
@@ -54,11 +54,11 @@ class VectorHealth:
     model_id: str
     as_of: str
     users: int
-    norms: Histogram
+    norms: _Histogram
     norm_median: float
     effective_rank: float | None
     uniformity: float | None
-    movement: Movement | None
+    movement: _Movement | None
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def _read_vectors(dataset: ds.Dataset, as_of: date, is_model: pc.Expression, use
 
 def _movement(
     dataset: ds.Dataset, before: date, vectors: Vectors, is_model: pc.Expression
-) -> Movement | None:
+) -> _Movement | None:
     """None where the day before has vectors of another model, or none at all."""
     users = dataset.to_table(columns=["user_id"], filter=is_day("as_of", before) & is_model)[
         "user_id"
@@ -157,7 +157,7 @@ def _movement(
     mine, theirs = vectors.shared(old)
     is_enough = len(mine) >= _MIN_USERS
     moved = 1 - vectors.cosine(old)  # (M,)
-    return Movement(
+    return _Movement(
         str(before),
         len(mine),
         alignment(vectors.units()[mine], old.units()[theirs]) if is_enough else None,
@@ -167,6 +167,6 @@ def _movement(
     )
 
 
-def _histogram(values: NDArray[Any]) -> Histogram:
+def _histogram(values: NDArray[Any]) -> _Histogram:
     counts, edges = np.histogram(values, _NUM_BINS)
-    return Histogram([float(edge) for edge in edges], [int(count) for count in counts])
+    return _Histogram([float(edge) for edge in edges], [int(count) for count in counts])
