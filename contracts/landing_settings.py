@@ -135,12 +135,18 @@ def read_settings(path: Path, formats: Collection[str] | None = None) -> Landing
 
     `formats` are the names that `format` may have; without them any name is taken.
     """
-    values = _parse(path)
+    return checked_settings(_parse(path), str(path), formats)
+
+
+def checked_settings(
+    values: Mapping[str, Any], source: str, formats: Collection[str] | None = None
+) -> LandingSettings:
+    """The settings of a file's values; `source` names the file where something is wrong."""
     try:
         return LandingSettings.model_validate(values, context=formats)
     except ValidationError as error:
         lines = "\n".join(_in_words(error, values))
-    raise BadInput(f"{path} is not as contracts/landing_settings.py describes:\n{lines}")
+    raise BadInput(f"{source} is not as contracts/landing_settings.py describes:\n{lines}")
 
 
 def _parse(path: Path) -> dict[str, Any]:

@@ -55,7 +55,7 @@ FOLDER_ORDER: dict[str, tuple[str, ...]] = {
     ),
     "spark_jobs": (
         *(".", "spark", "lake", "transforms", "ingest/parsing", "ingest/formats", "ingest"),
-        *("tables", "backfill", "registry"),
+        *("ingest/first_look", "tables", "backfill", "registry"),
     ),
     "analyst": ("vectors", "lake_access", "output", ".", "questions"),
     "downstream": ("data", "tasks", "rivals", "judging", "output", "."),

@@ -19,10 +19,10 @@ from downstream.data.views import read_views
 from experiments.data.click_data import DataSettings, click_data, history_bounds
 from experiments.data.impression_files import (
     impression_file,
-    normalized_text,
     read_impression_file,
 )
 from experiments.data.views_as_impressions import shown_from_views
+from spark_jobs.transforms.plain_title import normalized_text
 
 DAYS = {"training_days": 3, "validation_days": 1, "test_days": 2}
 ROWS = [

@@ -39,6 +39,7 @@ _SPARK = ("spark",)
 _EMBED = ("spark", "model")
 
 _COMMAND_GROUPS = {
+    "landing": "Look at landing files.",
     "logs": "Make landing files: real purchases, MIND, or generated logs.",
     "trace": "Check recorded negatives.",
     "evaluate": "Judge vectors by labels, and run the experiments of the paper.",
@@ -142,6 +143,16 @@ COMMANDS = {
     "logs generate": CommandEntry(
         "landing.synthetic.generate",
         "Generate browsing logs of any size, with planted interests.",
+        _SPARK,
+    ),
+    "landing check": CommandEntry(
+        "spark_jobs.ingest.first_look.line_check",
+        "Show ten lines of a landing file as the ingest reads them, and what it would refuse.",
+        _SPARK,
+    ),
+    "init": CommandEntry(
+        "spark_jobs.ingest.first_look.init",
+        "Write settings.toml from a look at log files, and show each guess.",
         _SPARK,
     ),
     "browsing-logs": CommandEntry(

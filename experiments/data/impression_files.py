@@ -9,7 +9,6 @@ views come from the lake. Where those times are made up, as those of MIND's hist
 file says so in its metadata (`VIEW_TIMES_MADE_UP` in contracts/provenance.py).
 """
 
-import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +31,7 @@ from contracts.provenance import VIEW_TIMES_MADE_UP
 from downstream.data.views import Views
 from experiments.data.shown import Shown, TitleList, in_time_order
 from model.data.ragged import Ragged, offsets_of
+from spark_jobs.transforms.plain_title import normalized_text
 
 _COLUMNS = ("user_id", "event_time", "title", "clicked")
 _READERS: dict[str, Callable[[Path], pa.Table]] = {
@@ -44,8 +44,6 @@ _READERS: dict[str, Callable[[Path], pa.Table]] = {
     ),
     ".jsonl": pyarrow_json.read_json,
 }
-# As Spark's regular expression in spark_jobs/transforms/title_text.py.
-_WHITE_SPACE = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
 
 
 def impression_file(places: Places, name: str) -> Path:
@@ -197,11 +195,6 @@ def _with_titles_of(
     titles = TitleList(title_ids, both.take(pa.array(rows)))
     places = np.searchsorted(title_ids, of_distinct)[of_text]  # of each distinct shown text
     return titles, places[encoded.indices.to_numpy()]
-
-
-def normalized_text(title: str) -> str:
-    """A title as the table `titles` has it."""
-    return _WHITE_SPACE.sub(" ", title.lower()).strip()
 
 
 def _words_of(places: Places, titles: list[str]) -> list[list[str]]:

@@ -5,11 +5,8 @@ from pyspark.sql import functions as F
 
 from contracts.errors import BadInput
 from contracts.landing_settings import LandingSettings
+from spark_jobs.ingest.parsing.time_texts import EPOCHS, ISO, ISO_MINUTES, ZONE
 
-_EPOCHS = {"epoch_s": 1_000_000, "epoch_ms": 1_000, "epoch_us": 1}  # microseconds in one
-_ISO_MINUTES = r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d"
-_ISO = _ISO_MINUTES + r"(:\d\d([.]\d+)?)?"
-_ZONE = r" ?(Z|[+-]\d\d(:?\d\d)?)$"
 _ZONE_LETTERS = frozenset("VzOXxZ")  # of a Spark datetime pattern
 
 
@@ -21,8 +18,8 @@ def event_time(text: Column, settings: LandingSettings) -> Column:
     on by the gap. Whether there is a zone is asked of each value: a pattern may have an optional
     one.
     """
-    if settings.time_format in _EPOCHS:
-        micros = text.try_cast("decimal(29,6)") * F.lit(_EPOCHS[settings.time_format])
+    if settings.time_format in EPOCHS:
+        micros = text.try_cast("decimal(29,6)") * F.lit(EPOCHS[settings.time_format])
         return F.timestamp_micros(micros.try_cast("bigint"))
     if settings.time_format == "iso":
         return _iso_time(F.trim(text), settings.time_zone)
@@ -31,7 +28,7 @@ def event_time(text: Column, settings: LandingSettings) -> Column:
 
 def check_time_format(spark: SparkSession, settings: LandingSettings) -> None:
     """Raise `BadInput` now where Spark would not understand the pattern later."""
-    if settings.time_format in ("iso", *_EPOCHS):
+    if settings.time_format in ("iso", *EPOCHS):
         return
     try:
         spark.range(1).select(event_time(F.lit("0"), settings)).collect()
@@ -40,7 +37,7 @@ def check_time_format(spark: SparkSession, settings: LandingSettings) -> None:
             raise
         raise BadInput(
             f"landing/settings.toml: time_format {settings.time_format!r} is neither iso, "
-            f"{', '.join(_EPOCHS)} nor a datetime pattern of Spark: {str(error).splitlines()[0]}"
+            f"{', '.join(EPOCHS)} nor a datetime pattern of Spark: {str(error).splitlines()[0]}"
         ) from None
 
 
@@ -48,10 +45,10 @@ def _iso_time(text: Column, time_zone: str) -> Column:
     """Spark's cast alone would take a bare "2017", or an hour and today's date, for a time; and it
     wants seconds before a zone."""
     time = text.try_cast("timestamp")
-    minutes = F.regexp_replace(text, f"({_ISO_MINUTES})({_ZONE})", "$1:00$2")
-    with_zone = F.when(text.rlike(_ISO_MINUTES + _ZONE), minutes.try_cast("timestamp"))
-    with_zone = with_zone.when(text.rlike(_ISO + _ZONE), time)
-    return with_zone.when(text.rlike(_ISO + "$"), _local(time, time_zone))
+    minutes = F.regexp_replace(text, f"({ISO_MINUTES})({ZONE})", "$1:00$2")
+    with_zone = F.when(text.rlike(ISO_MINUTES + ZONE), minutes.try_cast("timestamp"))
+    with_zone = with_zone.when(text.rlike(ISO + ZONE), time)
+    return with_zone.when(text.rlike(ISO + "$"), _local(time, time_zone))
 
 
 def _by_pattern(text: Column, pattern: str, time_zone: str) -> Column:

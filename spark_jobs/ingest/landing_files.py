@@ -60,7 +60,7 @@ def stop_if_damaged(damages: dict[str, str], landing: Path, settings: LandingSet
 
 def parts_of_all_days(landing: Path, settings: LandingSettings) -> list[Part]:
     """The files of every folder that is named for a day."""
-    days = (_day_of(path.name) for path in sorted(landing.glob("*-*-*")) if path.is_dir())
+    days = (day_named(path.name) for path in sorted(landing.glob("*-*-*")) if path.is_dir())
     return landing_parts(landing, (day for day in days if day), settings, True)
 
 
@@ -77,7 +77,8 @@ def by_file(parts: Iterable[Part]) -> dict[str, list[Part]]:
     return found
 
 
-def _day_of(name: str) -> date | None:
+def day_named(name: str) -> date | None:
+    """The day that a folder is named for; None for another name."""
     try:
         return date.fromisoformat(name)
     except ValueError:

@@ -11,12 +11,13 @@ from contracts.landing_settings import LINE_ID, OPTIONAL_COLUMNS, REQUIRED_COLUM
 from contracts.tables import BROWSING_LOGS
 from contracts.user_lists import trim_user_id
 from spark_jobs.ingest.event_time import event_time
+from spark_jobs.ingest.reason_kinds import (
+    AFTER_LANDING_DAY,
+    EARLIEST_TIME,
+    NOBODYS_LINE,
+    SHOWN_CHARACTERS,
+)
 from spark_jobs.transforms.title_text import normalized_title, title_id
-
-AFTER_LANDING_DAY = "event_time after its landing day"
-NOBODYS_LINE = "user_id of nobody"
-_EARLIEST = "1990-01-01"  # the web's first year; a page view from before it is a broken clock
-_SHOWN = 40  # characters of a time in a reason
 
 
 def judged_alone(lines: DataFrame, settings: LandingSettings) -> DataFrame:
@@ -46,7 +47,7 @@ def _with_reasons(lines: DataFrame, settings: LandingSettings) -> DataFrame:
     """Add `reasons`: all that is wrong with the line itself, null where nothing is."""
     conditions = _conditions(settings)
     time = F.coalesce("time_text", F.col("event_time").cast("string"))
-    shown = F.concat(F.lit(" ("), F.substring(time, 1, _SHOWN), F.lit(")"))
+    shown = F.concat(F.lit(" ("), F.substring(time, 1, SHOWN_CHARACTERS), F.lit(")"))
     details = {
         "time": F.coalesce(shown, F.lit("")),
         NOBODYS_LINE: F.concat(F.lit(" ("), "user_id", F.lit(")")),
@@ -66,13 +67,13 @@ def _reason(kind: str, details: dict[str, Column]) -> Column:
 def _conditions(settings: LandingSettings) -> dict[str, Column]:
     """By the kind of a reason, whether it holds of a line; never null."""
     time, no = F.col("event_time"), F.lit(False)
-    is_early = time < F.lit(_EARLIEST).cast("timestamp")
+    is_early = time < F.lit(str(EARLIEST_TIME)).cast("timestamp")
     conditions = {
         "blank user_id": _is_blank(F.col("user_id")),
         "blank title": F.coalesce(F.col("normalized"), F.lit("")) == "",
         "unreadable event_time": time.isNull(),
         AFTER_LANDING_DAY: F.coalesce(_day_in(settings.time_zone) > F.col("landing_day"), no),
-        f"event_time before {_EARLIEST[:4]}": F.coalesce(is_early, no),
+        f"event_time before {EARLIEST_TIME.year}": F.coalesce(is_early, no),
     }
     if settings.nobody:
         names = sorted({trim_user_id(name).lower() for name in settings.nobody})

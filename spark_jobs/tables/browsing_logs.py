@@ -31,8 +31,8 @@ from spark_jobs.ingest.formats import format_names
 from spark_jobs.ingest.landed_days import LandedDays
 from spark_jobs.ingest.landing_files import landing_parts, stop_if_damaged
 from spark_jobs.ingest.landing_frame import MAX_LINES
-from spark_jobs.ingest.line_reasons import AFTER_LANDING_DAY, NOBODYS_LINE
 from spark_jobs.ingest.parsing.parsed_lines import BLANK_LINE, DAMAGED_FILE
+from spark_jobs.ingest.reason_kinds import AFTER_LANDING_DAY, NOBODYS_LINE
 from spark_jobs.ingest.refused_lines import with_raw
 from spark_jobs.ingest.shadowed_lines import bring_back, were_ingested_before
 from spark_jobs.ingest.suppression_list import FORGOTTEN_USER, read_suppression_list

@@ -1,0 +1,10 @@
+"""The kinds of reasons by which a line is refused, whoever judges it."""
+
+from datetime import date
+
+AFTER_LANDING_DAY = "event_time after its landing day"
+NOBODYS_LINE = "user_id of nobody"
+EARLIEST_TIME = date(
+    1990, 1, 1
+)  # the web's first year; a page view from before it is a broken clock
+SHOWN_CHARACTERS = 40  # of a time in a reason
