@@ -5,7 +5,7 @@ from pyspark.sql import functions as F
 
 from contracts.errors import BadInput
 from contracts.landing_settings import LandingSettings
-from spark_jobs.ingest.parsing.time_texts import EPOCHS, ISO, ISO_MINUTES, ZONE
+from spark_jobs.ingest.parsing.time_texts import EPOCHS, ISO_MINUTES, ISO_TIME, ISO_ZONE
 
 _ZONE_LETTERS = frozenset("VzOXxZ")  # of a Spark datetime pattern
 
@@ -45,10 +45,10 @@ def _iso_time(text: Column, time_zone: str) -> Column:
     """Spark's cast alone would take a bare "2017", or an hour and today's date, for a time; and it
     wants seconds before a zone."""
     time = text.try_cast("timestamp")
-    minutes = F.regexp_replace(text, f"({ISO_MINUTES})({ZONE})", "$1:00$2")
-    with_zone = F.when(text.rlike(ISO_MINUTES + ZONE), minutes.try_cast("timestamp"))
-    with_zone = with_zone.when(text.rlike(ISO + ZONE), time)
-    return with_zone.when(text.rlike(ISO + "$"), _local(time, time_zone))
+    minutes = F.regexp_replace(text, f"({ISO_MINUTES})({ISO_ZONE})", "$1:00$2")
+    with_zone = F.when(text.rlike(ISO_MINUTES + ISO_ZONE), minutes.try_cast("timestamp"))
+    with_zone = with_zone.when(text.rlike(ISO_TIME + ISO_ZONE), time)
+    return with_zone.when(text.rlike(ISO_TIME + "$"), _local(time, time_zone))
 
 
 def _by_pattern(text: Column, pattern: str, time_zone: str) -> Column:

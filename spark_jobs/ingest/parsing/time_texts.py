@@ -13,8 +13,8 @@ from zoneinfo import ZoneInfo
 
 EPOCHS = {"epoch_s": 1_000_000, "epoch_ms": 1_000, "epoch_us": 1}  # microseconds in one
 ISO_MINUTES = r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d"
-ISO = ISO_MINUTES + r"(:\d\d([.]\d+)?)?"
-ZONE = r" ?(Z|[+-]\d\d(:?\d\d)?)$"
+ISO_TIME = ISO_MINUTES + r"(:\d\d([.]\d+)?)?"
+ISO_ZONE = r" ?(Z|[+-]\d\d(:?\d\d)?)$"
 
 _ISO_PARTS = re.compile(
     r"(?P<year>\d{4})-(?P<month>\d\d)-(?P<day>\d\d)[T ](?P<hour>\d\d):(?P<minute>\d\d)"
