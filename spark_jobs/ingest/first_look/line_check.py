@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
+import pyarrow as pa
 import typer
 
 from contracts.errors import BadInput
@@ -81,15 +82,16 @@ def _checked(
     batch: LineBatch, settings: LandingSettings, day: date | None
 ) -> Iterator[CheckedLine]:
     count = len(batch.line_numbers)
-    errors = [None] * count if batch.errors is None else batch.errors.to_pylist()
+    nothing: list[Any] = [None] * count
+    errors: list[Any] = nothing if batch.errors is None else batch.errors.to_pylist()
     columns = {name: values.to_pylist() for name, values in batch.columns.items()}
-    micros = [None] * count if batch.instants is None else batch.instants.cast("int64").to_pylist()
+    instants = nothing if batch.instants is None else batch.instants.cast(pa.int64()).to_pylist()
     for row, number in enumerate(batch.line_numbers.tolist()):
-        if errors[row]:
-            yield CheckedLine(number, dict.fromkeys(columns), None, tuple(errors[row]))
+        if reasons := errors[row]:
+            yield CheckedLine(number, dict.fromkeys(columns), None, tuple(reasons))
             continue
         values = {name: texts[row] for name, texts in columns.items()}
-        time = _time(values["event_time"], micros[row], settings)
+        time = _time(values["event_time"], instants[row], settings)
         yield CheckedLine(number, values, time, tuple(_reasons(values, time, settings, day)))
 
 

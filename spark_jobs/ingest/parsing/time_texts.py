@@ -73,9 +73,10 @@ def _since_1970(text: str, unit: int) -> datetime | None:
 
 def _instant(parts: dict[str, str | None], time_zone: ZoneInfo) -> datetime:
     try:
-        local = datetime(_year(parts), _month(parts), int(parts["day"] or 0), _hour(parts),
-                         *(int(parts.get(name) or 0) for name in ("minute", "second")),
-                         microsecond=int(f"{parts.get('fraction') or 0:0<6}"[:6]))  # fmt: skip
+        minute, second = (int(parts.get(name) or 0) for name in ("minute", "second"))
+        micros = int((parts.get("fraction") or "").ljust(6, "0")[:6])
+        day, hour = int(parts["day"] or 0), _hour(parts)
+        local = datetime(_year(parts), _month(parts), day, hour, minute, second, micros)
         zone = parts.get("zone")
         if zone is None:  # of two instants the earlier; what summer time skips moves on
             return local.replace(tzinfo=time_zone).astimezone(UTC)
