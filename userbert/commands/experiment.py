@@ -169,7 +169,7 @@ def plan_experiment(processes: NumProcesses = 0, json: AsJson = False, **options
         f"{grid.experiment.name}, preset {grid.preset_name}: {grid.experiment.caption}",
         f"{plan.num_cells} cells, {plan.num_finished} of them finished; "
         f"{plan.num_pretrainings} models to pre-train",
-        f"at most {plan.cpu_seconds:,.0f} CPU seconds ({plan.cpu_hours:.2f} hours): "
+        f"about {plan.cpu_seconds:,.0f} CPU seconds ({plan.cpu_hours:.2f} hours): "
         f"{plan.pretraining_cpu_seconds:,.0f} to pre-train, {plan.cell_cpu_seconds:,.0f} for the "
         f"cells, {plan.num_recorded} of which are reckoned by finished ones",
         f"{plan.minutes:.1f} minutes with {plan.processes} processes, each with a core to itself",
