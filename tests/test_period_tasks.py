@@ -32,7 +32,13 @@ from contracts.forecasts import FORECAST_NAMES
 from contracts.instants import DAY_MICROSECONDS, midnight_microseconds
 from contracts.paths import Places
 from contracts.vectors import vector_blocks
-from downstream.rivals.encoders import MODEL_VARIANTS, variant_config
+from downstream.rivals.coles import RivalLeftOut
+from downstream.rivals.encoders import (
+    MODEL_VARIANTS,
+    JudgedModel,
+    variant_config,
+    variant_folder,
+)
 from model.config import PRESETS
 from model.data.build_corpus import training_input, training_input_for
 from model.data.histories import Histories
@@ -456,6 +462,14 @@ def test_tasks_and_forms_must_fit():
         replace(PRESETS["memory"], tasks=("mbp",))
     with pytest.raises(BadInput, match="next_period trains the form memory"):
         replace(PRESETS["small"], tasks=("next_period",))
+
+
+def test_a_rival_that_would_be_another_one_once_more_is_left_out_with_a_note(given, tmp_path):
+    judged = JudgedModel(
+        "m", pretrain_model(given, CONFIG, tmp_path, Processes(), threads=1), False
+    )
+    with pytest.raises(RivalLeftOut, match="it is untrained_plain once more"):
+        variant_folder(None, judged, DAY, "untrained_centered", tmp_path)
 
 
 def test_every_variant_of_the_judge_is_a_training_that_can_be_had():

@@ -27,7 +27,7 @@ from downstream.judging.canaries import (
 from downstream.judging.cells import Cell, Result, evaluate_cell, finished_results
 from downstream.judging.process_pool import run_in_processes
 from downstream.judging.summary import Row, borda_points, compare_results
-from downstream.rivals.coles import NoPeers
+from downstream.rivals.coles import RivalLeftOut
 from downstream.rivals.encoders import JudgedModel, champion_id, judged_model
 from downstream.rivals.rival_vectors import (
     HAND_MADE,
@@ -166,13 +166,13 @@ def _evaluation_id(
 def _vectors(
     files: VectorFiles, rivals: Sequence[str], progress: _Progress
 ) -> tuple[list[VectorFile], list[str]]:
-    """The vectors of models and rivals; a rival whose environment is missing becomes a note."""
+    """The vectors of models and rivals; a rival that is left out becomes a note."""
     made, notes = list(files.of_models()), []
     for rival in rivals:
         progress(f"vectors of {rival}")
         try:
             made.append(files.of_rival(rival))
-        except NoPeers as error:
+        except RivalLeftOut as error:
             notes.append(str(error))
     return made, notes
 

@@ -22,8 +22,8 @@ _SCRIPT = PROJECT_ROOT / "benchmarks" / "peers" / "coles.py"
 _TRAINING_SECONDS = 180  # about what the preset `small` takes on two cores
 
 
-class NoPeers(MissingTable):
-    """The environment of the peers has not been made."""
+class RivalLeftOut(MissingTable):
+    """A rival cannot be judged here, or is another one by another name; the message says why."""
 
 
 def newest_vectors(past: Views, as_of: date, folder: Path, seed: int) -> NDArray[Any]:
@@ -54,7 +54,7 @@ def _vectors(past: Views, folder: Path, seed: int) -> tuple[NDArray[Any], NDArra
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            raise NoPeers(f"{_SCRIPT} failed with: {last}")
+            raise RivalLeftOut(f"{_SCRIPT} failed with: {last}")
         given.unlink()
     return np.load(outs[0]), np.load(outs[1])
 
@@ -63,7 +63,7 @@ def _peer_python() -> Path:
     named = os.environ.get("USERBERT_PEERS")
     python = Path(named or "peers-not-named") / "bin" / "python"
     if not named or not python.exists():
-        raise NoPeers(
+        raise RivalLeftOut(
             "CoLES was left out: make its environment with "
             "`benchmarks/peers/make_environment.sh FOLDER` and set USERBERT_PEERS=FOLDER"
         )

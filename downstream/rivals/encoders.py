@@ -22,6 +22,7 @@ from contracts.errors import BadInput, MissingTable
 from contracts.instants import midnight_microseconds
 from contracts.tables import MODELS, SEQUENCE_PAIRS
 from downstream.data.views import Views
+from downstream.rivals.coles import RivalLeftOut
 from model.config import PRESETS, PretrainConfig
 from model.data.ragged import Ragged
 from model.inference.embed_users import embed_users
@@ -69,6 +70,12 @@ def variant_folder(
     lake: OpenLake, judged: JudgedModel, as_of: date, variant: str, out: Path
 ) -> Path:
     """The same encoder untrained, or trained by another paper's tasks on the same pairs."""
+    config = read_manifest(judged.folder).config
+    if variant == "untrained_centered" and config.model.form == "memory":
+        raise RivalLeftOut(
+            "untrained_centered was left out: the first weights of the memory form are not "
+            "centered, so it is untrained_plain once more"
+        )
     day = read_manifest(judged.folder).trained_before
     return _trained(lake, judged.folder, day, MODEL_VARIANTS[variant], out)
 
