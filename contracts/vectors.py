@@ -47,6 +47,11 @@ def own_space(model_id: str) -> str:
     return f"{_SPACE_PREFIX}{model_id}"
 
 
+def founder_of(space_id: str) -> str:
+    """The model that founded the space."""
+    return space_id.removeprefix(_SPACE_PREFIX)
+
+
 def distance_by_alignment(
     measures: Mapping[str, float], other_measures: Mapping[str, float]
 ) -> float:

@@ -2,9 +2,10 @@
 
 Training runs in the pool `gpu`, which has one slot, where conf/training.toml says: on this machine,
 on a queue's worker, as a Kubernetes Job or on the Spark cluster (docs/training.md). A retry resumes
-from the last checkpoint. The model becomes the champion only if the judge
-finds it no worse than the champion on the same held-out users, and not collapsed; and only once
-every day that readers have now is embedded under it too, so that they lose none by the change.
+from the last checkpoint. A setting turns the model into the space of an earlier one. It becomes the
+champion only if the judge finds it no worse than the champion on the same held-out users, and not
+collapsed; and only once every day that readers have now is embedded under it too, so that they lose
+none by the change.
 """
 
 from datetime import timedelta
@@ -28,7 +29,8 @@ from userbert.scheduling.landing_arrival import ArrivalSettings
 
 AS_OF = "{{ dag_run.partition_key or params.as_of }}"
 DATA_PLACES = Places.from_environment()
-MODEL_ID = "{{ ti.xcom_pull(task_ids='pretrain') }}"
+TRAINED_MODEL = "{{ ti.xcom_pull(task_ids='pretrain') }}"
+MODEL_ID = "{{ ti.xcom_pull(task_ids='align') }}"
 TRAINING_SETTINGS = TrainingSettings.from_environment()
 
 with DAG(
@@ -50,6 +52,11 @@ with DAG(
             minimum=1,
             title="processes on the machine, in a pod, or as tasks of Spark",
         ),
+        "align_to": Param(
+            TRAINING_SETTINGS.align_to,
+            type="string",
+            title="into whose space: none, champion, founder (of the champion's space), a model_id",
+        ),
     },
     default_args=TASK_DEFAULTS,
     tags=["userbert"],
@@ -70,6 +77,16 @@ with DAG(
         pool="gpu",
         queue=TRAINING_SETTINGS.queue,
     )
+    align = BashOperator(
+        task_id="align",
+        # Its last line of output is the id of the model that goes on: of the aligned one, or of
+        # the trained one where there is nobody to align it with.
+        bash_command=f"{{% if params.align_to == 'none' %}}echo {TRAINED_MODEL}{{% else %}}"
+        f"{USERBERT_COMMAND} models align {TRAINED_MODEL} --to {{{{ params.align_to }}}} "
+        f"--least-cosine {TRAINING_SETTINGS.align_least_cosine}{{% endif %}}",
+        cwd=str(PROJECT_ROOT),
+        append_env=True,
+    )
     judge = SparkSubmitOperator(
         task_id="judge", application_args=["models", "judge", MODEL_ID, "--register"]
     )
@@ -88,4 +105,4 @@ with DAG(
         task_id="report",
         bash_command=f"{USERBERT_COMMAND} report --of training --model {MODEL_ID}",
     )
-    sequence_pairs >> pretrain >> judge >> published_days >> promote >> report
+    sequence_pairs >> pretrain >> align >> judge >> published_days >> promote >> report

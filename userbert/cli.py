@@ -200,6 +200,11 @@ COMMANDS = {
         "Register, judge, promote, roll back, list and show models.",
         _EMBED,
     ),
+    "models align": CommandEntry(
+        "downstream.alignment",
+        "Turn a model's vectors into the space of another model.",
+        ("model", "features", "spark", "downstream"),
+    ),
     "user-embeddings": CommandEntry(
         "spark_jobs.tables.user_embeddings",
         "Embed the active users of a day.",

@@ -15,6 +15,11 @@ class LazyCommand(TyperCommand):
     def __init__(self, name: str, module: str, help: str) -> None:
         super().__init__(name, help=help, rich_markup_mode=None)
         self.module = module
+        self.added: dict[str, Command] = {}  # commands of other modules in this one's group
+
+    def add_command(self, command: Command) -> None:
+        """Add a command of another module to the group that this one is."""
+        self.added[command.name] = command
 
     def loaded(self) -> Command:
         """The command itself, after its module was imported."""
@@ -22,7 +27,12 @@ class LazyCommand(TyperCommand):
         app = getattr(module, "app", None)
         command = get_command(app) if app else build_command(module.main, module.__doc__)
         command.name = self.name
-        return command
+        if not self.added:
+            return command
+        group = lazy_group(self.name or "", command.help)
+        for each in (*command.commands.values(), *self.added.values()):
+            group.add_command(each)
+        return group
 
     def get_short_help_str(self, limit: int = 0) -> str:
         """The whole line, which the list of commands wraps rather than cuts."""

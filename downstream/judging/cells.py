@@ -199,7 +199,7 @@ def best_setting(
     ]
     means: list[float] = []
     for _ in head.settings:
-        scores = [_task_score(task, held, next(predicted)) for held, predicted in folds]
+        scores = [task_score(task, held, next(predicted)) for held, predicted in folds]
         there = [each for each in scores if np.isfinite(each)]
         means.append(float(np.mean(there)) if there else float("-inf"))
         if len(means) - 1 - int(np.argmax(np.array(means))) >= _WORSE_IN_A_ROW and there:
@@ -216,7 +216,7 @@ def inner_folds(train: NDArray[np.int64]) -> list[tuple[NDArray[np.int64], NDArr
     ]
 
 
-def _task_score(task: Task, labels: Floats, predicted: Floats) -> float:
+def task_score(task: Task, labels: Floats, predicted: Floats) -> float:
     """The task's metric."""
     return rank_correlation(labels, predicted) if task.is_number else mean_auc(labels, predicted)
 
@@ -238,11 +238,11 @@ def _split_scores(
     )
     labels, cold = task.labels[split.test], is_cold[split.test]
     of_cold = (
-        _task_score(task, labels[cold], predicted[cold])
+        task_score(task, labels[cold], predicted[cold])
         if cold.sum() >= _MIN_COLD_USERS
         else float("nan")
     )
-    return setting, _task_score(task, labels, predicted), of_cold
+    return setting, task_score(task, labels, predicted), of_cold
 
 
 def shuffled_score(cell: Cell) -> tuple[float, float]:
@@ -269,7 +269,7 @@ def shuffled_score(cell: Cell) -> tuple[float, float]:
             split.test,
             settings.seed,
         )
-        scores.append(_task_score(task, labels[split.test], predicted))
+        scores.append(task_score(task, labels[split.test], predicted))
     mean = float(np.nanmean(scores))
     return mean, (mean - task.chance) / (_random_error(task, len(split.test)) / len(scores) ** 0.5)
 

@@ -8,11 +8,12 @@ import hashlib
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -24,9 +25,18 @@ from contracts.vectors import own_space
 from model.config import PretrainConfig
 from model.data.ready_vectors import NO_READY_VECTORS, GivenTitles, ReadyVectors
 from model.data.vocabulary import Vocabulary
+from model.forms.aligned_model import AlignedModel
 from model.forms.build_user_model import build_user_model
 from model.layers.user_encoder import UserEncoder
-from model.storage.checkpoint_files import MANIFEST_FILE, TITLES_FILE, VOCABULARY_FILE, WEIGHTS_FILE
+from model.storage.checkpoint_files import (
+    ALIGNMENT_FILE,
+    MANIFEST_FILE,
+    TITLES_FILE,
+    VOCABULARY_FILE,
+    WEIGHTS_FILE,
+)
+
+_MAX_ORTHOGONAL_ERROR = 1e-9  # of a map in double precision
 
 
 class BrokenCheckpoint(BadInput):
@@ -48,6 +58,9 @@ class Manifest:
     vocabulary_hash: str
     code_version: str = field(default_factory=code_version)
     space_id: str = ""  # the space of the model that it was aligned with; empty: its own
+    alignment: dict[str, Any] = field(
+        default_factory=dict
+    )  # with which model, and how it was fitted
     progress: dict[str, Any] = field(default_factory=dict)  # of an unfinished training
     files: dict[str, str] = field(default_factory=dict)  # sha256 of each other file
 
@@ -182,9 +195,56 @@ def load_model(folder: Path) -> TrainedModel:
         raise BrokenCheckpoint(f"{folder} does not fit together: {'; '.join(wrong)}")
     model = build_user_model(manifest.config.model, manifest.num_words, manifest.num_titles)
     load_weights(model, read_tensors(folder, WEIGHTS_FILE), folder)
+    if ALIGNMENT_FILE in manifest.files:
+        model = AlignedModel(model, _rotation_of(folder, manifest.config.model.width))
     has_titles = TITLES_FILE in manifest.files
     title_ids = read_tensors(folder, TITLES_FILE)["title_ids"] if has_titles else Tensor().long()
     return TrainedModel(model.eval(), vocabulary, title_ids, manifest)
+
+
+def _rotation_of(folder: Path, width: int) -> Tensor:
+    """(D, D) the map of an aligned model; one that does not only turn is refused."""
+    rotation = read_tensors(folder, ALIGNMENT_FILE).get("rotation", Tensor())
+    if rotation.shape != (width, width) or not _is_orthogonal(rotation):
+        raise BrokenCheckpoint(
+            f"{folder / ALIGNMENT_FILE} is no orthogonal map of {width} numbers: align the model "
+            "again with `userbert models align`"
+        )
+    return rotation
+
+
+def _is_orthogonal(rotation: Tensor) -> bool:
+    """NaN is not."""
+    exact = rotation.double()
+    error = exact @ exact.T - torch.eye(len(exact), dtype=torch.float64)
+    return bool(error.abs().max() < _MAX_ORTHOGONAL_ERROR)
+
+
+def write_aligned_copy(
+    folder: Path, out: Path, rotation: Tensor, alignment: Mapping[str, Any], **changes: Any
+) -> Path:
+    """A model of its own beside `folder`'s: its files byte by byte, and the map next to them.
+
+    Its id follows from both models' files and the map, so the same alignment is the same model.
+    `changes` are those of the manifest.
+    """
+    manifest = read_manifest(folder)
+    map_bytes = rotation.numpy().tobytes()
+    facts = f"{sorted(manifest.files.items())}{sorted(alignment.items())}".encode()
+    name = f"{manifest.model_id}-aligned-{hashlib.sha256(facts + map_bytes).hexdigest()[:8]}"
+    if (out / name).exists():
+        read_manifest(out / name)
+        return out / name
+    aligned = replace(manifest, model_id=name, alignment=dict(alignment), **changes)
+    copied = {file: folder / file for file in manifest.files if file != VOCABULARY_FILE}
+    write_checkpoint(
+        out / name,
+        aligned,
+        Vocabulary.load(folder / VOCABULARY_FILE),
+        {ALIGNMENT_FILE: {"rotation": rotation}},
+        copied,
+    )
+    return out / name
 
 
 def ready_vectors_of(folder: Path) -> ReadyVectors:

@@ -6,6 +6,7 @@ userbert models promote MODEL_ID             readers see its vectors from one co
 userbert models promote MODEL_ID --force --reason TEXT    though it is unjudged, or was refused
 userbert models rollback                     back to the champion before
 userbert models retire|refuse MODEL_ID --reason TEXT
+userbert models align NEW --to OLD           NEW's vectors in OLD's space, as a model of its own
 userbert models list | show MODEL_ID | compare MODEL_ID MODEL_ID      at once, without Spark
 
 The table `models` is the truth of who the champion is, and published_embeddings follows it, and

@@ -4,9 +4,10 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from contracts.vectors import describe_blocks, vector_blocks
+from contracts.vectors import describe_blocks, own_space, vector_blocks
 from model.objective.calibration import CALIBRATION_PREFIX
 from spark_jobs.registry.calibration import calibration_lines
+from spark_jobs.registry.space_lines import ALIGNMENT_PREFIX, space_lines
 from spark_jobs.tables.models import Model
 
 
@@ -29,8 +30,10 @@ def _lines(model: Model, results: Sequence[Any]) -> Iterator[str]:
     yield from (
         f"| {name} | {value:,.4g} |"
         for name, value in sorted(measures.items())
-        if CALIBRATION_PREFIX not in name  # they have a section of their own
+        # These have sections of their own.
+        if CALIBRATION_PREFIX not in name and not name.startswith(ALIGNMENT_PREFIX)
     )
+    yield from space_lines(model.space_id, measures)
     yield from _blocks(json.loads(model.settings))
     yield from calibration_lines(measures)
     yield from _downstream(results)
@@ -83,7 +86,15 @@ def _limits(model: Model) -> Iterator[str]:
         f"Its vectors as of days before {model.trained_before} come from a model that has seen "
         "later views: do not use them to measure how well it would have predicted those days."
     )
-    yield f"Its vectors compare with vectors of model_id `{model.model_id}` alone."
+    yield (
+        f"Its vectors compare with vectors of model_id `{model.model_id}` alone"
+        + (
+            "."
+            if model.space_id == own_space(model.model_id)
+            else ", and with those of other "
+            f"models of `{model.space_id}` by whoever names the error of the alignment."
+        )
+    )
     yield "Words that its vocabulary lacks are one unknown word to it, the more so as time goes on."
     yield "A view says that a page was opened, not that it was liked."
     yield "A user_id may be several people, or one of several that a person has."
