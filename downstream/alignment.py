@@ -32,7 +32,7 @@ from downstream.judging.carried_heads import CarriedHead, TwoModels, carried_hea
 from downstream.rivals.encoders import model_vectors
 from downstream.tasks.from_logs import LOG_TASKS, Periods
 from downstream.tasks.task import Task
-from model.inference.alignment import Agreement, agreement, fit_and_held_out, fit_rotation
+from model.inference.alignment import Agreement, fit_and_held_out, fit_rotation, measure_agreement
 from model.storage.checkpoint import Manifest, TrainedModel, load_model, write_aligned_copy
 from spark_jobs.tables.models import champion_model, read_models
 
@@ -77,7 +77,7 @@ def align_models(
         users, models, tasks = _vectors(lake, new, old, day, blocks, bool(choices.splits))
         fit, held_out = (users[rows] for rows in fit_and_held_out(len(users), choices.seed))
         rotation = fit_rotation(models.new_at_fit[fit], models.old_at_fit[fit], blocks)
-        found = agreement(
+        found = measure_agreement(
             models.new_at_fit[held_out], models.old_at_fit[held_out], rotation, blocks
         )
         _must_agree(new_id, old_id, found, choices.least_cosine)
@@ -118,17 +118,19 @@ def _vectors(
     cut = _cut(lake, day, settings.horizon_days) if with_heads else None
     views = read_views(lake, cut or day, settings.horizon_days if cut else 0, settings.max_users)
     tasks = list(_tasks(views, cut, settings)) if cut else []
-    at_fit, at_cut = (
-        [model_vectors(trained, views.before(as_of), as_of) for trained in (new, old)]
+    new_at_fit, old_at_fit, new_at_cut, old_at_cut = (
+        model_vectors(trained, views.before(as_of), as_of)
         for as_of in (day, cut or day)
+        for trained in (new, old)
     )
-    users = np.flatnonzero(at_fit[0].any(axis=1) & at_fit[1].any(axis=1))
+    users = np.flatnonzero(new_at_fit.any(axis=1) & old_at_fit.any(axis=1))
     if len(users) < _MIN_USERS:
         raise MissingTable(
             f"both models embed {len(users)} users as of {day}, and an alignment needs "
             f"{_MIN_USERS}: choose another day with --as-of"
         )
-    return users, TwoModels(*at_fit, *at_cut, blocks), tasks
+    models = TwoModels(new_at_fit, old_at_fit, new_at_cut, old_at_cut, blocks)
+    return users, models, tasks
 
 
 def _cut(lake: OpenLake, day: date, horizon_days: int) -> date | None:

@@ -17,7 +17,12 @@ from downstream.alignment import AlignmentChoices, align_models, main
 from downstream.judging.carried_heads import TwoModels, carried_heads
 from downstream.tasks.task import Task
 from model.data.ragged import Ragged
-from model.inference.alignment import agreement, fit_and_held_out, fit_rotation, turned
+from model.inference.alignment import (
+    fit_and_held_out,
+    fit_rotation,
+    measure_agreement,
+    turn_vectors,
+)
 from model.inference.embed_users import embed_users
 from model.storage.checkpoint import BrokenCheckpoint, load_model, read_manifest, write_aligned_copy
 from model.storage.checkpoint_files import ALIGNMENT_FILE, WEIGHTS_FILE
@@ -126,13 +131,13 @@ def test_a_rotation_that_was_planted_is_found_and_judged_on_other_users():
     assert not rotation[:64, 64:].any()
     assert not rotation[64:, :64].any()
     assert np.abs(rotation @ rotation.T - np.eye(256)).max() < 1e-12
-    found = agreement(new[held_out], old[held_out], rotation, BLOCKS)
+    found = measure_agreement(new[held_out], old[held_out], rotation, BLOCKS)
     assert found.cosine > 0.99
     assert abs(found.cosine_unaligned) < 0.1
     assert found.neighbors_kept > 0.9
     assert found.neighbors_found > 0.9
     assert found.length_ratio == pytest.approx(1, abs=0.01)
-    doubled = agreement(2 * new[held_out], old[held_out], rotation, BLOCKS)
+    doubled = measure_agreement(2 * new[held_out], old[held_out], rotation, BLOCKS)
     assert doubled.block_length_ratios["activity"] == pytest.approx(2, abs=0.02)
     assert doubled.cosine == pytest.approx(found.cosine)
 
@@ -148,7 +153,7 @@ def test_a_head_that_was_not_retrained_answers_as_before_on_aligned_vectors_alon
     assert found.retrained > 0.9
     assert found.loss == pytest.approx(0, abs=0.01)
     assert found.loss_unaligned > 0.1
-    assert turned(new, fit_rotation(new, old, {})) == pytest.approx(old, abs=1e-5)
+    assert turn_vectors(new, fit_rotation(new, old, {})) == pytest.approx(old, abs=1e-5)
 
 
 @pytest.fixture

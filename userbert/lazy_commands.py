@@ -25,11 +25,11 @@ class LazyCommand(TyperCommand):
         """The command itself, after its module was imported."""
         module = importlib.import_module(self.module)
         app = getattr(module, "app", None)
-        command = get_command(app) if app else build_command(module.main, module.__doc__)
+        command: Command = get_command(app) if app else build_command(module.main, module.__doc__)
         command.name = self.name
         if not self.added:
             return command
-        group = lazy_group(self.name or "", command.help)
+        group = lazy_group(str(self.name), command.help)
         for each in (*command.commands.values(), *self.added.values()):
             group.add_command(each)
         return group

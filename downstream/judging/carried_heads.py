@@ -14,7 +14,7 @@ from downstream.judging.cells import best_setting, task_score
 from downstream.judging.heads import LINEAR_HEAD, Floats
 from downstream.judging.splits import Split, user_split
 from downstream.tasks.task import Task
-from model.inference.alignment import fit_rotation, turned
+from model.inference.alignment import fit_rotation, turn_vectors
 
 _Vectors = NDArray[np.float32]
 _Scores = tuple[float, float, float, float]
@@ -88,7 +88,7 @@ def _split_scores(
 ) -> _Scores:
     rotation = models.rotation(task.users[split.test], fit_users)
     new, old = models.new_at_cut[task.users], models.old_at_cut[task.users]
-    tested = (turned(new[split.test], rotation), new[split.test], old[split.test])
+    tested = (turn_vectors(new[split.test], rotation), new[split.test], old[split.test])
     of_old = _head_scores(task, old, split, tested, seed)
     (of_new,) = _head_scores(task, new, split, (new[split.test],), seed)
     return of_new, *of_old  # type: ignore[return-value]  # three of the old head

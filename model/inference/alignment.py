@@ -49,7 +49,7 @@ def fit_rotation(new: _Vectors, old: _Vectors, blocks: Mapping[str, slice]) -> _
     return rotation
 
 
-def turned(vectors: _Vectors, rotation: _Floats) -> _Vectors:
+def turn_vectors(vectors: _Vectors, rotation: _Floats) -> _Vectors:
     """(N, D) float32: the vectors as an aligned model gives them."""
     with threadpool_limits(1):
         return (vectors.astype(np.float64) @ rotation).astype(np.float32)
@@ -85,11 +85,11 @@ class Agreement:
         return {f"alignment_{name}": value for name, value in named.items()}
 
 
-def agreement(
+def measure_agreement(
     new: _Vectors, old: _Vectors, rotation: _Floats, blocks: Mapping[str, slice]
 ) -> Agreement:
     """Of users whom the fit has not seen: new and old (N, D), the same user in the same row."""
-    aligned = turned(new, rotation)
+    aligned = turn_vectors(new, rotation)
     cosines = _row_cosines(aligned, old)
     return Agreement(
         users=len(new),
