@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from downstream.judging.cells import best_setting, task_score
-from downstream.judging.heads import LINEAR_HEAD, Floats
+from downstream.judging.heads import LINEAR_HEAD, Features, Floats
 from downstream.judging.splits import Split, user_split
 from downstream.tasks.task import Task
 from model.inference.alignment import fit_rotation, turn_vectors
@@ -98,10 +98,10 @@ def _head_scores(
     task: Task, vectors: _Vectors, split: Split, tested: Sequence[_Vectors], seed: int
 ) -> list[float]:
     """The head of `vectors` is fitted once, and asked of each of `tested`: the test users' rows."""
-    features, head = vectors.astype(np.float64), LINEAR_HEAD
-    setting = best_setting(head, task, features, split.train, seed)
-    asked = np.concatenate(tested).astype(np.float64)
-    train, labels = features[split.train], task.labels[split.train]
-    predicted = head.fit(setting, task.is_number, train, labels, asked, seed)
+    features = Features(np.concatenate([vectors, *tested]).astype(np.float64))
+    setting = best_setting(LINEAR_HEAD, task, features, split.train, seed)
+    asked = np.arange(len(vectors), len(features.values))  # the rows behind the head's own users
+    labels = task.labels[split.train]
+    predicted = LINEAR_HEAD.fit(setting, task.is_number, features, split.train, labels, asked, seed)
     parts = np.split(predicted, len(tested))
     return [task_score(task, task.labels[split.test], part) for part in parts]
