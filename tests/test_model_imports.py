@@ -9,6 +9,7 @@ ROOT = Path(__file__).parents[1]
 MODEL_LAYERS = (
     "model.task_registry",
     "model.settings",
+    "model.vector_measures",
     "model.config",
     "model.config_options",
     "model.storage.checkpoint_files",
