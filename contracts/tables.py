@@ -7,7 +7,7 @@ and a Feast definition can all read this module at no cost.
 import hashlib
 import json
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from contracts.forecasts import FORECAST_NAMES, USER_FORECASTS
 from contracts.limits import (
@@ -23,6 +23,7 @@ from contracts.vectors import OWN_SPACE_SQL
 # is hashed in another way. Code refuses a lake of a higher version: newer code wrote it.
 # 2: sequence_hash is also of the times; it was of the titles alone.
 LAYOUT_VERSION = 2
+WRITTEN_AT = "written_at"  # Feast's created timestamp: since when a row is known
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,8 @@ class Column:
     type: str  # a Spark SQL type
     doc: str  # what one value means, with its unit
     nullable: bool = False
-    default: str | None = None  # SQL of Spark and DuckDB over the others: rows of before get this
+    # SQL of Spark over the other columns, that rows of before get; of text, SQL of DuckDB as well.
+    default: str | None = None
 
 
 @dataclass(frozen=True)
@@ -325,6 +327,14 @@ PUBLISHED_EMBEDDINGS = Table(
         _SPACE_ID,
         *_EMBEDDING,
         *_FORECAST_COLUMNS,
+        # The rows that an older code wrote get the time of the file that they lie in.
+        Column(
+            WRITTEN_AT,
+            "timestamp",
+            "of the commit that first published the row as it is, UTC: publishing equal content "
+            "again leaves it",
+            default="_metadata.file_modification_time",
+        ),
     ),
     checks=(
         *_EMBEDDING_CHECKS,
@@ -332,6 +342,40 @@ PUBLISHED_EMBEDDINGS = Table(
         _SPACE_IS_NAMED,
     ),
     change_feed=True,
+)
+
+# What a vector says, without whose it is, of which day, and since when.
+PUBLISHED_CONTENT = tuple(
+    column
+    for column in PUBLISHED_EMBEDDINGS.columns
+    if column.name not in ("as_of", "user_id", "as_of_time", "model_id", WRITTEN_AT)
+)
+
+PUBLISHED_HISTORY = Table(
+    name="published_history",
+    doc="Each row that published_embeddings ever held, from the commit on that published it. What "
+    "was known at a time is each (model_id, as_of, user_id)'s newest row written by then.",
+    key=("model_id", "as_of", "user_id", WRITTEN_AT),
+    partition_by=("model_id", "as_of"),
+    columns=(
+        Column("model_id", "string", "whose space the vector lives in"),
+        Column("as_of", "date", "only views from before this UTC day's first instant count"),
+        Column("user_id", "string", "whose vector"),
+        Column("as_of_time", "timestamp", "the first instant of as_of, UTC: the feature's time"),
+        Column(WRITTEN_AT, "timestamp", "of the commit that published the row, UTC"),
+        Column(
+            "is_gone",
+            "boolean",
+            "the commit took the user's row of the day out: the content is that of the user's "
+            "newest earlier row, or null where there is none",
+        ),
+        *(replace(column, nullable=True) for column in PUBLISHED_CONTENT),
+    ),
+    checks=(
+        ("only_a_gone_row_is_empty", "is_gone or embedding is not null"),
+        ("width", f"embedding is null or size(embedding) = {EMBEDDING_WIDTH}"),
+        ("time_is_the_days", "as_of_time = cast(as_of as timestamp)"),
+    ),
 )
 
 EVALUATIONS = Table(
@@ -390,5 +434,6 @@ TABLES = (
     MODELS,
     USER_EMBEDDINGS,
     PUBLISHED_EMBEDDINGS,
+    PUBLISHED_HISTORY,
     EVALUATIONS,
 )

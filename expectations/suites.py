@@ -298,7 +298,16 @@ _BY_HAND: Mapping[str, list[Expected]] = {
         ),
     ],
     tables.USER_EMBEDDINGS.name: _VECTORS,
-    tables.PUBLISHED_EMBEDDINGS.name: [*_VECTORS, _one("space_id")],
+    tables.PUBLISHED_EMBEDDINGS.name: [
+        *_VECTORS,
+        _one("space_id"),
+        Expected(
+            "written_in_the_future",
+            "no row is written later than now: the machines' clocks agree within five minutes",
+            most=0,
+            breaks="written_at > current_timestamp() + interval '5' minute",
+        ),
+    ],
     tables.EVALUATIONS.name: [
         _rows(1),
         Expected(

@@ -8,6 +8,7 @@ userbert features refresh --as-of DAY          all three, as a night does
 userbert features get USER...                  the online features of some users
 userbert features history --file rows.csv --out features.parquet
                                                of (user_id, event_timestamp) rows, as of each
+userbert features history --as-known ...       the same, of what was published by each time
 
 `feast --chdir data/feature_store serve` and `... ui` open the same store.
 """
@@ -133,9 +134,27 @@ def history(
     ],
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="A Parquet file to write.")],
     service: _Service = _CHAMPION_SERVICE,
+    as_known: Annotated[
+        bool,
+        typer.Option(
+            "--as-known",
+            help="Only what had been published by each row's time: no later backfill is seen.",
+        ),
+    ] = False,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            metavar="MODEL_ID",
+            help="With --as-known: a model that is or was published. [default: the champion]",
+        ),
+    ] = None,
 ) -> None:
     """Write the features of users as of past times, in the order of the file's rows."""
     from feature_store.history_file import read_points
+
+    if model and not as_known:
+        raise BadInput("--model goes with --as-known; --service pins the model that is published")
 
     points = read_points(file)
     if not out.parent.is_dir():
@@ -143,7 +162,9 @@ def history(
     store = _open_store()
     _open_published(store)
     with store.named_damage():
-        features = store.history(points, service)
+        features = (
+            store.history_as_known(points, model) if as_known else store.history(points, service)
+        )
     try:
         features.to_parquet(out, index=False)
     except OSError as error:

@@ -7,6 +7,8 @@ embedded. Readers ask for a feature service:
     user_embeddings               the champion's; a promotion points it at another view
     user_embeddings_MODEL_ID      pinned: gone, and so an error, once another model is published
     user_embeddings_SPACE_ID      follows the champion within this space, and is gone after it
+    user_embeddings_as_known      what was published when, of every model: offline alone, and asked
+                                  with a model_id a row and `filter_by_created_timestamp=True`
 """
 
 import re
@@ -17,11 +19,19 @@ from feast import Entity, FeatureService, FeatureView, Field, FileSource, ValueT
 from feast.data_format import DeltaFormat
 from feast.types import Array, Float32, Float64, Int32, Int64, String, UnixTimestamp
 
-from contracts.tables import PUBLISHED_EMBEDDINGS
+from contracts.tables import (
+    PUBLISHED_CONTENT,
+    PUBLISHED_EMBEDDINGS,
+    PUBLISHED_HISTORY,
+    WRITTEN_AT,
+    Column,
+)
 
 CHAMPION_SERVICE = "user_embeddings"
+AS_KNOWN_SERVICE = f"{CHAMPION_SERVICE}_as_known"
 TIME_COLUMN = "as_of_time"  # the feature's time: the first instant of as_of
 USER_KEY = "user_id"
+MODEL_KEY = "model_id"
 _FEAST_TYPES = {
     "array<float>": Array(Float32),
     "bigint": Int64,
@@ -38,21 +48,26 @@ USER_ENTITY = Entity(
     value_type=ValueType.STRING,
     description="who viewed, by the id that the logs give",
 )
+MODEL_ENTITY = Entity(
+    name="model",
+    join_keys=[MODEL_KEY],
+    value_type=ValueType.STRING,
+    description="whose vectors are asked for, as they were known",
+)
 
 
 def feature_names() -> list[str]:
-    """Every column but the user, the feature's time, and the day, which that time is."""
-    return [
-        name for name in PUBLISHED_EMBEDDINGS.names if name not in (USER_KEY, TIME_COLUMN, "as_of")
-    ]
+    """Every column but the user, the day, and the two times that Feast knows a feature by."""
+    taken = (USER_KEY, TIME_COLUMN, WRITTEN_AT, "as_of")
+    return [name for name in PUBLISHED_EMBEDDINGS.names if name not in taken]
 
 
 def _feature_fields() -> list[Field]:
-    return [
-        Field(name=c.name, dtype=_FEAST_TYPES[c.type], description=c.doc)
-        for c in PUBLISHED_EMBEDDINGS.columns
-        if c.name in feature_names()
-    ]
+    return [_field(c) for c in PUBLISHED_EMBEDDINGS.columns if c.name in feature_names()]
+
+
+def _field(column: Column) -> Field:
+    return Field(name=column.name, dtype=_FEAST_TYPES[column.type], description=column.doc)
 
 
 def view_name(model_id: str) -> str:
@@ -60,24 +75,23 @@ def view_name(model_id: str) -> str:
     return f"{CHAMPION_SERVICE}_{re.sub(r'[^0-9A-Za-z]', '_', model_id)}"
 
 
-def _file_source(name: str, path: str, model_id: str) -> FileSource:
+def _file_source(name: str, path: str, tags: dict[str, str]) -> FileSource:
     """The Delta folder, as DuckDB reads it."""
-    delta, tags = DeltaFormat(), _model_tags(model_id)
-    return FileSource(
-        name=name, path=path, file_format=delta, timestamp_field=TIME_COLUMN, tags=tags
-    )
+    return FileSource(name=name, path=path, file_format=DeltaFormat(), tags=tags, **_TIMES)
 
 
-def _spark_source(name: str, path: str, model_id: str) -> Any:
+def _spark_source(name: str, path: str, tags: dict[str, str]) -> Any:
     """The Delta folder, as Spark reads it."""
     from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import SparkSource
 
-    query = f"SELECT * FROM delta.`{path}`"
-    return SparkSource(
-        name=name, query=query, timestamp_field=TIME_COLUMN, tags=_model_tags(model_id)
-    )
+    return SparkSource(name=name, query=f"SELECT * FROM delta.`{path}`", tags=tags, **_TIMES)
 
 
+# Feast's names of when a feature is of, and since when it is known.
+_TIMES: dict[str, Any] = {
+    "timestamp_field": TIME_COLUMN,
+    "created_timestamp_column": WRITTEN_AT,
+}
 _SOURCES = {"duckdb": _file_source, "spark": _spark_source}  # by the offline store's type
 
 
@@ -88,7 +102,7 @@ def feature_view(path: str, model_id: str, offline: str = "duckdb") -> FeatureVi
     as online, where Feast applies none.
     """
     name = view_name(model_id)
-    source = _SOURCES[offline](name, path, model_id)
+    source = _SOURCES[offline](name, path, _model_tags(model_id))
     return FeatureView(
         name=name,
         entities=[USER_ENTITY],
@@ -98,6 +112,24 @@ def feature_view(path: str, model_id: str, offline: str = "duckdb") -> FeatureVi
         description=PUBLISHED_EMBEDDINGS.doc,
         tags=_model_tags(model_id),
     )
+
+
+def as_known_view(path: str, offline: str = "duckdb") -> FeatureView:
+    """The view of `path`, the folder of published_history; never online."""
+    return FeatureView(
+        name=AS_KNOWN_SERVICE,
+        entities=[USER_ENTITY, MODEL_ENTITY],
+        ttl=timedelta(0),
+        schema=[_field(column) for column in PUBLISHED_CONTENT],
+        source=_SOURCES[offline](AS_KNOWN_SERVICE, path, {}),
+        description=PUBLISHED_HISTORY.doc,
+        online=False,
+    )
+
+
+def as_known_service(of: FeatureView) -> FeatureService:
+    doc = "vectors as they were known; ask with a model_id, and compare those of one alone"
+    return FeatureService(name=AS_KNOWN_SERVICE, features=[of], description=doc)
 
 
 def pinning_service(of: FeatureView, model_id: str, space_id: str) -> FeatureService:

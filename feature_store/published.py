@@ -12,11 +12,21 @@ from contracts.errors import BadInput, MissingTable
 from contracts.paths import Places
 from contracts.storage.checked_pages import check_pages_daily
 from contracts.storage.damage import check_delta_log, check_parquet_files
-from contracts.tables import PUBLISHED_EMBEDDINGS
+from contracts.tables import PUBLISHED_EMBEDDINGS, PUBLISHED_HISTORY
 
 
 def table_path(places: Places) -> str:
     return f"{places.lake}/{PUBLISHED_EMBEDDINGS.name}"
+
+
+def history_path(places: Places) -> str:
+    return f"{places.lake}/{PUBLISHED_HISTORY.name}"
+
+
+def has_history(places: Places) -> bool:
+    """Whether the lake's publications record themselves; older code's did not."""
+    path = history_path(places)
+    return "://" in path or (Path(path) / "_delta_log").exists()
 
 
 @dataclass(frozen=True)

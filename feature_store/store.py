@@ -27,10 +27,15 @@ from contracts.errors import BadInput, MissingTable
 from contracts.paths import Places
 from feature_store.damage import is_whole_database, is_whole_registry, name_damage, put_aside
 from feature_store.definitions import (
+    AS_KNOWN_SERVICE,
     CHAMPION_SERVICE,
+    MODEL_ENTITY,
+    MODEL_KEY,
     TIME_COLUMN,
     USER_ENTITY,
     USER_KEY,
+    as_known_service,
+    as_known_view,
     feature_names,
     feature_view,
     following_services,
@@ -38,7 +43,7 @@ from feature_store.definitions import (
     view_name,
 )
 from feature_store.online_sqlite import OnlineRows, SqliteRows
-from feature_store.published import Published, table_path
+from feature_store.published import Published, has_history, history_path, table_path
 
 SETTINGS_FILE = "feature_store.yaml"
 _ROW_NUMBER = "userbert_row_number"
@@ -145,6 +150,9 @@ class Store:
         new = feature_view(published.path, published.model_id, self.offline)
         of = (new, published.model_id, published.space_id)
         self.feast.apply([USER_ENTITY, new, pinning_service(*of)])
+        if has_history(self.places):
+            known = as_known_view(history_path(self.places), self.offline)
+            self.feast.apply([USER_ENTITY, MODEL_ENTITY, known, as_known_service(known)])
         if self.serving() in (None, published.model_id):
             self.feast.apply([*following_services(*of)])
         return str(new.name)
@@ -187,9 +195,9 @@ class Store:
 
     def _follow_moved_root(self) -> None:
         """Register the table anew where the registry names the folder it was copied from."""
-        path = table_path(self.places)
+        paths = table_path(self.places), history_path(self.places)
         sources = [view.batch_source for view in self.feast.list_feature_views()]
-        if any(getattr(source, "path", path) != path for source in sources):
+        if any(getattr(source, "path", paths[0]) not in paths for source in sources):
             self.apply(Published.open(self.places))
 
     def _first(self, registered: FeatureView, published: Published, as_of: date) -> date:
@@ -212,8 +220,8 @@ class Store:
         if self.serving() != published.model_id:
             of = (self._view(name), published.model_id, published.space_id)
             self.feast.apply([*following_services(*of)])
-        views = [v for v in self.feast.list_feature_views() if v.name != name]
-        kept = (CHAMPION_SERVICE, name, of_space)
+        kept = (CHAMPION_SERVICE, AS_KNOWN_SERVICE, name, of_space)
+        views = [v for v in self.feast.list_feature_views() if v.name not in kept]
         pinned = [s for s in self.feast.list_feature_services() if s.name not in kept]
         if views or pinned:
             sources = [v.batch_source for v in views]
@@ -239,11 +247,7 @@ class Store:
         _must_not_clash(rows)
         self._follow_moved_root()
         features = self._service(service)
-        numbered = rows.assign(**{_ROW_NUMBER: range(len(rows))})  # Feast keeps no order
-        asked = self.feast.get_historical_features(numbered, features)
-        spark = getattr(asked, "to_spark_df", None)
-        found = _exact_frame(spark().toArrow() if spark else asked.to_arrow())
-        found = found.sort_values(_ROW_NUMBER, ignore_index=True).drop(columns=_ROW_NUMBER)
+        found = self._point_in_time(rows, features, as_known=False)
         models = set(found["model_id"].dropna())
         if models - {features.tags["model_id"]}:
             raise BadInput(
@@ -251,6 +255,33 @@ class Store:
                 f"{', '.join(sorted(models))}: `userbert features apply` and `materialize` first"
             )
         return found
+
+    def history_as_known(self, rows: pd.DataFrame, model_id: str | None = None) -> pd.DataFrame:
+        """The same, of what had been published by each row's time: what a later backfill wrote is
+        not seen, so the answer to times that have passed is the same for ever.
+
+        Of the model that is served, or of another that is or was published.
+        """
+        _must_not_clash(rows)
+        self._follow_moved_root()
+        features = self._service(AS_KNOWN_SERVICE)
+        asked = rows.assign(**{MODEL_KEY: model_id or self.serving()})
+        found = self._point_in_time(asked, features, as_known=True)
+        order = [*rows.columns, *feature_names()]
+        found[MODEL_KEY] = found[MODEL_KEY].where(found["sequence_hash"].notna(), None)
+        return found[order]
+
+    def _point_in_time(
+        self, rows: pd.DataFrame, features: FeatureService, as_known: bool
+    ) -> pd.DataFrame:
+        """Feast's join, in the order of `rows`, which Feast does not keep."""
+        numbered = rows.assign(**{_ROW_NUMBER: range(len(rows))})
+        asked = self.feast.get_historical_features(
+            numbered, features, filter_by_created_timestamp=as_known
+        )
+        spark = getattr(asked, "to_spark_df", None)
+        found = _exact_frame(spark().toArrow() if spark else asked.to_arrow())
+        return found.sort_values(_ROW_NUMBER, ignore_index=True).drop(columns=_ROW_NUMBER)
 
     def _service(self, name: str) -> FeatureService:
         try:

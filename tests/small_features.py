@@ -23,6 +23,7 @@ SCHEMA = pa.schema(
         ("last_view_time", pa.timestamp("us", tz="UTC")),
         *((name, pa.float32()) for name in FORECAST_NAMES),
         ("space_id", pa.string()),
+        ("written_at", pa.timestamp("us", tz="UTC")),
         ("sequence_hash", pa.int64()),
     ]
 )
@@ -54,6 +55,7 @@ def row(model_id, day, user):
         hour,
         *FORECASTS_OF.get(model_id, NO_FORECASTS),
         SPACES.get(model_id, own_space(model_id)),
+        midnight(day) + timedelta(hours=2),
         sum(seed) * LARGE + 1,
     )
 

@@ -22,6 +22,7 @@ TYPES = {
     "float": pa.float32(),
     "date": pa.date32(),
     "timestamp": pa.timestamp("us", "UTC"),
+    "boolean": pa.bool_(),
 }
 BY_NAME = {table.name: table for table in TABLES}
 
@@ -67,7 +68,14 @@ def record_contract(commit, table):
 def filler(column):
     if column.nullable:
         return None
-    empty = {"string": "", "bigint": 0, "int": 0, "double": 0.0, "date": date(2026, 1, 1)}
+    empty = {
+        "string": "",
+        "bigint": 0,
+        "int": 0,
+        "double": 0.0,
+        "boolean": False,
+        "date": date(2026, 1, 1),
+    }
     return [] if column.type.startswith("array") else empty.get(column.type, datetime(2026, 1, 1))
 
 
@@ -94,9 +102,11 @@ def embedding(user, as_of, numbers, model="m1", **more):
 
 
 def publish(places, rows):
-    """Rows of the champion, in both tables of embeddings."""
+    """Rows of the champion, in both tables of embeddings and in the history, since 02:00."""
+    rows = [{**row, "written_at": row["as_of_time"] + timedelta(hours=2)} for row in rows]
     write(places, "user_embeddings", rows)
     write(places, "published_embeddings", rows)
+    write(places, "published_history", rows)
 
 
 def views(user, as_of, *title_ids):

@@ -116,7 +116,7 @@ def test_the_commands_of_the_feature_stores_guide_answer(places, tmp_path, monke
     (tmp_path / "rows.csv").write_text(re.sub(r"^ {4}", "", rows, flags=re.MULTILINE))
     lines = commands("feature-store.md")
     actions = [words[1] for words in lines]
-    assert actions == ["apply", "materialize", "check", "get", "history", "refresh"]
+    assert actions == ["apply", "materialize", "check", "get", "history", "history", "refresh"]
     for words in lines:
         assert main(words) == 0, (words, capfd.readouterr().err)
         assert capfd.readouterr().out.strip(), words

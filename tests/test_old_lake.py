@@ -3,6 +3,7 @@
 import json
 import tarfile
 from dataclasses import replace
+from datetime import UTC
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from contracts.tables import (
     BROWSING_LOGS,
     EVALUATIONS,
     PUBLISHED_EMBEDDINGS,
+    PUBLISHED_HISTORY,
     TABLES,
     USER_EMBEDDINGS,
     Column,
@@ -61,7 +63,8 @@ def land(places, day):
 
 def test_a_night_runs_on_a_lake_of_an_older_commit(old, places, monkeypatch):
     tables = [table for table in TABLES if Path(old.path(table)).exists()]
-    assert set(TABLES) - set(tables) == {EVALUATIONS}  # that code had no judge
+    # That code had no judge, and kept no history of what it published.
+    assert set(TABLES) - set(tables) == {EVALUATIONS, PUBLISHED_HISTORY}
     before = {t.name: old.spark.read.format("delta").load(old.path(t)).count() for t in tables}
     assert not any(is_current(old.log(table).metadata(), table) for table in tables)
     held = {model.space_id for model in read_models(places).values()}
@@ -73,6 +76,7 @@ def test_a_night_runs_on_a_lake_of_an_older_commit(old, places, monkeypatch):
     )
     land(places, "2017-01-04")
     monkeypatch.setenv("USERBERT_DATA", str(places.root))
+    published_before = next(old.log(PUBLISHED_EMBEDDINGS).commits()).at
 
     done("browsing-logs", "--from-day", "2017-01-04", "--to-day", "2017-01-04")
     done("titles")
@@ -88,6 +92,11 @@ def test_a_night_runs_on_a_lake_of_an_older_commit(old, places, monkeypatch):
     published = old.read(PUBLISHED_EMBEDDINGS).where("as_of = '2017-01-05'").collect()
     assert {row["user_id"] for row in published} == {"u1", "newcomer"}
     assert {(row["model_id"], row["space_id"]) for row in published} == {("today", "space-today")}
+    # What older code published is known since its files were written, in this table and the next.
+    history = old.read(PUBLISHED_HISTORY).where("model_id <> 'today'").collect()
+    assert len(history) == before["published_embeddings"]
+    times = {row["written_at"].astimezone(UTC) for row in history}
+    assert max(times) <= published_before, (times, published_before)
     (views,) = open_lake(places).sql("SELECT count(*) FROM browsing_logs").fetchone()
     assert views == before["browsing_logs"] + 3
     done("audit")

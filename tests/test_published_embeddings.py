@@ -166,11 +166,11 @@ def test_a_night_that_a_promotion_overtakes_is_done_again_and_never_mixes(
     def night():
         attempts.append(published_models(lake))
         if len(attempts) == 1:
-            stale = one_day(lake, places, "m1", TUESDAY)
+            stale = one_day(lake, places, "m1", TUESDAY, NOON)
             promote("m2")
             publish_day(lake, places, MONDAY)  # finds m1's rows, so replaces them all
-            return stale, f"as_of = '{TUESDAY}'"
-        return one_day(lake, places, "m2", TUESDAY), f"as_of = '{TUESDAY}'"
+            return stale, f"as_of = '{TUESDAY}'", {}
+        return one_day(lake, places, "m2", TUESDAY, NOON), f"as_of = '{TUESDAY}'", {}
 
     lake.replace_alone(PUBLISHED_EMBEDDINGS, night)
     assert attempts == [{"m1"}, {"m2"}]

@@ -48,13 +48,13 @@ def test_spark_can_take_every_measure_of_no_rows(table, spark):
     assert taken["rows"] == taken["duplicate_keys"] == 0
 
 
-def test_only_refusals_and_new_titles_may_be_none():
+def test_only_refusals_new_titles_and_new_history_may_be_none():
     may_be_empty = [
         t.name
         for t in TABLES
         if next(e for e in suite_expectations(t, {}) if e.measure == "rows").least == 0
     ]
-    assert may_be_empty == ["browsing_logs", "rejected_logs", "titles"]
+    assert may_be_empty == ["browsing_logs", "rejected_logs", "titles", "published_history"]
 
 
 def test_what_the_job_tells_is_judged_for_the_logs_alone():
@@ -162,6 +162,7 @@ def test_forecasts_that_are_the_same_for_all_or_missing_for_some_are_refused(spa
         ]
         frame = spark.createDataFrame(rows, USER_EMBEDDINGS.ddl)
         frame = frame.withColumn("as_of_time", F.lit(NOON)).withColumn("space_id", F.lit("s"))
+        frame = frame.withColumn("written_at", F.lit(NOON))
         taken.append(take_measures(frame, PUBLISHED_EMBEDDINGS, suite))
     assert [each["distinct_forecasts"] >= 2 for each in taken] == [False, True, False]
     assert [each["users_without_forecasts"] for each in taken] == [0, 0, 20]

@@ -23,7 +23,12 @@ from analyst.vectors.vector_cache import Snapshot, Wanted, open_snapshot
 from contracts.errors import MissingTable
 from contracts.paths import Places
 from contracts.storage.checked_pages import check_pages_daily
-from contracts.storage.damage import check_delta_log, check_parquet_files, check_parquet_pages
+from contracts.storage.damage import (
+    check_delta_log,
+    check_parquet_files,
+    check_parquet_pages,
+    job_command,
+)
 from contracts.storage.model_folder import find_model_folder
 from contracts.tables import MODELS, PUBLISHED_EMBEDDINGS, TABLES, USER_EMBEDDINGS, Table
 
@@ -86,7 +91,7 @@ class OpenLake:
             if not self.has(table):
                 raise MissingTable(
                     f"the lake has no {table.name} ({self.places.lake}/{table.name}): run the job "
-                    f"that writes it, `userbert {table.name.replace('_', '-')}`, or name the "
+                    f"that writes it, `{job_command(table.name)}`, or name the "
                     "right root by USERBERT_DATA"
                 )
 

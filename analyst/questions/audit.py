@@ -31,6 +31,7 @@ from contracts.tables import (
     BROWSING_LOGS,
     MODELS,
     PUBLISHED_EMBEDDINGS,
+    PUBLISHED_HISTORY,
     REJECTED_LOGS,
     SEQUENCE_PAIRS,
     SESSIONS,
@@ -159,6 +160,12 @@ _AUDIT_RULES = (
         "LEFT JOIN user_embeddings e USING (model_id, as_of, user_id) "
         "WHERE p.embedding IS DISTINCT FROM e.embedding OR p.model_id NOT IN "
         "(SELECT model_id FROM models WHERE status = 'champion' AND models.space_id = p.space_id)",
+    ),
+    _Rule(
+        "each published row is in the history, since the same time",
+        (PUBLISHED_EMBEDDINGS, PUBLISHED_HISTORY),
+        "SELECT as_of, user_id, written_at FROM published_embeddings "
+        "ANTI JOIN published_history USING (model_id, as_of, user_id, written_at)",
     ),
     *map(_no_key_twice, TABLES),
 )

@@ -9,7 +9,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from contracts.errors import BadInput
-from contracts.tables import BROWSING_LOGS, MODELS, REJECTED_LOGS
+from contracts.tables import (
+    BROWSING_LOGS,
+    MODELS,
+    PUBLISHED_EMBEDDINGS,
+    PUBLISHED_HISTORY,
+    REJECTED_LOGS,
+)
 
 _PARQUET_MAGIC = b"PAR1"  # how each Parquet file begins and ends
 _MIN_PARQUET_BYTES = 12  # the magic twice, and the length of the footer
@@ -23,6 +29,8 @@ class DamagedFile(BadInput):
 
 def job_command(table: str) -> str:
     """The command that writes `table`."""
+    if table == PUBLISHED_HISTORY.name:
+        table = PUBLISHED_EMBEDDINGS.name  # each publication records itself
     return f"userbert {table.replace('_', '-')}"
 
 
@@ -171,12 +179,17 @@ def _data_file_advice(path: Path, fault: str) -> str:
 def _way_to_write_anew(folder: Path, partition: Mapping[str, str]) -> str:
     """How the rows of one damaged file of the table in `folder` come back from their sources."""
     table = folder.name
+    away = f"mv {folder} {folder}.damaged"
+    if table == PUBLISHED_HISTORY.name:
+        return (
+            f"`{away}`, and `{job_command(table)} --as-of DAY` of the newest day records what is "
+            "published now; what other commits replaced before is known no more"
+        )
     if day := partition.get("as_of"):
         model = f" --model {partition['model_id']}" if "model_id" in partition else ""
         return f"write the rows of {day} anew: `{job_command(table)} --as-of {day}{model}`"
     if table == REJECTED_LOGS.name and (day := partition.get("landing_day")):
         return f"ingest the day again: `{_INGEST} --from-day {day} --to-day {day}`"
-    away = f"mv {folder} {folder}.damaged"
     if table in (BROWSING_LOGS.name, REJECTED_LOGS.name):
         lake = folder.parent
         return (

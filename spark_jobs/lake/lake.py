@@ -17,7 +17,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from contracts.errors import MissingTable
-from contracts.storage.damage import check_delta_log
+from contracts.storage.damage import check_delta_log, job_command
 from contracts.tables import Table
 from expectations.gate import Passed
 from spark_jobs.lake.commits import Commit, CommitProvenance, recent_provenance
@@ -94,7 +94,7 @@ class Lake:
         if newest < 0:
             raise MissingTable(
                 f"the lake has no {table.name} ({self.path(table)}): run the job that writes it, "
-                f"`userbert {table.name.replace('_', '-')}`, or name the right root "
+                f"`{job_command(table.name)}`, or name the right root "
                 "by USERBERT_DATA"
             )
         version = newest if version is None else version
@@ -223,9 +223,10 @@ class Lake:
         return commit
 
     def replace_alone(
-        self, table: Table, attempt: Callable[[], tuple[Passed, str]], **provenance: object
+        self, table: Table, attempt: Callable[[], tuple[Passed, str, Mapping[str, object]]]
     ) -> Commit:
-        """`replace` by `attempt`'s frame and condition, only if nobody else did so meanwhile.
+        """`replace` by `attempt`'s frame, condition and provenance, only if nobody else did so
+        meanwhile.
 
         `settle` repairs after a commit; this lets none in that has not seen the one before it, for
         tables of which no reader may ever see two writers' rows mixed. `attempt` must be safe to
@@ -233,7 +234,7 @@ class Lake:
         """
 
         def write() -> _Write:
-            passed, where = attempt()
+            passed, where, provenance = attempt()
             return passed, provenance, {"replaceWhere": where}
 
         commit = self._fenced(table, write)

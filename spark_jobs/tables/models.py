@@ -119,9 +119,9 @@ def change_models(
     if changed(before := load_models(lake)) == before:
         return None
 
-    def attempt() -> "tuple[Passed, str]":
+    def attempt() -> "tuple[Passed, str, dict[str, object]]":
         frame = _as_frame(lake, changed(load_models(lake)))
-        return run_gate(frame, MODELS, places=places, run=run), ALL_ROWS
+        return run_gate(frame, MODELS, places=places, run=run), ALL_ROWS, {}
 
     return lake.replace_alone(MODELS, attempt)
 

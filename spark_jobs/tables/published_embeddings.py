@@ -4,32 +4,48 @@
 rows. Where the table still holds another model's rows (a promotion was killed before it got
 here), the run replaces the whole table in one commit instead, so any run mends it. The rows of
 two runs that work at the same time, or of one and a promotion, never mix: see
-`Lake.replace_alone`.
+`Lake.replace_alone`. Each row says since when it is known (`written_at`), and stays in
+published_history when another one takes its place.
 """
 
-from dataclasses import dataclass
-from datetime import date
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import date, datetime
 
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from contracts.errors import MissingTable
 from contracts.paths import Places
-from contracts.tables import PUBLISHED_EMBEDDINGS, USER_EMBEDDINGS
+from contracts.tables import (
+    PUBLISHED_EMBEDDINGS,
+    PUBLISHED_HISTORY,
+    USER_EMBEDDINGS,
+    WRITTEN_AT,
+)
 from contracts.terminal.options import AsOf
 from expectations.gate import Passed, run_gate
 from spark_jobs.lake.lake import ALL_ROWS, Commit, Lake
 from spark_jobs.spark.job_run import spark_job
 from spark_jobs.spark.session import damaged_files_left_out
 from spark_jobs.tables.models import Model, champion_id, find_model, load_models
+from spark_jobs.tables.published_history import (
+    Publication,
+    catch_up,
+    publication_time,
+    record_publication,
+    with_written_at,
+)
+
+_UNWRITTEN = [name for name in PUBLISHED_EMBEDDINGS.names if name != WRITTEN_AT]
 
 
 def published_rows(embeddings: DataFrame, model: Model) -> DataFrame:
-    """`user_embeddings`' rows of one model, as published_embeddings has them."""
+    """`user_embeddings`' rows of one model, as published_embeddings has them but for written_at."""
     timed = _rows_of(embeddings, model.model_id).withColumn(
         "as_of_time", F.col("as_of").cast("timestamp")
     )
-    return timed.withColumn("space_id", F.lit(model.space_id)).select(PUBLISHED_EMBEDDINGS.names)
+    return timed.withColumn("space_id", F.lit(model.space_id)).select(_UNWRITTEN)
 
 
 def _rows_of(embeddings: DataFrame, model_id: str) -> DataFrame:
@@ -78,15 +94,23 @@ def _check_no_day_is_lost(lake: Lake, model_id: str) -> None:
         )
 
 
-def _all_days(lake: Lake, places: Places, model_id: str, all_days_needed: bool = True) -> Passed:
+def _all_days(
+    lake: Lake, places: Places, model_id: str, now: datetime, all_days_needed: bool = True
+) -> Passed:
     """The rows of all days of `model_id`, past the gate."""
     if all_days_needed:
         _check_no_day_is_lost(lake, model_id)
     rows = _rows_to_publish(lake, model_id)
-    return run_gate(rows, PUBLISHED_EMBEDDINGS, places=places, run=f"all days under {model_id}")
+    timed = with_written_at(rows, _history(lake, model_id, ALL_ROWS), now)
+    return run_gate(timed, PUBLISHED_EMBEDDINGS, places=places, run=f"all days under {model_id}")
 
 
-def one_day(lake: Lake, places: Places, model_id: str, day: date) -> Passed:
+def _history(lake: Lake, model_id: str, where: str) -> DataFrame:
+    held = lake.read_or_empty(PUBLISHED_HISTORY)
+    return held.where(F.col("model_id") == model_id).where(where)
+
+
+def one_day(lake: Lake, places: Places, model_id: str, day: date, now: datetime) -> Passed:
     """The rows of one day, past the gate."""
     rows = _rows_to_publish(lake, model_id).where(F.col("as_of") == F.lit(day))
     if rows.isEmpty():
@@ -94,7 +118,12 @@ def one_day(lake: Lake, places: Places, model_id: str, day: date) -> Passed:
             f"{model_id} has no vectors as of {day} in {lake.path(USER_EMBEDDINGS)}: run "
             f"`userbert user-embeddings --as-of {day} --model {model_id}` first"
         )
-    return run_gate(rows, PUBLISHED_EMBEDDINGS, places=places, run=str(day))
+    timed = with_written_at(rows, _history(lake, model_id, _of_day(day)), now)
+    return run_gate(timed, PUBLISHED_EMBEDDINGS, places=places, run=str(day))
+
+
+def _of_day(day: date) -> str:
+    return f"as_of = '{day}'"
 
 
 def published_models(lake: Lake) -> set[str]:
@@ -111,23 +140,66 @@ def has_vectors(lake: Lake, model_id: str) -> bool:
     return not _rows_of(lake.read_or_empty(USER_EMBEDDINGS), model_id).isEmpty()
 
 
-def publish_day(lake: Lake, places: Places, day: date) -> Commit:
-    """Replace the rows of `day` by the champion's; all rows where others' are still published."""
+def publish_day(lake: Lake, places: Places, day: date, now: datetime | None = None) -> Commit:
+    """Replace the rows of `day` by the champion's; all rows where others' are still published.
 
-    def attempt() -> tuple[Passed, str]:
+    `now` is the time of the commit, for a history that is played.
+    """
+
+    def attempt(written_at: datetime) -> tuple[Passed, Publication]:
         champion = champion_id(lake)
         if published_models(lake) <= {champion}:
-            return one_day(lake, places, champion, day), f"as_of = '{day}'"
-        return _all_days(lake, places, champion), ALL_ROWS
+            passed = one_day(lake, places, champion, day, written_at)
+            return passed, Publication(champion, _of_day(day), day, written_at)
+        passed = _all_days(lake, places, champion, written_at)
+        return passed, Publication(champion, ALL_ROWS, None, written_at)
 
-    return lake.replace_alone(PUBLISHED_EMBEDDINGS, attempt)
+    return _publish(lake, places, attempt, now)
+
+
+def _publish(
+    lake: Lake,
+    places: Places,
+    attempt: Callable[[datetime], tuple[Passed, Publication]],
+    now: datetime | None = None,
+) -> Commit:
+    """Replace what `attempt` says by its rows, in one commit for readers, and record what it was.
+
+    Killed in between, the next publication records it.
+    """
+    lake.create(PUBLISHED_EMBEDDINGS)
+    catch_up(lake, places)
+    gated: list[Passed] = []
+    made: list[Publication] = []
+
+    def write() -> tuple[Passed, str, dict[str, object]]:
+        passed, checked = attempt(publication_time(lake, now))
+        gated.append(passed)
+        made.append(replace(checked, written_at=publication_time(lake, now)))
+        provenance: dict[str, object] = {WRITTEN_AT: made[-1].written_at.isoformat()}
+        return _stamped(passed, checked, made[-1]), made[-1].where, provenance
+
+    try:
+        commit = lake.replace_alone(PUBLISHED_EMBEDDINGS, write)
+    finally:
+        for passed in gated:
+            passed.release()
+    record_publication(lake, places, commit, made[-1])
+    return commit
+
+
+def _stamped(passed: Passed, checked: Publication, made: Publication) -> Passed:
+    """The rows that are new with the time of their commit, for a gate may take minutes."""
+    is_new = F.col(WRITTEN_AT) == F.lit(checked.written_at)
+    written_at = F.when(is_new, F.lit(made.written_at)).otherwise(F.col(WRITTEN_AT))
+    return replace(passed, frame=passed.frame.withColumn(WRITTEN_AT, written_at))
 
 
 @dataclass(frozen=True)
 class NewRows:
     """All rows of a model that is about to be published. They have passed their gate."""
 
-    model_id: str
+    publication: Publication
     passed: Passed
     seen_version: int  # of published_embeddings, from before the rows were read
     all_days_needed: bool
@@ -136,14 +208,16 @@ class NewRows:
 def prepare_all_days(
     lake: Lake, places: Places, model_id: str, all_days_needed: bool = True
 ) -> NewRows:
-    """The rows of all days, ready to replace the table's; nothing is changed yet.
+    """The rows of all days, ready to replace the table's; nothing of it is changed yet.
 
     With `all_days_needed`, `MissingTable` where readers would lose a day.
     """
     lake.create(PUBLISHED_EMBEDDINGS)
-    seen_version = lake.version(PUBLISHED_EMBEDDINGS)
-    passed = _all_days(lake, places, model_id, all_days_needed)
-    return NewRows(model_id, passed, seen_version, all_days_needed)
+    catch_up(lake, places)
+    seen_version, now = lake.version(PUBLISHED_EMBEDDINGS), publication_time(lake)
+    passed = _all_days(lake, places, model_id, now, all_days_needed)
+    publication = Publication(model_id, ALL_ROWS, None, now)
+    return NewRows(publication, passed, seen_version, all_days_needed)
 
 
 def replace_all_days(lake: Lake, places: Places, new: NewRows) -> Commit:
@@ -152,13 +226,14 @@ def replace_all_days(lake: Lake, places: Places, new: NewRows) -> Commit:
     Where another job has published meanwhile, the rows are computed and checked again.
     """
 
-    def attempt() -> tuple[Passed, str]:
+    def attempt(written_at: datetime) -> tuple[Passed, Publication]:
         if lake.version(PUBLISHED_EMBEDDINGS) == new.seen_version:
-            return new.passed, ALL_ROWS
+            return new.passed, new.publication
         new.passed.release()
-        return _all_days(lake, places, new.model_id, new.all_days_needed), ALL_ROWS
+        again = replace(new.publication, written_at=written_at)
+        return _all_days(lake, places, again.model_id, written_at, new.all_days_needed), again
 
-    return lake.replace_alone(PUBLISHED_EMBEDDINGS, attempt)
+    return _publish(lake, places, attempt)
 
 
 def main(as_of: AsOf) -> None:
