@@ -106,6 +106,8 @@ def test_a_sweep_shows_what_its_steps_cost(places, grid, capsys):
     sizes = ["--label-shares", "1", "--seeds", "1", "--processes", "1", "--variants", values]
     words = ["figure10", *WORDS[1:]]
     assert main(["experiment", "run", *words, *sizes]) == 0, capsys.readouterr().err
+    said = "the paper draws these points without numbers, so only its finding can be compared"
+    assert said in capsys.readouterr().out
     folder = places.root / "experiments/results/figure10-tiny"
     times = json.loads((folder / "results.json").read_text())["seconds_of_a_pretraining_step"]
     assert len(times) == 2

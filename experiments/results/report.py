@@ -12,6 +12,7 @@ from contracts.provenance import code_version
 from contracts.terminal.printing import grid as table_of
 from experiments.grid.cells import Cell, CellResult
 from experiments.grid.grid import Grid
+from experiments.grid.settings import ExperimentSettings
 from experiments.grid.step_times import StepTimes
 from experiments.grid.work import pretraining_cpu_seconds
 from experiments.results.summary import Row, summary_rows
@@ -37,6 +38,16 @@ def tables(grid: Grid, rows: list[Row]) -> list[Table]:
     return [
         table_of(_lines(rows, metric), *_HEAD, title=f"{grid.experiment.caption}: {metric}")
         for metric in grid.experiment.metrics
+    ]
+
+
+def paper_words(experiment: ExperimentSettings) -> list[str]:
+    """What the paper says where it gives no numbers: nothing of a table, a sentence of a figure."""
+    if not experiment.finding:
+        return []
+    return [
+        "the paper draws these points without numbers, so only its finding can be compared: "
+        f"{experiment.finding}"
     ]
 
 
@@ -97,8 +108,7 @@ def as_markdown(grid: Grid, rows: list[Row]) -> str:
 def _markdown(grid: Grid, rows: list[Row]) -> Iterator[str]:
     yield f"## {grid.experiment.caption}\n"
     yield f"Preset `{grid.preset_name}`, {grid.preset.seeds} seeds, commit {code_version()}.\n"
-    if grid.experiment.finding:
-        yield f"The paper's finding: {grid.experiment.finding}.\n"
+    yield from (f"{words[0].upper()}{words[1:]}.\n" for words in paper_words(grid.experiment))
     for metric in grid.experiment.metrics:
         yield f"{metric} (p: paired t-test against {grid.experiment.baseline})\n"
         yield f"| {' | '.join(_HEAD)} |"

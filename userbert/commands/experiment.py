@@ -272,7 +272,14 @@ def _show(grid: Grid) -> None:
     """Print the tables, and write all forms of the results."""
     from experiments.grid.work import pretraining_times
     from experiments.results.picture import draw_picture
-    from experiments.results.report import all_rows, as_csv, as_json, as_markdown, tables
+    from experiments.results.report import (
+        all_rows,
+        as_csv,
+        as_json,
+        as_markdown,
+        paper_words,
+        tables,
+    )
 
     rows, times = all_rows(grid), pretraining_times(grid.pretrainings, grid.folders)
     folder = grid.folders.results / f"{grid.experiment.name}-{grid.preset_name}"
@@ -283,6 +290,7 @@ def _show(grid: Grid) -> None:
     draw_picture(grid, rows, times, folder / "results.png")
     print_parts(
         *tables(grid, rows),
+        *paper_words(grid.experiment),
         f"{facts['finished_cells']} of {facts['cells']} cells are finished; they took "
         f"{facts['cell_cpu_seconds']:,.0f} CPU seconds, their pre-trainings "
         f"{facts['pretraining_cpu_seconds']:,.0f}",
