@@ -61,7 +61,16 @@ FOLDER_ORDER: dict[str, tuple[str, ...]] = {
     "downstream": ("data", "tasks", "rivals", "judging", "output", "."),
     "experiments": (".", "data", "grid", "results"),
     "benchmarks": (".", "encoder", "peers", "gpu"),
-    "userbert": (".", "scheduling", "launchers", "local", "report", "report/page", "commands"),
+    "userbert": (
+        ".",
+        "scheduling",
+        "launchers",
+        "local",
+        "report",
+        "report/page",
+        "doctor",
+        "commands",
+    ),
 }
 
 # Libraries that a room never imports: loading them is what its readers are spared. The one folder

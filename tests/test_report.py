@@ -171,6 +171,7 @@ def test_whoever_names_no_run_is_corrected_in_a_line(root, tmp_path, monkeypatch
     monkeypatch.setenv("USERBERT_DATA", str(tmp_path / "nowhere"))
     assert main(["report"]) == 4
     assert "no night has run" in capsys.readouterr().err
+    assert not (tmp_path / "nowhere").exists()
 
 
 def test_summary_names_the_newest_report(root, capsys):

@@ -60,6 +60,11 @@ COMMANDS = {
         "Write the page of a night, a history, a backfill or a training.",
         ("spark", "model", "features", "pictures"),
     ),
+    "doctor": CommandEntry(
+        "userbert.commands.doctor",
+        "Check the machine, the lake and what runs, and name the next command.",
+        _LAKE,
+    ),
     "sql": CommandEntry(
         "analyst.questions.sql",
         "Run a SELECT over the lake's tables by DuckDB.",

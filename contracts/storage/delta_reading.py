@@ -1,5 +1,6 @@
 """Reading a Delta table as Arrow without Spark, so that the process also ends well."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -12,11 +13,15 @@ if TYPE_CHECKING:
 
 def open_delta_table(path: str) -> "DeltaTable | None":
     """The table at `path`, None where there is none; BadInput names a damaged file of its log."""
+    is_local = "://" not in path
+    # Where there is no table, delta-rs would make an empty folder of that name.
+    if is_local and not (Path(path) / "_delta_log").is_dir():
+        return None
     from deltalake import DeltaTable
 
     if not DeltaTable.is_deltatable(path):
         return None
-    if "://" not in path:
+    if is_local:
         check_delta_log(path)
     return DeltaTable(path)
 

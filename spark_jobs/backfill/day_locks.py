@@ -64,3 +64,9 @@ class DayLocks:
         finally:
             os.close(file)
         return False
+
+
+def locked_days(locks: DayLocks) -> list[date]:
+    """The days that processes are writing now."""
+    days = sorted(date.fromisoformat(path.stem) for path in locks.folder.glob("????-??-??.claim"))
+    return [day for day in days if locks.is_taken(day)]

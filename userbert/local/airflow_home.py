@@ -120,6 +120,21 @@ def sole_use(places: Places) -> Iterator["HomeLock"]:
         yield HomeLock(path, file.fileno())
 
 
+def running_airflow_port(places: Places) -> tuple[bool, int | None]:
+    """Whether an Airflow uses this root, and its port as far as it is known. Changes no file."""
+    path = places.airflow / "running.json"
+    try:
+        with path.open(encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return False, None
+    except FileNotFoundError:
+        return False, None
+    except OSError:
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            return True, int(json.loads(path.read_text(encoding="utf-8"))["port"])
+        return True, None
+
+
 class HomeLock:
     """The lock on an Airflow's folder. Child processes that are given `descriptor` hold it too."""
 
