@@ -7,7 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from contracts.errors import UserbertError
@@ -144,7 +144,7 @@ def _check_settings(places: Places) -> Finding:
     """Mistakes in settings files, all of them, as the jobs would name them."""
     from userbert.scheduling.landing_arrival import ArrivalSettings
 
-    readers = {
+    readers: dict[str, Callable[[], object]] = {
         "training": TrainingSettings.from_environment,
         "arrival": lambda: ArrivalSettings.of(places),
         "landing": lambda: read_settings(places.landing / "settings.toml"),
