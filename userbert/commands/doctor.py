@@ -23,7 +23,7 @@ from userbert.doctor.serving import check_serving, registered_models
 _NAME_WIDTH = 16  # characters of a check's name
 
 
-def examine(places: Places) -> tuple[list[Finding], str]:
+def _examine(places: Places) -> tuple[list[Finding], str]:
     """The findings, in the order of the checks, and what to run next."""
     days, models = known_days(places), registered_models(places)
     findings = [
@@ -37,7 +37,7 @@ def examine(places: Places) -> tuple[list[Finding], str]:
 
 
 def main(json: AsJson = False) -> None:
-    findings, next_step = examine(Places.from_environment())
+    findings, next_step = _examine(Places.from_environment())
     num_faults = sum(finding.level == FAULT for finding in findings)
     if json:
         answer = {"findings": [asdict(each) for each in findings], "next": next_step}
