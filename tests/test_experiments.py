@@ -9,11 +9,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from small_clicks import write_clicks_lake
+from small_clicks import MIDNIGHT, write_clicks_lake
 from small_corpus import DAY
 
 from contracts.errors import BadInput, MissingTable
 from contracts.paths import Places
+from contracts.provenance import VIEW_TIMES_MADE_UP
 from experiments.grid import grid as grids
 from experiments.grid.cells import Cell, CellResult, finished_result
 from experiments.grid.cost import Costs, reckon_plan, recorded_cell_costs
@@ -146,6 +147,20 @@ def test_the_memory_form_is_fine_tuned_from_scratch_and_pre_trained(places, grid
     forms = {s["model"]["form"] for s in found["pretraining_settings"].values()}
     steps = {s.get("steps") for s in found["pretraining_settings"].values()}
     assert (forms, steps) == ({"memory"}, {0, 4})
+
+
+def test_a_model_that_reads_times_is_refused_on_histories_without_times(places, grid, capsys):
+    """As MIND's are; before anything is trained."""
+    rows = [{"user_id": "user0", "event_time": MIDNIGHT + timedelta(hours=hour), "title": title,
+             "clicked": title == "red shoes"}
+            for hour in (1, 80, 100) for title in ("red shoes", "green tea")]  # fmt: skip
+    table = pa.Table.from_pylist(rows).replace_schema_metadata({VIEW_TIMES_MADE_UP: b"true"})
+    (places.root / "impressions").mkdir()
+    pq.write_table(table, places.root / "impressions/mind.parquet")
+    words = ["memory", *WORDS[1:5], *WORDS[11:], "--impressions", "mind"]
+    assert main(["experiment", "plan", *words]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "reads the times of views, and those of MIND's histories are made up" in line
 
 
 def test_a_model_of_the_data_root_is_fine_tuned_unless_it_saw_the_impressions(places, grid):

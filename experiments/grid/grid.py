@@ -1,6 +1,6 @@
 """A grid: all cells of an experiment, run by parallel processes; finished cells are kept."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any, TypeVar
@@ -113,6 +113,7 @@ def build_grid(
             pretrainings += own
             seeds_of.append(own)
     given = [given_model(lake.places, model_id, data.as_of) for model_id in model_ids]
+    _require_known_times([*pretrainings, *given], facts)
     cells = [
         Cell(experiment.kind, own[seed % len(own)], name, settings, share, seed)
         for own in [*seeds_of, *([model] for model in given)]
@@ -121,6 +122,18 @@ def build_grid(
     ]
     pretrainings += given
     return Grid(experiment, preset, preset_name, folders, tuple(pretrainings), tuple(cells), facts)
+
+
+def _require_known_times(pretrainings: Sequence[Pretraining], facts: Mapping[str, Any]) -> None:
+    """Refuse models that read times where nobody knows those of the views, before a training."""
+    models = {each.model_id: each.config.model for each in pretrainings}
+    readers = [name for name, m in models.items() if m.form == "memory" or m.time_features]
+    if readers and facts.get("view_times") == "made up":
+        raise BadInput(
+            f"{readers[0]} reads the times of views, and those of MIND's histories are made up: "
+            "land the clicks alone by `userbert logs mind --no-history`, or choose base models of "
+            "the form window, without time_features"
+        )
 
 
 def given_model(places: Places, model_id: str, as_of: date) -> Pretraining:
