@@ -32,6 +32,8 @@ DATA_PLACES = Places.from_environment()
 TRAINED_MODEL = "{{ ti.xcom_pull(task_ids='pretrain') }}"
 MODEL_ID = "{{ ti.xcom_pull(task_ids='align') }}"
 TRAINING_SETTINGS = TrainingSettings.from_environment()
+BEGIN_FROM = TRAINING_SETTINGS.warm_start
+WARM_START = "" if BEGIN_FROM == "none" else f" --warm-start {BEGIN_FROM}"
 
 with DAG(
     dag_id="pretraining",
@@ -70,7 +72,7 @@ with DAG(
         task_id="pretrain",
         # Its last line of output is the new model's id, which the tasks below read.
         bash_command=f"{USERBERT_COMMAND} launch --processes {{{{ params.processes }}}}"
-        f" -- --as-of {AS_OF} --preset {{{{ params.preset }}}}",
+        f" -- --as-of {AS_OF} --preset {{{{ params.preset }}}}{WARM_START}",
         execution_timeout=timedelta(days=7),
         cwd=str(PROJECT_ROOT),
         append_env=True,

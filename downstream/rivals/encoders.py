@@ -86,7 +86,7 @@ def _trained(
     """Train like the model in `folder` on the pairs of `day`; a finished training is only named.
 
     It takes the model's ready-made title vectors. A file of word vectors is in no model, so its
-    words start at random ones.
+    words start at random ones; so do the weights of a model that began from another one's.
     """
     from model.data.build_corpus import training_input_for
     from model.training.distributed import Processes
@@ -106,7 +106,7 @@ def variant_config(config: PretrainConfig, changes: Mapping[str, Any]) -> Pretra
     """
     if config.model.form == "memory" and "tasks" in changes:
         config = PRESETS["small"]
-    return replace(config, word_vectors="", **changes)
+    return replace(config, word_vectors="", warm_start="", **changes)
 
 
 def _make_pairs(lake: OpenLake, day: date) -> None:

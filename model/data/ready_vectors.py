@@ -7,7 +7,7 @@ of words and their width. Words are compared as the vocabulary holds them, after
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -208,12 +208,28 @@ def _ids_of_titles(
     return ids, np.array([each is not None for each in found], bool)
 
 
+@dataclass(frozen=True, eq=False)
+class EarlierWeights:
+    """A finished model, for a training that begins from its weights.
+
+    title_ids  (T,) int64 ascending: the rows of a table of titles; empty where it reads words
+    """
+
+    model_id: str
+    sha256: str  # of the file of the weights
+    settings: Mapping[str, Any]
+    vocabulary: Vocabulary
+    title_ids: NDArray[np.int64]
+    weights: Mapping[str, Any]  # tensors by name
+
+
 @dataclass(frozen=True)
 class ReadyVectors:
     """What a training starts from besides its tables."""
 
     words: GivenWords | None = None
     titles: GivenTitles | None = None
+    weights: EarlierWeights | None = None
 
 
 NO_READY_VECTORS = ReadyVectors()

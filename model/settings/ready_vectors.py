@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 # These follow from a command's files, so they are no options of their own.
-SET_BY_FILES = frozenset({"given_width", "word_vectors", "title_vectors"})
+SET_BY_FILES = frozenset({"given_width", "word_vectors", "title_vectors", "warm_start"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,3 +22,6 @@ class ReadyVectorSettings:
 
     word_vectors: Annotated[str, "sha256 of the file of word vectors"] = ""
     title_vectors: Annotated[str, "sha256 of the file of title vectors"] = ""
+    warm_start: Annotated[
+        str, "the model whose weights the training begins from, and their sha256"
+    ] = ""

@@ -35,6 +35,7 @@ from model.data.build_corpus import newest_versions, training_input_for
 from model.data.corpus import HELD_OUT_PER_MILLE, TrainingInput
 from model.data.ready_vectors import (
     NO_READY_VECTORS,
+    EarlierWeights,
     GivenTitles,
     ReadyVectors,
     file_sha256,
@@ -57,6 +58,7 @@ from model.training.evaluation import Measures, Questions, draw_questions
 from model.training.memory import keep_freed_memory
 from model.training.run_log import LOG_FILE, RunLog
 from model.training.trainer import Training
+from model.training.warm_start import champion_id_or_none, read_earlier_weights
 
 KEPT_CHECKPOINTS = 2  # the newest, and one in case the disk is at fault
 
@@ -438,6 +440,14 @@ def run_pretraining(
             "by any text encoder; a linear map brings them to the width.",
         ),
     ] = None,
+    warm_start: Annotated[
+        str | None,
+        typer.Option(
+            "--warm-start",
+            metavar="MODEL_ID",
+            help="Begin from the weights of this model (or `champion`); words go by their text.",
+        ),
+    ] = None,
     **settings: object,
 ) -> Path:
     """What the command does, in every process of a training; the folder of the model."""
@@ -445,14 +455,15 @@ def run_pretraining(
     places = Places.from_environment()
     config = config_from_options(settings)
     titles = read_title_vectors(title_vectors, places.lake) if title_vectors else None
-    config = _with_files(config, word_vectors, title_vectors, titles)
     out = out or places.models
+    weights = _earlier_weights(warm_start, places, out)
+    config = _with_files(config, word_vectors, title_vectors, titles, weights)
     grown_from = out / grow_from if grow_from else None
     earlier = Vocabulary.load(grown_from / VOCABULARY_FILE) if grown_from else None
     with join_processes(device) as processes:
         given = _read(places, as_of, config, processes, versions or {}, earlier)
         words = read_word_vectors(word_vectors, given.vocabulary) if word_vectors else None
-        ready = ReadyVectors(words, titles)
+        ready = ReadyVectors(words, titles, weights)
         if processes.is_first:
             _say_what_was_found(given, ready)
         known = (out / model_id(config, given)).exists()
@@ -473,13 +484,25 @@ def run_pretraining(
     return folder
 
 
+def _earlier_weights(name: str | None, places: Places, out: Path) -> EarlierWeights | None:
+    """Of the model that is named; none where there is no champion yet."""
+    if name == "champion":
+        name = champion_id_or_none(places.lake)
+        if name is None:
+            sys.stderr.write("there is no champion yet: the training begins from random weights\n")
+    return read_earlier_weights(out / name) if name else None
+
+
 def _with_files(
     config: PretrainConfig,
     word_vectors: Path | None,
     title_vectors: Path | None,
     titles: GivenTitles | None,
+    weights: EarlierWeights | None,
 ) -> PretrainConfig:
     """The settings with what the files of vectors decide, and the sha256 of each."""
+    if weights:
+        config = replace(config, warm_start=f"{weights.model_id} sha256:{weights.sha256}")
     if word_vectors:
         config = replace(config, word_vectors=file_sha256(word_vectors))
     if title_vectors and titles:

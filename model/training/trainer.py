@@ -32,6 +32,7 @@ from model.storage.checkpoint_files import WEIGHTS_FILE
 from model.training.build_objective import build_objective
 from model.training.distributed import Processes
 from model.training.evaluation import Measures, Questions, evaluate_model
+from model.training.warm_start import begin_from_weights
 
 OPTIMIZER_FILE = "optimizer.safetensors"
 OBJECTIVE_FILE = "objective.safetensors"
@@ -75,6 +76,9 @@ class Training:
         model = build_user_model(config.model, len(given.vocabulary), num_titles)
         self.model = model.to(processes.device)
         self.objective = build_objective(self.model, given, config, processes, ready)
+        if ready.weights:
+            title_ids = np.asarray(given.corpus.title_ids)
+            begin_from_weights(self.model, config, ready.weights, given.vocabulary, title_ids)
         self.optimizer = _optimizer(self.model, config)
         self.best: dict[str, Tensor] = {}  # weights of the best evaluation
         if config.compile:

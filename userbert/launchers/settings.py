@@ -59,6 +59,8 @@ class TrainingSettings(TomlSettings):
     launcher: LauncherName = "torchrun"
     processes: PositiveInt = 1  # on this machine, in a pod, or in all as tasks of Spark
     queue: str = "default"  # of the workers that may take the task (Celery's; others ignore it)
+    # Whose weights the DAG's trainings begin from: none, champion, or a model's id.
+    warm_start: Annotated[str, Field(min_length=1)] = "none"
     # Into whose space the DAG turns a new model: none, champion, founder (of the champion's space)
     # or a model's id. Below the least mean cosine of held-out users it refuses to.
     align_to: Annotated[str, Field(min_length=1)] = "none"
