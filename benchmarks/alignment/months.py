@@ -141,13 +141,13 @@ def make_pairs(places: Places, day: date) -> None:
         subprocess.run(command, check=True, capture_output=True)
 
 
-def trained(places: Places, day: date, config: PretrainConfig, ready: ReadyVectors) -> Path:
+def train_model(places: Places, day: date, config: PretrainConfig, ready: ReadyVectors) -> Path:
     make_pairs(places, day)
     given = training_input_for(config, places, day)
     return pretrain_model(given, config, places.models, Processes(), threads=1, ready=ready)
 
 
-def warm(config: PretrainConfig, folder: Path) -> tuple[PretrainConfig, ReadyVectors]:
+def warm_settings(config: PretrainConfig, folder: Path) -> tuple[PretrainConfig, ReadyVectors]:
     earlier = read_earlier_weights(folder)
     named = replace(config, warm_start=f"{earlier.model_id} sha256:{earlier.sha256}")
     return named, ReadyVectors(weights=earlier)
@@ -157,8 +157,10 @@ def day_of(lake: OpenLake, day: date) -> Day:
     return Day(day, read_views(lake, day, HORIZON_DAYS, 20_000))
 
 
-def play(places: Places, days: list[date], config: PretrainConfig) -> Iterator[dict[str, object]]:
-    founder = trained(places, days[0], config, ReadyVectors())
+def play_months(
+    places: Places, days: list[date], config: PretrainConfig
+) -> Iterator[dict[str, object]]:
+    founder = train_model(places, days[0], config, ReadyVectors())
     blocks = vector_blocks(config.to_json())
     first = day_of(open_lake(places), days[0])
     vectors = first.vectors(founder)
@@ -167,8 +169,8 @@ def play(places: Places, days: list[date], config: PretrainConfig) -> Iterator[d
     before, warm_before, turned_before = founder, founder, np.eye(config.model.width)
     for month, as_of in enumerate(days[1:], 1):
         seeded = replace(config, seed=month)
-        new = trained(places, as_of, seeded, ReadyVectors())
-        begun = trained(places, as_of, *warm(seeded, warm_before))
+        new = train_model(places, as_of, seeded, ReadyVectors())
+        begun = train_model(places, as_of, *warm_settings(seeded, warm_before))
         day = day_of(open_lake(places), as_of)
         own, of_warm, kept = (day.vectors(folder) for folder in (new, begun, founder))
         previous = turn_vectors(day.vectors(before), turned_before)
@@ -221,7 +223,7 @@ def main() -> None:
     ]
     torch.set_num_threads(1)
     with threadpool_limits(1):
-        for row in play(Places(chosen.root), days, config):
+        for row in play_months(Places(chosen.root), days, config):
             sys.stdout.write(f"{json.dumps(row)}\n")
             sys.stdout.flush()
 
