@@ -1,5 +1,7 @@
 """A model that is turned into another's space: what stays, what agrees, and what is refused."""
 
+from datetime import timedelta
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -15,6 +17,7 @@ from contracts.instants import midnight_microseconds
 from contracts.vectors import SPACE_ANGLE, own_space
 from downstream.alignment import AlignmentChoices, align_models, main
 from downstream.judging.carried_heads import TwoModels, carried_heads
+from downstream.stability import measure_stability, write_stability
 from downstream.tasks.task import Task
 from model.data.ragged import Ragged
 from model.inference.alignment import (
@@ -28,6 +31,7 @@ from model.storage.checkpoint import BrokenCheckpoint, load_model, read_manifest
 from model.storage.checkpoint_files import ALIGNMENT_FILE, WEIGHTS_FILE
 from spark_jobs.registry.model_card import model_card
 from spark_jobs.registry.registration import model_from_folder
+from spark_jobs.registry.stability_lines import read_stability
 
 BLOCKS = {"activity": slice(0, 64), "preference": slice(64, 256)}
 
@@ -206,3 +210,25 @@ def test_models_that_agree_too_little_or_have_other_blocks_are_not_aligned(judge
         "memory",
         turned_already,
     }
+
+
+def test_neighbors_of_who_did_nothing_stay_and_the_card_says_so(judged):
+    lake = open_lake(judged)
+    found = measure_stability(lake, "old", DAY + timedelta(days=2), "new")
+    assert found.users == 120
+    assert 20 <= found.unchanged_users < 120  # some viewed on the day before
+    assert found.kept_by_unchanged == 1.0
+    assert 0 < found.kept_with_one_view < 1
+    assert 0 < found.kept_across_models < 1
+    assert measure_stability(lake, "old", DAY, "old").kept_across_models == 1.0
+    write_stability(judged, "old", found)
+    stale = {"task": "churn", "stale_days": 7, "metric": "roc_auc", "mean": 0.8, "deviation": 0.01}
+    card = model_card(
+        model_from_folder(judged.models / "old"), (), [stale], read_stability(judged, "old")
+    )
+    assert "## Stability" in card
+    assert "| from one night to the next, among users without a new view | 100.0% |" in card
+    assert "| that another training names too (`new`) |" in card
+    assert "| churn | 7 | roc_auc | 0.800 | 0.010 |" in card
+    assert read_stability(judged, "new") == {}
+    assert "## Stability" not in model_card(model_from_folder(judged.models / "new"))

@@ -210,6 +210,11 @@ COMMANDS = {
         "Turn a model's vectors into the space of another model.",
         ("model", "features", "spark", "downstream"),
     ),
+    "models stability": CommandEntry(
+        "downstream.stability",
+        "Measure how many of a user's neighbors stay, for the model's card.",
+        ("model", "features", "spark", "downstream"),
+    ),
     "user-embeddings": CommandEntry(
         "spark_jobs.tables.user_embeddings",
         "Embed the active users of a day.",

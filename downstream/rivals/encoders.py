@@ -127,10 +127,18 @@ def _make_pairs(lake: OpenLake, day: date) -> None:
 
 
 def model_vectors(trained: TrainedModel, past: Views, as_of: date) -> NDArray[np.float32]:
+    """(N, D): every user as of one day. A night embeds those who were active on the day before; the
+    judge embeds everybody."""
+    return vectors_as_of(trained, past, np.full(len(past), midnight_microseconds(as_of)))
+
+
+def vectors_as_of(
+    trained: TrainedModel, past: Views, as_of: NDArray[np.int64]
+) -> NDArray[np.float32]:
     """(N, D): every user's views that the model reads, by the code that a night embeds with.
 
-    A night embeds those who were active on the day before; the judge embeds everybody. A user
-    without a view before the day, which the staleness curve can have, gets zeros.
+    `as_of` (N,) are instants after all of a user's views. A user without a view before the day,
+    which the staleness curve can have, gets zeros.
     """
     limit = trained.model.max_views
     newest = past if limit is None else past.newest(limit)
@@ -144,7 +152,7 @@ def model_vectors(trained: TrainedModel, past: Views, as_of: date) -> NDArray[np
         past.catalog.title_ids,
         past.catalog.words,
         newest.times,  # of all users: those without a view have no time either
-        np.full(len(rows), midnight_microseconds(as_of)),
+        as_of[rows],
     ).vectors
     return vectors
 

@@ -18,7 +18,7 @@ from model.data.keyed_random import keyed_generator
 
 FIT_SHARE = 0.8  # of the users whom both models embed; the others judge the fit
 NUM_NEIGHBORS = 10
-_MAX_COMPARED_USERS = 4096  # held-out users whose neighbors are compared: 128 MB of cosines
+MAX_COMPARED_USERS = 4096  # held-out users whose neighbors are compared: 128 MB of cosines
 
 _Vectors = NDArray[np.float32]
 _Floats = NDArray[np.float64]
@@ -116,7 +116,7 @@ def neighbors_kept(
 
     A search takes row n of `asking` to the other rows of `asked`. Shapes: (N, D) all four.
     """
-    rows = slice(0, _MAX_COMPARED_USERS)
+    rows = slice(0, MAX_COMPARED_USERS)
     ours = _nearest(asking[rows], asked[rows])  # (n, k)
     theirs = _nearest(asking_then[rows], asked_then[rows])
     shared = [len(np.intersect1d(*pair)) for pair in zip(ours, theirs, strict=True)]

@@ -17,14 +17,25 @@ _SIGNIFICANT_P = 0.05  # divided by the number of comparisons (Bonferroni)
 
 def downstream_results(places: Places, model_id: str) -> list[dict[str, Any]]:
     """The rows of the model in its newest evaluation: all test users, vectors as of the cut."""
+    rows = _newest_rows(places, model_id, "all")
+    fresh = [row for row in rows if row["stale_days"] == 0]
+    return sorted(fresh, key=lambda row: (row["task"], row["head"], row["label_share"]))
+
+
+def staleness_results(places: Places, model_id: str) -> list[dict[str, Any]]:
+    """The staleness curve of the model in its newest evaluation that drew one."""
+    rows = _newest_rows(places, model_id, "seen_early")
+    return sorted(rows, key=lambda row: (row["task"], row["stale_days"]))
+
+
+def _newest_rows(places: Places, model_id: str, population: str) -> list[dict[str, Any]]:
     rows = [
         row
         for row in read_rows(places, EVALUATIONS)
-        if (row["rival"], row["population"], row["stale_days"]) == (model_id, "all", 0)
+        if (row["rival"], row["population"]) == (model_id, population)
     ]
     newest = max(rows, key=lambda row: row["evaluated_at"], default=None)
-    of_newest = [row for row in rows if newest and row["evaluation_id"] == newest["evaluation_id"]]
-    return sorted(of_newest, key=lambda row: (row["task"], row["head"], row["label_share"]))
+    return [row for row in rows if newest and row["evaluation_id"] == newest["evaluation_id"]]
 
 
 def downstream_faults(

@@ -2,21 +2,29 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from contracts.vectors import describe_blocks, own_space, vector_blocks
 from model.objective.calibration import CALIBRATION_PREFIX
 from spark_jobs.registry.calibration import calibration_lines
 from spark_jobs.registry.space_lines import ALIGNMENT_PREFIX, space_lines
+from spark_jobs.registry.stability_lines import stability_lines
 from spark_jobs.tables.models import Model
 
 
-def model_card(model: Model, results: Sequence[Any] = ()) -> str:
-    """`results` are the model's rows of `evaluations`."""
-    return "\n".join(_lines(model, results)) + "\n"
+def model_card(
+    model: Model,
+    results: Sequence[Any] = (),
+    stale: Sequence[Any] = (),
+    stability: Mapping[str, Any] = MappingProxyType({}),
+) -> str:
+    """`results` and `stale` are the model's rows of `evaluations`, as of the cut and older ones."""
+    sections = (*_downstream(results), *stability_lines(stability, stale))
+    return "\n".join(_lines(model, sections)) + "\n"
 
 
-def _lines(model: Model, results: Sequence[Any]) -> Iterator[str]:
+def _lines(model: Model, sections: Sequence[str]) -> Iterator[str]:
     inputs, measures = json.loads(model.inputs), json.loads(model.measures)
     yield f"# {model.model_id}"
     yield ""
@@ -36,7 +44,7 @@ def _lines(model: Model, results: Sequence[Any]) -> Iterator[str]:
     yield from space_lines(model.space_id, measures)
     yield from _blocks(json.loads(model.settings))
     yield from calibration_lines(measures)
-    yield from _downstream(results)
+    yield from sections
     yield from ("", "## Settings", "", "```json")
     yield json.dumps(json.loads(model.settings), indent=1, sort_keys=True)
     yield "```"
