@@ -14,6 +14,7 @@ def _data_folder(name: str) -> Path:
 
 CONF_FOLDER = _data_folder("conf")
 DAGS_FOLDER = _data_folder("dags")
+PLUGINS_FOLDER = PROJECT_ROOT / "userbert" / "scheduling" / "airflow_plugins"
 CLI = str(PROJECT_ROOT / "userbert" / "cli.py")  # what spark-submit is given
 USERBERT_COMMAND = str(Path(sys.prefix) / "bin" / "userbert")  # what a shell is given
 TORCHRUN_COMMAND = str(Path(sys.prefix) / "bin" / "torchrun")

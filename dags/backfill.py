@@ -9,16 +9,16 @@ with the days that are left. Readers stay on the champion until `userbert models
 from datetime import timedelta
 
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
-from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import DAG, Asset, Param
 
-from contracts.commands import USERBERT_COMMAND
 from contracts.paths import Places
 from contracts.tables import USER_EMBEDDINGS, USER_SEQUENCES
 from userbert.scheduling.dag_defaults import LONG_TASK, TASK_DEFAULTS
 from userbert.scheduling.form_defaults import day_param, newest_as_of
+from userbert.scheduling.report_task import ReportOperator, days_name
 
 DAYS = ["--from", "{{ params.from_as_of }}", "--to", "{{ params.to_as_of }}"]
+DAYS_NAME = days_name("params.from_as_of", "params.to_as_of")
 NEWEST_AS_OF = newest_as_of(Places.from_environment())
 MODEL = ["--model", "{{ params.model_id or '' }}"]
 
@@ -46,10 +46,10 @@ with DAG(
     compare = SparkSubmitOperator(
         task_id="compare", application_args=["backfill", "compare", *DAYS, *MODEL]
     )
-    report = BashOperator(
+    report = ReportOperator(
         task_id="report",
-        bash_command=f"{USERBERT_COMMAND} report --of backfill {' '.join(DAYS)}"
-        ' ${MODEL_ID:+--model "$MODEL_ID"}',
+        options=f"--of backfill {' '.join(DAYS)}" + ' ${MODEL_ID:+--model "$MODEL_ID"}',
+        page=f"backfill/{DAYS_NAME}" + "{{ '_' + params.model_id if params.model_id else '' }}",
         env={"MODEL_ID": "{{ params.model_id or '' }}"},  # a form's text is never a shell's words
         append_env=True,
     )

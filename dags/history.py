@@ -5,16 +5,16 @@ instead of 181 nights. The jobs are the nightly ones; running a range again leav
 """
 
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
-from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import DAG, Asset
 
-from contracts.commands import USERBERT_COMMAND
 from contracts.paths import Places
 from contracts.tables import BROWSING_LOGS, SESSIONS, TITLES
 from userbert.scheduling.dag_defaults import LONG_TASK, TASK_DEFAULTS
 from userbert.scheduling.form_defaults import day_param, first_landing_day, last_landing_day
+from userbert.scheduling.report_task import ReportOperator, days_name
 
 DATA_PLACES = Places.from_environment()
+DAYS_NAME = days_name("params.from_day", "params.to_day")
 
 with DAG(
     dag_id="history",
@@ -47,9 +47,9 @@ with DAG(
     sessions = SparkSubmitOperator(
         task_id="sessions", application_args=["sessions"], outlets=[Asset(SESSIONS.name)]
     )
-    report = BashOperator(
+    report = ReportOperator(
         task_id="report",
-        bash_command=f"{USERBERT_COMMAND} report --of history"
-        " --from {{ params.from_day }} --to {{ params.to_day }}",
+        options="--of history --from {{ params.from_day }} --to {{ params.to_day }}",
+        page=f"history/{DAYS_NAME}",
     )
     browsing_logs >> [titles, sessions] >> report

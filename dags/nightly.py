@@ -33,6 +33,7 @@ from contracts.tables import (
 from userbert.scheduling.dag_defaults import TASK_DEFAULTS, night_deadline, scheduled_from
 from userbert.scheduling.form_defaults import day_param, newest_as_of
 from userbert.scheduling.landing_arrival import ArrivalSettings, wait_for_landing_day
+from userbert.scheduling.report_task import ReportOperator
 
 AS_OF = "{{ dag_run.partition_key or params.as_of }}"
 DAY_BEFORE = "{{ macros.ds_add(dag_run.partition_key or params.as_of, -1) }}"
@@ -94,10 +95,11 @@ with DAG(
         task_id="features",
         bash_command=f"{USERBERT_COMMAND} features refresh --as-of {AS_OF}",
     )
-    report = BashOperator(
+    report = ReportOperator(
         task_id="report",
-        bash_command=f"{USERBERT_COMMAND} report --as-of {AS_OF}"
-        f" && {USERBERT_COMMAND} summary --as-of {AS_OF}",
+        options=f"--as-of {AS_OF}",
+        page=f"night/{AS_OF}",
+        then=f"{USERBERT_COMMAND} summary --as-of {AS_OF}",
     )
 
     landing_day >> browsing_logs >> [titles, sessions]

@@ -26,6 +26,7 @@ from userbert.launchers.settings import TrainingSettings
 from userbert.scheduling.dag_defaults import LONG_TASK, TASK_DEFAULTS, scheduled_from
 from userbert.scheduling.form_defaults import day_param, newest_as_of
 from userbert.scheduling.landing_arrival import ArrivalSettings
+from userbert.scheduling.report_task import ReportOperator
 
 AS_OF = "{{ dag_run.partition_key or params.as_of }}"
 DATA_PLACES = Places.from_environment()
@@ -103,8 +104,9 @@ with DAG(
         application_args=["models", "promote", MODEL_ID, "--reason", "judged fit after training"],
         outlets=[Asset(MODELS.name), Asset(PUBLISHED_EMBEDDINGS.name)],
     )
-    report = BashOperator(
+    report = ReportOperator(
         task_id="report",
-        bash_command=f"{USERBERT_COMMAND} report --of training --model {MODEL_ID}",
+        options=f"--of training --model {MODEL_ID}",
+        page=f"training/{MODEL_ID}",
     )
     sequence_pairs >> pretrain >> align >> judge >> published_days >> promote >> report

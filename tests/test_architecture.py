@@ -64,6 +64,7 @@ FOLDER_ORDER: dict[str, tuple[str, ...]] = {
     "userbert": (
         ".",
         "scheduling",
+        "scheduling/airflow_plugins",
         "launchers",
         "local",
         "report",

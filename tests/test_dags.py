@@ -1,7 +1,9 @@
+import copy
 import json
 import os
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -171,3 +173,63 @@ def test_no_dag_file_imports_anything_heavy():
     )
     assert "airflow" in run.stdout.split()
     assert HEAVY.isdisjoint(run.stdout.split())
+
+
+# What each DAG's form was filled in with, and the page that `userbert report` then writes.
+REPORTED_RUNS = [
+    ("nightly", {"as_of": DAY}, f"night/{DAY}"),
+    ("history", {"from_day": "2017-06-27", "to_day": DAY}, f"history/2017-06-27_{DAY}"),
+    ("history", {"from_day": DAY, "to_day": DAY}, f"history/{DAY}"),
+    ("backfill", {"from_as_of": DAY, "to_as_of": DAY, "model_id": None}, f"backfill/{DAY}"),
+    (
+        "backfill",
+        {"from_as_of": "2017-06-29", "to_as_of": DAY, "model_id": "m1"},
+        f"backfill/2017-06-29_{DAY}_m1",
+    ),
+]
+
+
+@pytest.mark.parametrize(("dag", "params", "page"), REPORTED_RUNS)
+def test_the_link_of_a_run_leads_to_the_page_that_its_command_writes(dag_bag, dag, params, page):
+    from types import SimpleNamespace
+
+    from userbert.report.subject import Subject
+
+    task = copy.deepcopy(dag_bag.dags[dag].get_task("report"))
+    task.render_template_fields({"params": params, "dag_run": SimpleNamespace(partition_key=None)})
+    (link,) = task.operator_extra_links
+    assert link.get_link(task, ti_key=None).endswith(f"/userbert/reports/{page}.html")
+    kind = page.split("/")[0]
+    first = params.get("from_day") or params.get("from_as_of") or params["as_of"]
+    days = date.fromisoformat(first), date.fromisoformat(DAY)
+    assert Subject(kind, *days, params.get("model_id")).name == page.split("/")[1]
+
+
+def test_pages_are_served_to_whoever_is_logged_in_and_nothing_else_is(tmp_path, monkeypatch):
+    from airflow.api_fastapi.app import create_auth_manager
+    from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
+    from airflow.models.revoked_token import RevokedToken
+    from airflow.settings import engine
+    from fastapi.testclient import TestClient
+
+    from userbert.scheduling.airflow_plugins.report_pages import ReportPages
+
+    for name in ("reports/index.html", "gates/docs/index.html", "landing/a.html", "reports/a.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("<p>page</p>")
+    (tmp_path / "reports/link.html").symlink_to("/etc/hostname")
+    monkeypatch.setenv("USERBERT_DATA", str(tmp_path))
+    (served,) = ReportPages().fastapi_apps
+    client = TestClient(served["app"])
+    assert client.get("/reports/index.html").status_code == 401
+    manager = create_auth_manager()
+    RevokedToken.__table__.create(engine, checkfirst=True)  # all that a token is looked up in
+    user = SimpleAuthManagerUser(username="ann", role="viewer")
+    client.headers["Authorization"] = f"Bearer {manager.generate_jwt(user)}"
+    page = client.get("/reports/index.html")
+    assert (page.status_code, page.text) == (200, "<p>page</p>")
+    assert page.headers["Content-Security-Policy"].startswith("sandbox; default-src 'none'")
+    assert client.get("/gates/docs/index.html").status_code == 200
+    for other in ("landing/a.html", "reports/a.png", "reports/link.html", "reports"):
+        assert client.get(f"/{other}").status_code == 404
+    assert client.get("/reports/%2e%2e/landing/a.html").status_code == 404

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from contracts.commands import CONF_FOLDER, DAGS_FOLDER
+from contracts.commands import CONF_FOLDER, DAGS_FOLDER, PLUGINS_FOLDER
 from contracts.errors import BadInput
 from contracts.paths import Places
 from spark_jobs.spark import class_archive
@@ -42,6 +42,7 @@ def airflow_environment(places: Places, port: int) -> dict[str, str]:
     """
     defaults = {
         "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS_FOLDER),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(PLUGINS_FOLDER),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
         "AIRFLOW__CORE__PARALLELISM": "2",
