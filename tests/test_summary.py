@@ -2,12 +2,14 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from datetime import date
 from pathlib import Path
 
 import pytest
+from deltalake import DeltaTable, write_deltalake
 from small_lake import embedding, publish, write
 
 from contracts.forecasts import FORECAST_NAMES
@@ -59,6 +61,16 @@ def test_it_names_the_forecasts_of_the_newest_day(root, monkeypatch, capsys):
     assert "a chance of 20.0% of none" in out
     assert main(["summary", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["forecasts"]["sessions_28_days"] == 3
+
+
+def test_a_table_of_older_code_that_lacks_a_column_is_no_fault(root, monkeypatch, capsys):
+    monkeypatch.setenv("USERBERT_DATA", str(root))
+    folder = root / "lake" / "models"
+    rows = DeltaTable(str(folder)).to_pyarrow_table()
+    shutil.rmtree(folder)
+    write_deltalake(str(folder), rows.drop_columns(["space_id"]))
+    assert main(["summary"]) == 0
+    assert "[b]m1[/b]" in capsys.readouterr().out
 
 
 def test_a_damaged_file_is_one_line(root, monkeypatch, capsys):

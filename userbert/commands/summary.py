@@ -54,12 +54,17 @@ def open_table(places: Places, table: Table) -> DeltaTable | None:
 
 
 def _rows_of(places: Places, table: Table, columns: list[str]) -> list[dict[str, Any]]:
-    """The rows of a small table; none where it does not exist."""
+    """The rows of a small table; none where it does not exist.
+
+    A column that a table of older code does not have yet is null, as it will be.
+    """
     opened = open_table(places, table)
     if opened is None:
         return []
     dataset = arrow_dataset(opened, f"{places.lake}/{table.name}")
-    return dataset.to_table(columns=columns).to_pylist()
+    stored = [name for name in columns if name in dataset.schema.names]
+    rows = dataset.to_table(columns=stored).to_pylist()
+    return [{**dict.fromkeys(columns), **row} for row in rows]
 
 
 def _table_facts(places: Places) -> dict[str, _TableFacts]:
