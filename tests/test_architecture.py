@@ -60,7 +60,7 @@ FOLDER_ORDER: dict[str, tuple[str, ...]] = {
     "analyst": ("vectors", "lake_access", "output", ".", "questions"),
     "downstream": ("data", "tasks", "rivals", "judging", "output", "."),
     "experiments": (".", "data", "grid", "results"),
-    "benchmarks": (".", "alignment", "encoder", "peers", "gpu"),
+    "benchmarks": (".", "alignment", "encoder", "pages", "peers", "gpu"),
     "userbert": (
         ".",
         "scheduling",

@@ -1,9 +1,10 @@
 """The report of a night after many nights: its seconds, its size, and what the machine had to read.
 
-    python -m benchmarks.run_report [--nights 1000] [--users 200] [--rounds 3] [--event-logs FOLDER]
+    python -m benchmarks.pages.run_report [--nights 1000] [--users 200] [--rounds 3]
+                                          [--event-logs FOLDER]
 
-A data root is simulated without Spark: each night is a commit of each table, a result of each gate,
-and a report that is there already. `--event-logs` copies Spark's own logs of a real night into it.
+A data root is simulated without Spark: each night is a data file of each table, a result of each
+gate, and a report that is there already. `--event-logs` copies Spark's own logs of a real night.
 Then `userbert report` runs as a person starts it, in a process of its own. CPU seconds are of that
 process, so that other work on the machine counts little. The last line is JSON.
 """
@@ -18,60 +19,68 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from benchmarks.harness import benchmark_parser, print_result
 from contracts.paths import Places
-from contracts.tables import TABLES
-from expectations.results import newest_results, save_result
+from expectations.results import result_path
+from userbert.report.subject import Subject
 
-FIRST = date(2023, 1, 1)
-GATES = ("browsing_logs", "rejected_logs", "titles", "sessions", "user_sequences")
-CHECKPOINT_INTERVAL = 10  # commits, as Delta's own
-sys.path.append(str(Path(__file__).parents[1] / "tests"))  # which is no package
+FIRST_DAY = date(2023, 1, 1)
+NIGHTS_A_COMMIT = 25
+GATES = tuple(table.name for table in Subject("night", FIRST_DAY, FIRST_DAY).tables)
+sys.path.append(str(Path(__file__).parents[2] / "tests"))  # which is no package
 builders: Any = importlib.import_module("small_report")
 lake_rows: Any = importlib.import_module("small_lake")
 MAX_SECONDS, MAX_BYTES = 2, 1_000_000  # what is promised after 1,000 nights
 
 
 def simulate_nights(places: Places, nights: int, users: int) -> date:
-    """Write the root; the newest night's as_of."""
+    """Write the root; the newest night's as_of. Each night has a data file in each table."""
     names = [f"user {number}" for number in range(users)]
-    for number in range(nights):
-        day = FIRST + timedelta(days=number)
-        as_of = day + timedelta(days=1)
-        lake_rows.write(places, "browsing_logs", builders.views_of(day, names))
-        refused = {"landing_day": day, "file": "a.jsonl", "line": 1, "raw": "{}"}
-        lake_rows.write(places, "rejected_logs", [{**refused, "reasons": ["blank title"]}])
-        builders.write_night(places, as_of, names, seed=number)
-        for table in GATES:
-            name = str(day) if table in GATES[:2] else str(as_of)
-            save_result(places.gates, builders.gate_result(table, name))
-        if number % CHECKPOINT_INTERVAL == 0:
-            make_checkpoints(places)
+    days = [FIRST_DAY + timedelta(days=number) for number in range(nights)]
+    for start in range(0, nights, NIGHTS_A_COMMIT):
+        write_block(places, days[start : start + NIGHTS_A_COMMIT], names)
+    for day in days:
+        write_results(places, day)
+    builders.write_night(places, days[-1] + timedelta(days=1), names)  # with its provenance
     model = {"model_id": builders.MODEL, "status": "champion", "measures": "{}", "path": "gone"}
     lake_rows.write(places, "models", [model])
-    return as_of
+    return days[-1] + timedelta(days=1)
 
 
-def make_checkpoints(places: Places) -> None:
-    from deltalake import DeltaTable
+def write_block(places: Places, days: list[date], names: list[str]) -> None:
+    """One commit a table, of some nights; delta-rs takes as long for one of a single night."""
+    views = [row for day in days for row in builders.views_of(day, names)]
+    lake_rows.write(places, "browsing_logs", views)
+    line = {"file": "a.jsonl", "line": 1, "raw": "{}", "reasons": ["blank title"]}
+    lake_rows.write(places, "rejected_logs", [{**line, "landing_day": day} for day in days])
+    vectors = np.random.default_rng(0).normal(size=(len(names), 8)).tolist()
+    lake_rows.publish(
+        places,
+        [
+            lake_rows.embedding(name, day + timedelta(days=1), vector, builders.MODEL)
+            for day in days
+            for name, vector in zip(names, vectors, strict=True)
+        ],
+    )
 
-    for table in TABLES:
-        if (places.root / "lake" / table.name).exists():
-            DeltaTable(f"{places.lake}/{table.name}").create_checkpoint()
 
-
-def fill_results(places: Places) -> None:
-    """Give each gate as many expectations as a real one has: 20."""
-    for table in {path.parent.name for path in (places.gates / "results").glob("*/*.json")}:
-        for result in newest_results(places.gates, table, 60):
-            (only,) = result.expectations
-            many = [replace(only, expectation=f"{only.expectation} {n}") for n in range(20)]
-            save_result(places.gates, replace(result, expectations=many))
+def write_results(places: Places, day: date) -> None:
+    """A result of each gate of a night, with as many expectations as a real one has: 20."""
+    for table in GATES:
+        name = str(day) if table in GATES[:2] else str(day + timedelta(days=1))
+        result = builders.gate_result(table, name)
+        (only,) = result.expectations
+        many = [replace(only, expectation=f"{only.expectation} {n}") for n in range(20)]
+        path = result_path(places.gates, table, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(asdict(replace(result, expectations=many))))
 
 
 def copy_reports(places: Places, newest: date, nights: int) -> None:
@@ -113,7 +122,6 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         places = Places(Path(folder))
         newest = simulate_nights(places, given.nights, given.users)
-        fill_results(places)
         if given.event_logs:
             shutil.copytree(given.event_logs, places.event_logs)
         (first,) = timed_reports(places, 1)  # counts 36 days, which the next nights do not
