@@ -205,6 +205,31 @@ def test_the_link_of_a_run_leads_to_the_page_that_its_command_writes(dag_bag, da
     assert Subject(kind, *days, params.get("model_id")).name == page.split("/")[1]
 
 
+def test_a_run_that_fails_leaves_its_report_too(dag_bag, tmp_path, monkeypatch):
+    from types import SimpleNamespace
+
+    from small_report import AS_OF, gate_result, write_root
+
+    from contracts.paths import Places
+    from expectations.results import save_result
+    from userbert.scheduling.report_task import report_failed_run
+
+    places = Places(tmp_path)
+    write_root(places)
+    bad = gate_result("user_embeddings", f"{AS_OF} m1", passed=False, line="all point one way")
+    save_result(places.gates, bad)
+    monkeypatch.setenv("USERBERT_DATA", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    dag, run = dag_bag.dags["nightly"], SimpleNamespace(partition_key=str(AS_OF))
+    context = {"dag": dag, "dag_run": run, "params": {}}
+    failed = SimpleNamespace(task_id="user_embeddings")
+    address = report_failed_run({**context, "ti": failed})
+    assert address.endswith(f"/userbert/reports/night/{AS_OF}.html")
+    assert "all point one way" in (places.reports / "night" / f"{AS_OF}.html").read_text()
+    assert "partition_key" in dag.get_task("report").report_command  # the task is as it was
+    assert report_failed_run({**context, "ti": SimpleNamespace(task_id="report")}) == ""
+
+
 def test_pages_are_served_to_whoever_is_logged_in_and_nothing_else_is(tmp_path, monkeypatch):
     from airflow.api_fastapi.app import create_auth_manager
     from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser

@@ -24,8 +24,12 @@ def log_failure(context: Any) -> None:
 
 
 def alert_failure(context: Any) -> None:
-    """Log the error, and send it to whoever is to know."""
+    """Write the run's report, log the error, and send both to whoever is to know."""
+    from userbert.scheduling.report_task import report_failed_run
+
     text = _failure_text(context)
+    if report := report_failed_run(context):
+        text += f"\nreport: {report}"
     send_alert(text)
     _log_last(text)
 

@@ -1,5 +1,11 @@
-"""The task that writes the report of a run, with a link to its page in Airflow's UI."""
+"""The task that writes the report of a run, with a link to its page in Airflow's UI.
 
+A run that fails does not come to that task: the callback of the failed task writes its report.
+"""
+
+import copy
+import os
+import subprocess
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,6 +14,7 @@ from airflow.sdk import BaseOperatorLink
 
 from contracts.commands import USERBERT_COMMAND
 
+_REPORT_SECONDS = 60  # that a report of a failed run may take; two are usual
 PAGES_ADDRESS = "/userbert"  # of Airflow's API server: the plugin serves the pages there
 
 
@@ -34,10 +41,32 @@ class ReportOperator(BashOperator):
     Both are templates. `then` is a command that follows.
     """
 
-    template_fields: Sequence[str] = (*BashOperator.template_fields, "page")
+    template_fields: Sequence[str] = (*BashOperator.template_fields, "page", "report_command")
     operator_extra_links = (_ReportLink(),)
 
     def __init__(self, *, options: str, page: str, then: str = "", **named: Any) -> None:
-        follows = f" && {then}" if then else ""
-        super().__init__(bash_command=f"{USERBERT_COMMAND} report {options}{follows}", **named)
         self.page = page
+        self.report_command = f"{USERBERT_COMMAND} report {options}"
+        follows = f" && {then}" if then else ""
+        super().__init__(bash_command=f"{self.report_command}{follows}", **named)
+
+
+def report_failed_run(context: Any) -> str:
+    """Write the report of a run one of whose tasks has failed; its address, or why there is none.
+
+    It shows what the failed gate saw next to the days before.
+    """
+    report = next((t for t in context["dag"].tasks if isinstance(t, ReportOperator)), None)
+    if report is None or context["ti"].task_id == report.task_id:
+        return ""
+    report = copy.copy(report)
+    report.render_template_fields(context)
+    command = ["bash", "-c", report.report_command]
+    environ = {**os.environ, **(report.env or {})}
+    try:
+        subprocess.run(
+            command, env=environ, timeout=_REPORT_SECONDS, check=True, capture_output=True
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        return f"no report was written: {error}"
+    return _ReportLink().get_link(report, ti_key=None)
