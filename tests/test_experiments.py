@@ -15,6 +15,7 @@ from small_corpus import DAY
 from contracts.errors import BadInput, MissingTable
 from contracts.paths import Places
 from contracts.provenance import VIEW_TIMES_MADE_UP
+from experiments.data.click_data import read_click_data
 from experiments.grid import grid as grids
 from experiments.grid.cells import Cell, CellResult, finished_result
 from experiments.grid.cost import Costs, reckon_plan, recorded_cell_costs
@@ -93,7 +94,11 @@ def test_a_killed_grid_goes_on_with_the_cells_that_are_missing(grid, places, cap
     assert (after["num_recorded"], after["num_pretrainings"]) == (4, 0)
     assert after["cell_cpu_seconds"] == pytest.approx(2 * sum(recorded.values()))
     assert main(["experiment", "show", *WORDS]) == 0
-    assert "UserBERT" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "UserBERT" in shown
+    parts = read_click_data(grid.folders.data / grid.cells[0].data).parts
+    for name, part in parts.items():
+        assert f"{len(part)} {name}" in shown
 
 
 def test_experiments_share_the_cells_that_are_equal(grid, monkeypatch):

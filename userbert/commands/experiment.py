@@ -167,6 +167,7 @@ def plan_experiment(processes: NumProcesses = 0, json: AsJson = False, **options
         return
     print_parts(
         f"{grid.experiment.name}, preset {grid.preset_name}: {grid.experiment.caption}",
+        *_impression_words(grid),
         f"{plan.num_cells} cells, {plan.num_finished} of them finished; "
         f"{plan.num_pretrainings} models to pre-train",
         f"about {plan.cpu_seconds:,.0f} CPU seconds ({plan.cpu_hours:.2f} hours): "
@@ -248,6 +249,17 @@ def _grid(
     return build_grid(file, experiment, preset, size, lake, data, _names(models) or ())
 
 
+def _impression_words(grid: Grid) -> list[str]:
+    """How many impressions each part has: few, where the data end before the last part does."""
+    counts = grid.data_facts.get("counts", {})
+    parts = {
+        name.removesuffix("_impressions"): count
+        for name, count in counts.items()
+        if name.endswith("_impressions")
+    }
+    return [f"impressions: {', '.join(f'{n:,} {p}' for p, n in parts.items())}"] if parts else []
+
+
 def _given(**values: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
@@ -291,6 +303,7 @@ def _show(grid: Grid) -> None:
     print_parts(
         *tables(grid, rows),
         *paper_words(grid.experiment),
+        *_impression_words(grid),
         f"{facts['finished_cells']} of {facts['cells']} cells are finished; they took "
         f"{facts['cell_cpu_seconds']:,.0f} CPU seconds, their pre-trainings "
         f"{facts['pretraining_cpu_seconds']:,.0f}",
