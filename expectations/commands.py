@@ -3,8 +3,10 @@
 userbert gates list        a row a table; exit code 3 when a newest result is a failure
 userbert gates list --table user_sequences --limit 30
 userbert gates docs        write the index anew, and say where it is
+userbert gates accept DAY --reason WHY     let a landing day pass that is right though unusual
 """
 
+from datetime import date
 from typing import Annotated
 
 import typer
@@ -14,12 +16,14 @@ from contracts.errors import GateFailed
 from contracts.paths import Places
 from contracts.tables import TABLES
 from contracts.terminal.command_line import command_group
-from contracts.terminal.options import choice_option
+from contracts.terminal.options import choice_option, day_argument
 from contracts.terminal.printing import grid, print_parts
 from expectations.data_docs import write_index
+from expectations.day_history import accept_day, accepted_days
 from expectations.landing_gaps import gap_lines, missing_landing_days
 from expectations.results import GateResult, load_result, newest_results
 
+_MAX_ACCEPTED = 5  # days that a person accepted, which the list names
 _COLUMNS = ("table", "run", "result", "#rows", "#seconds", "checked at (UTC)", "code")
 
 
@@ -52,10 +56,21 @@ def list_results(
     print_parts(
         _results_grid([result for results in by_table for result in results]),
         *gap_lines(missing_landing_days(places)),
+        *(each.line for each in accepted_days(places)[-_MAX_ACCEPTED:]),
     )
     failed = [results[0].line for results in by_table if results and not results[0].passed]
     if failed:
         raise GateFailed("\n".join(line.splitlines()[0] for line in failed))
+
+
+@app.command()
+def accept(
+    day: Annotated[date, day_argument(help="The landing day that a gate stopped, YYYY-MM-DD.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why the day is right as it is.")],
+) -> None:
+    """Let a landing day pass as a gate has seen it; who, when and why are kept."""
+    print_parts(accept_day(Places.from_environment(), day, reason).line)
+    print_parts(f"run `userbert browsing-logs --from-day {day} --to-day {day}` again")
 
 
 @app.command()

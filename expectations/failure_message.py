@@ -37,10 +37,18 @@ def row_text(row: Mapping[str, str]) -> str:
 def _fact(found: Finding, rows: int, job_measures: Mapping[str, float]) -> str:
     if found.of_rows:
         return f"{found.observed:,.0f} of {rows:,} rows break {found.expectation} ({found.says})"
-    bound = f"at least {found.least:g}" if found.most is None else f"at most {found.most:g}"
+    bound = _broken_bound(found)
     value = "not measured" if found.observed is None else f"{found.observed:.6g}"
     reasons = commonest_reasons(job_measures) if found.expectation == "refused_share" else ""
     return f"{found.expectation} is {value}, {bound} is allowed ({found.says}){reasons}"
+
+
+def _broken_bound(found: Finding) -> str:
+    """Of two bounds the one that the observed value is beyond."""
+    is_low = found.observed is not None and found.least is not None and found.observed < found.least
+    if found.most is None or is_low:
+        return f"at least {found.least:.6g}"
+    return f"at most {found.most:.6g}"
 
 
 def commonest_reasons(job_measures: Mapping[str, float]) -> str:

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -73,17 +73,18 @@ def run_gate(
     run: str,
     measures: Mapping[str, float] | None = None,
     cached: bool = True,
+    of_the_run: Sequence[Expected] = (),
 ) -> Passed:
     """Let `frame` through, or raise `GateFailed` with what is wrong, where, and what to do.
 
     `run` names the result, for example the day that the frame is of. `measures` are facts of the
     whole run that the table's hand-written expectations speak of, for example lines refused.
     A frame that costs little to compute again, say out of another that is cached, need not be
-    `cached` too.
+    `cached` too. `of_the_run` are expectations that the job made of what it measured.
     Either way places.gates gets the result as JSON and as a page of Data Docs.
     """
     import_early()
-    gate = _Gate(table, places, run, measures or {}, time.monotonic())
+    gate = _Gate(table, places, run, measures or {}, time.monotonic(), of_the_run)
     judged = gate.conformed(frame)
     if cached:
         judged.persist()
@@ -104,6 +105,7 @@ class _Gate:
     run: str
     job_measures: Mapping[str, float]
     started: float
+    of_the_run: Sequence[Expected] = ()
 
     def conformed(self, frame: DataFrame) -> DataFrame:
         try:
@@ -117,7 +119,7 @@ class _Gate:
 
     def judged(self, frame: DataFrame) -> int:
         """The number of rows, when all is well."""
-        wanted = suite_expectations(self.table, self.job_measures)
+        wanted = [*suite_expectations(self.table, self.job_measures), *self.of_the_run]
         taken = {COLUMNS_THAT_DIFFER: 0, **take_measures(frame, self.table, wanted)}
         taken |= {e.measure: e.from_job(self.job_measures) for e in wanted if e.from_job}
         broken = [e for e in _causes_first(wanted) if not _is_within(e, taken[e.measure])]

@@ -28,6 +28,11 @@ def day_option(name: str, help: str) -> Any:
     return typer.Option(name, parser=_parse_day, metavar="DAY", help=help)
 
 
+def day_argument(help: str) -> Any:
+    """An argument that is a calendar day."""
+    return typer.Argument(parser=_parse_day, metavar="DAY", help=help)
+
+
 def choice_option(name: str, choices: Collection[str], help: str) -> Any:
     """An option that takes one of `choices`, and completes them in a shell."""
     return typer.Option(

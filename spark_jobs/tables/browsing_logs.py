@@ -8,7 +8,7 @@ if it had run once. Views that arrive days late are simply lines of a later land
 
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date, timedelta
 from functools import partial
 from typing import Annotated
@@ -22,6 +22,8 @@ from contracts.landing_settings import read_settings
 from contracts.paths import Places
 from contracts.tables import BROWSING_LOGS, REJECTED_LOGS
 from contracts.terminal.options import day_option
+from expectations.day_bounds import Judged
+from expectations.day_history import day_expectations, save_days
 from expectations.failure_message import commonest_reasons
 from expectations.gate import run_gate
 from expectations.suites import MAX_REFUSED_SHARE
@@ -36,6 +38,7 @@ from spark_jobs.ingest.reason_kinds import AFTER_LANDING_DAY, NOBODYS_LINE
 from spark_jobs.ingest.refused_lines import with_raw
 from spark_jobs.ingest.shadowed_lines import bring_back, were_ingested_before
 from spark_jobs.ingest.suppression_list import FORGOTTEN_USER, read_suppression_list
+from spark_jobs.ingest.whole_days import judge_landed
 from spark_jobs.lake.lake import Commit, Lake
 from spark_jobs.spark.job_run import spark_job
 
@@ -150,11 +153,16 @@ def ingest_days(lake: Lake, places: Places, landed: LandedDays) -> Commit:
     few = F.broadcast(found) if num_duplicates <= _MAX_BROADCAST else found
     good = _accepted_views(lines, few, landed.is_spread)
     bad = rejected_lines(lines, found, landed)
+    judged_days, facts = judge_landed(lake, places, landed, good, found)
+    hard = day_expectations(each for each in judged_days if each.bound.is_hard)
     gate = partial(run_gate, places=places, run=landed.run_name, measures=counts)
-    views, refusals = gate(good, BROWSING_LOGS, cached=landed.is_spread), gate(bad, REJECTED_LOGS)
+    views = gate(good, BROWSING_LOGS, cached=landed.is_spread, of_the_run=hard)
+    refusals = gate(bad, REJECTED_LOGS)
+    _warn_of_days(judged_days)
     may_shadow = were_ingested_before(lake, landed)
     commit = lake.replace(views, landed.span)
     lake.replace(refusals, landed.span)
+    save_days(places, facts)
     if may_shadow:
         bring_back(lake, places, landed, counts)
     found.unpersist()
@@ -190,6 +198,12 @@ def main(
         measures = lake.measures(BROWSING_LOGS)
         tell(commit, **measures)
         _warn_of_refused(measures)
+
+
+def _warn_of_days(judged: Iterable[Judged]) -> None:
+    for each in judged:
+        if not each.is_within:  # and soft: the gate has let it through
+            sys.stderr.write(f"warning: landing day {each.day}: {each}\n")
 
 
 def _warn_of_refused(measures: Mapping[str, float]) -> None:

@@ -1,0 +1,98 @@
+"""Days that are wrong as days are stopped at the ingest, by a sentence; usual ones are not."""
+
+import json
+
+import pytest
+from faults.crafted_days import (
+    CRAFTED,
+    arrow_views,
+    calm_days,
+    facts_of,
+    judged_crafted,
+    lake_views,
+    stopped_by,
+    usual_days,
+    write_day,
+)
+
+from expectations.day_measures import VIEW_COLUMNS, measure_days
+from userbert.cli import main
+
+USERS, NUM_DAYS = 390, 20
+# Of shifted clocks and late lines the ingest's own bound on future times sees what this cannot.
+SEEN_ELSEWHERE = {"times eight hours late", "times five hours early"}
+
+
+@pytest.fixture(scope="module")
+def days(tmp_path_factory):
+    return usual_days(tmp_path_factory.mktemp("usual"), USERS, NUM_DAYS)
+
+
+def test_every_crafted_day_is_stopped(days):
+    passed = {name for name, broken in judged_crafted(days) if not broken}
+    assert passed <= SEEN_ELSEWHERE
+    assert len(CRAFTED) - len(passed) >= 34
+
+
+def test_usual_days_with_holidays_growth_and_a_rush_are_not_stopped(days, tmp_path):
+    calm = calm_days(days, usual_days(tmp_path, USERS + 17, NUM_DAYS), rush=16, holidays=(11, 18))
+    facts = facts_of(arrow_views(calm), list(calm))
+    assert {day: broken for day in facts if (broken := stopped_by(facts[day], facts))} == {}
+
+
+def test_spark_and_duckdb_measure_the_same(spark, days):
+    views = arrow_views(dict(list(days.items())[:4]))
+    spark.createDataFrame(views.to_pandas()).select(*VIEW_COLUMNS).createOrReplaceTempView(
+        "day_views"
+    )
+    by_spark = measure_days(
+        lambda sql: [tuple(row) for row in spark.sql(sql).collect()], list(days)[:4]
+    )
+    by_duckdb = facts_of(views, list(days)[:4])
+    for day, facts in by_spark.items():
+        assert dict(facts.numbers) == pytest.approx(dict(by_duckdb[day].numbers))
+        assert facts.hours == by_duckdb[day].hours
+        assert facts.alphabets == by_duckdb[day].alphabets
+        assert facts.scripts == by_duckdb[day].scripts
+
+
+def test_the_ingest_stops_a_wrong_day_until_a_person_accepts_it(
+    spark, days, places, monkeypatch, capsys
+):
+    monkeypatch.setenv("USERBERT_DATA", str(places.root))
+    *usual, last = list(days)[:6]
+
+    def ingest(first, to):
+        code = main(["browsing-logs", "--from-day", str(first), "--to-day", str(to)])
+        return code, capsys.readouterr().err.splitlines()
+
+    def held():
+        return set(lake_views(places.root)[1])
+
+    for day in usual:
+        write_day(places.root, day, days[day])
+    assert ingest(usual[0], usual[-1])[0] == 0
+    assert len(list((places.gates / "days").iterdir())) == len(usual)
+    write_day(places.root, last, days[last][::10])
+    code, printed = ingest(last, last)
+    line = next(line for line in printed if "gate browsing_logs" in line)
+    assert code == 3
+    assert f"(landing day {last}: views of all users but the busiest" in line
+    assert "day_views is 1" in line
+    assert "at least" in line
+    assert held() == set(usual)
+    assert main(["gates", "accept", str(last), "--reason", " "]) == 2
+    assert main(["gates", "accept", str(usual[0]), "--reason", "why"]) == 2
+    assert "no gate has stopped" in capsys.readouterr().err
+    assert main(["gates", "accept", str(last), "--reason", "half of the site was down"]) == 0
+    (record,) = (places.gates / "accepted").iterdir()
+    kept = json.loads(record.read_text())
+    assert kept["reason"] == "half of the site was down"
+    assert kept["by"]
+    assert kept["at"]
+    assert "views" in kept["measures"]
+    write_day(places.root, last, [])  # not what the person saw
+    assert ingest(last, last)[0] == 3
+    write_day(places.root, last, days[last][::10])
+    assert ingest(last, last)[0] == 0
+    assert held() == {*usual, last}
