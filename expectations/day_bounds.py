@@ -55,11 +55,11 @@ class Bound:
 BOUNDS = (
     Bound(
         "views", "views of all users but the busiest", "lines are missing, or came more than once",
-        low=0.35, high=4, is_ratio=True, floor=0.2, ceiling=8,
+        low=0.35, high=4, is_ratio=True, floor=0.25, ceiling=8,
     ),
     Bound(
         "users", "users", "users are missing, or each visit has an id of its own",
-        low=0.35, high=4, is_ratio=True, floor=0.2, ceiling=8,
+        low=0.35, high=4, is_ratio=True, floor=0.25, ceiling=8,
     ),
     Bound(
         "titles", "distinct titles", "titles have lost a part, or gained one",

@@ -56,6 +56,7 @@ def test_spark_and_duckdb_measure_the_same(spark, days):
         assert facts.scripts == by_duckdb[day].scripts
 
 
+@pytest.mark.timeout(900)  # five runs of the ingest; it took a quarter of it on a busy machine
 def test_the_ingest_stops_a_wrong_day_until_a_person_accepts_it(
     spark, days, places, monkeypatch, capsys
 ):

@@ -60,8 +60,9 @@ def moved(line: Line, **by: float) -> Line:
     return {"time": time.isoformat(timespec="milliseconds").replace("+00:00", "Z")}
 
 
-def on_day_of(line: Line, other: Line) -> Line:
-    return {**line, "time": other["time"][:10] + line["time"][10:]}
+def on_day_of(line: Line, lines: Lines) -> Line:
+    """With the newest date of `lines`, some of which came late."""
+    return {**line, "time": max(one["time"][:10] for one in lines) + line["time"][10:]}
 
 
 def crawler(num_views: int, num_crawlers: int = 1) -> Callable[[Lines, Lines], Lines]:
@@ -107,9 +108,9 @@ CRAFTED: Mapping[str, Callable[[Lines, Lines], Lines]] = {
         lambda x: {"title": x["title"].lower().translate(CYRILLIC).encode().decode("latin-1")}
     ),
     "half of yesterday's lines under today's date": lambda x, y: (
-        x[::2] + [on_day_of(line, x[0]) for line in y[::2]]
+        x[::2] + [on_day_of(line, x) for line in y[::2]]
     ),
-    "yesterday's lines under today's date": lambda x, y: [on_day_of(line, x[0]) for line in y],
+    "yesterday's lines under today's date": lambda x, y: [on_day_of(line, x) for line in y],
     "yesterday's file again": lambda x, y: y,
     "title and host exchanged": each(lambda x: {"title": x["host"], "host": x["title"]}),
     "user and title exchanged": each(lambda x: {"title": x["user"], "user": x["title"]}),
@@ -214,7 +215,8 @@ def with_resent(facts: DayFacts, num_lines: int) -> DayFacts:
 def judged_crafted(days: Mapping[date, Lines]) -> Iterator[tuple[str, list[Judged]]]:
     """Each crafted day as the last one of `days`."""
     *usual, last = days
-    history = facts_of(arrow_views(days), list(days))
+    facts_of_all = facts_of(arrow_views(days), list(days))
+    history = {day: with_resent(facts, 0) for day, facts in facts_of_all.items()}
     for name, craft in CRAFTED.items():
         lines = craft(days[last], days[usual[-1]])
         crafted = {**{day: days[day] for day in usual}, last: lines}
