@@ -52,7 +52,7 @@ class Bound:
     is_off: bool = False
 
 
-BOUNDS = (
+DAY_MEASURES = (
     Bound(
         "views", "views of all users but the busiest", "lines are missing, or came more than once",
         low=0.35, high=4, is_ratio=True, floor=0.25, ceiling=8,
@@ -209,7 +209,7 @@ class Judged:
 
 
 def judge_day(
-    facts: DayFacts, earlier: Mapping[date, DayFacts], bounds: Sequence[Bound] = BOUNDS
+    facts: DayFacts, earlier: Mapping[date, DayFacts], bounds: Sequence[Bound] = DAY_MEASURES
 ) -> list[Judged]:
     """Each measure of a day by the four weeks before it; none where too little is known."""
     days = [facts.day - timedelta(days=n) for n in range(1, HISTORY_DAYS + 1)]

@@ -20,7 +20,7 @@ from contracts.paths import Places
 from contracts.storage.atomic_write import write_json
 from contracts.storage.toml_files import read_toml
 from contracts.tables import BROWSING_LOGS
-from expectations.day_bounds import BOUNDS, HISTORY_DAYS, Bound, Judged
+from expectations.day_bounds import DAY_MEASURES, HISTORY_DAYS, Bound, Judged
 from expectations.day_measures import DayFacts
 from expectations.results import newest_readable
 from expectations.suites import Expected
@@ -77,9 +77,9 @@ def day_bounds(places: Places) -> tuple[Bound, ...]:
     """The bounds, as the installation changed them; BadInput says what is wrong with the file."""
     path = places.landing / BOUNDS_FILE
     if not path.exists():
-        return BOUNDS
+        return DAY_MEASURES
     changes = read_toml(path)
-    known = {bound.name: bound for bound in BOUNDS}
+    known = {bound.name: bound for bound in DAY_MEASURES}
     if unknown := sorted(set(changes) - set(known)):
         raise BadInput(f"{path}: {unknown[0]} is no measure of a day; they are {', '.join(known)}")
     return tuple(_changed(bound, changes.get(name, {}), path) for name, bound in known.items())
@@ -169,7 +169,7 @@ def day_expectations(judged: Iterable[Judged]) -> list[Expected]:
         held = worst.get(each.bound.name)
         if held is None or each.excess > held.excess:
             worst[each.bound.name] = each
-    return [_expected(worst[bound.name]) for bound in BOUNDS if bound.name in worst]
+    return [_expected(worst[bound.name]) for bound in DAY_MEASURES if bound.name in worst]
 
 
 def _expected(judged: Judged) -> Expected:

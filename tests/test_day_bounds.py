@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from contracts.errors import BadInput
-from expectations.day_bounds import BOUNDS, judge_day
+from expectations.day_bounds import DAY_MEASURES, judge_day
 from expectations.day_history import day_bounds, day_expectations, load_days, save_days
 from expectations.day_measures import DayFacts, empty_day
 
@@ -90,12 +90,12 @@ WRONG_DAYS = {
 
 
 def test_every_measure_has_a_day_that_it_stops():
-    assert set(WRONG_DAYS) == {bound.name for bound in BOUNDS}
+    assert set(WRONG_DAYS) == {bound.name for bound in DAY_MEASURES}
 
 
 def test_the_page_says_what_each_bound_costs():
     page = (Path(__file__).parents[1] / "docs" / "day-gates.md").read_text()
-    assert re.findall(r"^\| `(\w+)`", page, re.M) == [bound.name for bound in BOUNDS]
+    assert re.findall(r"^\| `(\w+)`", page, re.M) == [bound.name for bound in DAY_MEASURES]
 
 
 @pytest.mark.parametrize("name", WRONG_DAYS)
