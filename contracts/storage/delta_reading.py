@@ -1,7 +1,7 @@
 """Reading a Delta table as Arrow without Spark, so that the process also ends well."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from contracts.storage.damage import check_delta_log, check_parquet_files
@@ -26,8 +26,13 @@ def open_delta_table(path: str) -> "DeltaTable | None":
     return DeltaTable(path)
 
 
-def arrow_dataset(table: "DeltaTable", path: str) -> "Dataset":
+def arrow_dataset(
+    table: "DeltaTable", path: str, parts: "list[tuple[str, str, Any]] | None" = None
+) -> "Dataset":
     """The rows of `table`, opened at `path`; BadInput names a data file that is not whole.
+
+    `parts` are conditions of delta-rs on partitions, such as ("as_of", "in", ["2017-06-30"]): of a
+    table with a thousand partitions, a dataset of all takes 0.3 s to make.
 
     delta-rs hands Arrow a file system that is written in Python, and Arrow calls it from threads of
     its own. A thread that lets go of a file while Python ends aborts the process: "terminate called
@@ -35,8 +40,9 @@ def arrow_dataset(table: "DeltaTable", path: str) -> "Dataset":
     system needs no Python: 0 of 50. Object stores keep delta-rs's, which knows the credentials.
     """
     if "://" in path:
-        return table.to_pyarrow_dataset()
-    check_parquet_files(f"{path}/{unquote(file)}" for file in table.files())
+        return table.to_pyarrow_dataset(partitions=parts)
+    check_parquet_files(f"{path}/{unquote(file)}" for file in table.files(parts))
     from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 
-    return table.to_pyarrow_dataset(filesystem=SubTreeFileSystem(path, LocalFileSystem()))
+    files = SubTreeFileSystem(path, LocalFileSystem())
+    return table.to_pyarrow_dataset(partitions=parts, filesystem=files)

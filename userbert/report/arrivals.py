@@ -127,7 +127,7 @@ def _counts_of_days(tables: LakeTables, days: Sequence[str]) -> list[_DayCounts]
 
 
 def _views_of(tables: LakeTables, day: date) -> pa.Table:
-    dataset = tables.dataset(BROWSING_LOGS)
+    dataset = tables.dataset(BROWSING_LOGS, "event_date", day)
     assert dataset is not None
     columns = ["user_id", "title_id", "event_time"]
     return dataset.to_table(columns=columns, filter=is_day("event_date", day))

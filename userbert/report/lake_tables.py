@@ -18,7 +18,6 @@ from contracts.tables import Table
 class LakeTables:
     places: Places
     _opened: dict[str, DeltaTable | None] = field(default_factory=dict)
-    _datasets: dict[str, ds.Dataset] = field(default_factory=dict)
 
     def open(self, table: Table) -> DeltaTable | None:
         """None where the table does not exist."""
@@ -26,14 +25,15 @@ class LakeTables:
             self._opened[table.name] = open_delta_table(f"{self.places.lake}/{table.name}")
         return self._opened[table.name]
 
-    def dataset(self, table: Table) -> ds.Dataset | None:
-        """The rows of a table; None where it does not exist."""
+    def dataset(self, table: Table, column: str = "", *days: date) -> ds.Dataset | None:
+        """The rows of a table, of those days of its partition column where there are any.
+
+        None where the table does not exist.
+        """
         if (opened := self.open(table)) is None:
             return None
-        if table.name not in self._datasets:
-            path = f"{self.places.lake}/{table.name}"
-            self._datasets[table.name] = arrow_dataset(opened, path)
-        return self._datasets[table.name]
+        parts = [(column, "in", [str(day) for day in days])] if days else None
+        return arrow_dataset(opened, f"{self.places.lake}/{table.name}", parts)
 
     def rows(self, table: Table, condition: pc.Expression | None = None) -> list[dict[str, Any]]:
         """The rows of a small table; none where it does not exist."""

@@ -83,14 +83,15 @@ def gather_coverage(tables: LakeTables, as_of: date, active: int | None) -> Cove
 
 def _num_rows(tables: LakeTables, table: Table, as_of: date) -> int | None:
     """Users of the day; under several models, a user counts once for each."""
-    dataset = tables.dataset(table)
+    dataset = tables.dataset(table, "as_of", as_of)
     return None if dataset is None else dataset.count_rows(filter=is_day("as_of", as_of))
 
 
 def gather_vectors(tables: LakeTables, as_of: date, model_id: str | None) -> VectorHealth | None:
     """None where no vector is of that day: of the champion, or of the model that is named."""
     table = PUBLISHED_EMBEDDINGS if model_id is None else USER_EMBEDDINGS
-    dataset = tables.dataset(table)
+    before = max((day for day in tables.days(table) if day < as_of), default=None)
+    dataset = tables.dataset(table, "as_of", as_of, *([before] if before else []))
     if dataset is None:
         return None
     is_model = pc.scalar(True) if model_id is None else pc.field("model_id") == model_id
@@ -98,7 +99,6 @@ def gather_vectors(tables: LakeTables, as_of: date, model_id: str | None) -> Vec
     rows = dataset.to_table(columns=["user_id", "norm", "model_id"], filter=of_day)
     if not len(rows):
         return None
-    before = max((day for day in tables.days(table) if day < as_of), default=None)
     sample = _sampled_users(rows["user_id"])
     vectors = _read_vectors(dataset, as_of, is_model, sample)
     norms = rows["norm"].to_numpy()  # (N,)
