@@ -138,6 +138,17 @@ _EMBEDDING = [
     )
 ]
 
+# For a publication that counts the `usable_users`, and of them the `users_without_vector`.
+_COVERAGE = [
+    Expected(
+        "users_without_vector",
+        "each user with a view in the window has a vector; `userbert user-sequences --as-of DAY`, "
+        "`user-embeddings` and `published-embeddings` make those that lack one",
+        most=0,
+        from_job=lambda job_measures: job_measures["users_without_vector"],
+    )
+]
+
 # For a job that tells how many `lines_in` it read, how many were `accepted`, `duplicates` and
 # `refused`, its `future_share`, and each reason's count as "refused: REASON".
 _INGEST = [
@@ -335,6 +346,8 @@ def suite_expectations(table: Table, job_measures: _JobMeasures) -> list[Expecte
         by_job = _EMBEDDING
     if table is tables.USER_EMBEDDINGS and "title_sequences" in job_measures:
         by_job = [*by_job, _vectors_a_sequence(job_measures)]
+    if table is tables.PUBLISHED_EMBEDDINGS and "users_without_vector" in job_measures:
+        by_job = _COVERAGE
     by_hand = _BY_HAND.get(table.name, [])
     counted = [] if any(e.measure == "rows" for e in by_hand) else [_rows(0)]
     return [*contract_expectations(table), *counted, *by_hand, *by_job]

@@ -100,6 +100,7 @@ BAD = {
     ),
     "views with a time each": ("user_sequences", views("bea", TUESDAY, *[1] * 2049)),
     "and no bot, has a sequence": ("browsing_logs", view(9, "cleo")),
+    "days before the newest published day": ("browsing_logs", view(9, "cleo")),
     "at most 30 minutes from a view": ("sessions", session(3, *minutes(100, 131))),
     "more than 30 minutes from a session": ("sessions", session(3, *minutes(91))),
     "is in titles": ("user_sequences", views("bea", TUESDAY, 404)),
@@ -108,7 +109,7 @@ BAD = {
     ),
     "of a norm above 0": ("user_embeddings", VECTOR | {"user_id": "bea", "embedding": vector(0)}),
     "the one that is there": ("user_sequences", SEQUENCE | {"sequence_hash": 7}),
-    "of a published day has a vector": ("user_sequences", views("dan", TUESDAY, 1)),
+    "and has a sequence of it, has a vector": ("user_sequences", views("dan", TUESDAY, 1)),
     "published rows are the champion's": (
         "published_embeddings", VECTOR | {"user_id": "eve", "model_id": "m2"}
     ),

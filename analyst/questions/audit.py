@@ -19,6 +19,7 @@ from rich.table import Table as Grid
 from analyst.lake_access.open_lake import OpenLake, open_lake
 from analyst.landing_counts import day_folders, lines_by_file
 from analyst.output.answers import print_answer
+from contracts.embedding_settings import EmbeddingSettings
 from contracts.landing_settings import are_days_expected
 from contracts.limits import (
     EMBEDDING_WIDTH,
@@ -147,10 +148,12 @@ _AUDIT_RULES = (
         "USING (as_of, user_id) WHERE s.sequence_hash != p.sequence_hash",
     ),
     _Rule(
-        "each user with a sequence of a published day has a vector",
+        "each user who was active before a published day, and has a sequence of it, has a vector",
         (USER_SEQUENCES, PUBLISHED_EMBEDDINGS),
+        # Of the others those of a model that is about to be promoted are there before it is.
         "SELECT as_of, user_id FROM user_sequences "
         "WHERE as_of IN (SELECT DISTINCT as_of FROM published_embeddings) "
+        "AND last_view_time >= as_of::TIMESTAMPTZ - INTERVAL 1 DAY "
         "EXCEPT SELECT as_of, user_id FROM published_embeddings",
     ),
     _Rule(
@@ -212,9 +215,26 @@ def _gaps_rule(landing: Path) -> _Rule:
     return _Rule(says, (BROWSING_LOGS, REJECTED_LOGS), broken)
 
 
+def _everybody_rule(window_days: int) -> _Rule:
+    """A view that landed on or after the newest published day counts from the next night on."""
+    newest = "(SELECT max(as_of) FROM published_embeddings)"
+    return _Rule(
+        f"a user with a view in the {window_days} days before the newest published day, and no "
+        "bot, has a vector",
+        (BROWSING_LOGS, PUBLISHED_EMBEDDINGS),
+        "SELECT DISTINCT user_id FROM (SELECT user_id FROM browsing_logs "
+        f"WHERE event_date < {newest} AND event_date >= {newest} - {window_days} "
+        f"AND landing_day < {newest} GROUP BY user_id, event_date "
+        f"HAVING count(*) <= {MAX_VIEWS_A_DAY}) "
+        "EXCEPT SELECT user_id FROM published_embeddings",
+    )
+
+
 def audit(lake: OpenLake) -> Iterator[Finding]:
     """Check each rule whose tables exist."""
-    for rule in (*_AUDIT_RULES, _gaps_rule(lake.places.landing)):
+    window_days = EmbeddingSettings.from_environment().window_days
+    rules = (*_AUDIT_RULES, _everybody_rule(window_days), _gaps_rule(lake.places.landing))
+    for rule in rules:
         if lake.has(*rule.tables):
             yield _looked_at(lake, rule, _rows(lake, rule.over))
     if lake.has(*_LINES_RULE.tables) and (counts := _landing_counts(lake)):

@@ -5,8 +5,9 @@ userbert coverage --as-of 2017-07-01 [--users 12 1467] [--file users.txt] [--jso
 A user is whoever is in browsing_logs, and whoever is named by a refused line.
 """
 
+import math
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from typing import Annotated
 
 import typer
@@ -14,6 +15,7 @@ from rich.table import Table as Grid
 
 from analyst.lake_access.open_lake import OpenLake, open_lake
 from analyst.output.answers import print_answer
+from contracts.embedding_settings import EmbeddingSettings
 from contracts.errors import BadInput, MissingTable
 from contracts.landing_settings import read_settings
 from contracts.limits import MAX_VIEWS_A_DAY
@@ -34,6 +36,12 @@ _MAX_EXAMPLES = 3
 # whose condition holds is the one.
 _REASONS = (
     ("embedded on the day", True, "vector_day = $day", ""),
+    (
+        "stale: has an older vector, and left the window",
+        True,
+        "vector_day < $day AND num_views > 0 AND last_view_day < $since",
+        "",
+    ),
     (
         "has an older vector: no view on the day before",
         True,
@@ -59,6 +67,7 @@ _REASONS = (
         "person_days = 0",
         "",
     ),
+    ("left the window: no view in it", False, "last_view_day < $since", ""),
     ("none of the titles is in `titles`", False, "titled = 0", "userbert titles"),
     (
         "has a sequence, and no vector under this model",
@@ -73,10 +82,10 @@ _REASONS = (
         "userbert sessions, then userbert user-sequences --as-of DAY",
     ),
     (
-        "not active on the day before, nor on one that was embedded",
+        "in the window, and not active on the day before, nor on one that was embedded",
         False,
         "true",
-        "userbert backfill plan, for days after the user's views",
+        "userbert user-sequences --as-of DAY, then user-embeddings and published-embeddings",
     ),
 )
 
@@ -105,6 +114,9 @@ class Coverage:
     as_of: date
     users: int
     with_vector: int
+    window_days: int
+    usable: int  # users with a view in the window, on a day on which they are no bot
+    usable_with_vector: int
     reasons: list[Reason]
     refused_unnamed: int  # refused lines that name no user
     asked: list[User]
@@ -118,11 +130,17 @@ def coverage(
 ) -> Coverage:
     lake.need(BROWSING_LOGS)
     model_id, as_of = _embedded_day(lake, model_id, as_of)
-    unnamed = _gather_facts(lake, model_id, as_of)
+    window_days = EmbeddingSettings.from_environment().window_days
+    unnamed = _gather_facts(lake, model_id, as_of, window_days)
     counted = lake.connection.execute(
         f"""SELECT reason, count(*), array_agg(user_id ORDER BY user_id)[:{_MAX_EXAMPLES}]
         FROM reasoned GROUP BY reason"""
     ).fetchall()
+    usable, usable_with_vector = lake.connection.execute(
+        "SELECT count(*), count(vector_day) FROM facts "
+        "WHERE last_view_day >= $since AND titled > 0",
+        {"since": as_of - timedelta(days=window_days)},
+    ).fetchall()[0]
     found = {place: (number, examples) for place, number, examples in counted}
     reasons = [
         Reason(name, has_vector, *found[place], what_to_do)
@@ -134,6 +152,9 @@ def coverage(
         as_of,
         sum(reason.users for reason in reasons),
         sum(reason.users for reason in reasons if reason.has_vector),
+        window_days,
+        usable,
+        usable_with_vector,
         reasons,
         unnamed,
         _requested_users(lake, users or []),
@@ -157,7 +178,7 @@ def _embedded_day(lake: OpenLake, model_id: str | None, as_of: date | None) -> t
     return found[0], as_of or found[1]
 
 
-def _gather_facts(lake: OpenLake, model_id: str, as_of: date) -> int:
+def _gather_facts(lake: OpenLake, model_id: str, as_of: date, window_days: int) -> int:
     """Make the table `reasoned`, a row a user; the number of refused lines that name nobody."""
     unnamed = _gather_refused(lake)
     parameters = {"day": as_of, "model": model_id, "most": MAX_VIEWS_A_DAY}
@@ -170,7 +191,7 @@ def _gather_facts(lake: OpenLake, model_id: str, as_of: date) -> int:
     )
     lake.connection.execute(
         f"CREATE OR REPLACE TEMP TABLE reasoned AS SELECT *, CASE {cases} END AS reason FROM facts",
-        {"day": as_of},
+        {"day": as_of, "since": as_of - timedelta(days=window_days)},
     )
     return unnamed
 
@@ -259,6 +280,12 @@ def _named_in(query: str, parameters: dict[str, object]) -> dict[str, object]:
     return {name: value for name, value in parameters.items() if f"${name}" in query}
 
 
+def _percent(found: Coverage) -> str:
+    """Rounded down: 100 % is everybody."""
+    share = found.usable_with_vector / found.usable if found.usable else 1.0
+    return f"{math.floor(share * 1000) / 10:g} %"
+
+
 def main(
     users: Annotated[
         list[str] | None,
@@ -278,7 +305,8 @@ def main(
         found = coverage(lake, as_of, model, named)
     title = (
         f"{found.with_vector:,} of {found.users:,} users have a vector of {found.model_id} "
-        f"as of {found.as_of}"
+        f"as of {found.as_of}; of the {found.usable:,} users with a view in the "
+        f"{found.window_days} days before, {found.usable_with_vector:,} ({_percent(found)})"
     )
     if found.refused_unnamed:
         title += f"; {found.refused_unnamed:,} refused lines name no user"

@@ -1,8 +1,9 @@
 """Vectors of past days under a named model: which days have them, and writing the others.
 
 A day is finished when user_sequences and user_embeddings hold, for each user who was active just
-before it, what the nightly jobs would write now; those same jobs do the writing. So a backfill may
-be killed at any moment, run again, or run several times side by side: finished days are left alone.
+before it and for whoever the day holds beyond them, what the nightly jobs would write now; those
+same jobs do the writing. So a backfill may be killed at any moment, run again, or run several times
+side by side: finished days are left alone.
 """
 
 import time as clock
@@ -15,6 +16,7 @@ from delta.exceptions import DeltaConcurrentModificationException
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from contracts.embedding_settings import EmbeddingSettings
 from contracts.errors import BadInput
 from contracts.paths import Places
 from contracts.tables import (
@@ -27,6 +29,7 @@ from contracts.tables import (
 from spark_jobs.backfill.day_locks import DayLocks
 from spark_jobs.lake.lake import Commit, Lake
 from spark_jobs.tables import user_embeddings, user_sequences
+from spark_jobs.tables.usable_users import beyond_active, coverage_measures
 from spark_jobs.tables.user_sequences import sequences_of
 
 _DAYS_AT_ONCE = 31  # whose sequences one Spark job computes again
@@ -40,7 +43,7 @@ class Day:
     """What one day holds under one model, compared with what it should hold."""
 
     as_of: date
-    users: int  # with a view on the day before: the rows that each of the two tables should have
+    users: int  # active before it, or held beyond those: the rows that each table should have
     sequences: int  # rows that user_sequences has
     sequences_differ: int  # users whose sequence is missing, another one, or of nobody active
     vectors: int  # rows that user_embeddings has under the model
@@ -107,12 +110,43 @@ def survey_days(lake: Lake, model_id: str, days: Sequence[date]) -> list[Day]:
 
 
 def _survey_some_days(lake: Lake, model_id: str, days: Sequence[date]) -> Iterator[Day]:
-    due = sequences_of(lake.read(SESSIONS), days)
     of_days = F.col("as_of").isin(list(days))
     sequences = lake.read_or_empty(USER_SEQUENCES).where(of_days)
+    due = _due_sequences(lake, sequences, days)
     vectors = lake.read_or_empty(USER_EMBEDDINGS).where(of_days & (F.col("model_id") == model_id))
     for row in _compare_with_due(due, sequences, vectors).collect():
         yield Day(**row.asDict())
+
+
+def _due_sequences(lake: Lake, sequences: DataFrame, days: Sequence[date]) -> DataFrame:
+    """What the jobs would write now: the active users, and who else is in the day already."""
+    sessions = lake.read(SESSIONS)
+    active = sequences_of(sessions, days)
+    others = beyond_active(sequences).select("as_of", "user_id")
+    days_with_others = [row["as_of"] for row in others.select("as_of").distinct().collect()]
+    if not days_with_others:
+        return active
+    window_days = EmbeddingSettings.from_environment().window_days
+    in_window = beyond_active(sequences_of(sessions, days_with_others, window_days))
+    return active.union(in_window.join(others, ["as_of", "user_id"], "left_semi"))
+
+
+def _embedded_days(lake: Lake, model_id: str) -> set[date]:
+    return {day for model, day in num_vectors(lake, USER_EMBEDDINGS) if model == model_id}
+
+
+def embed_everybody(lake: Lake, places: Places, model_id: str) -> None:
+    """Make vectors of everybody in the window, as of the newest day that readers have, under a
+    model that is about to be published. What is there already is left alone."""
+    days = {*published_days(lake), *_embedded_days(lake, model_id)}
+    if not days or not lake.exists(SESSIONS):
+        return
+    newest, window_days = max(days), EmbeddingSettings.from_environment().window_days
+    sequences = lake.read_or_empty(USER_SEQUENCES).where(F.col("as_of") == F.lit(newest))
+    lacking = coverage_measures(lake, newest, window_days, sequences)
+    if lacking["users_without_vector"]:
+        user_sequences.update_user_sequences(_fresh(lake), places, newest, "all")
+    list(fill_days(lake, places, model_id, [newest]))
 
 
 def _compare_with_due(due: DataFrame, sequences: DataFrame, vectors: DataFrame) -> DataFrame:
@@ -159,7 +193,9 @@ def _write_day(lake: Lake, places: Places, model_id: str, day: Day) -> tuple[Com
     """Write what the night of `day` would have written, by the nightly jobs; only what lacks."""
     commits = []
     if day.sequences_to_write:
-        commits.append(user_sequences.update_user_sequences(_fresh(lake), places, day.as_of))
+        commits.append(
+            user_sequences.update_user_sequences(_fresh(lake), places, day.as_of, "active")
+        )
     if day.vectors_to_write:
         commits.append(
             user_embeddings.update_user_embeddings(_fresh(lake), places, day.as_of, model_id)

@@ -1,9 +1,9 @@
 """Judging, promoting and rolling back: each step in its order, on one lake.
 
-`models` says who the champion is, and published_embeddings follows it. A promotion first sees the
-new vectors through their gate, then writes `models`, then published_embeddings, in one commit for
-readers. Killed in between, readers stay on the old model, whole; the same command again, or the
-next night, finishes it.
+`models` says who the champion is, and published_embeddings follows it. A promotion first embeds
+everybody in the window as of the newest published day and sees the new vectors through their gate,
+then writes `models`, then published_embeddings, in one commit for readers. Killed in between,
+readers stay on the old model, whole; the same command again, or the next night, finishes it.
 """
 
 import json
@@ -45,6 +45,7 @@ from spark_jobs.tables.models import (
     model_folder,
 )
 from spark_jobs.tables.published_embeddings import (
+    check_no_day_is_lost,
     has_vectors,
     prepare_all_days,
     published_models,
@@ -171,6 +172,9 @@ class Registry:
         if not has_vectors(self.lake, model_id) and not published_models(self.lake):
             self._change(run, changed)  # there is nothing to publish yet
             return
+        if all_days_needed:
+            check_no_day_is_lost(self.lake, model_id)
+            backfill.embed_everybody(self.lake, self.places, model_id)
         prepared = prepare_all_days(self.lake, self.places, model_id, all_days_needed)
         self._change(run, changed)
         replace_all_days(self.lake, self.places, prepared)

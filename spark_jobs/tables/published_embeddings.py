@@ -15,6 +15,7 @@ from datetime import date, datetime
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
+from contracts.embedding_settings import EmbeddingSettings
 from contracts.errors import MissingTable
 from contracts.paths import Places
 from contracts.tables import (
@@ -36,6 +37,7 @@ from spark_jobs.tables.published_history import (
     record_publication,
     with_written_at,
 )
+from spark_jobs.tables.usable_users import coverage_measures
 
 _UNWRITTEN = [name for name in PUBLISHED_EMBEDDINGS.names if name != WRITTEN_AT]
 
@@ -82,7 +84,7 @@ def _days(embeddings: DataFrame) -> set[date]:
     return {row["as_of"] for row in embeddings.select("as_of").distinct().collect()}
 
 
-def _check_no_day_is_lost(lake: Lake, model_id: str) -> None:
+def check_no_day_is_lost(lake: Lake, model_id: str) -> None:
     """Readers must lose no day by a change of model."""
     if missing := _missing_days(lake, model_id):
         days = ", ".join(map(str, missing))
@@ -99,10 +101,18 @@ def _all_days(
 ) -> Passed:
     """The rows of all days of `model_id`, past the gate."""
     if all_days_needed:
-        _check_no_day_is_lost(lake, model_id)
+        check_no_day_is_lost(lake, model_id)
     rows = _rows_to_publish(lake, model_id)
     timed = with_written_at(rows, _history(lake, model_id, ALL_ROWS), now)
-    return run_gate(timed, PUBLISHED_EMBEDDINGS, places=places, run=f"all days under {model_id}")
+    measures = {}
+    if all_days_needed and (newest := rows.selectExpr("max(as_of)").collect()[0][0]):
+        measures = coverage_measures(lake, newest, _window_days(), rows)
+    run = f"all days under {model_id}"
+    return run_gate(timed, PUBLISHED_EMBEDDINGS, places=places, run=run, measures=measures)
+
+
+def _window_days() -> int:
+    return EmbeddingSettings.from_environment().window_days
 
 
 def _history(lake: Lake, model_id: str, where: str) -> DataFrame:
@@ -119,7 +129,19 @@ def one_day(lake: Lake, places: Places, model_id: str, day: date, now: datetime)
             f"`userbert user-embeddings --as-of {day} --model {model_id}` first"
         )
     timed = with_written_at(rows, _history(lake, model_id, _of_day(day)), now)
-    return run_gate(timed, PUBLISHED_EMBEDDINGS, places=places, run=str(day))
+    measures = _newest_coverage(lake, day, rows)
+    run = str(day)
+    return run_gate(timed, PUBLISHED_EMBEDDINGS, places=places, run=run, measures=measures)
+
+
+def _newest_coverage(lake: Lake, day: date, rows: DataFrame) -> dict[str, float]:
+    """Who has a vector once `rows` are published; nothing where later days are published already:
+    with an earlier day readers see no less than before."""
+    published = lake.read_or_empty(PUBLISHED_EMBEDDINGS)
+    if not published.where(F.col("as_of") > F.lit(day)).isEmpty():
+        return {}
+    earlier = published.where(F.col("as_of") < F.lit(day))
+    return coverage_measures(lake, day, _window_days(), earlier, rows)
 
 
 def _of_day(day: date) -> str:

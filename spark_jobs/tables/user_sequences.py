@@ -1,7 +1,12 @@
-"""sessions to user_sequences: the newest views before a day of each user who was active just then.
+"""sessions to user_sequences: the newest views before a day of each user who is to be embedded.
 
-Active is who has a view of a session on the day before `as_of`. Views from `as_of` on are cut off,
-in the middle of a session too. The day's partition is replaced, so a rerun is harmless.
+userbert user-sequences --as-of DAY [--users auto|active|all]
+
+A night takes who was active, who has a view of a session on the day before `as_of`, and who has a
+view in the window of days before and no published vector yet: on the first night of a lake that is
+everybody. `all` takes everybody in the window. Who was taken beyond the active ones stays when a
+day is run again, so that a rerun is harmless. Views from `as_of` on are cut off, in the middle of a
+session too.
 
 The rows of a day are what was known when they were written: a view that lands later changes the
 days that are written after it came, and an earlier one when that is run again.
@@ -9,24 +14,29 @@ days that are written after it came, and an earlier one when that is run again.
 
 from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
-from functools import partial
+from functools import partial, reduce
+from typing import Annotated, Literal, cast, get_args
 
 import numpy as np
 import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from contracts.embedding_settings import EmbeddingSettings
 from contracts.instants import DAY_MICROSECONDS, midnight_microseconds
 from contracts.limits import MAX_HISTORY_VIEWS
 from contracts.paths import Places
-from contracts.tables import SESSIONS, USER_SEQUENCES
-from contracts.terminal.options import AsOf
+from contracts.tables import PUBLISHED_EMBEDDINGS, SESSIONS, USER_SEQUENCES
+from contracts.terminal.options import AsOf, choice_option
 from expectations.gate import run_gate
 from spark_jobs.lake.lake import Commit, Lake
 from spark_jobs.spark.job_run import spark_job
-from spark_jobs.transforms.session_views import OF_SESSION, sessions_between, views_of
+from spark_jobs.spark.session import damaged_files_left_out
+from spark_jobs.tables.usable_users import beyond_active, usable_users, users_between
+from spark_jobs.transforms.session_views import OF_SESSION, views_of
 from spark_jobs.transforms.user_batches import Ints, by_user, list_slices, to_micros, whole_users
 
+WhichUsers = Literal["auto", "active", "all"]
 _NEWEST_COLUMNS = (
     "as_of date, user_id string, title_ids array<bigint>, event_times array<timestamp>"
 )
@@ -38,18 +48,27 @@ def to_sequences(sessions: DataFrame, as_of: date) -> DataFrame:
     Views of one instant stay in their session's order, which goes by log_id. One shuffle, on the
     user, and of the active ones alone: every task gets the list of them.
     """
-    active = (
-        sessions_between(sessions, as_of - timedelta(days=1), as_of).select("user_id").distinct()
-    )
-    return sequences_of(sessions.join(F.broadcast(active), "user_id", "left_semi"), [as_of])
+    return _sequences_of_users(sessions, as_of, _active_users(sessions, as_of), window_days=1)
 
 
-def sequences_of(sessions: DataFrame, days: Sequence[date]) -> DataFrame:
-    """What `to_sequences` gives for each of `days`, by one shuffle for all of them."""
+def _sequences_of_users(
+    sessions: DataFrame, as_of: date, users: DataFrame, window_days: int
+) -> DataFrame:
+    theirs = sessions.join(F.broadcast(users), "user_id", "left_semi")
+    return sequences_of(theirs, [as_of], window_days)
+
+
+def _active_users(sessions: DataFrame, as_of: date) -> DataFrame:
+    return users_between(sessions, as_of - timedelta(days=1), as_of)
+
+
+def sequences_of(sessions: DataFrame, days: Sequence[date], window_days: int = 1) -> DataFrame:
+    """The sequences as of each of `days` of whoever has a view in the window before it, by one
+    shuffle for all of them. A window of one day is that of the active users."""
     begun = sessions.where(F.col("session_date") < F.lit(max(days)))
     return (
         by_user(begun, *OF_SESSION)
-        .mapInArrow(partial(_newest, days=days), _NEWEST_COLUMNS)
+        .mapInArrow(partial(_newest, days=days, window_days=window_days), _NEWEST_COLUMNS)
         .withColumn("num_views", F.size("title_ids"))
         .withColumn("last_view_time", F.element_at("event_times", -1))
         .withColumn("sequence_hash", F.xxhash64("title_ids", "event_times"))
@@ -57,7 +76,9 @@ def sequences_of(sessions: DataFrame, days: Sequence[date]) -> DataFrame:
     )
 
 
-def _newest(batches: Iterator[pa.RecordBatch], days: Sequence[date]) -> Iterator[pa.RecordBatch]:
+def _newest(
+    batches: Iterator[pa.RecordBatch], days: Sequence[date], window_days: int
+) -> Iterator[pa.RecordBatch]:
     for sessions in whole_users(batches):
         views = views_of(sessions)
         times = to_micros(views.times)
@@ -68,29 +89,73 @@ def _newest(batches: Iterator[pa.RecordBatch], days: Sequence[date]) -> Iterator
             # (U,) each user's newest of these views; `here` leaves out the users who have none
             newest = times[np.maximum(high - 1, 0)]
             here = (high > views.user_starts) & (
-                newest >= midnight_microseconds(as_of) - DAY_MICROSECONDS
+                newest >= midnight_microseconds(as_of) - window_days * DAY_MICROSECONDS
             )
-            active: Ints = np.flatnonzero(here)
-            # (A,) of the A active users
-            low = np.maximum(views.user_starts, high - MAX_HISTORY_VIEWS)[active]
+            taken: Ints = np.flatnonzero(here)
+            # (T,) of the T users who are in the window
+            low = np.maximum(views.user_starts, high - MAX_HISTORY_VIEWS)[taken]
             columns = [
-                pa.array([as_of] * len(active), pa.date32()),
-                views.users.take(active),
-                list_slices(views.title_ids, low, high[active]),
-                list_slices(views.times, low, high[active]),
+                pa.array([as_of] * len(taken), pa.date32()),
+                views.users.take(taken),
+                list_slices(views.title_ids, low, high[taken]),
+                list_slices(views.times, low, high[taken]),
             ]
             names = ["as_of", "user_id", "title_ids", "event_times"]
             yield pa.RecordBatch.from_arrays(columns, names)
 
 
-def update_user_sequences(lake: Lake, places: Places, as_of: date) -> Commit:
+def update_user_sequences(
+    lake: Lake, places: Places, as_of: date, users: WhichUsers = "auto"
+) -> Commit:
     """Replace the partition of `as_of`."""
-    sequences = to_sequences(lake.read(SESSIONS), as_of)
+    window_days = EmbeddingSettings.from_environment().window_days
+    sessions = lake.read(SESSIONS)
+    wanted = _wanted_users(lake, sessions, as_of, users, window_days)
+    sequences = _sequences_of_users(sessions, as_of, wanted, window_days)
     passed = run_gate(sequences, USER_SEQUENCES, places=places, run=str(as_of))
     return lake.replace(passed, f"as_of = '{as_of}'")
 
 
-def main(as_of: AsOf) -> None:
+def _wanted_users(
+    lake: Lake, sessions: DataFrame, as_of: date, users: WhichUsers, window_days: int
+) -> DataFrame:
+    """Whose sequences the day holds: each has a view in the window."""
+    usable = usable_users(sessions, as_of, window_days)
+    if users == "all":
+        return usable
+    more = [_kept_users(lake, usable, as_of)]
+    if users == "auto":
+        published = lake.read_or_empty(PUBLISHED_EMBEDDINGS)
+        embedded = published.where(F.col("as_of") < F.lit(as_of)).select("user_id").distinct()
+        more.append(usable.join(embedded, "user_id", "left_anti"))
+    return reduce(DataFrame.union, more, _active_users(sessions, as_of)).distinct()
+
+
+def _kept_users(lake: Lake, usable: DataFrame, as_of: date) -> DataFrame:
+    """Those whom the day holds beyond the active ones. A damaged file of it holds nobody: its rows
+    are about to be replaced."""
+    with damaged_files_left_out(lake.spark):
+        held = lake.read_or_empty(USER_SEQUENCES).where(F.col("as_of") == F.lit(as_of))
+        kept = beyond_active(held).select("user_id").toArrow()
+    if not kept.num_rows:
+        return usable.limit(0)
+    users = lake.spark.createDataFrame(kept, "user_id string")
+    return usable.join(F.broadcast(users), "user_id", "left_semi")
+
+
+def main(
+    as_of: AsOf,
+    users: Annotated[
+        str,
+        choice_option(
+            "--users",
+            get_args(WhichUsers),
+            "active: who viewed on the day before; all: everybody in the window; auto: the active "
+            "ones, and everybody in the window without a published vector.",
+        ),
+    ] = "auto",
+) -> None:
     places = Places.from_environment()
     with spark_job("user_sequences") as (spark, report):
-        report(update_user_sequences(Lake(spark, places.lake), places, as_of))
+        lake = Lake(spark, places.lake)
+        report(update_user_sequences(lake, places, as_of, cast("WhichUsers", users)))

@@ -210,6 +210,17 @@ def _headline_measures(measures: dict[str, float]) -> Iterator[str]:
         yield f"after {measures['steps']:.0f} steps"
 
 
+def _coverage_line(gate: dict[str, Any]) -> Iterator[str]:
+    """How many usable users had a vector after the newest publication that counted them."""
+    measures = gate.get("measures", {})
+    if usable := measures.get("usable_users"):
+        covered = usable - measures["users_without_vector"]
+        yield (
+            f"users with a view in the window and a vector: {covered:,.0f} of {usable:,.0f} "
+            f"({covered / usable:.1%}): userbert coverage"
+        )
+
+
 def _closing_lines(found: dict[str, Any], as_of: date | None) -> Iterator[str]:
     lake = found["lake"]
     refused = ", ".join(f"{reason}: {count:,}" for reason, count in found["refused"].items())
@@ -221,6 +232,7 @@ def _closing_lines(found: dict[str, Any], as_of: date | None) -> Iterator[str]:
     for day, rows in found["published"].items():
         if as_of is None or day == str(as_of):
             yield f"published as of {day}: {rows:,} users"
+    yield from _coverage_line(found["gates"].get(PUBLISHED_EMBEDDINGS.name, {}))
     if forecasts := found["forecasts"]:
         yield (
             f"forecast as of {forecasts['as_of']} of {forecasts['users']:,} users: on average "

@@ -1,0 +1,48 @@
+"""Whom the nights embed: conf/embedding.toml, or the file that USERBERT_EMBEDDING names."""
+
+import os
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from contracts.commands import CONF_FOLDER
+from contracts.errors import BadInput
+
+_DEFAULT_FILE = CONF_FOLDER / "embedding.toml"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbeddingSettings:
+    """The window of days in which a view makes a user usable."""
+
+    window_days: int = 182
+
+    @classmethod
+    def read(cls, path: Path) -> "EmbeddingSettings":
+        """The settings in `path`, or `BadInput` with everything that is wrong with them."""
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise BadInput(f"{path} cannot be read: {error}") from error
+        wrong = [f"there is no setting {name}" for name in values if name not in _RULES]
+        wrong += [
+            f"{name} is {values[name]!r}; it must be {rule}"
+            for name, (rule, is_right) in _RULES.items()
+            if name in values and not is_right(values[name])
+        ]
+        if wrong:
+            raise BadInput(f"{path}: {'; '.join(wrong)}")
+        return cls(**values)
+
+    @classmethod
+    def from_environment(cls) -> "EmbeddingSettings":
+        return cls.read(Path(os.environ.get("USERBERT_EMBEDDING", _DEFAULT_FILE)))
+
+
+def _is_positive(value: object) -> bool:
+    return type(value) is int and value > 0
+
+
+_RULES = {
+    "window_days": ("a whole number of 1 or more", _is_positive),
+}
