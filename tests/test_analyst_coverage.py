@@ -67,9 +67,7 @@ def test_each_user_has_one_reason(places):
         "none of the titles is in `titles`": ["untitled"],
         "has a sequence, and no vector under this model": ["unembedded"],
         "active on the day before, and no sequence as of the day": ["unsequenced"],
-        "in the window, and not active on the day before, nor on one that was embedded": [
-            "long-gone"
-        ],
+        "in the window, and not active before a day that was embedded": ["long-gone"],
     }
     assert (found.users, found.with_vector, found.refused_unnamed) == (10, 3, 2)
 

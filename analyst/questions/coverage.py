@@ -82,7 +82,7 @@ _REASONS = (
         "userbert sessions, then userbert user-sequences --as-of DAY",
     ),
     (
-        "in the window, and not active on the day before, nor on one that was embedded",
+        "in the window, and not active before a day that was embedded",
         False,
         "true",
         "userbert user-sequences --as-of DAY, then user-embeddings and published-embeddings",
