@@ -71,7 +71,7 @@ def run(lake, places, days, as_ofs):
     titles.update_titles(lake, places)
     sessions.update_sessions(lake, places)
     for as_of in as_ofs:
-        user_sequences.update_user_sequences(lake, places, as_of)
+        user_sequences.update_user_sequences(lake, places, as_of, "active")
 
 
 def rows(lake, table, columns=None):
@@ -112,5 +112,5 @@ def test_a_late_view_changes_the_days_that_are_written_after_it_came(lakes):
     second = DAYS[1]
     assert of(nightly, second) != of(once, second)  # a third of its views was still to come
     assert of(nightly, LAST) == of(once, LAST)
-    user_sequences.update_user_sequences(nightly, places, second)
+    user_sequences.update_user_sequences(nightly, places, second, "active")
     assert rows(nightly, USER_SEQUENCES) == rows(once, USER_SEQUENCES)

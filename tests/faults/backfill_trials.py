@@ -131,12 +131,12 @@ class Trials:
     all_files: int  # that a quiet run adds
 
     def finish(self, places: Places) -> None:
-        """All days of the second model, and the last day's night under the champion."""
+        """The last day's night under the champion, and all days of the second model."""
         lake, last = Lake(self.spark, places.lake), self.days[-1]
-        list(fill_days(lake, places, self.model_id, self.days))
         user_sequences.update_user_sequences(lake, places, last)
         user_embeddings.update_user_embeddings(lake, places, last, self.champion)
         publish_day(lake, places, last)
+        list(fill_days(lake, places, self.model_id, self.days))
 
     def trial(self, seed: int) -> dict[str, Any]:
         with tempfile.TemporaryDirectory() as folder:
