@@ -46,7 +46,7 @@ ROOMS: dict[str, set[str]] = {
 # Inside a room: a folder may import the folders of its room that stand before it. "." stands for
 # the modules that lie directly in the room.
 FOLDER_ORDER: dict[str, tuple[str, ...]] = {
-    "contracts": (".", "storage", "terminal"),
+    "contracts": (".", "storage", "settings", "terminal"),
     "landing": (".", "synthetic"),
     "model": (
         *("settings", ".", "data", "layers", "forms", "storage", "inference"),

@@ -8,9 +8,9 @@ from small_lake import write
 
 from analyst.lake_access.open_lake import open_lake
 from analyst.questions.audit import audit
-from contracts.embedding_settings import EmbeddingSettings
 from contracts.errors import BadInput, GateFailed
 from contracts.paths import Places
+from contracts.settings.embedding import EmbeddingSettings
 from contracts.tables import PUBLISHED_EMBEDDINGS, USER_EMBEDDINGS, USER_SEQUENCES
 from spark_jobs.backfill.days import survey_days
 from spark_jobs.lake.lake import Lake

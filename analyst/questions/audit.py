@@ -19,7 +19,6 @@ from rich.table import Table as Grid
 from analyst.lake_access.open_lake import OpenLake, open_lake
 from analyst.landing_counts import day_folders, lines_by_file
 from analyst.output.answers import print_answer
-from contracts.embedding_settings import EmbeddingSettings
 from contracts.landing_settings import are_days_expected
 from contracts.limits import (
     EMBEDDING_WIDTH,
@@ -28,6 +27,7 @@ from contracts.limits import (
     MAX_VIEWS_A_DAY,
     SESSION_GAP_MINUTES,
 )
+from contracts.settings.embedding import EmbeddingSettings
 from contracts.tables import (
     BROWSING_LOGS,
     MODELS,

@@ -15,10 +15,10 @@ from rich.table import Table as Grid
 
 from analyst.lake_access.open_lake import OpenLake, open_lake
 from analyst.output.answers import print_answer
-from contracts.embedding_settings import EmbeddingSettings
 from contracts.errors import BadInput, MissingTable
 from contracts.landing_settings import read_settings
 from contracts.limits import MAX_VIEWS_A_DAY
+from contracts.settings.embedding import EmbeddingSettings
 from contracts.tables import (
     BROWSING_LOGS,
     PUBLISHED_EMBEDDINGS,

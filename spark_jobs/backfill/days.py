@@ -16,9 +16,9 @@ from delta.exceptions import DeltaConcurrentModificationException
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from contracts.embedding_settings import EmbeddingSettings
 from contracts.errors import BadInput
 from contracts.paths import Places
+from contracts.settings.embedding import EmbeddingSettings
 from contracts.tables import (
     PUBLISHED_EMBEDDINGS,
     SESSIONS,

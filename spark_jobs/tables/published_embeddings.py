@@ -15,9 +15,9 @@ from datetime import date, datetime
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from contracts.embedding_settings import EmbeddingSettings
 from contracts.errors import MissingTable
 from contracts.paths import Places
+from contracts.settings.embedding import EmbeddingSettings
 from contracts.tables import (
     PUBLISHED_EMBEDDINGS,
     PUBLISHED_HISTORY,

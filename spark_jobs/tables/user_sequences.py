@@ -22,10 +22,10 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from contracts.embedding_settings import EmbeddingSettings
 from contracts.instants import DAY_MICROSECONDS, midnight_microseconds
 from contracts.limits import MAX_HISTORY_VIEWS
 from contracts.paths import Places
+from contracts.settings.embedding import EmbeddingSettings
 from contracts.tables import PUBLISHED_EMBEDDINGS, SESSIONS, USER_SEQUENCES
 from contracts.terminal.options import AsOf, choice_option
 from expectations.gate import run_gate

@@ -1,12 +1,12 @@
 """Whom the nights embed: conf/embedding.toml, or the file that USERBERT_EMBEDDING names."""
 
 import os
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
 from contracts.commands import CONF_FOLDER
 from contracts.errors import BadInput
+from contracts.storage.toml_files import read_toml
 
 _DEFAULT_FILE = CONF_FOLDER / "embedding.toml"
 
@@ -20,10 +20,7 @@ class EmbeddingSettings:
     @classmethod
     def read(cls, path: Path) -> "EmbeddingSettings":
         """The settings in `path`, or `BadInput` with everything that is wrong with them."""
-        try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise BadInput(f"{path} cannot be read: {error}") from error
+        values = read_toml(path)
         wrong = [f"there is no setting {name}" for name in values if name not in _RULES]
         wrong += [
             f"{name} is {values[name]!r}; it must be {rule}"
