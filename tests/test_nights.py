@@ -83,12 +83,13 @@ def nights(spark, tmp_path_factory):
         os.environ["USERBERT_DATA"] = before
 
 
-def test_each_active_user_has_a_vector_of_each_night(nights):
+def test_the_first_night_has_a_vector_of_everybody_and_the_next_of_who_was_active(nights):
     places, model_id = nights
     found = rows(places, USER_EMBEDDINGS)
     views = rows(places, BROWSING_LOGS)
     for landed in range(HISTORY, HISTORY + NIGHTS):
-        active = {v["user_id"] for v in views if str(v["event_date"]) == day(landed)}
+        first = day(0 if landed == HISTORY else landed)
+        active = {v["user_id"] for v in views if first <= str(v["event_date"]) <= day(landed)}
         vectors = [row for row in found if str(row["as_of"]) == day(landed + 1)]
         assert {row["user_id"] for row in vectors} == active
     assert {row["model_id"] for row in found} == {model_id}
