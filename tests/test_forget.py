@@ -14,6 +14,7 @@ from contracts.tables import (
     BROWSING_LOGS,
     MODELS,
     PUBLISHED_EMBEDDINGS,
+    PUBLISHED_HISTORY,
     REJECTED_LOGS,
     SEQUENCE_PAIRS,
     SESSIONS,
@@ -110,7 +111,7 @@ def fill(lake, places):
     add(lake, places, SESSIONS, *map(session, everybody))
     add(lake, places, USER_SEQUENCES, *(views(u, NEXT, 1) for u in everybody))
     add(lake, places, SEQUENCE_PAIRS, *map(pair, everybody))
-    for table in (USER_EMBEDDINGS, PUBLISHED_EMBEDDINGS):
+    for table in (USER_EMBEDDINGS, PUBLISHED_EMBEDDINGS, PUBLISHED_HISTORY):
         add(lake, places, table, *(embedding(u, NEXT, [1, 2], sequence_hash=1) for u in everybody))
     add(lake, places, REJECTED_LOGS, *(refused(n, LINES[n - 1]) for n in (4, 6, 7)))
     add(lake, places, TITLES, *({"title_id": n, "title": "t", "words": ["t"]} for n in (1, 2, 3)))
@@ -266,7 +267,7 @@ def test_the_online_store_serves_the_others_alone(places, forgotten):
     from feature_store.store import Store
 
     store = Store(places)
-    (view,) = store.feast.list_feature_views()
+    (view,) = (view for view in store.feast.list_feature_views() if view.online)
     assert store.online.count(view.name) == len(STAY)
 
 

@@ -117,6 +117,8 @@ def _missing_remarks(
     """Steps of the run that left nothing."""
     if subject.kind == "night" and coverage is not None and not coverage.published:
         yield f"Nothing is published as of {subject.as_of}: readers have the day before."
+    if not gates and subject.kind != "training":
+        yield "This run left no gate result: it wrote nothing, or ended before its first table."
     older = [gate.table for gate in gates if not gate.is_of_this_run]
     if older:
         yield f"This run left no gate result of {', '.join(older)}: what is shown is older."
