@@ -137,7 +137,8 @@ def test_refused_lines_are_named_with_their_reasons_first(view, places):
         gate(view, places, BROWSING_LOGS, measures=measures)
     assert str(failure.value).startswith(
         "gate browsing_logs of 2017-06-30 failed: refused_share is 0.5, at most 0.2 is allowed "
-        "(at most a fifth of the lines are refused, or at most 10 lines beside accepted ones), "
+        "(at most a fifth of the lines are refused, or at most 10 lines and no more than are "
+        "accepted, or at most 4 lines beside an accepted one), "
         "490 refused: missing column user_id, 10 refused: not JSON; nothing was written"
     )
 

@@ -286,7 +286,7 @@ def test_values_are_printed_as_they_are(run):
 def test_a_wrong_query_says_what_tables_there_are(run):
     code, printed = run("SELECT nothing FROM title")
     assert code == 2
-    assert "the tables are: published_embeddings, titles" in printed.err
+    assert "the tables are: published_embeddings, published_history, titles" in printed.err
 
 
 def test_a_pragma_is_judged_without_opening_the_file_that_it_names():
