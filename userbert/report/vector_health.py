@@ -130,7 +130,7 @@ def _read_vectors(dataset: ds.Dataset, as_of: date, is_model: pc.Expression, use
     wanted = is_day("as_of", as_of) & is_model & pc.field("user_id").isin(users)
     rows = dataset.to_table(
         columns=["model_id", "user_id", "embedding"], filter=wanted, batch_size=_MAX_BATCH_ROWS
-    ).sort_by("user_id")
+    )
     names = np.array(rows["user_id"].to_pylist(), np.str_)  # (N,)
     order = np.argsort(names)
     embeddings: Any = rows["embedding"].combine_chunks()
