@@ -47,6 +47,15 @@ def test_who_moved_how_far_counts_those_embedded_anew(places):
     assert found.mean_shift == pytest.approx(np.linalg.norm(new - old))
 
 
+def test_the_verdict_is_a_sentence_with_what_chance_makes():
+    spread = np.random.default_rng(0).standard_normal((120, 4))
+    moved = population_drift(day(spread), day(spread + np.array([0, 2, 0, 0])))
+    still = population_drift(day(spread), day(spread, first=120))
+    assert moved.verdict.startswith("The population moved: the energy distance between the days")
+    assert f"95 of 100 stayed below {moved.by_lot_95:.4f} (p 0.0025)" in moved.verdict
+    assert still.verdict.startswith("No sign that the population moved")
+
+
 def test_nobody_embedded_anew_has_not_moved(places):
     found = drift(open_lake(places), TUESDAY, FRIDAY)
     assert (found.embedded_anew, found.moves, found.moved_most) == (0, None, [])

@@ -84,6 +84,39 @@ def test_moves_are_how_far_the_vector_is_without_the_view(places):
     assert len(weighed.weights) == len(weighed.moves) == 4
 
 
+@pytest.mark.parametrize("form", ["window", "memory"])
+def test_titles_are_summed_over_their_views(places, form):
+    """Ann views tea twice."""
+    save(places, "m1", form=form)
+    found = explain_vector(stored(places, "m1"), "ann")
+    assert {t.title: t.views for t in found.titles} == {"red shoes": 1, "green tea": 1, "tea": 2}
+    assert sum(t.weight for t in found.titles) == pytest.approx(1)
+    tea = next(t for t in found.titles if t.title == "tea")
+    assert tea.weight == pytest.approx(sum(v.weight for v in found.views if v.title == "tea"))
+    assert tea.last_viewed_at == max(v.viewed_at for v in found.views if v.title == "tea")
+    by_title = {t.title: t.moves for t in found.titles}
+    alone = {v.title: v.moves for v in found.views if v.title != "tea"}
+    assert {t: by_title[t] for t in alone} == pytest.approx(alone)
+    sequence, _ = read_sequence(open_lake(places), "ann", date(2026, 1, 7))
+    keep = [place for place, title in enumerate(sequence.titles) if title != "tea"]
+    shorter = {name: [part[p] for p in keep] for name, part in vars(sequence).items()}
+    arrays = {name: np.array(shorter[name], np.int64) for name in ("title_ids", "micros")}
+    trained = load_registered_model(open_lake(places), "m1")
+    day = date(2026, 1, 7)
+    full = weigh_views(trained, sequence, day).vector
+    without = weigh_views(trained, type(sequence)(**shorter | arrays), day).vector
+    cosine = full @ without / np.linalg.norm(full) / np.linalg.norm(without)
+    assert tea.moves == pytest.approx(1 - cosine, abs=1e-6)
+
+
+def test_the_only_title_of_a_user_has_no_move(places):
+    write(places, "user_sequences", [views("cat", DAY, 33, 33)])
+    save(places, "m1")
+    publish(places, [embedding("cat", DAY, [1])])
+    (only,) = explain_vector(open_lake(places), "cat").titles
+    assert (only.title, only.views, only.weight, only.moves) == ("tea", 2, pytest.approx(1), None)
+
+
 def test_a_model_of_the_memory_form_is_explained_as_of_the_day_of_the_vector(places):
     """Ann's views are a minute apart, so each weighs a little more than the one before."""
     save(places, "m1", form="memory")
@@ -131,6 +164,8 @@ def test_a_vector_that_is_not_the_models_is_named(places, monkeypatch, capsys):
     out = capsys.readouterr().out
     assert "CAUTION: made again" in out
     assert "weighed by its attentive aggregator" in out
+    assert main(["explain", "bob", "--each-view", "--csv"]) == 0
+    assert capsys.readouterr().out.startswith("title,viewed_at_(UTC),weight,moves\ngreen tea,")
     assert main(["explain", "bob", "--json"]) == 0
     (only,) = json.loads(capsys.readouterr().out)["views"]
     assert (only["title"], only["weight"], only["moves"]) == ("green tea", 1, None)

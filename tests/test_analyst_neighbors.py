@@ -73,6 +73,32 @@ def test_what_was_viewed_lately_comes_from_the_sequence_behind_the_vector(places
     assert answer["far"] == ["rain"]  # of Monday, as its vector; Tuesday's sequence is another
 
 
+def test_what_two_neighbors_viewed_both_stands_with_its_weight(places):
+    """Of five users with a vector, four viewed green tea, three rain, and east alone red shoes."""
+    answer = {n.user_id: n for n in neighbors(open_lake(places), "near").neighbors}
+    weights = {title: np.log(6 / (viewers + 0.5)) for title, viewers in (("tea", 3), ("rain", 3))}
+    near = np.array([(1 + np.log(2)) * weights["tea"], weights["rain"]])
+    near /= np.linalg.norm(near)
+    (common,) = answer["twin"].common_titles
+    assert (common.title, common.views, common.neighbor_views) == ("green tea", 2, 1)
+    assert common.weight == pytest.approx(near[0])
+    assert answer["twin"].overlap == pytest.approx(near[0])
+    assert answer["north"].overlap == pytest.approx(near[1])
+    assert [t.title for t in answer["far"].common_titles] == ["rain"]
+    nothing = {n.user_id: n for n in neighbors(open_lake(places), "north").neighbors}
+    assert (nothing["twin"].overlap, nothing["twin"].common_titles) == (0, [])
+
+
+def test_titles_stand_as_most_lines_have_them(places):
+    spellings = ("Green Tea", "GREEN tea", "Green Tea")
+    lines = [{"title_id": 2, "title": title, "log_id": n} for n, title in enumerate(spellings)]
+    write(places, "browsing_logs", lines)
+    (first, *_) = neighbors(open_lake(places), "near").neighbors
+    assert [(t.title, t.written) for t in first.common_titles] == [("green tea", "Green Tea")]
+    marks = cohort(open_lake(places), ["near", "twin"], k=2).marks
+    assert [mark.written for mark in marks] == ["Green Tea", ""]
+
+
 def test_an_earlier_day_knows_nothing_of_later_vectors(places):
     found = neighbors(open_lake(places), "far", as_of=MONDAY)
     assert (found.neighbors, found.searched) == ([], 1)
@@ -143,4 +169,10 @@ def test_neighbors_are_printed_as_a_table_and_as_json(places, monkeypatch, capsy
     answer = json.loads(capsys.readouterr().out)
     assert answer["as_of"] == "2026-01-06"
     assert answer["neighbors"][0]["user_id"] == "near"
+    assert main(["neighbors", "east", "-k", "1", "--csv"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "user,cosine,vector_of,overlap,viewed_by_both,viewed_lately",
+        f"near,0.8,2026-01-06,{answer['neighbors'][0]['overlap']},green tea,green tea · rain",
+    ]
     assert main(["neighbors", "east", "-k", "0"]) == 2
+    assert main(["neighbors", "east", "--json", "--csv"]) == 2

@@ -93,6 +93,7 @@ def test_the_commands_of_the_analysts_guide_answer(run, tmp_path):
     questions = {words[0] for words in lines}
     assert questions == {
         "neighbors",
+        "clusters",
         "cohort",
         "drift",
         "coverage",

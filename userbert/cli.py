@@ -77,13 +77,18 @@ COMMANDS = {
     ),
     "neighbors": CommandEntry(
         "analyst.questions.neighbors",
-        "Find the users nearest to one, and what they viewed.",
+        "Find the users nearest to one, and what both viewed.",
         _ANALYST,
     ),
     "cohort": CommandEntry(
         "analyst.questions.cohort",
         "Show what some users have in common, and who is near them.",
         _ANALYST,
+    ),
+    "clusters": CommandEntry(
+        "analyst.questions.clusters",
+        "Group users by their vectors, and name each group by its titles.",
+        (*_ANALYST, "downstream"),
     ),
     "drift": CommandEntry(
         "analyst.questions.drift",
@@ -97,7 +102,7 @@ COMMANDS = {
     ),
     "explain": CommandEntry(
         "analyst.questions.explain",
-        "Show the views that weigh most in a user's vector.",
+        "Show the titles that weigh most in a user's vector.",
         _ANALYST,
     ),
     "forecast": CommandEntry(

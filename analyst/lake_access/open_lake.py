@@ -31,6 +31,7 @@ from contracts.storage.damage import (
 )
 from contracts.storage.model_folder import find_model_folder
 from contracts.tables import MODELS, PUBLISHED_EMBEDDINGS, TABLES, USER_EMBEDDINGS, Table
+from contracts.terminal.html_table import html_table
 
 # DuckDB's name of each Spark type that a table has gained a column of.
 _DUCKDB_TYPES = {"float": "FLOAT", "string": "VARCHAR"}
@@ -64,6 +65,12 @@ class OpenLake:
         if name not in self.views():
             raise AttributeError(f"the lake has no {name}; it has {', '.join(self.views())}")
         return self.connection.table(name)
+
+    def _repr_html_(self) -> str:
+        """How a notebook shows it: each table, its version, and what a row is."""
+        docs = {table.name: table.doc for table in TABLES}
+        rows = [(name, version, docs[name]) for name, version in self.versions.items()]
+        return html_table([("table", "version", "a row is"), *rows])
 
     def has(self, *tables: Table) -> bool:
         return all(table.name in self.versions for table in tables)

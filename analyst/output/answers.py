@@ -1,31 +1,60 @@
 """Answers as tables for people, and as JSON and CSV for programs."""
 
-import csv
+import csv as csv_writer
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from rich.table import Table as Grid
 
-from contracts.terminal.printing import print_parts
+from contracts.errors import BadInput
+from contracts.terminal.printing import grid, print_parts
 
 
-def print_answer(answer: Any, as_json: bool, *parts: str | Grid) -> None:
-    """Print `answer`, a dataclass, as JSON; or else `parts`, which show it to a person."""
+@dataclass(frozen=True)
+class Listing:
+    """Rows that are a table for people, and CSV for programs. A name that begins with `#` is of
+    numbers."""
+
+    rows: Sequence[Sequence[object]]
+    columns: tuple[str, ...]
+
+    def print_csv(self) -> None:
+        """Numbers have all their digits, the items of a list are joined, null is nothing."""
+        names = [name.removeprefix("#").replace(" ", "_") for name in self.columns]
+        print_csv([[_csv_cell(value) for value in row] for row in self.rows], names)
+
+
+def print_answer(
+    answer: Any, as_json: bool, *parts: str | Grid | Listing, csv: Listing | None = None
+) -> None:
+    """Print `answer`, a dataclass, as JSON; or the rows `csv`; or `parts`, which a person reads."""
+    if as_json and csv is not None:
+        raise BadInput("say --json or --csv, not both")
     if as_json:
-        print(json.dumps(asdict(answer), indent=2, default=_plain, ensure_ascii=False))  # noqa: T201
+        print_json(asdict(answer))
+    elif csv is not None:
+        csv.print_csv()
     else:
-        print_parts(*parts)
+        print_parts(*(grid(p.rows, *p.columns) if isinstance(p, Listing) else p for p in parts))
+
+
+def print_json(value: object) -> None:
+    print(json.dumps(value, indent=2, default=_plain, ensure_ascii=False))  # noqa: T201
 
 
 def print_csv(rows: Iterable[Sequence[object]], columns: Sequence[str]) -> None:
     """Print rows below a header; numbers with all their digits, null as nothing."""
-    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer = csv_writer.writer(sys.stdout, lineterminator="\n")
     writer.writerow(columns)
     writer.writerows(rows)
+
+
+def _csv_cell(value: object) -> object:
+    return " · ".join(map(str, value)) if isinstance(value, list | tuple) else value
 
 
 def _plain(value: object) -> object:

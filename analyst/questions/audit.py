@@ -1,6 +1,6 @@
 """The rules of the lake, each one query over whole tables.
 
-userbert audit [--sql] [--json]
+userbert audit [--sql] [--json] [--csv]
 
 A gate judges the rows of one write; this looks at every row that is there now, across tables, and
 counts the landing lines anew from the files. Before that it compares each page of every table with
@@ -14,11 +14,10 @@ from typing import Annotated, Any
 
 import pyarrow as pa
 import typer
-from rich.table import Table as Grid
 
 from analyst.lake_access.open_lake import OpenLake, open_lake
 from analyst.landing_counts import day_folders, lines_by_file
-from analyst.output.answers import print_answer
+from analyst.output.answers import Listing, print_answer
 from contracts.landing_settings import are_days_expected
 from contracts.limits import (
     EMBEDDING_WIDTH,
@@ -42,8 +41,7 @@ from contracts.tables import (
     USER_SEQUENCES,
     Table,
 )
-from contracts.terminal.options import AsJson
-from contracts.terminal.printing import grid
+from contracts.terminal.options import AsCsv, AsJson
 
 _MAX_EXAMPLES = 3
 
@@ -262,9 +260,9 @@ def _looked_at(lake: OpenLake, rule: _Rule, rows: int) -> Finding:
     return Finding(rule.over.name, rule.says, rows, broken, examples, rule.broken)
 
 
-def _findings_grid(found: list[Finding]) -> Grid:
+def _findings_listing(found: list[Finding]) -> Listing:
     rows = [(each.table, each.rule, each.rows, each.broken) for each in found]
-    return grid(rows, "table", "rule", "#rows", "#broken")
+    return Listing(rows, ("table", "rule", "#rows", "#broken"))
 
 
 def _report(found: list[Finding], with_sql: bool) -> Iterator[str]:
@@ -280,9 +278,11 @@ def _report(found: list[Finding], with_sql: bool) -> Iterator[str]:
 def main(
     sql: Annotated[bool, typer.Option("--sql", help="Show the query of each rule.")] = False,
     json: AsJson = False,
+    csv: AsCsv = False,
 ) -> int:
     with open_lake() as lake:
         lake.check_all_pages()
         answer = _Audit(list(audit(lake)))
-    print_answer(answer, json, *_report(answer.rules, sql), _findings_grid(answer.rules))
+    rules = _findings_listing(answer.rules)
+    print_answer(answer, json, *_report(answer.rules, sql), rules, csv=rules if csv else None)
     return int(any(finding.broken for finding in answer.rules))

@@ -2,6 +2,7 @@
 
 userbert cohort 13 46 290 --as-of 2017-07-01
 userbert cohort --file users.txt -k 20          (one user_id a line)
+userbert cohort 13 46 290 --csv                 (the titles that mark them)
 """
 
 from dataclasses import dataclass
@@ -13,14 +14,14 @@ import typer
 from numpy.typing import NDArray
 
 from analyst.lake_access.open_lake import OpenLake, open_lake
-from analyst.output.answers import print_answer
-from analyst.questions.neighbors import Neighbor, describe_neighbors
-from analyst.questions.titles import Mark, recent_titles, title_marks
+from analyst.lake_access.title_marks import Mark, title_marks
+from analyst.lake_access.viewed_titles import recent_titles
+from analyst.output.answers import Listing, print_answer
+from analyst.questions.neighbors import NearUser, describe_near_users
 from analyst.vectors.model_space import Vectors, row_slices
 from analyst.vectors.search import nearest_rows
 from contracts.errors import BadInput
-from contracts.terminal.options import AsJson, AsOfOrNewest, ModelOrChampion, UserFile
-from contracts.terminal.printing import grid
+from contracts.terminal.options import AsCsv, AsJson, AsOfOrNewest, ModelOrChampion, UserFile
 from contracts.user_lists import named_users
 
 
@@ -32,7 +33,7 @@ class Cohort:
     tightness: float  # mean cosine of the members to their centroid; 1 when all point one way
     others: float  # mean cosine of everybody else to it: what the tightness is compared with
     least_typical: list[tuple[str, float]]  # members farthest from the centroid, and their cosine
-    nearest_outside: list[Neighbor]
+    nearest_outside: list[NearUser]
     marks: list[Mark]
 
 
@@ -65,7 +66,7 @@ def cohort(
         float(cosines[rows].mean()),
         float(others.mean()) if len(others) else float("nan"),
         _least_typical(members, cosines[rows]),
-        describe_neighbors(everybody, outside, titles),
+        describe_near_users(everybody, outside, titles),
         title_marks(lake, everybody, members, k),
     )
 
@@ -93,6 +94,7 @@ def main(
     as_of: AsOfOrNewest = None,
     model: ModelOrChampion = None,
     json: AsJson = False,
+    csv: AsCsv = False,
 ) -> None:
     named = list(named_users(users or [], file).ids)
     with open_lake() as lake:
@@ -104,12 +106,18 @@ def main(
         "nearest outside"
     )
     near = [(n.user_id, n.cosine, n.vector_of, n.recent_titles) for n in found.nearest_outside]
-    marked = [(m.title, m.viewed_inside, m.viewed_outside, m.log_odds, m.z) for m in found.marks]
+    marked = [
+        (m.title, m.written, m.viewed_inside, m.viewed_outside, m.log_odds, m.z)
+        for m in found.marks
+    ]
+    columns = ("title", "as written", "#viewed inside", "#outside", "#log-odds", "#z")
+    marks = Listing(marked, columns)
     print_answer(
         found,
         json,
         title,
-        grid(near, "user", "#cosine", "vector of", "viewed lately"),
+        Listing(near, ("user", "#cosine", "vector of", "viewed lately")),
         "titles that mark the cohort, against everybody else with a vector",
-        grid(marked, "title", "#viewed inside", "#outside", "#log-odds", "#z"),
+        marks,
+        csv=marks if csv else None,
     )

@@ -2,7 +2,8 @@
 
 userbert coverage --as-of 2017-07-01 [--users 12 1467] [--file users.txt] [--json]
 
-A user is whoever is in browsing_logs, and whoever is named by a refused line.
+A user is whoever is in browsing_logs, and whoever is named by a refused line. --csv prints the
+users that are asked about, or without any the reasons.
 """
 
 import math
@@ -11,10 +12,9 @@ from datetime import date, timedelta
 from typing import Annotated
 
 import typer
-from rich.table import Table as Grid
 
 from analyst.lake_access.open_lake import OpenLake, open_lake
-from analyst.output.answers import print_answer
+from analyst.output.answers import Listing, print_answer
 from contracts.errors import BadInput, MissingTable
 from contracts.landing_settings import read_settings
 from contracts.limits import MAX_VIEWS_A_DAY
@@ -27,8 +27,7 @@ from contracts.tables import (
     USER_EMBEDDINGS,
     USER_SEQUENCES,
 )
-from contracts.terminal.options import AsJson, AsOfOrNewest, ModelOrChampion, UserFile
-from contracts.terminal.printing import grid
+from contracts.terminal.options import AsCsv, AsJson, AsOfOrNewest, ModelOrChampion, UserFile
 from contracts.user_lists import named_users
 
 _MAX_EXAMPLES = 3
@@ -298,6 +297,7 @@ def main(
     as_of: AsOfOrNewest = None,
     model: ModelOrChampion = None,
     json: AsJson = False,
+    csv: AsCsv = False,
 ) -> None:
     words = [*(users or []), *(more_users or [])]
     named = list(named_users(words, file).ids) if words or file else None
@@ -314,14 +314,12 @@ def main(
         ("yes" if r.has_vector else "no", r.reason, r.users, r.examples, r.what_to_do)
         for r in found.reasons
     ]
-    parts: list[str | Grid] = [
-        title,
-        grid(rows, "vector", "reason", "#users", "such as", "what to do"),
-    ]
+    listings = [Listing(rows, ("vector", "reason", "#users", "such as", "what to do"))]
     if found.asked:
         requested = [
             (u.user_id, u.reason, u.views_before, u.last_view_day, u.vector_day)
             for u in found.asked
         ]
-        parts.append(grid(requested, "user", "reason", "#views before", "last view", "vector of"))
-    print_answer(found, json, *parts)
+        columns = ("user", "reason", "#views before", "last view", "vector of")
+        listings.append(Listing(requested, columns))
+    print_answer(found, json, title, *listings, csv=listings[-1] if csv else None)

@@ -4,7 +4,8 @@ userbert drift --from 2017-06-30 --to 2017-07-01 [--picture drift.svg]
 
 Each user counts with the newest vector of the day or earlier. Users move one by one (cosine
 distance), and the whole population may move: that is measured as an energy distance, with a
-permutation test, which exchanges the days of the same vectors at random.
+permutation test, which exchanges the days of the same vectors at random. The answer begins with a
+verdict in one sentence; --csv prints the users who moved most.
 """
 
 from dataclasses import dataclass
@@ -15,19 +16,18 @@ from typing import Annotated
 import numpy as np
 import typer
 from numpy.typing import NDArray
-from rich.table import Table as Grid
 
 from analyst.lake_access.open_lake import OpenLake, open_lake
-from analyst.output.answers import print_answer
+from analyst.output.answers import Listing, print_answer
 from analyst.output.plot import draw_moves
 from analyst.vectors.model_space import Vectors
 from contracts.errors import BadInput
-from contracts.terminal.options import AsJson, ModelOrChampion, day_option
-from contracts.terminal.printing import grid
+from contracts.terminal.options import AsCsv, AsJson, ModelOrChampion, day_option
 
 _QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9, 0.99)
 _MAX_SAMPLED_USERS = 1500  # of the population: at most 3,000 vectors, 36 MB of distances
 _NUM_EXCHANGES = 400  # so no p below 0.0025 can be measured
+_MAX_P = 0.05  # with a larger p nothing is said to have moved
 _SEED = 20210  # of the sample and of the exchanges, so that equal vectors give an equal answer
 
 
@@ -48,6 +48,22 @@ class PopulationDrift:
     p: float  # share of exchanges that reach the distance, the days as they are among them
     users: int  # sampled
 
+    @property
+    def is_beyond_chance(self) -> bool:
+        return self.p <= _MAX_P
+
+    @property
+    def verdict(self) -> str:
+        """One sentence for people, with what chance alone makes."""
+        answer = (
+            "The population moved" if self.is_beyond_chance else "No sign that the population moved"
+        )
+        return (
+            f"{answer}: the energy distance between the days is {self.energy_distance:.4f}; when "
+            f"the days of the same {self.users:,} users were exchanged at random, 95 of 100 stayed "
+            f"below {self.by_lot_95:.4f} (p {self.p:.4f})"
+        )
+
 
 @dataclass(frozen=True)
 class Drift:
@@ -63,6 +79,7 @@ class Drift:
     mean_shift: float  # distance between the days' mean unit vectors
     mean_cosine: float  # between the days' mean vectors
     population: PopulationDrift
+    verdict: str  # in one sentence: whether the population moved, against chance; and single users
 
 
 def drift(
@@ -74,6 +91,7 @@ def drift(
     in_old, in_new = old.shared(new)
     anew = old.days[in_old] != new.days[in_new]
     distances = 1 - old.cosine(new)[anew]
+    moves, population = describe_moves(distances), population_drift(old, new)
     means = [old.mean_direction(), new.mean_direction()]
     return Drift(
         old.model_id,
@@ -83,11 +101,21 @@ def drift(
         len(new),
         len(in_old),
         int(anew.sum()),
-        describe_moves(distances),
+        moves,
         _moved_most(old.user_ids[in_old[anew]], distances, k),
         float(np.linalg.norm(means[1] - means[0])),
         float(means[0] @ means[1] / np.prod([np.linalg.norm(mean) for mean in means])),
-        population_drift(old, new),
+        population,
+        f"{population.verdict}. {_verdict_on_moves(moves)}",
+    )
+
+
+def _verdict_on_moves(moves: Moves | None) -> str:
+    if moves is None:
+        return "No user in both days was embedded anew, so no single user moved."
+    return (
+        f"Of the {moves.users:,} users who were embedded anew, half moved by a cosine distance of "
+        f"less than {moves.quantiles['0.5']:.4f}."
     )
 
 
@@ -188,15 +216,17 @@ def main(
     ] = None,
     model: ModelOrChampion = None,
     json: AsJson = False,
+    csv: AsCsv = False,
 ) -> None:
     with open_lake() as lake:
         found = drift(lake, from_day, to_day, k, model)
         if picture is not None:
             draw_moves(picture, lake.embeddings(model, from_day), lake.embeddings(model, to_day))
-    print_answer(found, json, *_report(found))
+    most = Listing(found.moved_most, ("user", "#cosine distance"))
+    print_answer(found, json, *_report(found), "moved most", most, csv=most if csv else None)
 
 
-def _report(found: Drift) -> tuple[str | Grid, ...]:
+def _report(found: Drift) -> tuple[str | Listing, ...]:
     drifted = found.population
     facts: list[tuple[str, object]] = [
         (f"users with a vector as of {found.from_day}", found.users_from),
@@ -216,8 +246,7 @@ def _report(found: Drift) -> tuple[str | Grid, ...]:
         facts.append(("cosine distance of those embedded anew: mean", found.moves.mean))
         facts += [(f"  quantile {q}", value) for q, value in found.moves.quantiles.items()]
     title = f"drift from {found.from_day} to {found.to_day} under {found.model_id}"
-    most = grid(found.moved_most, "user", "#cosine distance")
-    return title, grid(facts, "what", "#value"), "moved most", most
+    return title, found.verdict, Listing(facts, ("what", "#value"))
 
 
 def _share(part: int, whole: int) -> str:

@@ -1,11 +1,12 @@
-"""The views that weigh most in a user's vector.
+"""The titles that weigh most in a user's vector.
 
 userbert explain 13 --as-of 2017-07-01 [-k 10]
+userbert explain 13 --each-view                (single views, not summed by title)
 
 `weight` is the aggregator's attention: how much of the vector is the state at that view. A state
 has seen the views around it, so `moves` stands beside it: the cosine distance between the vector
-and the one that the model makes without the view. The model is run again on the stored sequence,
-and the answer says how near that comes to the stored vector.
+and the one that the model makes without the view, or without all views of the title. The model is
+run again on the stored sequence, and the answer says how near that comes to the stored vector.
 """
 
 from dataclasses import dataclass
@@ -18,12 +19,12 @@ from numpy.typing import NDArray
 
 from analyst.lake_access.open_lake import OpenLake, open_lake
 from analyst.lake_access.registered_models import load_registered_model
-from analyst.output.answers import print_answer
+from analyst.lake_access.viewed_titles import written_titles
+from analyst.output.answers import Listing, print_answer
 from contracts.errors import BadInput, MissingTable
 from contracts.instants import midnight_microseconds
 from contracts.tables import TITLES, USER_SEQUENCES
-from contracts.terminal.options import AsJson, AsOfOrNewest, ModelOrChampion
-from contracts.terminal.printing import grid
+from contracts.terminal.options import AsCsv, AsJson, AsOfOrNewest, ModelOrChampion
 
 if TYPE_CHECKING:
     from model.storage.checkpoint import TrainedModel
@@ -41,6 +42,18 @@ class View:
 
 
 @dataclass(frozen=True)
+class ViewedTitle:
+    """All views of one title."""
+
+    title: str
+    written: str  # as most lines of the logs have it; empty where no line is at hand
+    views: int
+    last_viewed_at: datetime  # UTC
+    weight: float  # summed over the views
+    moves: float | None  # cosine distance without any of them; None where nothing else is left
+
+
+@dataclass(frozen=True)
 class Explanation:
     user_id: str
     model_id: str
@@ -51,6 +64,7 @@ class Explanation:
     unknown_titles: int  # views left out because their title is not in `titles`
     cosine_to_stored: float  # between the vector made again and the stored one
     views: list[View]  # heaviest first; of equal ones the newer
+    titles: list[ViewedTitle]  # heaviest first, ties by title
 
     @property
     def is_the_stored_vector(self) -> bool:
@@ -87,12 +101,14 @@ class WeighedViews:
     places   (k,) of the heaviest views; of equal ones the newer comes first
     moves    (k,) cosine distance between the vector and the one without the view; None: one view
     vector   (D,) the user's
+    titles   the k heaviest titles: places of their views, and the cosine distance without them
     """
 
     weights: NDArray[np.float64]
     places: NDArray[np.int64]
     moves: NDArray[np.float64] | None
     vector: NDArray[np.float64]
+    titles: list[tuple[NDArray[np.int64], float | None]]
 
 
 def explain_vector(
@@ -127,7 +143,23 @@ def explain_vector(
             )
             for nth, place in enumerate(weighed.places)
         ],
+        _viewed_titles(lake, sequence, weighed),
     )
+
+
+def _viewed_titles(lake: OpenLake, sequence: Sequence, weighed: WeighedViews) -> list[ViewedTitle]:
+    written = written_titles(lake, {sequence.titles[places[0]] for places, _ in weighed.titles})
+    return [
+        ViewedTitle(
+            sequence.titles[places[0]],
+            written.get(sequence.titles[places[0]], ""),
+            len(places),
+            sequence.times[places[-1]],
+            float(weighed.weights[places].sum()),
+            moves,
+        )
+        for places, moves in weighed.titles
+    ]
 
 
 def read_sequence(lake: OpenLake, user: str, day: date) -> tuple[Sequence, int]:
@@ -177,16 +209,32 @@ def weigh_views(
         when = [torch.from_numpy(each).to(model.device) for each in (sequence.micros, as_of)]
         weights = model.view_weights(titles, torch.tensor([length]), *when).double().cpu().numpy()
     places = np.lexsort((-np.arange(length), -weights))[:k]
+    by_title = _heaviest_titles(sequence, weights)[:k]
     every = np.arange(length)
-    without = [np.delete(every, place) for place in places] if length > 1 else []
-    rows = Ragged.of([every, *without])  # each row is the sequence, all but the first less one view
+    # Each row is the sequence, all but the first less one view, or less all views of a title.
+    left_out = [places[nth : nth + 1] for nth in range(len(places))] if length > 1 else []
+    left_out += [each for each in by_title if len(each) < length]
+    rows = Ragged.of([every, *(np.delete(every, each) for each in left_out)])
     vectors = to_numpy(
         user_vectors(
             model, titles, rows, times=sequence.micros[rows.values], as_of=as_of.repeat(len(rows))
         )
     ).astype(np.float64)
-    moves = 1 - _cosine_to(vectors[1:], vectors[0]) if without else None
-    return WeighedViews(weights, places, moves, vectors[0])
+    moves = 1 - _cosine_to(vectors[1:], vectors[0])  # (k + titles,)
+    of_views = moves[: len(places)] if length > 1 else None
+    of_titles = iter(moves[len(places) :].tolist() if length > 1 else ())
+    of_title = [(each, next(of_titles) if len(each) < length else None) for each in by_title]
+    return WeighedViews(weights, places, of_views, vectors[0], of_title)
+
+
+def _heaviest_titles(sequence: Sequence, weights: NDArray[np.float64]) -> list[NDArray[np.int64]]:
+    """The places of each title's views, oldest first; the heaviest title first, ties by title."""
+    places: dict[str, list[int]] = {}
+    for place, title in enumerate(sequence.titles):
+        places.setdefault(title, []).append(place)
+    sums = {title: round(float(weights[each].sum()), 12) for title, each in places.items()}
+    order = sorted(places, key=lambda title: (-sums[title], title))
+    return [np.array(places[title], np.int64) for title in order]
 
 
 def _weighing(aggregator: str) -> str:
@@ -201,10 +249,14 @@ def _cosine_to(vectors: NDArray[np.float64], other: NDArray[np.float64]) -> NDAr
 
 def main(
     user: Annotated[str, typer.Argument(metavar="USER", help="The id of the user.")],
-    k: Annotated[int, typer.Option("-k", help="How many views to show.")] = 10,
+    k: Annotated[int, typer.Option("-k", help="How many titles or views to show.")] = 10,
+    each_view: Annotated[
+        bool, typer.Option("--each-view", help="Show single views, not summed by title.")
+    ] = False,
     as_of: AsOfOrNewest = None,
     model: ModelOrChampion = None,
     json: AsJson = False,
+    csv: AsCsv = False,
 ) -> None:
     with open_lake() as lake:
         found = explain_vector(lake, user, k, model, as_of)
@@ -217,5 +269,19 @@ def main(
             f"CAUTION: made again, the vector has a cosine of {found.cosine_to_stored:.4f} to the "
             "stored one: the sequence, the titles or the model are not what they were"
         )
+    listing = _views_listing(found) if each_view else _titles_listing(found)
+    print_answer(found, json, *parts, listing, csv=listing if csv else None)
+
+
+def _views_listing(found: Explanation) -> Listing:
     rows = [(v.title, f"{v.viewed_at:%Y-%m-%d %H:%M}", v.weight, v.moves) for v in found.views]
-    print_answer(found, json, *parts, grid(rows, "title", "viewed at (UTC)", "#weight", "#moves"))
+    return Listing(rows, ("title", "viewed at (UTC)", "#weight", "#moves"))
+
+
+def _titles_listing(found: Explanation) -> Listing:
+    rows = [
+        (t.title, t.written, t.views, f"{t.last_viewed_at:%Y-%m-%d %H:%M}", t.weight, t.moves)
+        for t in found.titles
+    ]
+    columns = ("title", "as written", "#views", "last viewed (UTC)", "#weight", "#moves")
+    return Listing(rows, columns)

@@ -29,6 +29,7 @@ from contracts.errors import BadInput, MissingTable
 from contracts.forecasts import FORECAST_DAYS, FORECAST_NAMES
 from contracts.tables import BROWSING_LOGS, TITLES
 from contracts.terminal.options import (
+    AsCsv,
     AsJson,
     AsOfOrNewest,
     ModelOrChampion,
@@ -291,7 +292,7 @@ def main(
     as_of: AsOfOrNewest = None,
     model: ModelOrChampion = None,
     json: AsJson = False,
-    csv: Annotated[bool, typer.Option("--csv", help="Print the answer as CSV.")] = False,
+    csv: AsCsv = False,
 ) -> None:
     if k < 1:
         raise BadInput(f"-k is {k}: ask for one user or more")

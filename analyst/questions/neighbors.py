@@ -1,6 +1,9 @@
-"""The users nearest to one, by cosine, with what each viewed lately.
+"""The users nearest to one, by cosine, with what both viewed, and what each viewed lately.
 
 userbert neighbors 13 -k 10 --as-of 2017-07-01
+
+`overlap` is the cosine of the two users' titles, from 0 to 1. Views count by their logarithm, and a
+title that few users view counts more. It is no part of the search, which reads the vectors alone.
 
 The search is exact: one pass over the vectors, from a copy kept below places.root/neighbours.
 """
@@ -13,21 +16,33 @@ import numpy as np
 import typer
 
 from analyst.lake_access.open_lake import OpenLake, open_lake
-from analyst.output.answers import print_answer
-from analyst.questions.titles import recent_titles
+from analyst.lake_access.viewed_titles import (
+    CommonTitle,
+    InCommon,
+    recent_titles,
+    titles_in_common,
+)
+from analyst.output.answers import Listing, print_answer
 from analyst.vectors.model_space import Vectors
 from analyst.vectors.search import Nearest, nearest_rows
 from contracts.errors import BadInput
-from contracts.terminal.options import AsJson, AsOfOrNewest, ModelOrChampion
-from contracts.terminal.printing import grid
+from contracts.terminal.options import AsCsv, AsJson, AsOfOrNewest, ModelOrChampion
+
+_SHOWN_TITLES = 3  # in common, of the table; the JSON has more
 
 
 @dataclass(frozen=True)
-class Neighbor:
+class NearUser:
     user_id: str
     cosine: float
     vector_of: date  # as_of of the vector: the day asked for, or an earlier one
     recent_titles: list[str]  # newest first
+
+
+@dataclass(frozen=True)
+class Neighbor(NearUser):
+    overlap: float  # of the titles of both users, from 0 to 1
+    common_titles: list[CommonTitle]  # the heaviest first
 
 
 @dataclass(frozen=True)
@@ -50,24 +65,30 @@ def neighbors(
     own = vectors.rows([user])
     found = nearest_rows(vectors, vectors.matrix[own], k, leave_out=own)
     titles = recent_titles(lake, vectors.at(np.sort(np.append(found.rows[0], own))))
+    near = describe_near_users(vectors, found, titles)
+    common = titles_in_common(lake, vectors, user, [each.user_id for each in near])
     return Neighbors(
         user,
         vectors.model_id,
         vectors.as_of,
         len(vectors),
         titles.get(user, []),
-        describe_neighbors(vectors, found, titles),
+        [_neighbor(each, common.get(each.user_id, InCommon(0.0, []))) for each in near],
     )
 
 
-def describe_neighbors(
+def _neighbor(near: NearUser, common: InCommon) -> Neighbor:
+    return Neighbor(**vars(near), overlap=common.overlap, common_titles=common.titles)
+
+
+def describe_near_users(
     vectors: Vectors, found: Nearest, titles: dict[str, list[str]]
-) -> list[Neighbor]:
-    """The neighbors of the first query."""
+) -> list[NearUser]:
+    """Those nearest to the first query."""
     users = vectors.user_ids[found.rows[0]].tolist()
     days = vectors.days[found.rows[0]].tolist()
     return [
-        Neighbor(user, cosine, day, titles.get(user, []))
+        NearUser(user, cosine, day, titles.get(user, []))
         for user, cosine, day in zip(users, found.cosine[0].tolist(), days, strict=True)
     ]
 
@@ -101,12 +122,22 @@ def main(
     as_of: AsOfOrNewest = None,
     model: ModelOrChampion = None,
     json: AsJson = False,
+    csv: AsCsv = False,
 ) -> None:
     with open_lake() as lake:
         found = neighbors(lake, user, k, model, as_of)
-    rows = [(n.user_id, n.cosine, n.vector_of, n.recent_titles) for n in found.neighbors]
+    rows = [
+        (
+            *(n.user_id, n.cosine, n.vector_of, n.overlap),
+            [title.title for title in n.common_titles[:_SHOWN_TITLES]],
+            n.recent_titles,
+        )
+        for n in found.neighbors
+    ]
+    columns = ("user", "#cosine", "vector of", "#overlap", "viewed by both", "viewed lately")
+    near = Listing(rows, columns)
     title = (
         f"nearest to {user} of {found.searched:,} users, {found.model_id} as of {found.as_of}"
         f"\n{user} viewed lately: {' · '.join(found.recent_titles) or 'no titles known'}"
     )
-    print_answer(found, json, title, grid(rows, "user", "#cosine", "vector of", "viewed lately"))
+    print_answer(found, json, title, near, csv=near if csv else None)

@@ -18,6 +18,7 @@ import typer
 
 from analyst.lake_access.open_lake import OpenLake, open_lake
 from analyst.lake_access.sql_guard import lock_to_tables, must_be_one_select
+from analyst.output.answers import print_json
 from contracts.errors import BadInput
 from contracts.tables import PUBLISHED_EMBEDDINGS
 from contracts.terminal.printing import grid, print_parts
@@ -30,16 +31,21 @@ _FIRST_ITEMS = 3  # of a longer one
 
 def main(
     query: Annotated[str, typer.Argument(metavar="QUERY", help="One SELECT.")],
+    json: Annotated[
+        bool, typer.Option("--json", help="Print the rows as JSON objects, for programs.")
+    ] = False,
     csv: Annotated[
         bool, typer.Option("--csv", help="Print comma-separated values, for programs.")
     ] = False,
 ) -> None:
+    if json and csv:
+        raise BadInput("say --json or --csv, not both")
     with open_lake() as lake:
         if any(name in query.lower() for name in _PUBLISHED_NAMES):
             lake.check_published()
         lock_to_tables(lake.connection, lake.data_files())
         try:
-            _print_rows(select_rows(lake, query), csv)
+            _print_rows(select_rows(lake, query), json, csv)
         except duckdb.Error as error:
             lake.name_damage(error)
             raise BadInput(_explained(lake, error)) from error
@@ -50,8 +56,10 @@ def select_rows(lake: OpenLake, query: str) -> duckdb.DuckDBPyRelation:
     return lake.sql(query)
 
 
-def _print_rows(rows: duckdb.DuckDBPyRelation, csv: bool) -> None:
-    if csv:
+def _print_rows(rows: duckdb.DuckDBPyRelation, json: bool, csv: bool) -> None:
+    if json:
+        print_json([dict(zip(rows.columns, row, strict=True)) for row in rows.fetchall()])
+    elif csv:
         print(rows.df().to_csv(index=False), end="")  # noqa: T201
     else:
         cells = [[_short(value) for value in row] for row in rows.fetchall()]

@@ -11,6 +11,7 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 from numpy.typing import NDArray
 
 from contracts.errors import BadInput, MissingTable
+from contracts.terminal.html_table import html_table
 from contracts.vectors import own_space
 
 Matrix = NDArray[np.float32]
@@ -63,6 +64,18 @@ class Vectors(NDArrayOperatorsMixin):
 
     def __repr__(self) -> str:
         return f"Vectors({len(self):,} users of {self.model_id}, as of {self.as_of})"
+
+    def _repr_html_(self) -> str:
+        """How a notebook shows it: facts, and the first users."""
+        facts = {
+            "users": f"{len(self):,}",
+            "width": self.matrix.shape[1],
+            "model": self.model_id,
+            "as of": self.as_of,
+            "space": self.space_id,
+            "first users": ", ".join(self.user_ids[:_MAX_NAMED].tolist()),
+        }
+        return html_table([("Vectors", ""), *facts.items()])
 
     def __contains__(self, user: object) -> bool:
         return isinstance(user, str) and bool(self._found([user])[1][0])

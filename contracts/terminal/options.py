@@ -63,6 +63,7 @@ ModelOrChampion = Annotated[
     typer.Option("--model", metavar="MODEL_ID", help="A registered model. [default: the champion]"),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as JSON, for programs.")]
+AsCsv = Annotated[bool, typer.Option("--csv", help="Print the main table as CSV, for programs.")]
 UserFile = Annotated[
     Path | None,
     typer.Option(
