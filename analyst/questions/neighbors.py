@@ -105,12 +105,13 @@ def neighbors_kept(a: Vectors, b: Vectors, k: int = 10, users: int = 1000) -> fl
     if len(shared) < 2:
         raise BadInput(f"{a} and {b} share {len(shared)} users: two or more are needed")
     asked = np.unique(np.linspace(0, len(shared) - 1, users).astype(np.int64))
+    both = a.at(rows_a), b.at(rows_b)  # copied once, row beside row
     shares = []
     for one in asked:
         each = np.array([one])
         sides = [
             set(nearest_rows(side, side.matrix[each], k, leave_out=each).rows[0].tolist())
-            for side in (a.at(rows_a), b.at(rows_b))
+            for side in both
         ]
         shares.append(len(sides[0] & sides[1]) / len(sides[0]))
     return float(np.mean(shares))
