@@ -1,10 +1,20 @@
 """What a person can do something about: `userbert` prints it in one line, without a traceback."""
 
+import sys
+
 
 class UserbertError(Exception):
-    """Says what is wrong, where, and what to do. `exit_code` tells a scheduler which kind it is."""
+    """Says what is wrong, where, and what to do. `exit_code` tells a scheduler which kind it is.
+
+    Its code (UB-301) follows from its class and from `raised_in`, the module that made it:
+    contracts/terminal/error_codes.toml.
+    """
 
     exit_code = 1
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*args)
+        self.raised_in = str(sys._getframe(1).f_globals.get("__name__", ""))
 
 
 class BadInput(UserbertError, ValueError):

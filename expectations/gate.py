@@ -34,6 +34,10 @@ class SchemaError(BadInput):
     differing = 0  # how many
 
 
+class UnusualDay(GateFailed):
+    """Each row is right, and the day that they are of is not like the days before it."""
+
+
 @dataclass(frozen=True)
 class Passed:
     """A frame that its table's gate has let through, cached until it is written."""
@@ -126,7 +130,9 @@ class _Gate:
         rows = {e.measure: breaking_rows(frame, self.table, e) for e in broken[:_MAX_NAMED]}
         result = self._record(wanted, taken, rows)
         if not result.passed:
-            raise GateFailed(result.line)
+            of_the_day = {each.measure for each in self.of_the_run}
+            is_day = all(found.expectation in of_the_day for found in result.failed)
+            raise (UnusualDay if is_day else GateFailed)(result.line)
         return int(taken["rows"])
 
     def _record(

@@ -71,6 +71,7 @@ FOLDER_ORDER: dict[str, tuple[str, ...]] = {
         "report/page",
         "doctor",
         "commands",
+        "reference",
     ),
 }
 

@@ -33,10 +33,16 @@ def test_help_lists_every_command_and_imports_nothing_heavy():
     ("words", "message"),
     [
         (["pretrian"], "No such command 'pretrian'. Did you mean 'pretrain'? `userbert --help`"),
-        (["logs", "generat"], "userbert logs: No such command 'generat'. Did you mean 'generate'?"),
-        (["models", "promot"], "userbert models: No such command 'promot'. Did you mean 'promote'"),
-        (["titles", "--forse"], "userbert titles: No such option: --forse"),
-        (["user-sequences"], "userbert user-sequences: Missing option '--as-of'"),
+        (
+            ["logs", "generat"],
+            "userbert logs: UB-101: No such command 'generat'. Did you mean 'generate'?",
+        ),
+        (
+            ["models", "promot"],
+            "userbert models: UB-101: No such command 'promot'. Did you mean 'promote'",
+        ),
+        (["titles", "--forse"], "userbert titles: UB-101: No such option: --forse"),
+        (["user-sequences"], "userbert user-sequences: UB-101: Missing option '--as-of'"),
         (["user-sequences", "--as-of", "2017-1-1"], "'2017-1-1' is not a day; write YYYY-MM-DD"),
         (["pretrain", "--as-of", "2017-01-01", "--preset", "huge"], "'huge' is not one of 'paper'"),
         (["gates", "list", "--table", "users"], "'users' is not one of browsing_logs"),
@@ -114,7 +120,7 @@ def interrupted(name, monkeypatch):
 def test_an_interrupted_command_ends_in_one_line(monkeypatch, capsys):
     interrupted("titles", monkeypatch)
     assert main(["titles"]) == 130
-    assert capsys.readouterr().err == "userbert titles: interrupted\n"
+    assert capsys.readouterr().err == "userbert titles: UB-902: interrupted\n"
 
 
 def test_an_interrupted_backfill_says_how_far_it_came(monkeypatch, places):
@@ -155,6 +161,6 @@ def test_a_missing_library_names_the_extra_that_brings_it(monkeypatch, capsys):
     )
     assert main(["features", "get", "u1"]) == 1
     assert capsys.readouterr().err == (
-        "userbert features: the Python module a_library_that_nobody_has is not installed; "
+        "userbert features: UB-105: the Python module a_library_that_nobody_has is not installed; "
         "install what this command needs: pip install 'userbert[features]'\n"
     )

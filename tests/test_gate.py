@@ -6,8 +6,10 @@ from small_features import NO_FORECASTS
 
 from contracts.errors import GateFailed
 from contracts.tables import BROWSING_LOGS, USER_EMBEDDINGS, USER_SEQUENCES
-from expectations.gate import SchemaError, run_gate
+from contracts.terminal.error_codes import code_of
+from expectations.gate import SchemaError, UnusualDay, run_gate
 from expectations.results import load_result, result_path
+from expectations.suites import Expected
 from userbert.cli import main
 
 AS_OF = date(2017, 6, 30)
@@ -147,6 +149,17 @@ def test_a_lost_line_fails(view, places):
     measures = {"lines_in": 9, "accepted": 7, "duplicates": 1, "refused": 0, "future_share": 0}
     with pytest.raises(GateFailed, match="lines_lost is 1, at most 0"):
         gate(view, places, BROWSING_LOGS, measures=measures)
+
+
+def test_an_unusual_day_whose_rows_are_right_is_an_error_of_its_own_kind(view, places):
+    measures = {"lines_in": 1, "accepted": 1, "duplicates": 0, "refused": 0, "future_share": 0}
+    day = [Expected("views", "views are as usual", least=9, from_job=lambda _: 1)]
+    with pytest.raises(UnusualDay, match="views is 1, at least 9") as failure:
+        gate(view, places, BROWSING_LOGS, measures=measures, of_the_run=day)
+    assert code_of(failure.value) == "UB-402"
+    with pytest.raises(GateFailed) as failure:
+        gate(view, places, BROWSING_LOGS, measures=measures | {"accepted": 0}, of_the_run=day)
+    assert code_of(failure.value) == "UB-401"
 
 
 def test_a_count_that_the_job_forgot_to_tell_fails(view, places):

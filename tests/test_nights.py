@@ -145,7 +145,7 @@ def test_a_spoiled_day_fails_at_the_gate_in_one_line_and_readers_keep_the_last(n
         capsys.readouterr()
         assert main(ingest) == 3
         first_line = capsys.readouterr().err.splitlines()[0]
-        assert first_line.startswith("userbert browsing-logs: gate browsing_logs of")
+        assert first_line.startswith("userbert browsing-logs: UB-401: gate browsing_logs of")
         assert says in first_line
         for path, content in as_it_came.items():
             path.write_bytes(content)

@@ -81,7 +81,7 @@ def test_a_night_waits_until_the_deadline_and_then_says_what_is_missing(places, 
     (places.landing / "arrival.toml").write_text("deadline_hours = 48\n")
     assert wait_for_landing_day(yesterday) is False
     assert landing_deadline(DAY, ArrivalSettings()) == NOON
-    with pytest.raises(AirflowFailException, match=r"2017-06-29 is not complete: there is no fold"):
+    with pytest.raises(AirflowFailException, match=r"UB-801: .+ 2017-06-29 is not complete"):
         wait_for_landing_day(str(DAY))
     landed(places.landing, f"{yesterday}/views.jsonl", NOON)
     assert wait_for_landing_day(yesterday) is True
@@ -128,7 +128,7 @@ def test_an_alert_is_given_to_the_command_that_the_environment_names(tmp_path, m
     # What Airflow 3.3 gives to the callback of a deadline.
     alert_late_run({"dag_run": {"dag_id": "nightly", "dag_run_id": "scheduled__2017-06-30"}})
     assert heard.read_text() == (
-        "the run scheduled__2017-06-30 of nightly is not finished at its deadline"
+        "userbert nightly: UB-807: the run scheduled__2017-06-30 is not finished at its deadline"
     )
     monkeypatch.setenv("USERBERT_ALERT", "/no/such/command --now")
     send_alert("again")

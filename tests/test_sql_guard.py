@@ -245,7 +245,7 @@ def test_duckdb_alone_keeps_to_the_tables_where_no_statement_is_judged(places, t
 def test_the_command_refuses_with_one_line_and_exit_code_2(run, places):
     code, printed = run(filled_in("COPY (SELECT 1) TO '{root}/x.csv'", places))
     assert (code, printed.out) == (2, "")
-    assert printed.err.startswith("userbert sql: this is no SELECT")
+    assert printed.err.startswith("userbert sql: UB-701: this is no SELECT")
     assert printed.err.count("\n") == 1
     code, printed = run(filled_in("FROM '{root}/secret.csv'", places))
     assert (code, printed.out) == (2, "")

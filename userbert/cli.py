@@ -5,6 +5,7 @@ that `userbert --help` is quick. spark-submit is given this file.
 """
 
 import sys
+import traceback
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Annotated
@@ -12,7 +13,15 @@ from typing import Annotated
 import typer
 from typer.main import get_command
 
-from contracts.terminal.command_line import CONTEXT_SETTINGS, Command, keep_line_breaks, run_command
+from contracts.terminal.command_line import (
+    CONTEXT_SETTINGS,
+    Command,
+    Failure,
+    keep_line_breaks,
+    print_failure,
+    run_command,
+)
+from contracts.terminal.error_codes import MISSING_LIBRARY, UNFORESEEN_ERROR
 from userbert.lazy_commands import LazyCommand, LazyGroup, lazy_group
 
 _HELP = """Run any part of the pipeline. Airflow's tasks call the same commands.
@@ -20,7 +29,7 @@ _HELP = """Run any part of the pipeline. Airflow's tasks call the same commands.
 USERBERT_DATA names the folder that holds everything; without it, ./data.
 
 Exit codes: 0 done, 1 failed, 2 bad input, 3 a gate refused, 4 a table or a model is missing,
-130 interrupted.
+130 interrupted. Each error has a code: `userbert explain-error UB-301` says what to do.
 """
 
 
@@ -64,6 +73,11 @@ COMMANDS = {
         "userbert.commands.doctor",
         "Check the machine, the lake and what runs, and name the next command.",
         _LAKE,
+    ),
+    "explain-error": CommandEntry(
+        "userbert.commands.explain_error",
+        "Say what the code of an error means, and what mends it.",
+        (),
     ),
     "sql": CommandEntry(
         "analyst.questions.sql",
@@ -320,22 +334,34 @@ def root_command() -> Command:
 def main(words: list[str] | None = None) -> int:
     words = sys.argv[1:] if words is None else words
     if words[:1] == ["help"]:
-        words = [*words[1:], "--help"]
+        words = _words_of_help(words[1:])
     try:
         return run_command(root_command(), words, "userbert")
     except ModuleNotFoundError as error:
         return _name_extras(error, words)
+    except Exception as error:  # of a library, or a fault of ours: where it happened is needed
+        traceback.print_exc()
+        message = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        return print_failure(
+            Failure(" ".join(["userbert", *words[:1]]), UNFORESEEN_ERROR, message, 1)
+        )
+
+
+def _words_of_help(words: list[str]) -> list[str]:
+    """What `userbert help WORDS` calls: a command's help, or the entry of an error's code."""
+    is_code = len(words) == 1 and words[0].upper().startswith("UB-")
+    return ["explain-error", *words] if is_code else [*words, "--help"]
 
 
 def _name_extras(error: ModuleNotFoundError, words: list[str]) -> int:
     """Say which extras of this project bring the module that is not installed."""
     name = next(" ".join(words[:n]) for n in (2, 1) if " ".join(words[:n]) in COMMANDS)
     extras = ",".join(COMMANDS[name].extras)
-    sys.stderr.write(
-        f"userbert {name}: the Python module {error.name} is not installed; "
-        f"install what this command needs: pip install 'userbert[{extras}]'\n"
+    message = (
+        f"the Python module {error.name} is not installed; "
+        f"install what this command needs: pip install 'userbert[{extras}]'"
     )
-    return 1
+    return print_failure(Failure(f"userbert {name}", MISSING_LIBRARY, message, 1))
 
 
 if __name__ == "__main__":

@@ -1,19 +1,23 @@
 """A command is one function with typed options: how it is built, parsed and run.
 
 Whatever goes wrong ends in one line on stderr and an exit code: 1 failed, 2 bad input, 3 a gate
-refused, 4 a table or a model is missing, 130 interrupted.
+refused, 4 a table or a model is missing, 130 interrupted. The line names the error's code (UB-301);
+with --json it is a JSON object.
 """
 
 import functools
+import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import typer
 from typer.main import get_command
 
 from contracts.errors import UserbertError
+from contracts.terminal import error_codes
 from contracts.terminal.damaged_file import damaged_file_named
 from contracts.terminal.full_disk import full_disk_named
 
@@ -73,6 +77,8 @@ def run_command(command: Command, words: Sequence[str], name: str) -> int:
     """Run `command` on `words`; its exit code."""
     if f"_{name}_COMPLETE".upper() in os.environ:
         command(prog_name=name)  # typer answers the shell, and ends this process
+    is_json = "--json" in words
+    path = functools.partial(_command_path, command, words, name)
     try:
         with command.make_context(name, list(words)) as context:
             exit_code = _invoke(command, context)
@@ -80,11 +86,13 @@ def run_command(command: Command, words: Sequence[str], name: str) -> int:
     except typer.Exit as stop:
         return stop.exit_code
     except typer.TyperException as error:
-        return _refuse_words(error, name)
+        return _refuse_words(error, name, is_json)
     except UserbertError as error:
-        return _fail(f"{_command_path(command, words, name)}: {error}", error.exit_code)
+        failure = Failure(path(), error_codes.code_of(error), str(error), error.exit_code)
+        return print_failure(failure, is_json)
     except (KeyboardInterrupt, typer.Abort):
-        return _fail(f"{_command_path(command, words, name)}: interrupted", Interrupted.exit_code)
+        failure = Failure(path(), error_codes.INTERRUPTED_RUN, "interrupted", Interrupted.exit_code)
+        return print_failure(failure, is_json)
     except BrokenPipeError:
         # The reader of our output ended first, as `head` does. Python would complain when it
         # flushes stdout at its exit.
@@ -110,7 +118,7 @@ def _command_path(command: Command, words: Sequence[str], name: str) -> str:
     return " ".join(path)
 
 
-def _refuse_words(error: typer.TyperException, name: str) -> int:
+def _refuse_words(error: typer.TyperException, name: str, is_json: bool) -> int:
     """One line that names the mistake and the help; a group without a command shows its help."""
     context = getattr(error, "ctx", None)
     message = error.format_message().replace("Value error, ", "").rstrip(".")
@@ -119,12 +127,33 @@ def _refuse_words(error: typer.TyperException, name: str) -> int:
         return _BAD_INPUT
     path = context.command_path if context else name
     end = "" if message.endswith("?") else "."
-    return _fail(f"{path}: {message}{end} `{path} --help` explains the options", error.exit_code)
+    explained = f"{message}{end} `{path} --help` explains the options"
+    return print_failure(
+        Failure(path, error_codes.WRONG_WORDS, explained, error.exit_code), is_json
+    )
 
 
-def _fail(line: str, exit_code: int) -> int:
+@dataclass(frozen=True)
+class Failure:
+    """How a command ended that did not do what it was to do."""
+
+    command: str
+    code: str  # UB-301
+    message: str
+    exit_code: int
+
+    @property
+    def line(self) -> str:
+        return f"{self.command}: {self.code}: {self.message}"
+
+
+def print_failure(failure: Failure, is_json: bool = False) -> int:
+    """Print the failure on stderr, for people or for programs; its exit code."""
     sys.stdout.flush()
+    if is_json:
+        sys.stderr.write(f"{json.dumps({'error': asdict(failure)}, ensure_ascii=False)}\n")
+        return failure.exit_code
     # On a terminal Spark's progress bar may stand where the line begins, without a line break.
     before = _ERASE_LINE if sys.stderr.isatty() else ""
-    sys.stderr.write(f"{before}{line}\n")
-    return exit_code
+    sys.stderr.write(f"{before}{failure.line}\n")
+    return failure.exit_code

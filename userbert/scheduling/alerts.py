@@ -11,6 +11,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from contracts.terminal.error_codes import LATE_RUN
 from userbert.scheduling.task_logs import attempt_log, command_error
 
 _ALERT_SECONDS = 60  # that an alert's command may take
@@ -37,7 +38,10 @@ def alert_failure(context: Any) -> None:
 def alert_late_run(context: Any, **_: object) -> None:
     """Airflow calls this when a run is not finished at its deadline."""
     run = context["dag_run"]
-    text = f"the run {run['dag_run_id']} of {run['dag_id']} is not finished at its deadline"
+    text = (
+        f"userbert {run['dag_id']}: {LATE_RUN}: the run {run['dag_run_id']} is not finished at its "
+        "deadline"
+    )
     send_alert(text)
     _logger.error("%s", text)
 

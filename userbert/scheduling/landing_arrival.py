@@ -13,6 +13,7 @@ from pydantic import PositiveInt, model_validator
 
 from contracts.landing_settings import ARRIVAL_FILE
 from contracts.paths import Places
+from contracts.terminal.error_codes import MISSING_LANDING_DAY
 from userbert.scheduling.toml_settings import TomlSettings
 
 _logger = logging.getLogger(__name__)
@@ -88,8 +89,9 @@ def wait_for_landing_day(day: str) -> bool:
         )
     if now >= (end := landing_deadline(landing_day, settings)):
         raise AirflowFailException(
-            f"userbert nightly: the landing day {day} is not complete: {missing}. The night waited "
-            f"until {end:%Y-%m-%d %H:%M} UTC. Put the files there and clear this task"
+            f"userbert nightly: {MISSING_LANDING_DAY}: the landing day {day} is not complete: "
+            f"{missing}. The night waited until {end:%Y-%m-%d %H:%M} UTC. Put the files "
+            "there and clear this task"
         )
     _logger.info("%s; the night waits until %s UTC", missing, f"{end:%Y-%m-%d %H:%M}")
     return False
