@@ -9,9 +9,15 @@ from airflow.sdk import DAG, Asset
 
 from contracts.paths import Places
 from contracts.tables import BROWSING_LOGS, SESSIONS, TITLES
-from userbert.scheduling.dag_defaults import LONG_TASK, TASK_DEFAULTS
+from userbert.scheduling.dag_defaults import (
+    LONG_TASK,
+    SESSIONS_DOC,
+    TASK_DEFAULTS,
+    TITLES_DOC,
+    run_deadline,
+)
 from userbert.scheduling.form_defaults import day_param, first_landing_day, last_landing_day
-from userbert.scheduling.report_task import ReportOperator, days_name
+from userbert.scheduling.report_task import REPORT_DOC, ReportOperator, days_name
 
 DATA_PLACES = Places.from_environment()
 DAYS_NAME = days_name("params.from_day", "params.to_day")
@@ -22,14 +28,26 @@ with DAG(
     schedule=None,
     max_active_runs=1,
     params={
-        "from_day": day_param(first_landing_day(DATA_PLACES), "first landing day"),
-        "to_day": day_param(last_landing_day(DATA_PLACES), "last landing day"),
+        "from_day": day_param(
+            first_landing_day(DATA_PLACES),
+            "first landing day",
+            "The first folder below landing/ that is ingested. Filled in: the oldest that is "
+            "there.",
+        ),
+        "to_day": day_param(
+            last_landing_day(DATA_PLACES),
+            "last landing day",
+            "Included. Filled in: the newest folder that is there.",
+        ),
     },
+    deadline=run_deadline(LONG_TASK),
     default_args=TASK_DEFAULTS,
     tags=["userbert"],
 ):
     browsing_logs = SparkSubmitOperator(
         task_id="browsing_logs",
+        doc_md="Reads the landing folders, refuses broken lines with a reason, and writes the rest "
+        "if the gate lets each day pass.",
         application_args=[
             "browsing-logs",
             "--from-day",
@@ -42,13 +60,20 @@ with DAG(
         execution_timeout=LONG_TASK,
     )
     titles = SparkSubmitOperator(
-        task_id="titles", application_args=["titles"], outlets=[Asset(TITLES.name)]
+        task_id="titles",
+        doc_md=TITLES_DOC,
+        application_args=["titles"],
+        outlets=[Asset(TITLES.name)],
     )
     sessions = SparkSubmitOperator(
-        task_id="sessions", application_args=["sessions"], outlets=[Asset(SESSIONS.name)]
+        task_id="sessions",
+        doc_md=SESSIONS_DOC,
+        application_args=["sessions"],
+        outlets=[Asset(SESSIONS.name)],
     )
     report = ReportOperator(
         task_id="report",
+        doc_md=REPORT_DOC,
         options="--of history --from {{ params.from_day }} --to {{ params.to_day }}",
         page=f"history/{DAYS_NAME}",
     )

@@ -5,10 +5,12 @@ jobs do theirs again, and maintenance leaves the rest for the next week. The ver
 models name stay readable. To see what it would do: `userbert maintenance --dry-run`.
 """
 
+from datetime import timedelta
+
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.sdk import DAG, CronTriggerTimetable
 
-from userbert.scheduling.dag_defaults import TASK_DEFAULTS, scheduled_from
+from userbert.scheduling.dag_defaults import TASK_DEFAULTS, run_deadline, scheduled_from
 
 with DAG(
     dag_id="maintenance",
@@ -17,7 +19,13 @@ with DAG(
     start_date=scheduled_from(),
     catchup=False,
     max_active_runs=1,
+    deadline=run_deadline(timedelta(hours=12)),
     default_args=TASK_DEFAULTS,
     tags=["userbert"],
 ):
-    SparkSubmitOperator(task_id="maintenance", application_args=["maintenance"])
+    SparkSubmitOperator(
+        task_id="maintenance",
+        doc_md="Compacts files and removes versions that no model and no reader needs. It may wait "
+        "for a week without harm.",
+        application_args=["maintenance"],
+    )

@@ -30,10 +30,16 @@ from contracts.tables import (
     USER_EMBEDDINGS,
     USER_SEQUENCES,
 )
-from userbert.scheduling.dag_defaults import TASK_DEFAULTS, night_deadline, scheduled_from
+from userbert.scheduling.dag_defaults import (
+    SESSIONS_DOC,
+    TASK_DEFAULTS,
+    TITLES_DOC,
+    night_deadline,
+    scheduled_from,
+)
 from userbert.scheduling.form_defaults import day_param, newest_as_of
 from userbert.scheduling.landing_arrival import ArrivalSettings, wait_for_landing_day
-from userbert.scheduling.report_task import ReportOperator
+from userbert.scheduling.report_task import REPORT_DOC, ReportOperator
 
 AS_OF = "{{ dag_run.partition_key or params.as_of }}"
 DAY_BEFORE = "{{ macros.ds_add(dag_run.partition_key or params.as_of, -1) }}"
@@ -52,6 +58,8 @@ with DAG(
         "as_of": day_param(
             newest_as_of(DATA_PLACES),
             "as_of day of a run without a partition key; the day before it is ingested",
+            "Users are embedded from their views before this day (UTC). Filled in: the day after "
+            "the newest landing folder. A run by the clock has a partition key and ignores it.",
         ),
     },
     default_args=TASK_DEFAULTS,
@@ -59,6 +67,8 @@ with DAG(
 ):
     landing_day = PythonSensor(
         task_id="landing_day",
+        doc_md="Waits until the landing day is complete (landing/arrival.toml). Late files: "
+        "deliver them, then clear this task.",
         python_callable=wait_for_landing_day,
         op_args=[DAY_BEFORE],
         mode="reschedule",
@@ -67,36 +77,50 @@ with DAG(
     )
     browsing_logs = SparkSubmitOperator(
         task_id="browsing_logs",
+        doc_md="Reads the day's landing files, refuses broken lines with a reason, and writes the "
+        "rest if the gates of rows and of the day let it pass.",
         application_args=["browsing-logs", "--from-day", DAY_BEFORE, "--to-day", DAY_BEFORE],
         outlets=[Asset(BROWSING_LOGS.name)],
     )
     titles = SparkSubmitOperator(
-        task_id="titles", application_args=["titles"], outlets=[Asset(TITLES.name)]
+        task_id="titles",
+        doc_md=TITLES_DOC,
+        application_args=["titles"],
+        outlets=[Asset(TITLES.name)],
     )
     sessions = SparkSubmitOperator(
-        task_id="sessions", application_args=["sessions"], outlets=[Asset(SESSIONS.name)]
+        task_id="sessions",
+        doc_md=SESSIONS_DOC,
+        application_args=["sessions"],
+        outlets=[Asset(SESSIONS.name)],
     )
     user_sequences = SparkSubmitOperator(
         task_id="user_sequences",
+        doc_md="Selects the newest views of each user who viewed on the day, all before as_of.",
         application_args=["user-sequences", "--as-of", AS_OF],
         outlets=[Asset(USER_SEQUENCES.name)],
     )
     user_embeddings = SparkSubmitOperator(
         task_id="user_embeddings",
+        doc_md="Embeds these users under the champion. Without a champion it fails with UB-501.",
         application_args=["user-embeddings", "--as-of", AS_OF],
         outlets=[Asset(USER_EMBEDDINGS.name)],
     )
     published_embeddings = SparkSubmitOperator(
         task_id="published_embeddings",
+        doc_md="Makes the day's vectors the ones that readers see, in one commit.",
         application_args=["published-embeddings", "--as-of", AS_OF],
         outlets=[Asset(PUBLISHED_EMBEDDINGS.name)],
     )
     features = BashOperator(
         task_id="features",
+        doc_md="Registers the publication in Feast, brings the online store up to it, and checks "
+        "both against the table.",
         bash_command=f"{USERBERT_COMMAND} features refresh --as-of {AS_OF}",
     )
     report = ReportOperator(
         task_id="report",
+        doc_md=REPORT_DOC,
         options=f"--as-of {AS_OF}",
         page=f"night/{AS_OF}",
         then=f"{USERBERT_COMMAND} summary --as-of {AS_OF}",

@@ -23,10 +23,15 @@ from contracts.commands import (
 from contracts.paths import Places
 from contracts.tables import MODELS, PUBLISHED_EMBEDDINGS, SEQUENCE_PAIRS, USER_EMBEDDINGS
 from userbert.launchers.settings import TrainingSettings
-from userbert.scheduling.dag_defaults import LONG_TASK, TASK_DEFAULTS, scheduled_from
+from userbert.scheduling.dag_defaults import (
+    LONG_TASK,
+    TASK_DEFAULTS,
+    run_deadline,
+    scheduled_from,
+)
 from userbert.scheduling.form_defaults import day_param, newest_as_of
 from userbert.scheduling.landing_arrival import ArrivalSettings
-from userbert.scheduling.report_task import ReportOperator
+from userbert.scheduling.report_task import REPORT_DOC, ReportOperator
 
 AS_OF = "{{ dag_run.partition_key or params.as_of }}"
 DATA_PLACES = Places.from_environment()
@@ -47,30 +52,44 @@ with DAG(
         "as_of": day_param(
             newest_as_of(DATA_PLACES),
             "as_of day of a run without a partition key: earlier views are learned from",
+            "Views from this day on (UTC) are not seen. Filled in: the day after the newest "
+            "landing folder.",
         ),
-        "preset": Param(DEFAULT_PRESET, enum=[*PIPELINE_PRESETS], title="settings"),
+        "preset": Param(
+            DEFAULT_PRESET,
+            enum=[*PIPELINE_PRESETS],
+            title="settings",
+            description="memory: minutes on two cores; strong: the same, wider, for GPUs; smoke: "
+            "seconds, to try the DAG; small and paper: the window form.",
+        ),
         "processes": Param(
             TRAINING_SETTINGS.processes,
             type="integer",
             minimum=1,
             title="processes on the machine, in a pod, or as tasks of Spark",
+            description="One for each GPU; on a machine without GPUs one is best.",
         ),
         "align_to": Param(
             TRAINING_SETTINGS.align_to,
             type="string",
             title="into whose space: none, champion, founder (of the champion's space), a model_id",
+            description="Vectors of one space can be compared over retrainings "
+            "(docs/training.md, One space for years).",
         ),
     },
+    deadline=run_deadline(timedelta(days=8)),
     default_args=TASK_DEFAULTS,
     tags=["userbert"],
 ):
     sequence_pairs = SparkSubmitOperator(
         task_id="sequence_pairs",
+        doc_md="Makes the pairs that the window form learns from, of the last six months.",
         application_args=["sequence-pairs", "--as-of", AS_OF],
         outlets=[Asset(SEQUENCE_PAIRS.name)],
     )
     pretrain = BashOperator(
         task_id="pretrain",
+        doc_md="Trains where conf/training.toml says. A retry goes on from the last checkpoint.",
         # Its last line of output is the new model's id, which the tasks below read.
         bash_command=f"{USERBERT_COMMAND} launch --processes {{{{ params.processes }}}}"
         f" -- --as-of {AS_OF} --preset {{{{ params.preset }}}}{WARM_START}",
@@ -82,6 +101,8 @@ with DAG(
     )
     align = BashOperator(
         task_id="align",
+        doc_md="Turns the model into the space of an earlier one, if the form or the settings say "
+        "so; else it passes the model on.",
         # Its last line of output is the id of the model that goes on: of the aligned one, or of
         # the trained one where there is nobody to align it with.
         bash_command=f"{{% if params.align_to == 'none' %}}echo {TRAINED_MODEL}{{% else %}}"
@@ -91,21 +112,28 @@ with DAG(
         append_env=True,
     )
     judge = SparkSubmitOperator(
-        task_id="judge", application_args=["models", "judge", MODEL_ID, "--register"]
+        task_id="judge",
+        doc_md="Judges the model against the champion on held-out users. Refused: UB-408, and the "
+        "champion stays.",
+        application_args=["models", "judge", MODEL_ID, "--register"],
     )
     published_days = SparkSubmitOperator(
         task_id="published_days",
+        doc_md="Embeds every day that readers have now under the new model, so that none is lost.",
         application_args=["backfill", "run", "--published", "--model", MODEL_ID],
         outlets=[Asset(USER_EMBEDDINGS.name)],
         execution_timeout=LONG_TASK,
     )
     promote = SparkSubmitOperator(
         task_id="promote",
+        doc_md="Makes the model the champion and its vectors the published ones, in one commit. "
+        "Back: `userbert models rollback`.",
         application_args=["models", "promote", MODEL_ID, "--reason", "judged fit after training"],
         outlets=[Asset(MODELS.name), Asset(PUBLISHED_EMBEDDINGS.name)],
     )
     report = ReportOperator(
         task_id="report",
+        doc_md=REPORT_DOC,
         options=f"--of training --model {MODEL_ID}",
         page=f"training/{MODEL_ID}",
     )

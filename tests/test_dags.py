@@ -3,7 +3,7 @@ import json
 import os
 import subprocess
 import sys
-from datetime import date
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -116,7 +116,33 @@ def test_every_task_has_an_owner_a_time_limit_and_somebody_who_hears_of_a_failur
             assert task.execution_timeout is not None
             assert task.on_failure_callback
             assert task.on_retry_callback
-    assert dag_bag.dags["nightly"].deadline
+        assert dag.deadline
+
+
+def test_every_dag_task_and_field_of_a_form_explains_itself(dag_bag):
+    for dag in dag_bag.dags.values():
+        assert dag.doc_md
+        assert [task.task_id for task in dag.tasks if not task.doc_md] == []
+        fields = {name: dag.params.get_param(name) for name in dag.params}
+        assert [name for name, each in fields.items() if not each.schema.get("title")] == []
+        assert [name for name, each in fields.items() if not each.description] == []
+
+
+def test_the_note_of_a_task_says_rows_and_seconds(tmp_path, monkeypatch):
+    from small_report import gate_result
+
+    from contracts.paths import Places
+    from expectations.results import save_result
+    from userbert.scheduling.task_notes import task_note
+
+    monkeypatch.setenv("USERBERT_DATA", str(tmp_path))
+    result = gate_result("sessions", DAY)
+    save_result(Places(tmp_path).gates, result)
+    checked = datetime.fromisoformat(result.checked_at)
+    before, after = checked - timedelta(seconds=40), checked + timedelta(seconds=1)
+    note = task_note(["sessions", "titles"], before, after)
+    assert note == f"sessions: {result.rows:,} rows, gate passed; 41 s"
+    assert task_note(["sessions"], after, after) == "0 s"  # the result is of an earlier run
 
 
 def test_a_night_waits_for_its_day_without_a_slot_and_nobody_waits_in_a_demo(dag_bag):

@@ -1,11 +1,16 @@
 """When a landing day is complete, what a failed task says, and whose folder an Airflow is."""
 
+import contextlib
 import json
 import os
+import socketserver
 import sys
+import threading
 from datetime import UTC, date, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
+from small_lake import embedding, publish
 
 from contracts.errors import BadInput
 from userbert.local.airflow_home import (
@@ -16,6 +21,7 @@ from userbert.local.airflow_home import (
 )
 from userbert.local.airflow_processes import own_or_running_airflow
 from userbert.scheduling.alerts import alert_late_run, send_alert
+from userbert.scheduling.failure_message import failure_message
 from userbert.scheduling.landing_arrival import (
     ArrivalSettings,
     landing_deadline,
@@ -119,20 +125,108 @@ def test_the_error_of_a_task_is_the_commands_own_message_with_its_sample(tmp_pat
     assert command_error(tmp_path / "none.log") == "it left no log"
 
 
-def test_an_alert_is_given_to_the_command_that_the_environment_names(tmp_path, monkeypatch, caplog):
+def test_an_alert_is_given_to_the_command_that_the_environment_names(
+    places, tmp_path, monkeypatch, caplog
+):
     heard = tmp_path / "heard"
     code = f"import sys; open({str(heard)!r}, 'w').write(sys.stdin.read())"
+    monkeypatch.setenv("USERBERT_DATA", str(places.root))
     monkeypatch.setenv("USERBERT_ALERT", f'{sys.executable} -c "{code}"')
     send_alert("the gate failed")
     assert heard.read_text() == "the gate failed"
     # What Airflow 3.3 gives to the callback of a deadline.
     alert_late_run({"dag_run": {"dag_id": "nightly", "dag_run_id": "scheduled__2017-06-30"}})
-    assert heard.read_text() == (
+    assert heard.read_text().splitlines()[0] == (
         "userbert nightly: UB-807: the run scheduled__2017-06-30 is not finished at its deadline"
     )
     monkeypatch.setenv("USERBERT_ALERT", "/no/such/command --now")
     send_alert("again")
     assert "USERBERT_ALERT failed" in caplog.text
+
+
+def test_the_message_of_a_failure_says_what_where_the_last_good_day_and_the_next_step(
+    places, monkeypatch
+):
+    monkeypatch.setenv("USERBERT_DATA", str(places.root))
+    monkeypatch.setenv("USERBERT_GUIDES", "https://guides.example/")
+    error = "userbert browsing-logs: UB-401: gate browsing_logs of 2017-06-29 failed: 3 of 9 rows"
+    links = {"log": "http://localhost/log", "report": ""}
+    lines = failure_message(error, "task browsing_logs of nightly", links).splitlines()
+    assert lines[0] == error
+    names = [line.partition(": ")[0] for line in lines[1:]]
+    assert names == ["where", "last good day", "next step", "whom to call", "log", "runbook"]
+    assert lines[2] == "last good day: nothing is published yet"
+    assert lines[-1].startswith("runbook: https://guides.example/runbook#ub-401 (`userbert explain")
+    publish(places, [embedding("ann", DAY, [1, 0])])
+    assert "last good day: 2017-06-29 is published, and readers keep it" in failure_message(
+        "Killed", "there", {}
+    )
+    assert "explain-error UB-999" in failure_message("Killed", "there", {})
+
+
+class _Webhook(BaseHTTPRequestHandler):
+    def do_POST(self):
+        self.server.heard.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_):
+        """Nothing on stderr."""
+
+
+class _MailServer(socketserver.StreamRequestHandler):
+    def handle(self):
+        self.wfile.write(b"220 hello\r\n")
+        is_data = False
+        for line in self.rfile:
+            self.server.heard.append(line.decode().rstrip())
+            if is_data:
+                is_data = line != b".\r\n"
+                answer = b"" if is_data else b"250 taken\r\n"
+            else:
+                is_data = line.upper().startswith(b"DATA")
+                answer = b"354 go on\r\n" if is_data else b"250 fine\r\n"
+            self.wfile.write(answer)
+            if line.upper().startswith(b"QUIT"):
+                return
+
+
+@contextlib.contextmanager
+def serving(server):
+    server.heard = []
+    with server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def test_an_alert_goes_by_mail_and_to_a_webhook_as_the_settings_say(monkeypatch, caplog):
+    with (
+        serving(HTTPServer(("127.0.0.1", 0), _Webhook)) as webhook,
+        serving(socketserver.TCPServer(("127.0.0.1", 0), _MailServer)) as mail,
+    ):
+        address = f"http://127.0.0.1:{webhook.server_address[1]}/secret"
+        for name, value in {
+            "USERBERT_ALERT_WEBHOOK": address,
+            "USERBERT_ALERT_EMAIL": "ann@example.com, bob@example.com",
+            "AIRFLOW__SMTP__SMTP_HOST": "127.0.0.1",
+            "AIRFLOW__SMTP__SMTP_PORT": str(mail.server_address[1]),
+            "AIRFLOW__SMTP__SMTP_STARTTLS": "False",
+            "AIRFLOW__SMTP__SMTP_MAIL_FROM": "userbert@example.com",
+            "AIRFLOW_CONN_SMTP_DEFAULT": json.dumps({"conn_type": "smtp"}),
+        }.items():
+            monkeypatch.setenv(name, value)
+        send_alert("userbert titles: UB-901: the disk is full\nwhere: <here>")
+        assert webhook.heard == [
+            {"text": "userbert titles: UB-901: the disk is full\nwhere: <here>"}
+        ]
+        heard = "\n".join(mail.heard)
+        assert "RCPT TO:<ann@example.com>" in heard.replace("rcpt TO", "RCPT TO")
+        assert "Subject: userbert titles: UB-901: the disk is full" in heard
+    send_alert("nobody answers any more")
+    assert "USERBERT_ALERT_WEBHOOK failed: URLError" in caplog.text
+    assert "USERBERT_ALERT_EMAIL failed" in caplog.text
+    assert "secret" not in caplog.text
 
 
 def test_a_copied_folder_of_airflow_names_no_place_and_keeps_its_secrets(places):

@@ -1,5 +1,6 @@
 """Reading a Delta table as Arrow without Spark, so that the process also ends well."""
 
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -24,6 +25,13 @@ def open_delta_table(path: str) -> "DeltaTable | None":
     if is_local:
         check_delta_log(path)
     return DeltaTable(path)
+
+
+def newest_partition_day(path: str, column: str) -> date | None:
+    """The newest day that the table at `path` has a partition of; None without a table or rows."""
+    opened = open_delta_table(path)
+    parts = opened.partitions() if opened else []
+    return max((date.fromisoformat(str(part[column])) for part in parts), default=None)
 
 
 def arrow_dataset(

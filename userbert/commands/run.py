@@ -23,8 +23,8 @@ from contracts.terminal.command_line import Interrupted
 from contracts.terminal.options import day_option
 from contracts.terminal.printing import plain_console
 from userbert.commands import summary
-from userbert.local.airflow_api import Airflow, AirflowFailed
 from userbert.local.airflow_processes import own_or_running_airflow
+from userbert.scheduling.airflow_api import Airflow, AirflowFailed
 from userbert.scheduling.task_logs import attempt_log, command_error
 
 _SIGNS = {"success": ("done", "green"), "failed": ("failed", "red")}

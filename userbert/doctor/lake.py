@@ -7,7 +7,7 @@ from datetime import date, timedelta
 from contracts.errors import UserbertError
 from contracts.paths import Places
 from contracts.storage.damage import check_parquet_files
-from contracts.storage.delta_reading import open_delta_table
+from contracts.storage.delta_reading import newest_partition_day, open_delta_table
 from contracts.tables import BROWSING_LOGS, PUBLISHED_EMBEDDINGS, TABLES, USER_SEQUENCES, Table
 from expectations.landing_gaps import gap_lines, missing_landing_days
 from expectations.results import newest_readable
@@ -49,11 +49,9 @@ def _landing_days(places: Places) -> Iterator[date]:
 def _newest_part(places: Places, table: Table, column: str) -> date | None:
     """None for a damaged table, too: its own check names the damage."""
     try:
-        opened = open_delta_table(f"{places.lake}/{table.name}")
+        return newest_partition_day(f"{places.lake}/{table.name}", column)
     except UserbertError:
         return None
-    parts = opened.partitions() if opened else []
-    return max((date.fromisoformat(str(part[column])) for part in parts), default=None)
 
 
 def check_lake(places: Places, days: Days) -> Iterator[Finding]:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from contracts.paths import Places
-from userbert.local.airflow_api import Airflow, AirflowFailed
 from userbert.local.airflow_home import (
     AirflowInUse,
     HomeLock,
@@ -19,6 +18,7 @@ from userbert.local.airflow_home import (
     sole_use,
 )
 from userbert.local.ports import free_port
+from userbert.scheduling.airflow_api import Airflow, AirflowFailed
 
 DAG_IDS = ("history", "pretraining", "nightly", "backfill", "maintenance")
 _START_SECONDS = 180  # until Airflow is ready; two cores take 25 to 40

@@ -10,10 +10,14 @@ from contracts.commands import CLI, SPARK_SUBMIT
 from userbert.scheduling.alerts import alert_failure, alert_late_run, log_failure
 from userbert.scheduling.landing_arrival import ArrivalSettings
 from userbert.scheduling.retries import UnlessRefused
+from userbert.scheduling.task_notes import note_task
 
 _NIGHT_HOURS = 6  # that a night may take after its landing day is complete
 _NEVER = datetime(2100, 1, 1, tzinfo=UTC)
 LONG_TASK = timedelta(days=2)  # a history, a backfill; a training goes on from its checkpoint
+# What two DAGs say of the same task.
+TITLES_DOC = "Normalizes and tokenizes the titles that are new."
+SESSIONS_DOC = "Cuts the views of each user into sessions, where half an hour passed without one."
 TASK_DEFAULTS = {
     "owner": "userbert",
     "application": CLI,
@@ -25,14 +29,20 @@ TASK_DEFAULTS = {
     "execution_timeout": timedelta(hours=6),
     "on_failure_callback": alert_failure,
     "on_retry_callback": log_failure,
+    "on_success_callback": note_task,
 }
 
 
 def night_deadline(arrival: ArrivalSettings) -> DeadlineAlert:
     """Report a night that is not finished `_NIGHT_HOURS` after it began at the latest."""
+    return run_deadline(timedelta(hours=arrival.deadline_hours + _NIGHT_HOURS))
+
+
+def run_deadline(interval: timedelta) -> DeadlineAlert:
+    """Report a run that is not finished so long after it was queued; it is not stopped."""
     return DeadlineAlert(
         reference=DeadlineReference.DAGRUN_QUEUED_AT,
-        interval=timedelta(hours=arrival.deadline_hours + _NIGHT_HOURS),
+        interval=interval,
         callback=SyncCallback(alert_late_run),
     )
 

@@ -28,9 +28,9 @@ def last_landing_day(places: Places) -> date:
     return newest_as_of(places) - timedelta(days=1)
 
 
-def day_param(day: date, title: str) -> Param:
-    """A form's field for a day, filled in with `day`."""
-    return Param(str(day), type="string", format="date", title=title)
+def day_param(day: date, title: str, help: str) -> Param:
+    """A form's field for a day, filled in with `day`; the form shows `help` below it."""
+    return Param(str(day), type="string", format="date", title=title, description=help)
 
 
 def _days(places: Places) -> Iterator[date]:

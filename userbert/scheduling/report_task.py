@@ -15,6 +15,7 @@ from airflow.sdk import BaseOperatorLink
 from contracts.commands import USERBERT_COMMAND
 
 _REPORT_SECONDS = 60  # that a report of a failed run may take; two are usual
+REPORT_DOC = "Writes the run's page; the button Run report opens it. Its failure changes no data."
 PAGES_ADDRESS = "/userbert"  # of Airflow's API server: the plugin serves the pages there
 
 
