@@ -20,7 +20,9 @@ from contracts.storage.atomic_write import write_text
 from contracts.terminal.options import AsJson, NumProcesses, day_option, num_processes
 from contracts.terminal.printing import print_parts
 from downstream.judging.evaluation import Evaluation, evaluate_models
-from downstream.output.report import as_json, as_markdown, draw_picture, tables
+from downstream.output.markdown import as_markdown
+from downstream.output.picture import draw_picture
+from downstream.output.report import as_json, tables
 
 
 def main(

@@ -23,7 +23,9 @@ from downstream.judging.canaries import (
     must_not_hold_labels,
 )
 from downstream.judging.evaluation import evaluate_models
-from downstream.output.report import as_json, as_markdown, draw_picture, tables
+from downstream.output.markdown import as_markdown
+from downstream.output.picture import draw_picture
+from downstream.output.report import as_json, tables
 from downstream.rivals.encoders import judged_model, model_vectors, variant_folder
 from downstream.tasks.task import Task
 from model.config import PRESETS
@@ -80,13 +82,14 @@ def mean_of(found, rival, task, head="logistic"):
 def test_a_run_judges_every_rival_and_a_second_one_gives_the_same_table(judged_places):
     found, made = evaluate(judged_places)
     assert made == []  # all cells are finished
-    assert len(list((found.folder / "cells").iterdir())) == 5 * 2 + 2 * 3 * 2  # two ages, 3 rivals
+    # Two tasks with five rivals, and the curve: two ages, three rivals, two tasks.
+    assert len(list((found.shared_folder / "cells").iterdir())) == 5 * 2 + 2 * 3 * 2
     assert {r.rival for r in found.results} == {"m1", *SETTINGS.rivals, "recency_frequency"}
     # Aggregates hold the share of shoes, so they know who will view what; one number does not.
     assert mean_of(found, "aggregates", "propensity") > mean_of(found, "num_views", "propensity")
     assert {r.stale_days for r in found.results if r.population == "seen_early"} == {0, 1}
     assert any(r.population == "cold" for r in found.results)
-    shutil.rmtree(found.folder)
+    shutil.rmtree(found.shared_folder)
     anew, made = evaluate(judged_places, processes=2)
     assert len(made) == 22
     assert as_json(anew) == as_json(found)
@@ -94,13 +97,27 @@ def test_a_run_judges_every_rival_and_a_second_one_gives_the_same_table(judged_p
 
 def test_a_run_that_was_cut_short_goes_on_with_the_missing_cells(judged_places):
     found, _ = evaluate(judged_places)
-    (found.folder / "cells" / "churn--aggregates.json").unlink()
+    (cell,) = (found.shared_folder / "cells").glob("churn--aggregates--????????.json")
+    cell.unlink()
     again, made = evaluate(judged_places)
     assert made == ["cell 22 of 22: churn--aggregates"]
     assert as_json(again) == as_json(found)
     more = replace(SETTINGS, rivals=(*SETTINGS.rivals, "tfidf_all"))
     _, made = evaluate(judged_places, more)
     assert [line.split(": ")[1] for line in made] == ["churn--tfidf_all", "propensity--tfidf_all"]
+
+
+def test_another_model_is_judged_against_the_same_rivals_by_its_own_cells_alone(judged_places):
+    found, _ = evaluate(judged_places)
+    save(judged_places, "m2", word_width=10)
+    both, made = evaluate(judged_places, models=("m2", "m1"))
+    assert {line.split("--")[1] for line in made} == {"m2", "joined"}  # and `joined`, which has m2
+    assert both.evaluation_id != found.evaluation_id
+    for rival in ("m1", "aggregates", "word2vec"):
+        assert mean_of(both, rival, "churn") == mean_of(found, rival, "churn")
+    again, made = evaluate(judged_places)
+    assert made == []
+    assert as_json(again) == as_json(found)
 
 
 def test_a_report_has_every_task_and_rival_in_each_form(judged_places, tmp_path):
@@ -129,7 +146,7 @@ def test_the_judges_vectors_are_those_of_the_newest_views(judged_places):
 
 def test_a_label_that_was_planted_in_a_vector_stops_the_run(judged_places):
     found, _ = evaluate(judged_places)
-    path = found.folder / "vectors" / "word2vec-0.npy"
+    path = found.shared_folder / "vectors" / "word2vec-0.npy"
     vectors = np.load(path)
     churned = np.array([not comes_again(number) for number in range(NUM_USERS)])
     vectors[:, 1] = churned + 0.01 * vectors[:, 1]

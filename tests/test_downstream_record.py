@@ -45,7 +45,7 @@ def evaluation(results, judged="new", **more):
         "settings": EvaluationSettings(), "tasks": (),
         "rows": tuple(compare_results(results, judged)),
         "borda": borda_points(results), "leaking": (), "shuffled": {}, "notes": (),
-        "folder": None,
+        "folder": None, "shared_folder": None,
     }  # fmt: skip
     return Evaluation(**{**fields, **more})
 

@@ -1,12 +1,14 @@
 """The memory form: its sums on views that can be counted by hand, and what a vector may know."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
+from contracts.errors import BadInput
 from contracts.forecasts import FORECAST_NAMES
 from contracts.instants import DAY_MICROSECONDS
 from model.config import ModelConfig
@@ -90,6 +92,54 @@ def test_the_sums_and_their_gradients_are_those_of_plain_torch():
     (our_gradient,) = torch.autograd.grad((ours * towards).sum(), table)
     (plain_gradient,) = torch.autograd.grad((plain * towards).sum(), table)
     torch.testing.assert_close(our_gradient, plain_gradient)
+
+
+def test_a_vector_carries_the_sums_that_a_hand_counts():
+    """Two titles, of the words 7 and of 7, 7 and 9: the chosen words are 9, 7 and nothing."""
+    torch.manual_seed(0)
+    config = replace(SMALL, width=24, activity_width=15, activity_sums=2, class_counts=3)
+    model = MemoryModel(config, num_words=20).double().eval()
+    model.class_words[:3] = torch.tensor([9, 7, 0])
+    titles = model.encode_titles(torch.tensor([7, 7, 7, 9]), torch.tensor([1, 3]))
+    assert titles[:, -3:].tolist() == [[0, 1, 0], [1, 1, 0]]
+    model.activity_features.mean.fill_(0.5)
+    model.activity_features.deviation.fill_(2)
+    model.preference_features.deviation.fill_(4)
+    (user,) = model.encode_histories(
+        titles[[0, 1]], torch.tensor([2]), instants(28, 7), AS_OF
+    ).tolist()
+    week, month = (2**-4 + 2**-1, 2**-1 + 2**-0.25)
+    sums = [week, month, week, month, 7, 28]  # views, sessions, ages
+    expected = [(math.log1p(each) - 0.5) / 2 for each in sums]
+    assert user[3:15] == pytest.approx(2 * expected)
+    counts = [2**-0.25, month, 0]  # of the longest half-life
+    assert user[-3:] == pytest.approx([math.log1p(8 * each) / 4 for each in counts])
+    assert user[:3] != pytest.approx([0, 0, 0])  # what is learned stands before the sums
+
+
+def test_sums_that_are_carried_leave_the_weights_of_a_model_without_them_as_they_were():
+    torch.manual_seed(0)
+    without = MemoryModel(SMALL, num_words=20)
+    torch.manual_seed(0)
+    plain = MemoryModel(replace(SMALL, activity_sums=0, class_counts=0), num_words=20)
+    assert all(map(torch.equal, without.state_dict().values(), plain.state_dict().values()))
+    assert "activity_sums" not in SMALL.to_json()
+    assert replace(SMALL, class_counts=2).to_json()["class_counts"] == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"activity_sums": 1}, "makes 6 numbers of 2 half-lives; they must be fewer"),
+        ({"class_counts": 7}, "class_counts is 7; there are num_classes 6"),
+        ({"class_counts": 6, "width": 10}, "it must be below width 10 without activity_width 5"),
+        ({"class_counts": -1}, "class_counts is -1; it must not be below 0"),
+        ({"form": "window", "class_counts": 2}, "is a setting of the form memory"),
+    ],
+)
+def test_sums_for_which_there_is_no_room_are_refused(changes, message):
+    with pytest.raises(BadInput, match=message):
+        replace(SMALL, **changes)
 
 
 def test_a_view_counts_half_at_its_half_life():

@@ -79,9 +79,14 @@ class Cell:
     is_stale_curve: bool = False
 
     @property
-    def file_name(self) -> str:
+    def name(self) -> str:
         curve = f"--{self.stale_days}-days-old" if self.is_stale_curve else ""
-        return f"{self.task.name}--{self.rival}{curve}.json".replace("/", "_")
+        return f"{self.task.name}--{self.rival}{curve}"
+
+    @property
+    def file_name(self) -> str:
+        """Two models can have a rival of one name, such as their own form untrained."""
+        return f"{self.name}--{self.vectors_hash[:8]}.json".replace("/", "_")
 
     @property
     def content(self) -> str:

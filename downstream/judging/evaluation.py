@@ -1,8 +1,10 @@
 """Judge models against their rivals: vectors, canaries, cells in parallel processes, summary.
 
 A run has a folder of its own, named by everything that changes a figure but the choice of tasks and
-rivals. What was finished there is not done again, so a killed run goes on, and one more rival costs
-its own cells only.
+rivals. Vectors and cells lie in a folder that all runs share which judge the same views by the same
+protocol, and a cell is known by its labels and its vectors. What is finished there is not done
+again: a killed run goes on, one more rival costs its own cells only, and so does another model that
+is judged against the same rivals.
 """
 
 import hashlib
@@ -60,7 +62,8 @@ class Evaluation:
     leaking: tuple[str, ...]  # tasks whose aggregates pass 0.98
     shuffled: dict[str, float]  # by task, the score with shuffled labels
     notes: tuple[str, ...]  # what was left out, and why
-    folder: Path
+    folder: Path  # of its tables
+    shared_folder: Path  # of vectors and cells
 
     @property
     def results(self) -> list[Result]:
@@ -89,14 +92,15 @@ def evaluate_models(
     tasks = _choose_tasks(lake, views, day, settings)
     run_id = _evaluation_id(lake, day, settings, models)
     folder = lake.places.evaluations / f"{day}-{run_id}"
-    (folder / "vectors").mkdir(parents=True, exist_ok=True)
-    (folder / "cells").mkdir(exist_ok=True)
-    files = VectorFiles(lake, views, day, models, folder / "vectors", trainings, settings.seed)
+    shared = lake.places.evaluations / "shared" / f"{day}-{_evaluation_id(lake, day, settings, ())}"
+    for each in (folder, shared / "vectors", shared / "cells"):
+        each.mkdir(parents=True, exist_ok=True)
+    files = VectorFiles(lake, views, day, models, shared / "vectors", trainings, settings.seed)
     made, notes = _vectors(files, rivals, progress)
     stale = list(files.stale(settings.stale_days)) if settings.stale_days else []
     cells = list(_cells(views, day, settings, tasks, made, stale))
     shuffled = _canaries(cells, made, tasks)
-    results = _evaluated(cells, folder / "cells", processes, progress)
+    results = _evaluated(cells, shared / "cells", processes, progress)
     leaking = leaking_tasks(results, HAND_MADE)
     must_not_solve(results, leaking)
     return Evaluation(
@@ -112,6 +116,7 @@ def evaluate_models(
         shuffled=shuffled,
         notes=tuple(notes),
         folder=folder,
+        shared_folder=shared,
     )
 
 
@@ -241,7 +246,7 @@ def _evaluated(
     for cell, found in made:
         results[cell.file_name] = found
         done += 1
-        progress(f"cell {done} of {len(cells)}: {cell.file_name[:-5]}")
+        progress(f"cell {done} of {len(cells)}: {cell.name}")
     return [result for cell in cells for result in results[cell.file_name] or ()]
 
 

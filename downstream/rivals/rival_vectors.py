@@ -34,6 +34,7 @@ _COLES_RIVALS: dict[str, Callable[[Views, date, Path, int], _Matrix]] = {
 }
 JOINED_RIVAL = "joined"  # the judged model's vectors beside the aggregates
 _RIVALS = (*HAND_MADE, *_TITLE_TEXTS, *MODEL_VARIANTS, *_COLES_RIVALS, JOINED_RIVAL)
+_OF_FIRST_MODEL = (*MODEL_VARIANTS, JOINED_RIVAL)  # whose vectors depend on what is judged
 _STALE_RIVALS = ("recency_frequency", "aggregates")  # in the staleness curve, beside the models
 
 
@@ -116,7 +117,8 @@ class VectorFiles:
     def _file(
         self, rival: str, stale_days: int, make: Callable[[Views, date], _Matrix]
     ) -> VectorFile:
-        path = self.folder / f"{rival}-{stale_days}.npy".replace("/", "_")
+        of_model = f"-of-{self.models[0].folder.name}" if rival in _OF_FIRST_MODEL else ""
+        path = self.folder / f"{rival}{of_model}-{stale_days}.npy".replace("/", "_")
         if not path.exists():
             day = self.as_of - timedelta(days=stale_days)
             vectors = np.ascontiguousarray(make(self.views.before(day), day), np.float32)

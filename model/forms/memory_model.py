@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -10,10 +11,12 @@ from contracts.instants import DAY_MICROSECONDS, SESSION_GAP_MICROSECONDS
 from contracts.limits import PRETRAINING_DAYS
 from model.config import ModelConfig
 from model.data.vocabulary import PADDING_ID
+from model.forms.class_membership import class_membership
 from model.forms.decayed_sums import decay_weights, decayed_sums
 from model.forms.period_heads import PeriodHeads
 from model.layers.dropout import Dropout
 from model.layers.user_encoder import UserEncoder
+from model.settings.carried_sums import num_activity_sums
 
 _ACTIVITY_HIDDEN_WIDTH = 128
 _ACTIVITY_TITLE_WIDTH = 16
@@ -60,7 +63,10 @@ class _Standardization(nn.Module):
         self.bias = nn.Parameter(torch.zeros(width))
 
     def forward(self, features: Tensor) -> Tensor:
-        return (features - self.mean) / self.deviation * self.gain + self.bias
+        return self.standardized(features) * self.gain + self.bias
+
+    def standardized(self, features: Tensor) -> Tensor:
+        return (features - self.mean) / self.deviation
 
 
 class MemoryModel(UserEncoder):
@@ -73,8 +79,8 @@ class MemoryModel(UserEncoder):
         titles = model.encode_titles(torch.tensor([7, 8, 9]), torch.tensor([2, 1]))  # (2, 168)
         users = model.encode_histories(titles, torch.tensor([2]), times, as_of)  # (1, 256)
 
-    Shapes: as `UserEncoder`; T title width, K and S soft counts of preference and of activity, so
-    E = T + K + S; H half-lives; A activity width.
+    Shapes: as `UserEncoder`; T title width, K and S soft counts of preference and of activity, C
+    class counts, so E = T + K + S + C; H half-lives; A activity width.
     """
 
     compiled_methods = ("encode_titles", "combine")
@@ -93,7 +99,9 @@ class MemoryModel(UserEncoder):
         self.activity_titles = _SoftTitles(num_words, _ACTIVITY_TITLE_WIDTH)
         self.soft = nn.Linear(config.title_width, counts)
         self.activity_soft = nn.Linear(_ACTIVITY_TITLE_WIDTH, few)
-        activity, preference = num_lives * (few + 2) + 2, num_lives * counts
+        carried = config.class_counts
+        activity = num_lives * few + num_activity_sums(num_lives)
+        preference = num_lives * counts + carried
         self.activity_features = _Standardization(activity)
         self.preference_features = _Standardization(preference)
         self.dropout = Dropout(config.dropout)
@@ -105,8 +113,9 @@ class MemoryModel(UserEncoder):
             Dropout(config.dropout),
             nn.Linear(_ACTIVITY_HIDDEN_WIDTH, narrow),
         )
-        self.spread = nn.Linear(narrow, config.activity_width)
-        rest = config.width - config.activity_width
+        repeated = config.activity_sums * num_activity_sums(num_lives)
+        self.spread = nn.Linear(narrow, config.activity_width - repeated)
+        rest = config.width - config.activity_width - carried
         self.skip = nn.Linear(activity + preference, rest)
         self.hidden = nn.Linear(activity + preference, config.hidden_width)
         self.out = nn.Linear(config.hidden_width, rest)
@@ -129,6 +138,11 @@ class MemoryModel(UserEncoder):
     @property
     def title_width(self) -> int:
         config = self.config
+        return self._end_of_soft_counts + config.class_counts
+
+    @property
+    def _end_of_soft_counts(self) -> int:
+        config = self.config
         return config.title_width + config.soft_counts + config.activity_soft_counts
 
     @property
@@ -146,7 +160,11 @@ class MemoryModel(UserEncoder):
         few = self.activity_soft(self.activity_titles(words, starts))  # (M, S)
         counts = torch.cat([self.soft(titles), few], 1)  # (M, K + S)
         positive = F.softplus(_SOFTPLUS_SHARPNESS * counts) / _SOFTPLUS_SHARPNESS
-        return torch.cat([titles, positive], 1)
+        if not (carried := self.config.class_counts):
+            return torch.cat([titles, positive], 1)
+        classes = self.class_words[:carried]
+        has_class = class_membership(words, lengths, classes, len(self.titles.words.weight))
+        return torch.cat([titles, positive, has_class.to(titles.dtype)], 1)
 
     def encode_histories(
         self,
@@ -175,12 +193,24 @@ class MemoryModel(UserEncoder):
         block = self.spread(self.activity_skip(active) + self.activity_network(active))
         both = self.dropout(torch.cat([self.preference_features(preference), active], 1))
         rest = self.skip(both) + self.out(self.dropout(F.gelu(self.hidden(both))))
-        return torch.cat([block, rest], 1)
+        return torch.cat([block, *self._carried(activity, preference, rest)], 1)
+
+    def _carried(self, activity: Tensor, preference: Tensor, rest: Tensor) -> list[Tensor]:
+        """`rest` between the sums that the vector carries as they are; they get no gradient."""
+        config, parts = self.config, [rest]
+        if config.activity_sums:
+            sums = self.activity_features.standardized(activity)
+            sums = sums[:, -num_activity_sums(len(config.half_lives)) :]
+            parts.insert(0, sums.repeat(1, config.activity_sums))
+        if config.class_counts:
+            counts = self.preference_features.standardized(preference)
+            parts.append(counts[:, -config.class_counts :])
+        return parts
 
     def features(
         self, titles: Tensor, index: Tensor, lengths: Tensor, times: Tensor, as_of: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Logs of the decayed sums: of activity (N, H (S + 2) + 2), of preference (N, H K)."""
+        """Logs of decayed sums: of activity (N, H (S + 2) + 2), of preference (N, H K + C)."""
         starts = lengths.cumsum(0) - lengths
         owners = torch.repeat_interleave(lengths)  # (R,)
         ages = (as_of[owners] - times).to(torch.float64) / DAY_MICROSECONDS  # (R,) days
@@ -188,7 +218,8 @@ class MemoryModel(UserEncoder):
             raise ValueError("a history has a view that is not before the instant it is encoded at")
         dtype = titles.dtype
         weights = decay_weights(ages, self.config.half_lives).to(dtype)  # (H, R)
-        table = titles[:, self.config.title_width :].contiguous()  # (U, K + S)
+        end = self._end_of_soft_counts
+        table = titles[:, self.config.title_width : end].contiguous()  # (U, K + S)
         counts = decayed_sums(table, index, starts, weights)
         soft = torch.log1p(_COUNT_SCALE * counts)  # (N, H, K + S)
         sessions = weights * _starts_session(owners, times).to(dtype)  # (H, R)
@@ -202,7 +233,12 @@ class MemoryModel(UserEncoder):
             torch.log1p(sums),
             torch.log1p(_ages_of_ends(ages, starts, lengths)).to(dtype),
         ]
-        return torch.cat(activity, 1), soft[:, :, :width].flatten(1)
+        preference = soft[:, :, :width].flatten(1)
+        if self.config.class_counts:
+            longest = weights[int(np.argmax(self.config.half_lives))][None]  # (1, R)
+            counts = decayed_sums(titles[:, end:].contiguous(), index, starts, longest)
+            preference = torch.cat([preference, torch.log1p(_COUNT_SCALE * counts[:, 0])], 1)
+        return torch.cat(activity, 1), preference
 
     def hidden_states(
         self,
@@ -238,7 +274,8 @@ class MemoryModel(UserEncoder):
         times, as_of = _needed(times), _needed(as_of)
         owners = torch.repeat_interleave(lengths.to(self.device))
         ages = (as_of[owners] - times).to(torch.float64) / DAY_MICROSECONDS
-        masses = behaviors[:, self.config.title_width :].double().sum(1)  # (R,)
+        soft = behaviors[:, self.config.title_width : self._end_of_soft_counts]  # (R, K + S)
+        masses = soft.double().sum(1)  # (R,)
         masses = masses * decay_weights(ages, self.config.half_lives)  # (H, R)
         totals = masses.new_zeros(len(masses), len(lengths)).index_add_(1, owners, masses)
         return (masses / totals[:, owners]).mean(0)

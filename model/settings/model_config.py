@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from contracts.limits import EMBEDDING_WIDTH, MAX_TITLE_WORDS, MAX_VIEWS
+from model.settings.carried_sums import CarriedSumSettings
 from model.settings.checks import (
     changed_settings,
     not_finite,
@@ -25,7 +26,7 @@ AggregatorName = Literal["attentive", "max", "average", "last", "mask"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelConfig(EncoderSettings, GivenTitleSettings, MemorySettings):
+class ModelConfig(EncoderSettings, GivenTitleSettings, MemorySettings, CarriedSumSettings):
     """The user model of section 3.1. The defaults are NRMS at the paper's widths (Table 4)."""
 
     behavior_encoder: Annotated[
@@ -69,10 +70,18 @@ class ModelConfig(EncoderSettings, GivenTitleSettings, MemorySettings):
             not 0 <= self.dropout < 1 and f"dropout is {self.dropout}; it must be in [0, 1)",
             *self.mistakes(),
             *self.memory_mistakes(self.width),
+            *self.carried_sum_mistakes(
+                len(self.half_lives), self.activity_width, self.width, self.num_classes
+            ),
             *(
                 f"{name} is a setting of the form window, and form is {self.form}"
                 for name in changed_settings(self, EncoderSettings)
                 if self.form != "window"
+            ),
+            *(
+                f"{name} is a setting of the form memory, and form is {self.form}"
+                for name in changed_settings(self, CarriedSumSettings)
+                if self.form != "memory"
             ),
             self.pooling_queries > 1
             and self.aggregator != "attentive"
