@@ -13,7 +13,7 @@ from downstream.output.report import (
     BETTER,
     WORSE,
     heads_and_shares,
-    remarks,
+    reader_remarks,
     score_lines,
 )
 
@@ -36,7 +36,7 @@ def _page(found: Evaluation) -> Iterator[str]:
         for task in found.tasks
     )
     yield ""
-    yield from (f"- {remark}" for remark in remarks(found))
+    yield from (f"- {remark}" for remark in reader_remarks(found))
     yield "\n## Borda\n"
     yield from _table(
         ["rival", "share of rivals beaten"], ([r, f"{p:.3f}"] for r, p in found.borda.items())

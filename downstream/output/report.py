@@ -28,10 +28,10 @@ def tables(found: Evaluation) -> Iterator[str | Grid]:
     yield "Borda: the mean share of rivals that each one beats, over tasks, heads and shares"
     yield grid(((place, *pair) for place, pair in enumerate(found.borda.items(), 1)),
                "#place", "rival", "#beats")  # fmt: skip
-    yield from remarks(found)
+    yield from reader_remarks(found)
 
 
-def remarks(found: Evaluation) -> Iterator[str]:
+def reader_remarks(found: Evaluation) -> Iterator[str]:
     """What a reader must know before believing the figures."""
     for model in found.twins:
         yield (
