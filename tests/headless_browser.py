@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 
 PROGRAMS = ("chromium-headless-shell", "chromium", "google-chrome")
 KEYS = {"Tab": 9, "Enter": 13, "Escape": 27}
@@ -81,13 +82,13 @@ class Browser:
             self.requests.append(params["request"]["url"])
 
     def open(self, path, width, scheme):
-        """Load a file in a window of this width, in the color scheme `light` or `dark`."""
+        """Load a file or an address in a window of this width, in the scheme `light` or `dark`."""
         size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
         self.call("Emulation.setDeviceMetricsOverride", **size)
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         self.call("Emulation.setEmulatedMedia", features=features)
         self._loaded = False
-        self.call("Page.navigate", url=path.as_uri())
+        self.call("Page.navigate", url=path if isinstance(path, str) else path.as_uri())
         while not self._loaded:
             self._next_message()
 
@@ -95,6 +96,38 @@ class Browser:
         result = self.call("Runtime.evaluate", expression=script, returnByValue=True)
         assert "exceptionDetails" not in result, result
         return result["result"].get("value")
+
+    def wait_for(self, script, seconds=30):
+        """Until `script` is true."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if self.value(f"Boolean({script})"):
+                return
+            time.sleep(0.05)
+        raise AssertionError(f"not true after {seconds} s: {script}")
+
+    def click(self, selector):
+        """With the mouse, in the middle of the first element that fits."""
+        self.value(f"document.querySelector({selector!r}).scrollIntoView({{block: 'center'}})")
+        box = self.value(f"document.querySelector({selector!r}).getBoundingClientRect().toJSON()")
+        self.drag([(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)])
+
+    def drag(self, points):
+        """Press at the first point of the window, move over the others, release at the last."""
+        for nth, (x, y) in enumerate(points):
+            where = {"x": x, "y": y, "button": "left", "buttons": 1, "clickCount": 1}
+            self.call(
+                "Input.dispatchMouseEvent", type="mouseMoved", **where | {"buttons": int(nth > 0)}
+            )
+            if nth == 0:
+                self.call("Input.dispatchMouseEvent", type="mousePressed", **where)
+        self.call("Input.dispatchMouseEvent", type="mouseReleased", **where | {"buttons": 0})
+
+    def type(self, selector, text):
+        """Instead of what the field holds."""
+        self.value(f"document.querySelector({selector!r}).focus()")
+        self.value(f"document.querySelector({selector!r}).select()")
+        self.call("Input.insertText", text=text)
 
     def press(self, key):
         code = {"key": key, "code": key, "windowsVirtualKeyCode": KEYS[key]}

@@ -32,10 +32,11 @@ ROOMS: dict[str, set[str]] = {
     "downstream": {"contracts", "expectations", "model", "spark_jobs", "analyst"},
     # Of Spark's jobs the tokenizer alone.
     "experiments": {"contracts", "model", "analyst", "downstream", "spark_jobs"},
+    "explorer": {"contracts", "analyst", "downstream"},  # of the judge the files of labels alone
     "dags": {"contracts", "userbert"},
     "userbert": {
         *("contracts", "landing", "expectations", "model", "feature_store", "spark_jobs"),
-        *("analyst", "erasure", "downstream", "experiments"),
+        *("analyst", "erasure", "downstream", "experiments", "explorer"),
     },
     "benchmarks": {
         *("contracts", "landing", "expectations", "model", "feature_store", "spark_jobs"),

@@ -124,6 +124,11 @@ COMMANDS = {
         "Show what users will do next, and who is likely to view a title.",
         _ANALYST,
     ),
+    "explore": CommandEntry(
+        "explorer.commands",
+        "Look at users in a browser: their map, who is near and why, cohorts.",
+        (*_ANALYST, "downstream", "pictures", "explorer"),
+    ),
     "export": CommandEntry(
         "analyst.questions.export",
         "Write the vectors of a day as Parquet, CSV or NumPy.",

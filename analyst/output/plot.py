@@ -57,7 +57,7 @@ def _draw_map(axes: "Axes", before: Vectors, after: Vectors) -> None:
     """Dots of both days on the two main directions of `before`, and a line a user."""
     from matplotlib.collections import LineCollection
 
-    directions = _main_directions(before.units())  # (2, D)
+    directions = main_directions(before.units())  # (2, D)
     center = before.units().mean(axis=0)  # (D,)
     old, new = ((side.units() - center) @ directions.T for side in (before, after))  # (S, 2) each
     lines = np.stack([old, new], axis=1)  # (S, 2 days, 2)
@@ -68,7 +68,7 @@ def _draw_map(axes: "Axes", before: Vectors, after: Vectors) -> None:
     axes.set_yticks([])
 
 
-def _main_directions(units: NDArray[np.float32]) -> NDArray[np.float64]:
+def main_directions(units: NDArray[np.float32]) -> NDArray[np.float64]:
     """(2, D) of greatest variance; each points to where its largest number is positive."""
     centered = units.astype(np.float64) - units.mean(axis=0, dtype=np.float64)  # (S, D)
     directions: NDArray[np.float64] = np.linalg.svd(centered, full_matrices=False)[2][:2]

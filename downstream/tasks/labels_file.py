@@ -67,6 +67,12 @@ def read_task(path: Path, past: Views, as_of: date) -> Task:
     return Task(path.stem, settings.kind, rows[is_judged][order], labels, columns, settings.doc)
 
 
+def read_labels(path: Path) -> tuple[pa.Table, str]:
+    """The labels of a file, a row a user, and what they say, in words."""
+    settings = _read_settings(path.with_suffix(".toml"))
+    return _read_table(path, settings), settings.doc
+
+
 def _read_settings(path: Path) -> _LabelSettings:
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))

@@ -1,0 +1,205 @@
+"""The map of users and the chart of one user's days, as Plotly reads them."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from html import escape
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from explorer.day_reader import ModelDay
+
+MAX_POINTS = 100_000  # drawn at once; of more users, those at even steps
+_MAX_NAME = 48  # letters of a group's name in the legend
+# Each is at least 3:1 against white and against the dark page.
+_GROUP_COLORS = (
+    *("#2f7fc1", "#c2561f", "#2f8f5b", "#a64ca6", "#8a7a00", "#c43c5e", "#3c8f93", "#7d6bd1"),
+    *("#6f7f2a", "#b0653f", "#4b7fa8", "#9a5b86"),
+)
+_NO_GROUP_COLOR = "#808890"
+_SCALE = [[0, "#5586c4"], [0.5, "#9a8a1f"], [1, "#d0452f"]]
+_USER_COLOR, _NEAR_COLOR, _CHOSEN_COLOR = "#d0342c", "#e07b00", "#c218a8"
+
+_DAY_MS = 24 * 60 * 60 * 1000
+
+Figure = dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Coloring:
+    """What the color of a user says. `groups` or `values`, one for each user.
+
+    Shapes: groups (N,) int64 into `names`, -1 for none; values (N,) float64, NaN for none.
+    """
+
+    title: str
+    groups: NDArray[np.int64] | None = None
+    names: Sequence[str] = ()
+    values: NDArray[np.float64] | None = None
+    is_logarithmic: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Highlights:
+    """Rows of users that stand out: those chosen, one user, the nearest ones; and a user's way."""
+
+    chosen: NDArray[np.int64]
+    user: int | None = None
+    near: Sequence[int] = ()
+    way: NDArray[np.float64] | None = None  # (M, 2), oldest first
+    way_days: Sequence[date] = ()
+
+
+def shown_rows(num_users: int) -> NDArray[np.int64]:
+    steps = np.linspace(0, num_users - 1, min(num_users, MAX_POINTS))
+    return np.unique(steps.astype(np.int64))
+
+
+def map_figure(day: ModelDay, coloring: Coloring, marked: Highlights) -> Figure:
+    rows = shown_rows(len(day.vectors))
+    traces = [*_user_traces(day, coloring, rows), *_highlight_traces(day, marked)]
+    return {"data": traces, "layout": _map_layout(coloring)}
+
+
+def _user_traces(day: ModelDay, coloring: Coloring, rows: NDArray[np.int64]) -> list[Figure]:
+    if coloring.groups is None:
+        return [_values_trace(day, coloring, rows)]
+    traces = []
+    for group, name in [(-1, "none"), *enumerate(coloring.names)]:
+        members = rows[coloring.groups[rows] == group]
+        if len(members):
+            color = _GROUP_COLORS[group % len(_GROUP_COLORS)] if group >= 0 else _NO_GROUP_COLOR
+            marker = {"size": 5, "color": color, "opacity": 0.75}
+            traces.append(_points(day, members, _plot_text(name), marker))
+    return traces
+
+
+def _values_trace(day: ModelDay, coloring: Coloring, rows: NDArray[np.int64]) -> Figure:
+    assert coloring.values is not None
+    values = coloring.values[rows]  # (n,)
+    colors = np.log1p(values) if coloring.is_logarithmic else values
+    title = {"text": _plot_text(coloring.title), "side": "top"}
+    bar: Figure = {"title": title, "thickness": 10, "orientation": "h", "y": -0.3}
+    if coloring.is_logarithmic:
+        ticks = [0, 1, 3, 10, 30, 100, 300, 1000, 3000]
+        bar |= {"tickvals": np.log1p(ticks).tolist(), "ticktext": [f"{tick:,}" for tick in ticks]}
+    marker = {"size": 5, "color": _packed(colors), "colorscale": _SCALE, "opacity": 0.8}
+    trace = _points(day, rows, "users", marker | {"colorbar": bar, "showscale": True})
+    return trace | {"showlegend": False}
+
+
+def _points(day: ModelDay, rows: NDArray[np.int64], name: str, marker: Figure) -> Figure:
+    users = day.vectors.user_ids[rows].tolist()
+    views = day.recent_views[rows].tolist()
+    texts = [
+        f"user {_plot_text(user)}<br>{seen:,} views in 28 days"
+        for user, seen in zip(users, views, strict=True)
+    ]
+    return {
+        "type": "scattergl",
+        "mode": "markers",
+        "x": _packed(day.places[rows, 0]),
+        "y": _packed(day.places[rows, 1]),
+        "customdata": users,
+        "text": texts,
+        "hoverinfo": "text",
+        "name": name,
+        "marker": marker,
+        "unselected": {"marker": {"opacity": 0.75}},  # who was chosen has a ring instead
+    }
+
+
+def _highlight_traces(day: ModelDay, marked: Highlights) -> list[Figure]:
+    traces = []
+    ring = {"color": _NO_COLOR, "size": 9}
+    drawn = marked.chosen[shown_rows(len(marked.chosen))] if len(marked.chosen) else marked.chosen
+    for name, rows, color in (
+        (f"chosen ({len(marked.chosen):,})", drawn, _CHOSEN_COLOR),
+        ("nearest", np.array(marked.near, np.int64), _NEAR_COLOR),
+    ):
+        if len(rows):
+            marker = ring | {"line": {"color": color, "width": 1}, "opacity": 0.6}
+            traces.append(_points(day, rows, name, marker) | {"hoverinfo": "skip"})
+    if marked.way is not None and len(marked.way) > 1:
+        traces.append(_way_trace(marked))
+    if marked.user is not None:
+        user = np.array([marked.user])
+        star = {"symbol": "star", "size": 15, "color": _USER_COLOR}
+        name = f"user {_plot_text(day.vectors.user_ids[marked.user])}"
+        traces.append(_points(day, user, name, star))
+    return traces
+
+
+def _way_trace(marked: Highlights) -> Figure:
+    assert marked.way is not None
+    return {
+        "type": "scattergl",
+        "mode": "lines+markers",
+        "x": marked.way[:, 0].tolist(),
+        "y": marked.way[:, 1].tolist(),
+        "text": [str(day) for day in marked.way_days],
+        "hoverinfo": "text",
+        "name": f"way over {len(marked.way_days)} days",
+        "line": {"color": _USER_COLOR, "width": 1.5},
+        "marker": {"size": 5, "color": _USER_COLOR},
+    }
+
+
+def _map_layout(coloring: Coloring) -> Figure:
+    axis = {"showgrid": False, "zeroline": False, "showticklabels": False, "title": {"text": ""}}
+    return {
+        **_PLAIN,
+        "dragmode": "lasso",
+        "hovermode": "closest",
+        "xaxis": axis,
+        "yaxis": axis | {"scaleanchor": "x"},
+        "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
+        "legend": {"orientation": "h", "y": -0.02, "yanchor": "top", "font": {"size": 11}},
+        "showlegend": True,
+        "uirevision": "map",  # zoom stays when colors change
+    }
+
+
+# The page's own colors are behind the chart and in its texts: style.css sets them.
+_NO_COLOR = "rgba(0,0,0,0)"
+_PLAIN: Figure = {
+    "paper_bgcolor": _NO_COLOR,
+    "plot_bgcolor": _NO_COLOR,
+    "modebar": {"bgcolor": _NO_COLOR, "color": _NO_GROUP_COLOR, "activecolor": _USER_COLOR},
+}
+
+
+def views_figure(days: Sequence[tuple[date, int]]) -> Figure:
+    """How many views a user has on each day."""
+    bars = {
+        "type": "bar",
+        "x": [str(day) for day, _ in days],
+        "y": [views for _, views in days],
+        "width": [0.8 * _DAY_MS] * len(days),
+        "marker": {"color": _GROUP_COLORS[0]},
+        "hovertemplate": "%{x}: %{y} views<extra></extra>",
+    }
+    axis = {"showgrid": False, "zeroline": False}
+    layout = {
+        **_PLAIN,
+        "height": 160,
+        "margin": {"l": 32, "r": 8, "t": 8, "b": 32},
+        "xaxis": axis | {"type": "date", "tickformat": "%Y-%m-%d", "nticks": 5, "tickangle": 0},
+        "yaxis": axis,
+    }
+    return {"data": [bars], "layout": layout}
+
+
+def _plot_text(text: str) -> str:
+    """Plotly reads some HTML in its texts. Titles and user_ids are data, and never markup."""
+    short = text if len(text) <= _MAX_NAME else f"{text[: _MAX_NAME - 1]}…"
+    return escape(short, quote=False)
+
+
+def _packed(numbers: NDArray[Any]) -> Mapping[str, str]:
+    """As Plotly's binary arrays: a third of the bytes of digits."""
+    flat = np.ascontiguousarray(numbers, np.float32)
+    return {"dtype": "f4", "bdata": base64.b64encode(flat.tobytes()).decode()}
