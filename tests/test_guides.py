@@ -6,18 +6,13 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-import small_model
-from small_lake import embedding, publish, views, write
+from small_demo import SATURDAY, USERS, write_demo
 from typer import TyperException
 
-from contracts.forecasts import FORECAST_NAMES
 from contracts.paths import Places
 from userbert.cli import main, root_command
 
 DOCS = Path(__file__).parents[1] / "docs"
-FRIDAY, SATURDAY = date(2017, 6, 30), date(2017, 7, 1)  # the nights of `make run`
-MODEL = "nrms-2017-06-29"
-USERS = ("1", "12", "13", "46", "290")
 
 
 def guide(name):
@@ -37,30 +32,7 @@ def commands(name):
 def places(tmp_path_factory):
     """Users of the demo with vectors of both nights, and the model that made them."""
     places = Places(tmp_path_factory.mktemp("guides"))
-    small_model.save(places, MODEL)
-    rows = [
-        embedding(
-            user,
-            day,
-            [1 + n, 2, day.day % 7],
-            model=MODEL,
-            **dict.fromkeys(FORECAST_NAMES, 0.1 * n),
-        )
-        for n, user in enumerate(USERS)
-        for day in (FRIDAY, SATURDAY)
-    ]
-    publish(places, rows)
-    write(places, "models", [{"model_id": MODEL, "settings": "{}"}])
-    titles = [
-        {"title_id": n, "title": title, "words": title.split()}
-        for n, title in small_model.TITLES.items()
-    ]
-    write(places, "titles", titles)
-    sequences = [views(user, day, 11, 22, 33) for user in USERS for day in (FRIDAY, SATURDAY)]
-    write(places, "user_sequences", sequences)
-    logs = [{"user_id": user, "log_id": n, "event_date": FRIDAY} for n, user in enumerate(USERS)]
-    write(places, "browsing_logs", [*logs, {"user_id": "1467", "event_date": SATURDAY}])
-    write(places, "sessions", [{"user_id": user} for user in USERS])
+    write_demo(places)
     return places
 
 
@@ -99,11 +71,13 @@ def test_the_commands_of_the_analysts_guide_answer(run, tmp_path):
         "coverage",
         "explain",
         "forecast",
+        "explore",  # which serves a page until somebody ends it: tests/test_explorer.py
         "export",
         "sql",
     }
     for words in lines:
-        assert run(words).strip(), words
+        if words[0] != "explore":
+            assert run(words).strip(), words
     assert (tmp_path / "drift.svg").stat().st_size > 1000
     assert (tmp_path / "vectors.parquet").stat().st_size > 1000
 

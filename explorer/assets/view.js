@@ -12,9 +12,11 @@ window.dash_clientside.explorer = {
     return "";
   },
 };
-/* Each dropdown of Dash has a second, hidden place that the Tab key stops at. */
+/* Dash's dropdowns take the Tab key with a hidden field, which screen readers cannot name: their
+   buttons take it themselves. */
 new MutationObserver(function () {
-  document.querySelectorAll(".dash-dropdown-focus-target[tabindex='0']").forEach(function (target) {
-    target.tabIndex = -1;
+  document.querySelectorAll(".dash-dropdown-focus-target[tabindex='0']").forEach(function (field) {
+    field.tabIndex = -1;
+    field.parentElement.querySelector("button").tabIndex = 0;
   });
 }).observe(document, { childList: true, subtree: true });
