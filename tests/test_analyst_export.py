@@ -144,3 +144,32 @@ def test_what_does_not_fit_is_refused_and_nothing_is_left(out, places, capsys):
     assert "no number above 65504" in capsys.readouterr().err
     assert export(out / "no" / "v.parquet") == 2
     assert not list(out.iterdir())
+
+
+def test_tensorboards_projector_reads_the_folder(out, places):
+    """By TensorBoard's own parsers of the configuration and of the vectors."""
+    from google.protobuf import text_format
+    from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
+    from tensorboard.plugins.projector.projector_plugin import _read_tensor_tsv_file
+
+    publish(places, [embedding("a\tb\nc", TUESDAY, [1, 2])])
+    assert export(out / "users", "--format", "projector") == 0
+    config = ProjectorConfig()
+    text_format.Parse((out / "users" / "projector_config.pbtxt").read_text(), config)
+    (only,) = config.embeddings
+    assert only.tensor_name == "users of m1"
+    read = _read_tensor_tsv_file(str(out / "users" / only.tensor_path))
+    assert np.asarray(read).shape == (3, 256)
+    assert np.asarray(read)[1, :2].tolist() == [3, 4]
+    lines = (out / "users" / only.metadata_path).read_text().splitlines()
+    assert lines == [
+        "user_id\tvector_of",
+        f"a b c\t{TUESDAY}",
+        f"ann\t{TUESDAY}",
+        f"bob\t{MONDAY}",
+    ]
+
+
+def test_a_folder_that_is_there_is_left_alone(out, capsys):
+    assert export(out, "--format", "projector") == 2
+    assert "is there already" in capsys.readouterr().err

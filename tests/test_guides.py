@@ -128,6 +128,7 @@ def test_each_command_of_a_guide_is_one_that_userbert_has():
         sentences = re.findall(r"`userbert (\w[^`\n]+ --[^`]+)`", path.read_text())
         for words in [*commands(path.name), *map(str.split, sentences)]:
             seen.add(path.name)
+            words = [word for word in words if word != "--help"]  # it ends the parsing
             try:
                 parse(words)
             except KeyError as error:

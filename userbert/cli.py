@@ -131,7 +131,7 @@ COMMANDS = {
     ),
     "export": CommandEntry(
         "analyst.questions.export",
-        "Write the vectors of a day as Parquet, CSV or NumPy.",
+        "Write the vectors of a day as Parquet, CSV, NumPy or for TensorBoard.",
         _ANALYST,
     ),
     "airflow": CommandEntry(

@@ -1,4 +1,4 @@
-"""The vectors of a day as one file: Parquet, CSV or NumPy.
+"""The vectors of a day as one file: Parquet, CSV or NumPy; or as a folder for TensorBoard.
 
 userbert export --as-of 2017-07-01 --format parquet --out vectors.parquet [--fp16] [--with-counts]
 
@@ -7,6 +7,10 @@ metadata, in `metadata` of an npz, in the first line of a CSV (`pandas.read_csv(
 It is there whole, or not there. Next to a vector stand the user's forecasts, where the model makes
 any; and with --with-counts the numbers that heads are usually given, computed from the views before
 the day: recency, frequency, sessions, hours, and views by title word (the names begin with past_).
+
+--format projector writes a new folder for TensorBoard's projector: the numbers that stand next to a
+vector become what users are colored and searched by. `tensorboard --logdir FOLDER` shows it, and
+`tensorboard --logdir_spec curves:data/models,users:FOLDER` next to the curves of the trainings.
 """
 
 import json
@@ -24,7 +28,7 @@ from analyst.lake_access.user_numbers import UserNumbers, past_counts, user_fore
 from analyst.vectors.model_space import Vectors, row_slices
 from contracts.errors import BadInput
 from contracts.provenance import code_version
-from contracts.storage.atomic_write import atomic_file
+from contracts.storage.atomic_write import atomic_file, atomic_folder
 from contracts.tables import MODELS
 from contracts.terminal.options import AsOfOrNewest, ModelOrChampion
 from contracts.terminal.printing import print_parts
@@ -59,7 +63,10 @@ def export(
         _must_fit_in_half(vectors)
     if not path.parent.is_dir():
         raise BadInput(f"--out {path}: there is no folder {path.parent}")
-    with atomic_file(path) as partial:
+    if format == _PROJECTOR and path.exists():
+        raise BadInput(f"--out {path} is there already: name a folder that is not")
+    write_whole = atomic_folder if format == _PROJECTOR else atomic_file
+    with write_whole(path) as partial:
         _WRITERS[format](vectors, partial, metadata, numbers)
 
 
@@ -127,10 +134,38 @@ def _write_npz(vectors: Vectors, path: Path, metadata: Metadata, numbers: UserNu
         )
 
 
+def _write_projector(
+    vectors: Vectors, folder: Path, metadata: Metadata, numbers: UserNumbers
+) -> None:
+    """A line a user in both files, and the configuration that names them.
+
+    TensorBoard knows no quotes, so a user_id with a tab or a line break has a blank in its place.
+    """
+    with (folder / "vectors.tsv").open("w", encoding="utf-8") as file:
+        for _, block in _matrix_blocks(vectors):
+            np.savetxt(file, block.astype(metadata.dtype), fmt="%.6g", delimiter="\t")
+    with (folder / "metadata.tsv").open("w", encoding="utf-8") as file:
+        file.write("\t".join(["user_id", "vector_of", *map(_one_line, numbers.names)]) + "\n")
+        days = vectors.days.astype(str).tolist()
+        for user, day, values in zip(vectors.user_ids, days, numbers.matrix, strict=True):
+            texts = ["" if np.isnan(value) else f"{value:g}" for value in values]
+            file.write("\t".join([_one_line(user), day, *texts]) + "\n")
+    (folder / "projector_config.pbtxt").write_text(
+        f"embeddings {{\n  tensor_name: {json.dumps(f'users of {metadata.model_id}')}\n"
+        '  tensor_path: "vectors.tsv"\n  metadata_path: "metadata.tsv"\n}\n'
+    )
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split()) or "-"
+
+
+_PROJECTOR = "projector"
 _WRITERS: dict[str, Callable[[Vectors, Path, Metadata, UserNumbers], None]] = {
     "parquet": _write_parquet,
     "csv": _write_csv,
     "npz": _write_npz,
+    _PROJECTOR: _write_projector,
 }
 
 
@@ -140,11 +175,14 @@ def _matrix_blocks(vectors: Vectors) -> Iterator[tuple[slice, Any]]:
 
 
 def main(
-    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The file to write.")],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE", help="The file to write; or the new folder.")
+    ],
     as_of: AsOfOrNewest = None,
     model: ModelOrChampion = None,
     format: Annotated[
-        Literal["parquet", "csv", "npz"], typer.Option("--format", help="The format of the file.")
+        Literal["parquet", "csv", "npz", "projector"],
+        typer.Option("--format", help="The format of the file, or TensorBoard's projector."),
     ] = "parquet",
     fp16: Annotated[
         bool, typer.Option("--fp16", help="Write half precision, in half the size.")
@@ -179,4 +217,5 @@ def main(
     summary = f"{out}: {len(vectors):,} vectors of {vectors.model_id} as of {vectors.as_of}"
     if numbers.names:
         summary += f", {len(numbers.names)} numbers beside each"
-    print_parts(f"{summary}, {out.stat().st_size / 1e6:,.1f} MB")
+    files = list(out.glob("*")) if out.is_dir() else [out]
+    print_parts(f"{summary}, {sum(file.stat().st_size for file in files) / 1e6:,.1f} MB")
