@@ -14,6 +14,7 @@ from contracts.instants import DAY_MICROSECONDS
 from model.config import ModelConfig
 from model.forms.build_user_model import build_user_model
 from model.forms.decayed_sums import decay_weights, decayed_sums
+from model.forms.known_titles import title_keys
 from model.forms.memory_model import MemoryModel
 
 NOW = 18_000 * DAY_MICROSECONDS
@@ -140,6 +141,32 @@ def test_sums_that_are_carried_leave_the_weights_of_a_model_without_them_as_they
 def test_sums_for_which_there_is_no_room_are_refused(changes, message):
     with pytest.raises(BadInput, match=message):
         replace(SMALL, **changes)
+
+
+def test_a_known_title_has_a_vector_of_its_own_and_a_new_one_has_its_words_alone():
+    torch.manual_seed(0)
+    plain = MemoryModel(SMALL, num_words=20).eval()
+    torch.manual_seed(0)
+    model = MemoryModel(replace(SMALL, own_titles=True), num_words=20, num_titles=3).eval()
+    words, lengths = torch.tensor([2, 3, 3, 2, 4]), torch.tensor([2, 2, 1])
+    model.known.know(words, lengths)
+    before = model.encode_titles(words, lengths)
+    assert torch.equal(before, plain.encode_titles(words, lengths))  # they are zero at first
+    with torch.no_grad():
+        model.known.vectors.copy_(torch.tensor([[1.0], [10.0], [100.0]]) * torch.arange(1, 5))
+    own = model.known(words, lengths)
+    assert sorted(own[:, 0].tolist()) == [1, 10, 100]  # another order of words is another title
+    new = (torch.tensor([4, 2, 3, 3, 2]), torch.tensor([2, 1, 2]))  # only the last one is known
+    assert torch.equal(model.known(*new), torch.stack([0 * own[1], 0 * own[1], own[1]]))
+    now, words_alone = model.encode_titles(*new), plain.encode_titles(*new)
+    assert torch.equal(now[:2], words_alone[:2])
+    assert not torch.allclose(now[2], words_alone[2])
+
+
+def test_keys_of_titles_are_apart():
+    pairs = torch.cartesian_prod(torch.arange(150), torch.arange(150))  # (22500, 2)
+    lengths = torch.full((len(pairs),), 2)
+    assert len(title_keys(pairs.flatten(), lengths).unique()) == len(pairs)
 
 
 def test_a_view_counts_half_at_its_half_life():

@@ -19,6 +19,7 @@ from sklearn.metrics import roc_auc_score
 from small_histories import (
     DAY,
     NUM_DAYS,
+    NUM_TITLES,
     SMALL_MEMORY,
     input_of,
     random_histories,
@@ -45,6 +46,7 @@ from model.data.histories import Histories
 from model.data.ragged import Ragged
 from model.inference.embed_users import embed_users
 from model.objective.period_measures import mean_auc, period_measures, roc_auc, spearman_correlation
+from model.objective.period_objective import encode_cuts
 from model.objective.tasks.next_period import NextActivity
 from model.objective.tasks.periods import CutRange, Cuts, LeakingTargets, draw_cuts
 from model.storage.checkpoint import (
@@ -62,7 +64,9 @@ from model.training.trainer import Training
 CONFIG = SMALL_MEMORY
 
 # With dropout of both kinds, so that a resumed training must draw what the unbroken one drew.
-KILLED = replace(CONFIG, model=replace(CONFIG.model, dropout=0.2), word_dropout=0.1)
+# And with all that a vector may carry beside what is learned, and titles by name.
+CARRYING = replace(CONFIG.model, half_lives=(7,), activity_sums=1, class_counts=4, own_titles=True)
+KILLED = replace(CONFIG, model=replace(CARRYING, dropout=0.2), word_dropout=0.1)
 
 
 @pytest.fixture(scope="module")
@@ -291,6 +295,21 @@ def test_a_training_leaves_a_model_that_forecasts_and_answers_every_question(giv
     assert "validation_loss" in measures
     weights = read_tensors(folder, "weights.safetensors")
     assert weights["class_words"].count_nonzero() == 10
+
+
+def test_a_trained_model_carries_sums_and_knows_titles(given, tmp_path):
+    folder = pretrain_model(
+        given, replace(CONFIG, model=CARRYING), tmp_path, Processes(), threads=1
+    )
+    trained = load_model(folder)
+    assert trained.manifest.num_titles == NUM_TITLES
+    assert trained.model.known.vectors.abs().min(dim=1).values.gt(0).all()  # each title has learned
+    histories = given.corpus.histories
+    at = np.full(len(histories), midnight_microseconds(DAY) - 30 * DAY_MICROSECONDS)
+    users = encode_cuts(trained.model, given.corpus, Cuts(histories, np.arange(len(at)), at))
+    carried = users[:, -4:].detach().numpy()
+    assert carried.std(0).min() > 0.3  # about 1: standardized by other cuts of the same users
+    assert vector_blocks(trained.manifest.settings)["preference"] == slice(6, 16)
 
 
 def test_a_title_that_came_after_the_training_lies_near_the_title_that_shares_its_words(given):

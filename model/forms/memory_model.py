@@ -13,10 +13,11 @@ from model.config import ModelConfig
 from model.data.vocabulary import PADDING_ID
 from model.forms.class_membership import class_membership
 from model.forms.decayed_sums import decay_weights, decayed_sums
+from model.forms.known_titles import KnownTitles
 from model.forms.period_heads import PeriodHeads
 from model.layers.dropout import Dropout
 from model.layers.user_encoder import UserEncoder
-from model.settings.carried_sums import num_activity_sums
+from model.settings.later_memory import num_activity_sums
 
 _ACTIVITY_HIDDEN_WIDTH = 128
 _ACTIVITY_TITLE_WIDTH = 16
@@ -28,7 +29,8 @@ class _SoftTitles(nn.Module):
     """The mean of a title's words, through a layer of its own.
 
     A word that is unknown counts as the unknown word; a title of known and new words keeps what is
-    known of it. Shapes: M titles, R words in all, T width; words (R,), starts (M,); returns (M, T).
+    known of it. `own` (M, T) are vectors of the titles themselves.
+    Shapes: M titles, R words in all, T width; words (R,), starts (M,); returns (M, T).
     """
 
     def __init__(self, num_words: int, width: int) -> None:
@@ -40,9 +42,10 @@ class _SoftTitles(nn.Module):
         self.layer = nn.Linear(width, width)
         self.norm = nn.LayerNorm(width)
 
-    def forward(self, words: Tensor, starts: Tensor) -> Tensor:
+    def forward(self, words: Tensor, starts: Tensor, own: Tensor | None = None) -> Tensor:
         means = F.embedding_bag(words, self.words.weight, starts, mode="mean")
-        titles: Tensor = self.norm(means + F.gelu(self.layer(means)))
+        sums = means + F.gelu(self.layer(means))
+        titles: Tensor = self.norm(sums if own is None else sums + own)
         return titles
 
 
@@ -126,6 +129,7 @@ class MemoryModel(UserEncoder):
         classes = config.num_classes
         self.register_buffer("class_words", torch.zeros(classes, dtype=torch.int64))
         self.register_buffer("class_deviations", torch.ones(2, classes))
+        self.known = KnownTitles(num_titles, config.title_width) if config.own_titles else None
 
     @property
     def reads_words(self) -> bool:
@@ -156,7 +160,8 @@ class MemoryModel(UserEncoder):
     def encode_titles(self, words: Tensor, lengths: Tensor) -> Tensor:
         words, lengths = words.to(self.device), lengths.to(self.device)
         starts = lengths.cumsum(0) - lengths
-        titles = self.titles(words, starts)
+        own = self.known(words, lengths) if self.known else None
+        titles = self.titles(words, starts, own)
         few = self.activity_soft(self.activity_titles(words, starts))  # (M, S)
         counts = torch.cat([self.soft(titles), few], 1)  # (M, K + S)
         positive = F.softplus(_SOFTPLUS_SHARPNESS * counts) / _SOFTPLUS_SHARPNESS

@@ -35,6 +35,10 @@ def measure_constants(objective: PeriodObjective) -> None:
         objective.corpus, histories, model.config.num_classes, objective.config.classes_of
     )
     model.class_words[: len(classes)] = torch.from_numpy(classes).to(model.device)
+    if model.known:
+        words = objective.corpus.title_words
+        given = (np.asarray(each, np.int64) for each in (words.values, words.lengths()))
+        model.known.know(*(torch.from_numpy(each).to(model.device) for each in given))
     users = np.sort(np.asarray(objective.batches.rows, np.int64))
     users = users[:: -(-len(users) // _MAX_MEASURED_USERS)]
     keys = keyed_bits(objective.config.seed, "measured cut", 0, users)

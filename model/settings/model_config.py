@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from contracts.limits import EMBEDDING_WIDTH, MAX_TITLE_WORDS, MAX_VIEWS
-from model.settings.carried_sums import CarriedSumSettings
 from model.settings.checks import (
     changed_settings,
     not_finite,
@@ -17,6 +16,7 @@ from model.settings.checks import (
     written_settings,
 )
 from model.settings.encoders import EncoderSettings
+from model.settings.later_memory import LaterMemorySettings
 from model.settings.memory import MemorySettings
 from model.settings.ready_vectors import GivenTitleSettings
 
@@ -26,7 +26,7 @@ AggregatorName = Literal["attentive", "max", "average", "last", "mask"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelConfig(EncoderSettings, GivenTitleSettings, MemorySettings, CarriedSumSettings):
+class ModelConfig(EncoderSettings, GivenTitleSettings, MemorySettings, LaterMemorySettings):
     """The user model of section 3.1. The defaults are NRMS at the paper's widths (Table 4)."""
 
     behavior_encoder: Annotated[
@@ -70,7 +70,7 @@ class ModelConfig(EncoderSettings, GivenTitleSettings, MemorySettings, CarriedSu
             not 0 <= self.dropout < 1 and f"dropout is {self.dropout}; it must be in [0, 1)",
             *self.mistakes(),
             *self.memory_mistakes(self.width),
-            *self.carried_sum_mistakes(
+            *self.later_memory_mistakes(
                 len(self.half_lives), self.activity_width, self.width, self.num_classes
             ),
             *(
@@ -80,7 +80,7 @@ class ModelConfig(EncoderSettings, GivenTitleSettings, MemorySettings, CarriedSu
             ),
             *(
                 f"{name} is a setting of the form memory, and form is {self.form}"
-                for name in changed_settings(self, CarriedSumSettings)
+                for name in changed_settings(self, LaterMemorySettings)
                 if self.form != "memory"
             ),
             self.pooling_queries > 1

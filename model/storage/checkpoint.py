@@ -53,7 +53,7 @@ class Manifest:
     inputs: dict[str, int]  # the Delta version of each table that was read
     content: str  # sha256 of the arrays that were learned from
     num_words: int  # rows of the word table
-    num_titles: int  # rows of the title table of an `id` encoder; else 0
+    num_titles: int  # rows of a title table: of an `id` encoder, of own_titles; else 0
     measures: dict[str, float]  # on held-out users; and counts of what was learned from
     vocabulary_hash: str
     code_version: str = field(default_factory=code_version)

@@ -71,9 +71,8 @@ class Training:
         self.config = config
         self.processes = processes
         self.progress = Progress(threads=threads)
-        num_titles = len(given.corpus.title_ids) if not reads_words(config.model) else 0
         torch.manual_seed(config.seed)  # of the first weights, the same in every process
-        model = build_user_model(config.model, len(given.vocabulary), num_titles)
+        model = build_user_model(config.model, len(given.vocabulary), self._num_titles)
         self.model = model.to(processes.device)
         self.objective = build_objective(self.model, given, config, processes, ready)
         if ready.weights:
@@ -84,6 +83,13 @@ class Training:
         if config.compile:
             for name in self.model.compiled_methods:
                 setattr(self.model, name, torch.compile(getattr(self.model, name), dynamic=True))
+
+    @property
+    def _num_titles(self) -> int:
+        """The rows of the model's title table; 0 where it has none."""
+        model = self.config.model
+        has_table = model.own_titles or not reads_words(model)
+        return len(self.given.corpus.title_ids) if has_table else 0
 
     def update(self) -> dict[str, float]:
         """One step over the whole batch, of which this process takes its share.
@@ -172,7 +178,7 @@ class Training:
             inputs=given.inputs,
             content=given.content,
             num_words=len(given.vocabulary),
-            num_titles=len(given.corpus.title_ids) if not self.model.reads_words else 0,
+            num_titles=self._num_titles,
             measures=progress.newest_measures or {},
             vocabulary_hash=given.vocabulary.sha256,
             progress=asdict(progress),

@@ -28,6 +28,7 @@ from model.storage.checkpoint_files import TITLES_FILE, VOCABULARY_FILE, WEIGHTS
 _WORD_TABLE = "words.weight"  # how the name of a table with a row a word ends
 _TITLE_TABLE = "titles.weight"  # of the behavior encoder `id`
 _GIVEN_VECTORS = "behavior.vectors"  # they come from a file each time
+_KNOWN_TITLES = "known."  # keys are made of word ids, which are others now: they begin at zero
 _CLASS_WORDS = "class_words"
 _OF_NEW_CLASSES = (_CLASS_WORDS, "class_deviations")  # measured for this training's own classes
 _CLASS_HEADS = tuple(
@@ -78,7 +79,7 @@ def begin_from_weights(
     classes = _shared_classes(model, config, earlier, vocabulary)
     with torch.no_grad():
         for name, own in model.state_dict().items():
-            if name not in held or name in _OF_NEW_CLASSES:
+            if name not in held or name in _OF_NEW_CLASSES or name.startswith(_KNOWN_TITLES):
                 continue
             if name.endswith(_WORD_TABLE):
                 _take_rows(own, held[name], words)

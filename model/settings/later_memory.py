@@ -1,4 +1,4 @@
-"""Settings of the sums that a vector of the memory form carries as they are."""
+"""Settings of the memory form that came after its first models: sums in the vector, own titles."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -7,7 +7,7 @@ from model.settings.checks import negative_values
 
 
 @dataclass(frozen=True, kw_only=True)
-class CarriedSumSettings:
+class LaterMemorySettings:
     """What `ModelConfig` inherits; each is written only where it differs from its default."""
 
     activity_sums: Annotated[
@@ -21,7 +21,13 @@ class CarriedSumSettings:
         "num_classes words",
     ] = 0
 
-    def carried_sum_mistakes(
+    own_titles: Annotated[
+        bool,
+        "form memory: whether each title of the training has a vector of its own, zero at first, "
+        "beside its words; a title that came later has its words alone",
+    ] = False
+
+    def later_memory_mistakes(
         self, num_half_lives: int, activity_width: int, width: int, num_classes: int
     ) -> list[str | bool]:
         """What is wrong with these settings, in words."""
