@@ -88,6 +88,10 @@ def test_the_manifest_names_the_weights_and_so_does_the_models_id(tmp_path):
     folder = pretrain_model(given, warm, tmp_path, Processes(), threads=1, ready=ready)
     assert read_manifest(folder).settings["warm_start"] == warm.warm_start
     assert "warm_start" not in read_manifest(first).settings
+    counting = replace(SMALL_MEMORY, model=replace(SMALL_MEMORY.model, class_counts=2))
+    counted = replace(earlier, settings=counting.to_json())
+    with pytest.raises(BadInput, match="train without --class-counts"):
+        Training(given, counting, Processes(), 1, ReadyVectors(weights=counted))
     wide = replace(TINY, model=replace(TINY.model, width=32), warm_start=warm.warm_start)
     with pytest.raises(BadInput, match=r"--warm-start .*width is 32, not 16"):
         Training(given, wide, Processes(), 1, ready)

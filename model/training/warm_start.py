@@ -73,6 +73,12 @@ def begin_from_weights(
 ) -> None:
     """Give `model` the earlier weights; `BadInput` where the settings of the two models differ."""
     _must_have_the_same_settings(config, earlier)
+    if config.model.class_counts:
+        raise BadInput(
+            f"--warm-start {earlier.model_id}: its vectors carry counts of words that each "
+            "training chooses anew, so their last numbers would mean others: train without "
+            "--class-counts"
+        )
     held = {name: value for name, value in earlier.weights.items() if name != _GIVEN_VECTORS}
     words = _shared_rows(earlier.vocabulary.words, vocabulary.words, NUM_SPECIAL)
     titles = _shared_rows(earlier.title_ids.tolist(), title_ids.tolist(), 1)
