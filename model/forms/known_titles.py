@@ -26,7 +26,7 @@ class KnownTitles(nn.Module):
 
     def know(self, words: Tensor, lengths: Tensor) -> None:
         """Take these titles, at most `num_titles`, as the known ones."""
-        found = title_keys(words, lengths).unique()  # ascending
+        found: Tensor = torch.unique(title_keys(words, lengths))  # ascending
         self.keys.fill_(_NO_TITLE)
         self.keys[len(self.keys) - len(found) :] = found.to(self.keys)
 
