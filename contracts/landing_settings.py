@@ -27,7 +27,7 @@ import codecs
 import tomllib
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired, Self
 from zoneinfo import available_timezones
 
 from pydantic import (
@@ -38,6 +38,7 @@ from pydantic import (
     StringConstraints,
     ValidationError,
     ValidationInfo,
+    model_validator,
 )
 from typing_extensions import TypedDict
 
@@ -61,6 +62,9 @@ _ADVICE = {  # by setting, where pydantic's own words would not say what to writ
     "csv.escape": 'say one character, or "" where none is escaped',
 }
 _STRICT = ConfigDict(extra="forbid", strict=True, frozen=True)
+WIDE_ENCODINGS = ("utf-16", "utf-32")  # in which a line end is no single byte
+_SIGNS = ",;\t|\"'\\\r\n" + 100 * "x"  # long, since IDNA takes short texts alone
+_SIGNS_IN_FILES = (_SIGNS.encode(), codecs.BOM_UTF8 + _SIGNS.encode())
 
 
 def _known_zone(name: str) -> str:
@@ -70,11 +74,19 @@ def _known_zone(name: str) -> str:
 
 
 def _known_encoding(name: str) -> str:
+    """Python's own name of the encoding, which has several: utf16, U16 and utf_16 are one.
+
+    It must write the signs of CSV as ASCII does, or be UTF-16 or UTF-32: the lines of a file are
+    found before they are decoded.
+    """
     try:
-        codecs.lookup(name)
-    except LookupError:
-        raise ValueError("say an encoding of Python such as utf-8, cp1252 or utf-16") from None
-    return name
+        known = codecs.lookup(name).name
+        is_readable = known.startswith(WIDE_ENCODINGS) or _SIGNS.encode(known) in _SIGNS_IN_FILES
+    except (LookupError, UnicodeError):
+        is_readable = False
+    if not is_readable:
+        raise ValueError("say an encoding of Python such as utf-8, cp1252 or utf-16")
+    return known.removesuffix("-sig")  # the byte order mark of a file is never part of its text
 
 
 def _known_format(name: str, context: ValidationInfo) -> str:
@@ -105,6 +117,21 @@ class CsvDialect(BaseModel):
     quote: Annotated[str, StringConstraints(max_length=1)] = '"'
     escape: Annotated[str, StringConstraints(max_length=1)] = ""
     encoding: Annotated[str, AfterValidator(_known_encoding)] = "utf-8"
+
+    @model_validator(mode="after")
+    def _signs_must_differ(self) -> Self:
+        signs = [sign for sign in (self.delimiter, self.quote, self.escape) if sign]
+        if len(set(signs)) < len(signs) or any(sign in "\r\n\0" for sign in signs):
+            raise ValueError(
+                "delimiter, quote and escape must be three characters, and none a line end; two "
+                "quotes inside of a value are a quote of it without any escape"
+            )
+        try:
+            "".join(signs).encode(self.encoding)
+        except UnicodeEncodeError as error:
+            lacking = error.object[error.start]
+            raise ValueError(f"the encoding {self.encoding} has no {lacking!r}") from None
+        return self
 
 
 class LandingSettings(BaseModel):

@@ -114,6 +114,7 @@ def test_every_line_ends_in_one_of_the_two_tables_with_all_its_reasons(
         view(time="2017-13-01T00:00:00"),
         view(time="1989-12-31T23:59:59"),
         view(time="2017-01-02T00:00:00"),
+        view(user="u1\0"),
     ]
     land(DAY, "a.jsonl", jsonl(*good, *bad))
     run(DAY)
@@ -127,9 +128,10 @@ def test_every_line_ends_in_one_of_the_two_tables_with_all_its_reasons(
         (66, "unreadable event_time (2017-13-01T00:00:00)"),
         (67, "event_time before 1990 (1989-12-31T23:59:59)"),
         (68, "event_time after its landing day (2017-01-02T00:00:00)"),
+        (69, "NUL character in user_id"),
     ]
     counts = lake.measures(BROWSING_LOGS)
-    assert (counts["lines_in"], counts["accepted"], counts["refused"]) == (68, 60, 8)
+    assert (counts["lines_in"], counts["accepted"], counts["refused"]) == (69, 60, 9)
     assert counts["refused: blank user_id"] == 1
     assert lake.read(REJECTED_LOGS).where("line = 61").collect()[0]["raw"] == "{half"
 

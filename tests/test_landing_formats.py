@@ -131,6 +131,70 @@ def test_an_arrow_value_is_plain_text_or_refused_with_its_type(kind, value, text
     assert json.loads(rows[1]) == {"title": None}
 
 
+IN_PARQUET = [kind for kind, _, _ in TYPES if not str(kind).startswith(("month", "run_end"))]
+
+
+@pytest.mark.parametrize("ours", LANDING_COLUMNS)
+def test_every_type_in_every_column_of_a_parquet_file_has_as_many_lines_as_rows(tmp_path, ours):
+    """With a row that is refused for another column, whose raw text holds this one, too."""
+    names = {ours: f"the {ours}" for ours in LANDING_COLUMNS}
+    other = "title" if ours == "user_id" else "user_id"
+    nested = (pa.list_view(pa.string_view()), pa.large_list(pa.int8()), pa.list_(pa.int8(), 1))
+    for kind in (*IN_PARQUET, *nested):
+        value = next((value for known, value, _ in TYPES if known == kind), None)
+        columns = {theirs: pa.array(["x", "x", "x"]) for theirs in names.values()}
+        columns[names[other]] = pa.array([b"x", b"\xff", b"x"])
+        columns[names[ours]] = pa.array([value, None, value], kind)
+        pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+        found = lines_of(tmp_path / "a.parquet", settings("parquet", names))
+        assert f"no text in {other} (not UTF-8, byte 1)" in found[2], kind
+        assert list(found) == [1, 2, 3], kind
+
+
+def test_lists_of_every_kind_are_lists_in_the_text_of_a_refused_row():
+    from spark_jobs.ingest.parsing.column_texts import json_rows
+
+    rows = [["a"], None, ["b"], ["c"]]
+    for kind in (pa.list_, pa.large_list, pa.list_view, pa.large_list_view):
+        batch = pa.record_batch({"x": pa.array(rows, kind(pa.string()))}).slice(1)
+        assert [json.loads(row)["x"] for row in json_rows(batch)] == rows[1:], kind
+    batch = pa.record_batch({"x": pa.array(rows, pa.list_(pa.string(), 1))}).slice(1)
+    assert [json.loads(row)["x"] for row in json_rows(batch)] == rows[1:]
+
+
+def test_a_row_with_views_of_texts_is_erased(tmp_path):
+    path = parquet(
+        tmp_path, user=pa.array(["u1", "u2"], pa.string_view()), time=["t"] * 2, title=["a"] * 2
+    )
+    landing_format(settings("parquet")).erase(path, tmp_path / "b", {1})
+    assert lines_of(tmp_path / "b", settings("parquet")) == {1: ("u2", "t", "a")}
+
+
+LOWEST = -(2**63)  # pandas' NaT
+
+
+@pytest.mark.parametrize("ours", ["event_time", "title"])
+@pytest.mark.parametrize(
+    ("kind", "number", "text"),
+    [
+        (pa.timestamp("us", "UTC"), LOWEST, None),
+        (pa.timestamp("ns"), LOWEST, None),
+        (pa.time64("us"), -1, ["no text in {} (beyond the 24 hours of a day)"]),
+        (pa.time64("ns"), 2**62, ["no text in {} (beyond the 24 hours of a day)"]),
+        (pa.duration("s"), 2**62, ["no text in {} (of type duration[s])"]),
+    ],
+)
+def test_what_is_no_time_is_null_or_refused(tmp_path, ours, kind, number, text):
+    names = {"user_id": "user", "event_time": "time", "title": "title"}
+    columns = {name: pa.array(["x"]) for name in names.values()}
+    columns[names[ours]] = pa.array([number]).view(kind)
+    (found,) = lines_of(parquet(tmp_path, **columns), settings("parquet")).values()
+    if text is None:
+        assert found[list(names).index(ours)] is None
+    else:
+        assert found == [reason.format(ours) for reason in text]
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [
@@ -247,6 +311,62 @@ def test_csv_has_the_delimiter_quote_escape_and_encoding_of_the_settings(lines):
     assert lines(b"user,time,title\nu1,t,\x81\n", settings("csv", csv={"encoding": "cp1252"})) == {
         2: ["not CP1252 (byte 6)"]
     }
+
+
+@pytest.mark.parametrize("encoding", ["utf16", "U16", "utf-16-le", "utf-32", "utf-8-sig"])
+def test_a_long_file_of_any_encoding_is_cut_between_its_characters_or_not_at_all(
+    lines, encoding, monkeypatch
+):
+    monkeypatch.setattr(text_files, "PART_BYTES", 24)
+    text = 'user,time,title\nu1,t,"a\n\u0c0a\u2c22"\nu2,t,\u20ac\n'
+    asked = settings("csv", csv={"encoding": encoding})
+    assert lines(text.encode(encoding), asked) == {
+        2: ("u1", "t", "a\n\u0c0a\u2c22"),
+        4: ("u2", "t", "\u20ac"),
+    }
+
+
+def test_a_second_byte_of_shift_jis_is_no_delimiter(lines, monkeypatch):
+    monkeypatch.setattr(text_files, "PART_BYTES", 24)
+    bar = "\u30dd"  # whose second byte is a bar's
+    dialect = {"encoding": "shift_jis", "delimiter": "|"}
+    text = f'user|time|title\nu1|t|{bar}"\nu2|t|{bar}\n'
+    wanted = {2: ("u1", "t", f'{bar}"'), 3: ("u2", "t", bar)}
+    assert lines(text.encode("shift_jis"), settings("csv", csv=dialect)) == wanted
+
+
+def test_utf_16_without_a_byte_order_mark_says_what_to_write(lines):
+    content = "user,time,title\nu1,t,a\n".encode("utf-16-le")
+    with pytest.raises(DamagedFile, match="let the settings say utf-16-le or utf-16-be"):
+        lines(content, settings("csv", csv={"encoding": "utf-16"}))
+
+
+def test_a_value_may_be_escaped_and_never_quoted(lines):
+    dialect = {"quote": "", "escape": "\\"}
+    text = 'user,time,title\nu1,t,a\\,"b\nu2,t,c\\\nd\nu3,t,"\n'
+    assert lines(text, settings("csv", csv=dialect)) == {
+        2: ("u1", "t", 'a,"b'),
+        3: ("u2", "t", "c\nd"),
+        5: ("u3", "t", '"'),
+    }
+
+
+@pytest.mark.parametrize("only", ['{"user": "u1"}\n', "u1,t,a", "SQLite format 3\0", ","])
+def test_the_only_line_of_a_file_is_a_header_or_names_the_file(lines, tmp_path, only):
+    """It would be lost: a header is no line."""
+    for read in (lines, lambda *_: landing_format(settings("csv")).count(tmp_path / "a.txt")):
+        with pytest.raises(DamagedFile, match="its only line names no columns: missing column"):
+            read(only, settings("csv"))
+    assert lines("user,time,title\n", settings("csv")) == {}
+    assert lines("", settings("csv")) == {}
+
+
+def test_a_carriage_return_and_a_number_that_nobody_can_read_are_named_in_words(lines):
+    (_, reason) = lines("user,time,title\nu1,t,a\nu2,t,b\rc\n", settings("csv")).values()
+    assert reason == ["not CSV (a carriage return outside of quotes)"]
+    for value, why in (("9" * 5000, "a number of more than 4,300"), ("[" * 99_999, "too deep")):
+        (reason,) = lines(f'{{"user": {value}', settings("jsonl")).values()
+        assert why in reason[0]
 
 
 def test_lines_may_end_in_a_carriage_return_alone(lines):

@@ -100,3 +100,36 @@ def test_logs_that_are_written_here_end_unless_their_folder_says_otherwise(tmp_p
     assert are_days_expected(tmp_path)
     (tmp_path / "arrival.toml").write_text("days_expected = ")
     assert are_days_expected(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "encoding", ["rot13", "base64", "idna", "punycode", "cp037", "utf-7", "undefined", "utf-9"]
+)
+def test_an_encoding_in_which_no_line_could_be_found_is_refused(settings, encoding):
+    with pytest.raises(BadInput, match=r"csv\.encoding: .*say an encoding of Python such as utf-8"):
+        settings(f'{WHOLE}[csv]\nencoding = "{encoding}"\n')
+
+
+def test_an_encoding_has_one_name(settings):
+    names = {"utf16": "utf-16", "U32": "utf-32", "UTF_8_SIG": "utf-8", "latin1": "iso8859-1"}
+    found = {name: settings(f'{WHOLE}[csv]\nencoding = "{name}"\n').csv.encoding for name in names}
+    assert found == names
+
+
+@pytest.mark.parametrize(
+    "dialect",
+    [
+        "escape = '\"'",
+        'delimiter = "\'"\nquote = "\'"',
+        'escape = ","',
+        'delimiter = "\\n"',
+        'quote = "\\r"',
+        'delimiter = "\\u0000"',
+        'delimiter = "\u20ac"\nencoding = "latin-1"',
+    ],
+)
+def test_signs_of_csv_that_are_the_same_or_no_characters_are_refused(settings, dialect):
+    with pytest.raises(BadInput, match=r"csv: .*(three characters|has no)") as refused:
+        settings(f"{WHOLE}[csv]\n{dialect}\n")
+    assert "Way out" not in str(refused.value)
+    assert len(str(refused.value).splitlines()) == 2

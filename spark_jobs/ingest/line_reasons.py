@@ -15,6 +15,7 @@ from spark_jobs.ingest.reason_kinds import (
     AFTER_LANDING_DAY,
     EARLIEST_TIME,
     NOBODYS_LINE,
+    NUL_IN_USER,
     SHOWN_CHARACTERS,
 )
 from spark_jobs.transforms.title_text import normalized_title, title_id
@@ -70,6 +71,7 @@ def _conditions(settings: LandingSettings) -> dict[str, Column]:
     is_early = time < F.lit(str(EARLIEST_TIME)).cast("timestamp")
     conditions = {
         "blank user_id": _is_blank(F.col("user_id")),
+        NUL_IN_USER: F.coalesce(F.contains("user_id", F.lit("\0")), no),
         "blank title": F.coalesce(F.col("normalized"), F.lit("")) == "",
         "unreadable event_time": time.isNull(),
         AFTER_LANDING_DAY: F.coalesce(_day_in(settings.time_zone) > F.col("landing_day"), no),

@@ -4,6 +4,7 @@ from datetime import date
 
 AFTER_LANDING_DAY = "event_time after its landing day"
 NOBODYS_LINE = "user_id of nobody"
+NUL_IN_USER = "NUL character in user_id"  # which nobody could name to have the user forgotten
 EARLIEST_TIME = date(
     1990, 1, 1
 )  # the web's first year; a page view from before it is a broken clock

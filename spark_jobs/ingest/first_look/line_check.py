@@ -33,6 +33,7 @@ from spark_jobs.ingest.reason_kinds import (
     AFTER_LANDING_DAY,
     EARLIEST_TIME,
     NOBODYS_LINE,
+    NUL_IN_USER,
     SHOWN_CHARACTERS,
 )
 from spark_jobs.transforms.plain_title import normalized_text
@@ -108,11 +109,10 @@ def _reasons(
     day: date | None,
 ) -> Iterator[str]:
     """All that is wrong with a line that could be parsed, as line_reasons.py says it."""
-    user = values["user_id"]
     text = values["event_time"] or (f"{time:%Y-%m-%d %H:%M:%S}" if time else None)
     shown = "" if text is None else f" ({text[:SHOWN_CHARACTERS]})"
-    if _is_blank(user):
-        yield "blank user_id"
+    user = values["user_id"] or ""
+    yield from _reasons_of_user(user)
     if _is_blank(values["title"]):
         yield "blank title"
     if time is None:
@@ -121,10 +121,17 @@ def _reasons(
         yield f"{AFTER_LANDING_DAY}{shown}"
     if time is not None and time.date() < EARLIEST_TIME:
         yield f"event_time before {EARLIEST_TIME.year}{shown}"
-    if (user or "").lower() in {trim_user_id(name).lower() for name in settings.nobody}:
+    if user.lower() in {trim_user_id(name).lower() for name in settings.nobody}:
         yield f"{NOBODYS_LINE} ({user})"
     if LINE_ID in settings.columns and _is_blank(values[LINE_ID]):
         yield "blank log_id"
+
+
+def _reasons_of_user(user: str) -> Iterator[str]:
+    if _is_blank(user):
+        yield "blank user_id"
+    if "\0" in user:
+        yield NUL_IN_USER
 
 
 def _is_blank(text: str | None) -> bool:

@@ -44,7 +44,8 @@ class _Csv:
 
     def split(self, day: date, path: Path, file: str) -> Iterator[Part]:
         with reading_file(path):
-            yield from split_lines(day, path, file, Quoting(self._dialect).state_after)
+            quoting = Quoting(self._dialect)
+            yield from split_lines(day, path, file, quoting.state_after, self._dialect.encoding)
 
     def parse(self, part: Part) -> Iterator[LineBatch]:
         with reading_file(part.path):
@@ -57,6 +58,8 @@ class _Csv:
                 if theirs in names
             }
             records = self._records(part, header)
+            if header and reasons and part.is_whole:
+                records = _some_records(records, part.path, reasons)
             while some := list(islice(records, BATCH_LINES)):
                 yield _parsed(some, places, reasons)
 
@@ -126,7 +129,10 @@ class _Csv:
                 if state == CLOSED:
                     count += 1 if self._is_one_record(held, header, quoting) else len(held)
                     held = []
-            return count + len(held) - (header.number if header else 0)
+            count += len(held) - (header.number if header else 0)
+            if header and not count:
+                _must_be_header(path, missing_or_doubled(header.values, self._columns))
+            return count
 
     def _is_one_record(self, lines: list[str], header: Record | None, quoting: Quoting) -> bool:
         if len(lines) == 1 or len(lines) > MOST_LINES:
@@ -138,6 +144,22 @@ class _Csv:
         names = header.values if header else []
         any_fits = bool(missing_or_doubled(names, self._columns))
         return any_fits or len(values) == len(names) or _fits(values, names)
+
+
+def _some_records(records: Iterator[Record], path: Path, reasons: list[str]) -> Iterator[Record]:
+    """All of `records`, which are one at least."""
+    if (first := next(records, None)) is None:
+        _must_be_header(path, reasons)
+    else:
+        yield first
+        yield from records
+
+
+def _must_be_header(path: Path, reasons: list[str]) -> None:
+    """The only line of a file is no header where it lacks a column: it may be a view, or the begin
+    of a file that is no text, and would be lost without a word."""
+    if reasons:
+        raise DamagedFile(path, f"its only line names no columns: {reasons[0]}")
 
 
 def _fits(values: Sequence[str], header: Sequence[str]) -> bool:

@@ -18,6 +18,7 @@ from spark_jobs.ingest.parsing.column_texts import (
     Problems,
     json_rows,
     nested_values,
+    rows_at,
     text_of,
     texts_of,
     times_of,
@@ -86,7 +87,7 @@ class _Parquet:
         if not reasons:
             return LineBatch.of_texts(numbers, texts, instants=instants)
         errors = [reasons.get(row) for row in range(rows.num_rows)]
-        raw = json_rows(rows.take(pa.array(sorted(reasons))))
+        raw = json_rows(rows_at(rows, sorted(reasons)))
         return LineBatch.of_texts(numbers, texts, errors, raw, instants)
 
     def raw_lines(
@@ -97,8 +98,8 @@ class _Parquet:
             for first_line, rows in _batches(part, file):
                 numbers = range(first_line, first_line + rows.num_rows)
                 chosen = [n for n in numbers if wanted is None or n in wanted]
-                places = pa.array([number - first_line for number in chosen], pa.int64())
-                yield from zip(chosen, json_rows(rows.take(places)), strict=True)
+                places = [number - first_line for number in chosen]
+                yield from zip(chosen, json_rows(rows_at(rows, places)), strict=True)
 
     def user_of(self, raw: str) -> str | None:
         return self._reader.user_of(raw)
@@ -113,13 +114,21 @@ class _Parquet:
         ):
             for number in range(file.num_row_groups):
                 rows = file.read_row_group(number)
-                stays = [line not in lines for line in range(first, first + rows.num_rows)]
-                kept.write_table(rows.filter(pa.array(stays, pa.bool_())))
+                gone = [n for n in range(rows.num_rows) if first + n in lines]
+                kept.write_table(_without(rows, gone))
                 first += rows.num_rows
 
     def count(self, path: Path) -> int:
         with reading_file(path), _open(path) as file:
             return int(file.metadata.num_rows)
+
+
+def _without(rows: pa.Table, gone: list[int]) -> pa.Table:
+    """Without the rows of these places, as slices: Arrow's `filter` does not know every type."""
+    starts, ends = [0, *(place + 1 for place in gone)], [*gone, rows.num_rows]
+    return pa.concat_tables(
+        rows.slice(start, end - start) for start, end in zip(starts, ends, strict=True)
+    )
 
 
 def _open(path: Path) -> pq.ParquetFile:

@@ -22,6 +22,7 @@ from spark_jobs.ingest.parsing.parsed_lines import INSTANT, TEXT, Column
 
 Problems = dict[int, str]  # by the value's place, why it has no text
 _UNITS_A_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+_SECONDS_A_DAY = 86_400
 _YEAR_1, _YEAR_10000 = -62_135_596_800, 253_402_300_800  # their first seconds, since 1970
 _FARTHEST = 9 * 10**18  # microseconds since 1970 that Spark can write, in the year 287167
 
@@ -137,8 +138,14 @@ def _integers(values: Column) -> Any:
     return values.view(kind).fill_null(0).to_numpy().astype(np.int64)
 
 
+def _no_time(values: Column) -> Any:
+    """(N,) bool: where there is no date or time. The lowest of all numbers is pandas' NaT."""
+    is_null = values.is_null().to_numpy(zero_copy_only=False)
+    return is_null | (_integers(values) == np.iinfo(np.int64).min)
+
+
 def _from_numpy(values: Column, texts: Any) -> Column:
-    found: Column = pa.array(texts, TEXT, mask=values.is_null().to_numpy(zero_copy_only=False))
+    found: Column = pa.array(texts, TEXT, mask=_no_time(values))
     return found
 
 
@@ -150,9 +157,13 @@ def _dates(values: Column) -> tuple[Column, Problems]:
 
 def _times(values: Column) -> tuple[Column, Problems]:
     """Times of a day, as 10:00:00 or 10:00:00.25."""
-    moments = _integers(values).astype(f"datetime64[{values.type.unit}]")  # (N,)
-    texts = _short(np.datetime_as_string(moments))
-    return _from_numpy(values, [text.split("T")[1] for text in texts]), {}
+    numbers = _integers(values)  # (N,)
+    is_of_day = (numbers >= 0) & (numbers < _UNITS_A_SECOND[values.type.unit] * _SECONDS_A_DAY)
+    moments = np.where(is_of_day, numbers, 0).astype(f"datetime64[{values.type.unit}]")
+    texts = [text.split("T")[1] for text in _short(np.datetime_as_string(moments))]
+    problems = dict.fromkeys(np.flatnonzero(~is_of_day).tolist(), "beyond the 24 hours of a day")
+    found = pc.if_else(pa.array(is_of_day), _from_numpy(values, texts), pa.scalar(None, TEXT))
+    return found, problems
 
 
 def _timestamps(values: Column) -> tuple[Column, Problems]:
@@ -208,7 +219,7 @@ def times_of(times: Column, zone_is_utc: bool) -> tuple[Column, Column]:
         micros = np.clip(values, -limit, limit) * (1_000_000 // units)
     seconds = micros // 1_000_000
     is_usual = (seconds >= _YEAR_1) & (seconds < _YEAR_10000)  # (N,) bool
-    is_null = times.is_null().to_numpy(zero_copy_only=False)
+    is_null = _no_time(times)
     is_local = times.type.tz is None and not zone_is_utc
     instants: Column = pa.array(
         np.clip(micros, -_FARTHEST, _FARTHEST), pa.int64(), mask=is_null | (is_usual & is_local)
@@ -218,6 +229,20 @@ def times_of(times: Column, zone_is_utc: bool) -> tuple[Column, Column]:
     texts, _ = _timestamps(times)
     kept: Column = pc.if_else(pa.array(is_usual & (not is_local)), pa.scalar(None, TEXT), texts)
     return kept, instants
+
+
+def rows_at(batch: pa.RecordBatch, places: Sequence[int]) -> pa.RecordBatch:
+    """Rows of a batch. Arrow's own `take` knows no views of texts, of bytes and of lists."""
+    if len(places) == batch.num_rows:
+        return batch
+    table = pa.Table.from_batches([batch])
+    try:
+        found = table.take(pa.array(places, pa.int64()))
+    except pa.ArrowNotImplementedError:
+        found = pa.concat_tables([table.slice(place, 1) for place in places] or [table.slice(0, 0)])
+    return pa.record_batch(
+        [column.combine_chunks() for column in found.columns], schema=batch.schema
+    )
 
 
 def json_rows(batch: pa.RecordBatch) -> list[str]:
@@ -256,6 +281,8 @@ def _any_text(value: Any) -> str:
         raw = value.as_py()
     except UnicodeDecodeError as error:  # a text that is no UTF-8
         raw = error.object
+    except (OverflowError, ValueError):  # a time or a duration that Python cannot hold
+        raw = value.value
     return raw.decode(errors="backslashreplace") if isinstance(raw, bytes) else str(raw)
 
 
@@ -272,12 +299,26 @@ def nested_values(column: Any) -> list[Any]:
         ]
     elif hasattr(values, "offsets") and not pa.types.is_union(kind):
         inner = _json_values(_entries(values))
-        offsets = values.offsets.to_pylist()
-        found = [inner[start:end] for start, end in pairwise(offsets)]
+        found = [inner[start:end] for start, end in _bounds(values)]
+    elif pa.types.is_fixed_size_list(kind):
+        inner, size = _json_values(values.values), kind.list_size
+        first = values.offset  # of the whole array, whose elements `values.values` are
+        found = [inner[n * size : (n + 1) * size] for n in range(first, first + len(values))]
     else:
         return [None if value is None else str(value) for value in values.to_pylist()]
     valid = values.is_valid().to_pylist()
     return [value if there else None for value, there in zip(found, valid, strict=True)]
+
+
+def _bounds(values: Any) -> list[tuple[int, int]]:
+    """Where the elements of each list begin and end."""
+    starts = values.offsets.to_pylist()
+    if hasattr(values, "sizes"):  # a view of lists, which may lie in any order
+        return [
+            (start, start + size)
+            for start, size in zip(starts, values.sizes.to_pylist(), strict=True)
+        ]
+    return list(pairwise(starts))
 
 
 def _entries(values: Any) -> Column:

@@ -116,7 +116,8 @@ class Quoting:
         in_value = rf"|{escape}(?s:.)?" if escape else ""
         inside = rf"(?:[^{quote}{escape}]+|{quote}{quote}{in_value})*+(?P<close>{quote}?)"
         start = rf"(?:\A|(?<=[\r\n])|(?<={delimiter}))"
-        outside = rf"(?:{escape}(?P<escaped>\r\n|(?s:.)|\Z))+{quote}*" if escape else never
+        outside = rf"(?:{escape}(?P<escaped>\r\n|(?s:.)|\Z))+" if escape else never
+        outside += f"{quote}*" if escape and quote else ""
         if not quote:
             return escape or never, never, rf"(?P<close>{never})|{outside}"
         quoted = rf"{start}{quote}{inside}"
@@ -153,7 +154,7 @@ def records_of(lines: Iterator[TextLine], dialect: CsvDialect) -> Iterator[Recor
         except StopIteration:
             return
         except csv.Error as error:
-            yield from _refused(feed, quoting, f"not CSV ({error})")
+            yield from _refused(feed, quoting, f"not CSV ({_in_words(error)})")
         except _TooLong:
             reason = f"not CSV (a quoted value of more than {MOST_LINES:,} lines)"
             reader = csv.reader(feed, **quoting.reader_options)
@@ -169,6 +170,12 @@ def records_of(lines: Iterator[TextLine], dialect: CsvDialect) -> Iterator[Recor
                 )
             else:
                 yield Record(first.number, [line.text for line in taken], values, None)
+
+
+def _in_words(error: csv.Error) -> str:
+    """What the csv module says, but for one advice to the programmer who opens the file."""
+    text = str(error)
+    return "a carriage return outside of quotes" if text.startswith("new-line") else text
 
 
 def _refused(feed: _Feed, quoting: Quoting, reason: str) -> Iterator[Record]:

@@ -1,6 +1,7 @@
 """One JSON object as the text of the declared columns, or why it cannot be read."""
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -43,8 +44,10 @@ class ObjectReader:
             found = _DECODER.decode(text)
         except json.JSONDecodeError as error:
             return {}, [f"not JSON ({error.msg} at column {error.colno})"]
-        except (ValueError, RecursionError) as error:
-            return {}, [f"not JSON ({error})"]
+        except RecursionError:
+            return {}, ["not JSON (values inside of values, too deep to be read)"]
+        except ValueError:
+            return {}, [f"not JSON (a number of more than {sys.get_int_max_str_digits():,} digits)"]
         if not isinstance(found, dict):
             return {}, ["not JSON (an object with a key a column was expected)"]
         if not found:

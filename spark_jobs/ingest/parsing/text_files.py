@@ -6,14 +6,15 @@ import codecs
 import io
 from collections.abc import Callable, Iterator
 from datetime import date
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from spark_jobs.ingest.parsing.packed_files import is_packed, open_unpacked
+from contracts.landing_settings import WIDE_ENCODINGS
+from spark_jobs.ingest.parsing.packed_files import DamagedFile, is_packed, open_unpacked
 from spark_jobs.ingest.parsing.parsed_lines import BLANK_LINE, PART_BYTES, Part
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_WIDE_ENCODINGS = ("utf-16", "utf-32", "utf_16", "utf_32")  # in which a line end is no single byte
 _LOOKED_AT = 1 << 20  # bytes at a file's begin, in which a line end is looked for
 _REPLACED = "\ufffd"
 
@@ -34,16 +35,22 @@ def whole_file(day: date, path: Path, file: str) -> Part:
 
 
 def split_lines(
-    day: date, path: Path, file: str, state_after: _StateAfter | None = None
+    day: date,
+    path: Path,
+    file: str,
+    state_after: _StateAfter | None = None,
+    encoding: str = "utf-8",
 ) -> Iterator[Part]:
     """The parts of a text file, cut at line ends past each `PART_BYTES`; a short one is not opened.
 
     `state_after` says whether a value with line ends in it goes on after some lines (not 0), given
     the same of what is before them: there the file is not cut. A packed file is one part, as is
-    one whose lines end in carriage returns alone.
+    one whose lines end in carriage returns alone, and one of an encoding in which a byte may look
+    like a character and be a piece of another one.
     """
     size = path.stat().st_size
-    if size <= PART_BYTES or is_packed(path) or _ends_in_returns(path):
+    is_short = size <= PART_BYTES or not _has_clear_bytes(encoding)
+    if is_short or is_packed(path) or _ends_in_returns(path):
         yield whole_file(day, path, file)
     else:
         yield from _runs_of_lines(day, path, file, state_after)
@@ -108,8 +115,13 @@ def byte_lines(part: Part, encoding: str = "utf-8") -> Iterator[bytes]:
 
 def _recoded(path: Path, encoding: str) -> Iterator[bytes]:
     with open_unpacked(path) as stream:
-        for line in io.TextIOWrapper(stream, encoding, errors="replace", newline="\n"):
-            yield line.encode()
+        try:
+            for line in io.TextIOWrapper(stream, encoding, errors="replace", newline="\n"):
+                yield line.encode()
+        except UnicodeError:
+            way_out = f"let the settings say {encoding}-le or {encoding}-be"
+            cause = f"{encoding.upper()} without a byte order mark: {way_out}"
+            raise DamagedFile(path, cause) from None
 
 
 def _lines_to_returns(path: Path) -> Iterator[bytes]:
@@ -155,4 +167,12 @@ def as_in_file(encoding: str) -> Callable[[bytes], bytes]:
 
 
 def _is_wide(encoding: str) -> bool:
-    return encoding.lower().startswith(_WIDE_ENCODINGS)
+    return encoding.startswith(WIDE_ENCODINGS)
+
+
+@cache
+def _has_clear_bytes(encoding: str) -> bool:
+    """Whether no piece of a longer character looks like a sign of CSV: in UTF-8, and wherever each
+    byte is a character. In Shift-JIS the second byte of a character may be a bar."""
+    every_byte = bytes(range(256))
+    return encoding == "utf-8" or len(every_byte.decode(encoding, "replace")) == len(every_byte)

@@ -21,6 +21,9 @@ _ISO_PARTS = re.compile(
     r"(:(?P<second>\d\d)(\.(?P<fraction>\d+))?)? ?(?P<zone>Z|[+-]\d\d(:?\d\d)?)?"
 )
 _MONTHS = "January February March April May June July August September October November December"
+_FARTHEST_DIGITS = (
+    28  # of Spark's decimal; a power of ten as high as a text can name is not computed
+)
 _FARTHEST_ZONE = timedelta(hours=18)
 _EPOCH_1970 = datetime(1970, 1, 1, tzinfo=UTC)
 _NUMBERS = {"d": "day", "H": "hour", "h": "hour12", "m": "minute", "s": "second"}
@@ -66,7 +69,7 @@ class _NoTime(Exception):
 
 def _since_1970(text: str, unit: int) -> datetime | None:
     number = Decimal(text.strip())
-    if not number.is_finite():
+    if not number.is_finite() or number.adjusted() > _FARTHEST_DIGITS:
         return None
     return _EPOCH_1970 + timedelta(microseconds=int(number * unit))
 
