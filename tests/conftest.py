@@ -2,6 +2,7 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 # One small Spark for the whole run; the rest is as in production, from conf/spark-defaults.conf.
 os.environ["SPARK_CONF_DIR"] = str(Path(__file__).parents[1] / "conf")
@@ -18,6 +19,11 @@ os.environ["PYSPARK_SUBMIT_ARGS"] = (
     "--conf spark.sql.codegen.wholeStage=false --conf spark.sql.codegen.factoryMode=NO_CODEGEN "
     "--conf spark.ui.showConsoleProgress=false --conf spark.eventLog.enabled=false pyspark-shell"
 )
+
+# The same examples in each run. Reading a file takes long on a busy machine, so none is too slow.
+settings.register_profile("short", max_examples=150, derandomize=True, deadline=None, database=None)
+settings.register_profile("long", max_examples=10_000, deadline=None, database=None)
+settings.load_profile("short")
 
 # The files that take longest, the longest first: begun last, one of them would run on alone.
 LONG = (

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import zlib
 from datetime import date
 from pathlib import Path
 
@@ -137,6 +138,32 @@ def test_one_flipped_bit_anywhere_in_the_pages_is_found(tmp_path):
         missed.append(place)
         assert pq.read_table(path).equals(rows), place  # a statistic that no reader of rows uses
     assert len(missed) <= 1
+
+
+def hadoops_checksums(path):
+    """The file that Hadoop writes next to `path`, as its ChecksumFileSystem does."""
+    content = path.read_bytes()
+    sums = (zlib.crc32(content[at : at + 512]) for at in range(0, len(content), 512))
+    head = b"crc\0" + (512).to_bytes(4, "big")
+    return head + b"".join(each.to_bytes(4, "big") for each in sums)
+
+
+def test_one_flipped_bit_in_the_footer_is_found_by_the_checksums_next_to_the_file(tmp_path):
+    path = tmp_path / "rows.parquet"
+    pq.write_table(pa.table({"n": range(500)}), path, write_page_checksum=True)
+    (tmp_path / ".rows.parquet.crc").write_bytes(hadoops_checksums(path))
+    check_parquet_pages([path])
+    whole = path.read_bytes()
+    size = int.from_bytes(whole[-8:-4], "little")
+    for place in range(len(whole) - 8 - size, len(whole) - 4, 29):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+        with pytest.raises(DamagedFile, match=r"a page|footer is not .* \(\.rows\.parquet\.crc\)"):
+            check_parquet_pages([path])
+    path.write_bytes(whole)
+    stored = hadoops_checksums(path)
+    for torn in (b"torn", stored[:8] + b"1234" + stored[12:]):  # says nothing of a whole file
+        (tmp_path / ".rows.parquet.crc").write_bytes(torn)
+        check_parquet_pages([path])
 
 
 @pytest.fixture

@@ -1,31 +1,15 @@
 """The guides for readers run as they stand, on a small lake with the names of the demo."""
 
 import re
-import shlex
 from datetime import date
-from pathlib import Path
 
 import pytest
+from guide_commands import DOCS, page_text, userbert_lines
 from small_demo import SATURDAY, USERS, write_demo
 from typer import TyperException
 
 from contracts.paths import Places
 from userbert.cli import main, root_command
-
-DOCS = Path(__file__).parents[1] / "docs"
-
-
-def guide(name):
-    return (DOCS / name).read_text()
-
-
-def commands(name):
-    """Each command line of a guide, without its comment."""
-    return [
-        words
-        for line in re.findall(r"^ {4}(userbert \w.+)$", guide(name), re.MULTILINE)
-        if (words := shlex.split(line, comments=True)[1:])
-    ]
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +36,9 @@ def run(places, tmp_path, monkeypatch, capsys):
 
 def test_the_python_of_the_analysts_guide_runs_from_top_to_bottom(places, monkeypatch):
     monkeypatch.setenv("USERBERT_DATA", str(places.root))
-    blocks = re.findall(r"^```python\n(.+?)^```$", guide("analysts.md"), re.DOTALL | re.MULTILINE)
+    blocks = re.findall(
+        r"^```python\n(.+?)^```$", page_text("analysts.md"), re.DOTALL | re.MULTILINE
+    )
     assert len(blocks) == 4
     names = {}
     for block in blocks:
@@ -61,7 +47,7 @@ def test_the_python_of_the_analysts_guide_runs_from_top_to_bottom(places, monkey
 
 
 def test_the_commands_of_the_analysts_guide_answer(run, tmp_path):
-    lines = commands("analysts.md")
+    lines = userbert_lines("analysts.md")
     questions = {words[0] for words in lines}
     assert questions == {
         "neighbors",
@@ -86,10 +72,10 @@ def test_the_commands_of_the_analysts_guide_answer(run, tmp_path):
 def test_the_commands_of_the_feature_stores_guide_answer(places, tmp_path, monkeypatch, capfd):
     monkeypatch.setenv("USERBERT_DATA", str(places.root))
     monkeypatch.chdir(tmp_path)
-    page = guide("feature-store.md")
+    page = page_text("feature-store.md")
     (rows,) = re.findall(r"^ {4}(user_id,event_timestamp.+?)\n\n", page, re.DOTALL | re.MULTILINE)
     (tmp_path / "rows.csv").write_text(re.sub(r"^ {4}", "", rows, flags=re.MULTILINE))
-    lines = commands("feature-store.md")
+    lines = userbert_lines("feature-store.md")
     actions = [words[1] for words in lines]
     assert actions == ["apply", "materialize", "check", "get", "history", "history", "refresh"]
     for words in lines:
@@ -100,7 +86,7 @@ def test_the_commands_of_the_feature_stores_guide_answer(places, tmp_path, monke
 
 def test_every_day_of_the_guides_is_one_of_the_demo():
     for name in ("analysts.md", "feature-store.md", "sql-cookbook.md"):
-        days = set(map(date.fromisoformat, re.findall(r"\b2\d{3}-\d\d-\d\d\b", guide(name))))
+        days = set(map(date.fromisoformat, re.findall(r"\b2\d{3}-\d\d-\d\d\b", page_text(name))))
         assert days
         assert max(days) <= SATURDAY, name
         assert min(days) >= date(2017, 1, 1), name
@@ -126,7 +112,7 @@ def test_each_command_of_a_guide_is_one_that_userbert_has():
     wrong, seen = [], set()
     for path in DOCS.glob("*.md"):
         sentences = re.findall(r"`userbert (\w[^`\n]+ --[^`]+)`", path.read_text())
-        for words in [*commands(path.name), *map(str.split, sentences)]:
+        for words in [*userbert_lines(path.name), *map(str.split, sentences)]:
             seen.add(path.name)
             words = [word for word in words if word != "--help"]  # it ends the parsing
             try:

@@ -140,6 +140,13 @@ def assert_same_training(one, other):
     assert read_manifest(one).measures == read_manifest(other).measures
 
 
+def test_a_finished_training_cannot_be_recorded_afterwards(given, unbroken, tmp_path):
+    again = (given, config(), unbroken.parent, Processes())
+    assert pretrain_model(*again, trace=unbroken.parent / "trace") == unbroken
+    with pytest.raises(BadInput, match="would get no record of it: train the model once more"):
+        pretrain_model(*again, trace=tmp_path)
+
+
 def test_killed_at_three_steps_and_resumed_it_is_the_unbroken_training(given, unbroken, tmp_path):
     trace = tmp_path / "trace"
     for step in (2, 5, 9):  # before the first checkpoint, after it, and after another refresh

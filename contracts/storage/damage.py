@@ -4,8 +4,11 @@ Each check raises `DamagedFile` with one line: the file, what is wrong with it, 
 """
 
 import json
+import os
 import zlib
 from collections.abc import Iterable, Mapping
+from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 
 from contracts.errors import BadInput
@@ -19,6 +22,7 @@ from contracts.tables import (
 
 _PARQUET_MAGIC = b"PAR1"  # how each Parquet file begins and ends
 _MIN_PARQUET_BYTES = 12  # the magic twice, and the length of the footer
+_FOOTER_END = 8  # bytes: the footer's length and the magic
 _CHECKSUM_HEADER = 8  # bytes: a magic of 4, and how many bytes of the file each checksum is of
 _INGEST = "userbert browsing-logs"
 
@@ -85,24 +89,36 @@ def _commit_fault(path: Path) -> str:
             return f"its line {number} is no action of Delta"
     if not lines:
         return "it holds no action"
-    return "" if _fits_checksums(path, content) else "it is not what its checksum says"
+    return "it is not what its checksum says" if _wrong_bytes(path) else ""
 
 
-def _fits_checksums(path: Path, content: bytes) -> bool:
-    """Compare a commit with the checksums that Hadoop keeps next to a file, where it wrote it.
+def _checksums_of(path: Path) -> Path:
+    return path.with_name(f".{path.name}.crc")
 
-    They alone notice a commit that was cut off at the end of a line.
+
+def _wrong_bytes(path: Path) -> list[tuple[int, int]]:
+    """(begin, end) of each chunk that differs from the checksums that Hadoop keeps next to a file.
+
+    They alone notice a commit that was cut off at the end of a line, and a flipped bit in the
+    footer of a Parquet file, whose statistics decide which rows are read at all. Nothing is known
+    of a file that Hadoop did not write, or whose checksums are torn.
     """
-    checksums = path.with_name(f".{path.name}.crc")
-    if not checksums.exists():
-        return True
-    stored = checksums.read_bytes()
-    if len(stored) < _CHECKSUM_HEADER or not stored.startswith(b"crc\0"):
-        return True  # torn itself, while the commit may be whole
+    checksums = _checksums_of(path)
+    stored = checksums.read_bytes() if checksums.exists() else b""
     chunk = int.from_bytes(stored[4:_CHECKSUM_HEADER], "big")
-    starts = range(0, len(content), chunk) if chunk else ()
-    sums = (zlib.crc32(content[start : start + chunk]).to_bytes(4, "big") for start in starts)
-    return b"".join(sums) == stored[_CHECKSUM_HEADER:]
+    if not chunk or not stored.startswith(b"crc\0"):
+        return []
+    with path.open("rb") as file:
+        sums = [
+            zlib.crc32(each).to_bytes(4, "big") for each in iter(partial(file.read, chunk), b"")
+        ]
+    known = stored[_CHECKSUM_HEADER:]
+    kept = [known[at : at + 4] for at in range(0, len(known), 4)]
+    return [
+        (chunk * n, chunk * (n + 1))
+        for n, (ours, theirs) in enumerate(zip_longest(sums, kept))
+        if ours != theirs
+    ]
 
 
 def _commit_advice(path: Path, fault: str, *, is_newest: bool) -> str:
@@ -134,7 +150,8 @@ def check_parquet_files(paths: Iterable[str | Path]) -> None:
 
 
 def check_parquet_pages(paths: Iterable[str | Path]) -> None:
-    """Check every page of the data files against the checksum that Spark wrote into its header."""
+    """Check every page of the data files against the checksum that Spark wrote into its header, and
+    the footers against the checksums that Hadoop wrote next to the files."""
     import pyarrow.parquet as pq
 
     for path in map(Path, paths):
@@ -148,6 +165,21 @@ def check_parquet_pages(paths: Iterable[str | Path]) -> None:
             raise DamagedFile(
                 _data_file_advice(path, f"a page of it is wrong ({reason})")
             ) from None
+        if fault := _footer_fault(path):
+            raise DamagedFile(_data_file_advice(path, fault))
+
+
+def _footer_fault(path: Path) -> str:
+    """Of a file whose pages are whole. Where only checksums of pages differ, they are at fault."""
+    wrong = _wrong_bytes(path)
+    if not wrong:
+        return ""
+    with path.open("rb") as file:
+        file.seek(-_FOOTER_END, os.SEEK_END)
+        begin = file.tell() - int.from_bytes(file.read(4), "little")
+    if all(end <= begin for _, end in wrong):
+        return ""
+    return f"its footer is not what the checksums next to it ({_checksums_of(path).name}) say"
 
 
 def _parquet_fault(path: Path) -> str:

@@ -132,6 +132,7 @@ def pretrain_model(
     folder, working = out / name, out / f"{name}.training"
     if folder.exists():
         read_manifest(folder)
+        _must_be_recorded(trace, folder)
         shutil.rmtree(working, ignore_errors=True)
         return folder
     _must_divide(config, processes)
@@ -155,6 +156,15 @@ def pretrain_model(
         _finish(training, name, folder, working, ready.titles)
     processes.wait()
     return folder
+
+
+def _must_be_recorded(trace: Path | None, folder: Path) -> None:
+    """A record of a finished training cannot be had any more: none would be left without a word."""
+    if trace and not any(trace.glob("rank-*.jsonl")):
+        raise BadInput(
+            f"{folder} was finished before, so {trace} would get no record of it: train the model "
+            "once more into another folder, which --out names"
+        )
 
 
 def _require_title_vectors(config: PretrainConfig, ready: ReadyVectors) -> None:
