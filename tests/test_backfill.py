@@ -30,12 +30,8 @@ from userbert.commands.backfill_grids import plan_words
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.promotion import count_wrong_reads, poll_published
-from tests.faults.backfill_trials import (
-    backfill_command,
-    overlapping_halves,
-    run_and_kill,
-    table_rows,
-)
+from tests.faults.backfill_trials import backfill_command, overlapping_halves, run_and_kill
+from tests.faults.trials import table_rows
 
 WRITTEN = (USER_SEQUENCES, USER_EMBEDDINGS)
 
@@ -89,7 +85,7 @@ def new(template):
 
 
 def tables(places):
-    return [table_rows(places, table) for table in WRITTEN]
+    return [table_rows(places.root, table) for table in WRITTEN]
 
 
 def files(folder):

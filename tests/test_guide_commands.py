@@ -35,7 +35,7 @@ GUIDES = (
             "userbert pretrain --as-of": TINY,
             "userbert launch": TINY,
             "userbert models align": "--least-cosine 0",
-            "userbert evaluate negatives": "--preset tiny --steps 1 --seeds 2 --threads 1",
+            "userbert evaluate negatives": "--preset tiny --steps 1 --cooldown-steps 0 --seeds 2 --threads 1",
         },
         only_parsed={"torchrun": "it takes two machines of four GPUs"},
     ),
@@ -54,12 +54,14 @@ def places(spark, tmp_path_factory):
     write_interests(places, users=NUM_USERS)
     views = [(n, DAY - timedelta(days=9)) for n in range(NUM_USERS)]
     views += [(n, night - timedelta(days=1)) for night in NIGHTS for n in active(night)]
-    rows = []
+    rows, logs = [], []
     for user, day in views:
         titles = [100 * (user % INTERESTS) + (user + n) % TITLES_AN_INTEREST for n in range(5)]
         noon = datetime(day.year, day.month, day.day, 12) + timedelta(seconds=user)
         rows.append(session(user, noon, *titles))
+        logs += [{**rows[-1], "event_date": day, "title_id": title} for title in titles]
     write(places, "sessions", rows)
+    write(places, "browsing_logs", logs)
     options = ["--as-of", str(DAY), "--preset", "tiny", "--steps", "0", "--width", "256"]
     os.environ["USERBERT_DATA"] = str(places.root)
     folder = run_pretraining(**parse_options(run_pretraining, [*options, "--threads", "1"]))

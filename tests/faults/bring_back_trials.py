@@ -1,32 +1,29 @@
 """A day that loses views is ingested again and killed: does the next run bring back what it hid?
 
-    python -m tests.faults.bring_back_trials [--seed 0] [--trials 8]
+    python -m tests.faults.bring_back_trials [--first-seed 0] [--trials 10]
 
 Three landing days share a third of their lines, so that the later days' copies are refused as
 duplicates. Then the first day's file loses these lines, and `userbert browsing-logs` of that day is
 ended by kill -9, JVM too: up to a second and a half after its first, second, third or fourth
 commit, or before any. The same command is run once more, and every row of both tables is compared
-with those of a lake where nothing was killed. A line of JSON a trial, and one at the end; exit code
-1 if any differ.
+with those of a lake where nothing was killed.
 """
 
-import argparse
 import json
 import random
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
+from collections.abc import Iterator
 from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-from benchmarks.harness import benchmark_parser, print_line, print_result
 from contracts.paths import Places
 from contracts.tables import BROWSING_LOGS, REJECTED_LOGS
-from tests.faults.backfill_trials import kill_group, start_command, userbert_command
-from tests.faults.kill_trials import table_rows
+from tests.faults.processes import kill_group, start_command, userbert_command
+from tests.faults.trials import Ending, Trial, compared, main_of_trials, table_rows
 
 FIRST_DAY = date(2026, 1, 29)
 DAYS = [FIRST_DAY + timedelta(days=n) for n in range(3)]
@@ -58,7 +55,7 @@ def ingest(day: date) -> list[str]:
 
 def run_to_its_end(root: Path, day: date) -> None:
     if start_command(ingest(day), root).wait():
-        raise SystemExit(f"the ingest of {day} failed in {root}")
+        raise RuntimeError(f"the ingest of {day} failed in {root}")
 
 
 def num_commits(root: Path) -> int:
@@ -76,11 +73,7 @@ def kill_after(root: Path, commits: int, wait: float) -> bool:
     return kill_group(process)
 
 
-def rows_of(root: Path) -> dict[str, list[dict[str, Any]]]:
-    return {t.name: table_rows(root, t.name, t.names, t.key) for t in TABLES}
-
-
-def run_trial(filled: Path, expected: dict[str, Any], root: Path, seed: int) -> dict[str, Any]:
+def run_trial(filled: Path, quiet: Path, seed: int, root: Path) -> Ending:
     draw = random.Random(seed)
     shutil.copytree(filled, root)
     write_landing(root, is_shared=False)
@@ -88,38 +81,25 @@ def run_trial(filled: Path, expected: dict[str, Any], root: Path, seed: int) -> 
     was_killed = kill_after(root, commits, wait)
     made = num_commits(root) - num_commits(filled)
     run_to_its_end(root, FIRST_DAY)
-    agree = {name: rows == expected[name] for name, rows in rows_of(root).items()}
-    return {"seed": seed, "killed": was_killed, "commits_before": made, "agree": agree}
+    when = f"killed after {made} commits" if was_killed else "ended before the kill"
+    return compared(root, quiet, TABLES, 1, when)
 
 
-def main(seed: int, trials: int) -> int:
-    with tempfile.TemporaryDirectory() as scratch:
-        filled, quiet = Path(scratch) / "filled", Path(scratch) / "quiet"
-        write_landing(filled, is_shared=True)
-        for day in DAYS:
-            run_to_its_end(filled, day)
-        shutil.copytree(filled, quiet)
-        write_landing(quiet, is_shared=False)
-        run_to_its_end(quiet, FIRST_DAY)
-        expected = rows_of(quiet)
-        # Whether lines came back at all: 200 of the second day, whose copies were refused before.
-        assert len(expected[REJECTED_LOGS.name]) < len(rows_of(filled)[REJECTED_LOGS.name])
-        found = []
-        for n in range(seed, seed + trials):
-            found.append(run_trial(filled, expected, Path(scratch) / str(n), n))
-            print_line(found[-1])
-    agree = all(all(one["agree"].values()) for one in found)
-    killed = sum(one["killed"] for one in found)
-    print_result({"name": "bring_back_trials", "agree": agree, "killed": killed, "trials": trials})
-    return 0 if agree else 1
-
-
-def arg_parser() -> argparse.ArgumentParser:
-    parser = benchmark_parser(__doc__)
-    parser.add_argument("--seed", type=int, default=0, help="of the first trial (default: 0)")
-    parser.add_argument("--trials", type=int, default=10)
-    return parser
+def bring_back_trials(seeds: range, scratch: Path) -> Iterator[Trial]:
+    filled, quiet = scratch / "filled", scratch / "quiet"
+    write_landing(filled, is_shared=True)
+    for day in DAYS:
+        run_to_its_end(filled, day)
+    shutil.copytree(filled, quiet)
+    write_landing(quiet, is_shared=False)
+    run_to_its_end(quiet, FIRST_DAY)
+    # Whether lines came back at all: 200 of the second day, whose copies were refused before.
+    refused = [len(table_rows(root, REJECTED_LOGS)) for root in (filled, quiet)]
+    assert refused[1] < refused[0]
+    for seed in seeds:
+        run = partial(run_trial, filled, quiet, seed)
+        yield Trial("kill -9 in an ingest that brings lines back", seed, run)
 
 
 if __name__ == "__main__":
-    sys.exit(main(**vars(arg_parser().parse_args())))
+    sys.exit(main_of_trials("bring-back trials", __doc__, bring_back_trials, 10))
