@@ -80,6 +80,18 @@ def test_a_hole_between_commits_is_named(places, table):
         check_delta_log(table)
 
 
+def test_a_newest_commit_that_is_gone_is_named_by_the_checksums_that_it_left(table):
+    path = commit(table, 1)
+    path.with_name(f".{path.name}.crc").write_bytes(hadoops_checksums(path))
+    check_delta_log(table)
+    path.unlink()
+    with pytest.raises(
+        DamagedFile, match=r"1\.json is gone, and its checksums are there"
+    ) as raised:
+        check_delta_log(table)
+    assert f"`rm {path.parent}/.{path.name}.crc`" in str(raised.value)
+
+
 def test_commits_before_a_checkpoint_need_not_be_there(table):
     from deltalake import DeltaTable
 
@@ -225,8 +237,24 @@ def test_a_flipped_bit_is_found_before_vectors_are_read(run, table):
         assert (code, out) == (2, "")
         assert f"{path} is damaged: a page of it is wrong" in err
         assert err.count("\n") == 1
-    query = "SELECT user_id FROM rejected_logs"  # which is no table of published vectors
+    query = "SELECT user_id FROM rejected_logs"  # it names another table
     assert "damaged" not in run("sql", query)[2]
+
+
+@pytest.mark.parametrize("place", [60, -60])  # in a page, in the footer
+def test_a_flipped_bit_of_any_table_is_found_before_a_query_reads_it(run, places, place):
+    write(places, "titles", [{"title_id": n} for n in range(9)])
+    (path,) = Path(places.lake).glob("titles/*.parquet")
+    pq.write_table(pq.read_table(path), path, write_page_checksum=True)
+    path.with_name(f".{path.name}.crc").write_bytes(hadoops_checksums(path))
+    query = "SELECT title_id FROM titles"
+    assert run("sql", query)[0] == 0
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+    code, out, err = run("sql", query)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert f"{path} is damaged" in err
 
 
 def test_a_file_is_checked_once_a_day_and_when_it_was_written_to(places):

@@ -35,7 +35,7 @@ GUIDES = (
             "userbert pretrain --as-of": TINY,
             "userbert launch": TINY,
             "userbert models align": "--least-cosine 0",
-            "userbert evaluate negatives": "--preset tiny --steps 1 --cooldown-steps 0 --seeds 2 --threads 1",
+            "userbert evaluate negatives": "--preset tiny --steps 1 --cooldown-steps 0 --seeds 2",
         },
         only_parsed={"torchrun": "it takes two machines of four GPUs"},
     ),

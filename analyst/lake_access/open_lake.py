@@ -145,10 +145,10 @@ class OpenLake:
             row = self.connection.execute(query, {"model": model_id}).fetchone()
         return find_model_folder(self.places.models, model_id, row[0] if row else None)
 
-    def check_published(self) -> None:
-        """Raise `DamagedFile` if a page of the published vectors is not what Spark wrote."""
-        if self.has(PUBLISHED_EMBEDDINGS):
-            self._check_pages(PUBLISHED_EMBEDDINGS)
+    def check_tables(self, *tables: Table) -> None:
+        """Raise `DamagedFile` if a file of one of the tables is not what Spark wrote."""
+        for table in filter(self.has, tables):
+            self._check_pages(table)
 
     def _check_pages(self, table: Table) -> None:
         if "://" not in self.places.lake:

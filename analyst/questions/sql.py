@@ -8,7 +8,7 @@ second argument names another model. Spark's vector functions (`vector_cosine_si
 by the same names. docs/sql-cookbook.md has queries to start from.
 
 A query is one SELECT and sees the lake's tables alone: it reads no other file and writes none.
-Published vectors are compared with their checksums before a query reads them, each file once a day.
+The tables that a query names are compared with their checksums first, each file once a day.
 """
 
 from typing import Annotated
@@ -20,11 +20,10 @@ from analyst.lake_access.open_lake import OpenLake, open_lake
 from analyst.lake_access.sql_guard import lock_to_tables, must_be_one_select
 from analyst.output.answers import print_json
 from contracts.errors import BadInput
-from contracts.tables import PUBLISHED_EMBEDDINGS
+from contracts.tables import PUBLISHED_EMBEDDINGS, TABLES, Table
 from contracts.terminal.printing import grid, print_parts
 
-# What published vectors are read by; a query with such a word in a text is checked too.
-_PUBLISHED_NAMES = (PUBLISHED_EMBEDDINGS.name, "user_embeddings_latest", "user_embeddings_as_of")
+_VIEWS_OF_PUBLISHED = ("user_embeddings_latest", "user_embeddings_as_of")
 _MAX_LIST_ITEMS = 8  # of a list that is shown whole
 _FIRST_ITEMS = 3  # of a longer one
 
@@ -41,14 +40,23 @@ def main(
     if json and csv:
         raise BadInput("say --json or --csv, not both")
     with open_lake() as lake:
-        if any(name in query.lower() for name in _PUBLISHED_NAMES):
-            lake.check_published()
+        lake.check_tables(*_named_tables(query.lower()))
         lock_to_tables(lake.connection, lake.data_files())
         try:
             _print_rows(select_rows(lake, query), json, csv)
         except duckdb.Error as error:
             lake.name_damage(error)
             raise BadInput(_explained(lake, error)) from error
+
+
+def _named_tables(query: str) -> list[Table]:
+    """A table whose name stands in a text of the query is among them, too."""
+    is_published = any(view in query for view in _VIEWS_OF_PUBLISHED)
+    return [
+        table
+        for table in TABLES
+        if table.name in query or (is_published and table is PUBLISHED_EMBEDDINGS)
+    ]
 
 
 def select_rows(lake: OpenLake, query: str) -> duckdb.DuckDBPyRelation:

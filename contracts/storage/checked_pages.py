@@ -1,7 +1,7 @@
 """Which data files were whole when all of their pages were last read.
 
-Reading each page of a file costs as much as reading the file, so a file that nothing has written to
-since is read once a day. The record may be deleted at any time.
+Reading all of a file may cost more than the question, so a file that nothing has written to since
+is read once a day. The record may be deleted at any time.
 """
 
 import json
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from contracts.paths import Places
 from contracts.storage.atomic_write import write_text
-from contracts.storage.damage import check_parquet_pages
+from contracts.storage.damage import check_data_file
 
 _VALID_S = 24 * 3600  # after this a file is read again: a disk that fails changes no file's time
 
@@ -20,7 +20,7 @@ _Stamp = list[int]  # of a file: size, the times of its last write and change, w
 
 
 def check_pages_daily(paths: Iterable[str], places: Places) -> None:
-    """Raise `DamagedFile` if a page of one of the files is not what Spark wrote.
+    """Raise `DamagedFile` if one of the files is not what Spark wrote.
 
     No reader notices a bit that a disk has flipped, and another vector would be served.
     """
@@ -31,7 +31,7 @@ def check_pages_daily(paths: Iterable[str], places: Places) -> None:
         name = _name_in_root(path, places)
         *state, checked_at = known.get(name, [0])
         if state != _state_of(path) or now - checked_at > _VALID_S:
-            check_parquet_pages([path])
+            check_data_file(path)
             checked[name] = [*_state_of(path), now]
     if checked:
         valid = {name: stamp for name, stamp in known.items() if now - stamp[-1] <= _VALID_S}

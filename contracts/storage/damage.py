@@ -56,6 +56,20 @@ def check_delta_log(table_folder: str | Path) -> None:
             )
         if fault := _commit_fault(path):
             raise DamagedFile(_commit_advice(path, fault, is_newest=version == newest))
+    _check_newest_commit(log, newest)
+
+
+def _check_newest_commit(log: Path, newest: int) -> None:
+    """A newest commit that is gone leaves the checksums that Hadoop wrote next to it."""
+    for checksums in log.glob(".*.json.crc"):
+        name = checksums.name.removeprefix(".").removesuffix(".crc")
+        if name.removesuffix(".json").isdigit() and int(name.removesuffix(".json")) > newest:
+            table = log.parent.name
+            raise DamagedFile(
+                f"{log / name} is gone, and its checksums are there: copy it back from a backup; "
+                f"without one, `rm {checksums}` takes {table} back to the version before, and "
+                f"`{job_command(table)}` for its day writes it anew"
+            )
 
 
 def _checkpoint_version(log: Path, newest: int) -> int:
@@ -96,18 +110,18 @@ def _checksums_of(path: Path) -> Path:
     return path.with_name(f".{path.name}.crc")
 
 
-def _wrong_bytes(path: Path) -> list[tuple[int, int]]:
+def _wrong_bytes(path: Path) -> list[tuple[int, int]] | None:
     """(begin, end) of each chunk that differs from the checksums that Hadoop keeps next to a file.
 
     They alone notice a commit that was cut off at the end of a line, and a flipped bit in the
-    footer of a Parquet file, whose statistics decide which rows are read at all. Nothing is known
-    of a file that Hadoop did not write, or whose checksums are torn.
+    footer of a Parquet file, whose statistics decide which rows are read at all. None of a file
+    that Hadoop did not write, or whose checksums are torn.
     """
     checksums = _checksums_of(path)
     stored = checksums.read_bytes() if checksums.exists() else b""
     chunk = int.from_bytes(stored[4:_CHECKSUM_HEADER], "big")
     if not chunk or not stored.startswith(b"crc\0"):
-        return []
+        return None
     with path.open("rb") as file:
         sums = [
             zlib.crc32(each).to_bytes(4, "big") for each in iter(partial(file.read, chunk), b"")
@@ -147,6 +161,14 @@ def check_parquet_files(paths: Iterable[str | Path]) -> None:
     for path in map(Path, paths):
         if fault := _parquet_fault(path):
             raise DamagedFile(_data_file_advice(path, fault))
+
+
+def check_data_file(path: Path) -> None:
+    """Check every byte of a data file: against Hadoop's checksums, where they are next to it, at a
+    GiB a second; else, or where they differ, page by page, which may take many times as long."""
+    check_parquet_files([path])
+    if _wrong_bytes(path) != []:
+        check_parquet_pages([path])
 
 
 def check_parquet_pages(paths: Iterable[str | Path]) -> None:
