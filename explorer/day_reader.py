@@ -179,7 +179,7 @@ class DayReader:
     def _locked_lake(self) -> OpenLake:
         """A second connection, for queries that somebody types: it has the lake's tables alone."""
         lake = open_lake(self.places)
-        lake.check_published()
+        lake.check_tables(PUBLISHED_EMBEDDINGS)
         lock_to_tables(lake.connection, lake.data_files())
         return lake
 
