@@ -1,6 +1,6 @@
 # The two commands of a new machine: `make run` and `make test`. Both set up what is missing first.
 .DEFAULT_GOAL := help
-.PHONY: help setup check-machine run test lint bench airflow lock clean
+.PHONY: help setup check-machine run test test-docs test-faults lint bench airflow lock clean
 SHELL := /bin/bash
 PYTHON ?= python3.11
 BIN := .venv/bin
@@ -34,6 +34,13 @@ run: setup ## the main job: six months of real logs to served user embeddings, t
 
 test: setup ## all tests, with real Spark, Delta, Airflow, Great Expectations, Feast and torchrun
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+test-docs: setup ## every command of the guides that can be followed on a tiny lake, from its first line to its last
+	$(BIN)/python -m pytest tests/test_guide_commands.py tests/test_guides.py tests/test_sql_cookbook.py
+
+test-faults: setup ## 10,000 hostile inputs of each kind, then more than 200 faults with fixed seeds, in a table
+	$(BIN)/python -m pytest tests/test_hostile_input.py --hypothesis-profile=long --timeout 1200 --numprocesses 2
+	$(BIN)/python -m tests.faults.suite
 
 lint: setup ## ruff (lint and format) and mypy --strict
 	$(BIN)/ruff check .
