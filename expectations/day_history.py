@@ -4,7 +4,7 @@ gates/days/DAY.json is derived from the lake: it may be deleted, and is measured
 person accepted (gates/accepted/DAY.json) is kept. landing/gates.toml changes bounds for all days:
 
     [views]
-    low = 0.2            # of the usual level, as expectations/day_bounds.py has it
+    low = 0.2            # of the usual level, as expectations/days/bounds.py has it
     severity = "soft"    # hard stops the day, soft warns, off does not look
 """
 
@@ -20,8 +20,9 @@ from contracts.paths import Places
 from contracts.storage.atomic_write import write_json
 from contracts.storage.toml_files import read_toml
 from contracts.tables import BROWSING_LOGS
-from expectations.day_bounds import DAY_MEASURES, HISTORY_DAYS, Bound, Judged
-from expectations.day_measures import DayFacts
+from expectations.days.bounds import DAY_MEASURES, Bound
+from expectations.days.comparison import HISTORY_DAYS, Judged
+from expectations.days.measures import DayFacts
 from expectations.results import newest_readable
 from expectations.suites import Expected
 

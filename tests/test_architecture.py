@@ -58,6 +58,7 @@ FOLDER_ORDER: dict[str, tuple[str, ...]] = {
         *(".", "spark", "lake", "transforms", "ingest/parsing", "ingest/formats", "ingest"),
         *("ingest/first_look", "tables", "backfill", "registry"),
     ),
+    "expectations": ("days", "."),
     "analyst": ("vectors", "lake_access", "output", ".", "questions"),
     "downstream": ("data", "tasks", "rivals", "judging", "output", "."),
     "experiments": (".", "data", "grid", "results"),

@@ -8,14 +8,16 @@ from pathlib import Path
 import pytest
 
 from contracts.errors import BadInput
-from expectations.day_bounds import DAY_MEASURES, judge_day
 from expectations.day_history import day_bounds, day_expectations, load_days, save_days
-from expectations.day_measures import DayFacts, empty_day
+from expectations.days.bounds import DAY_MEASURES
+from expectations.days.comparison import judge_day
+from expectations.days.measures import DayFacts, empty_day
 
 TODAY = date(2026, 3, 30)  # a Monday
 CLOCK = (2, 1, 1, 1, 1, 2, 4, 8, 12, 12, 10, 10, 12, 11, 9, 9, 10, 12, 14, 14, 12, 8, 5, 3)
 NUMBERS = {
     "views": 200.0,
+    "people_views": 180.0,
     "users": 40.0,
     "titles": 150.0,
     "largest_user_share": 0.1,
@@ -23,25 +25,31 @@ NUMBERS = {
     "known_user_share": 0.9,
     "known_title_share": 0.8,
     "known_host_share": 1.0,
+    "known_word_share": 0.98,
+    "known_pair_share": 0.2,
     "crowded_share": 0.01,
+    "again_share": 0.1,
+    "views_a_session": 4.0,
+    "whole_minute_share": 0.02,
     **dict.fromkeys(
         (
             *("repeated_share", "resent_share", "placeholder_share", "blank_in_id_share"),
             *("error_page_share", "markup_share", "private_share", "host_private_share"),
             *("domain_title_share", "odd_host_share", "no_host_share", "old_share"),
-            *("earlier_day_share", "whole_hour_share"),
+            *("earlier_day_share", "whole_hour_share", "twin_share", "even_gap_share"),
+            *("lost_host_share", "broken_text_share"),
         ),
         0.0,
     ),
 }
 
 
-def day(n=0, clock=CLOCK, alphabets=None, scripts=None, **numbers):
+def day(n=0, clock=(*CLOCK, *(0,) * 12), early_by=0, alphabets=None, scripts=None, **numbers):
     """A usual day, `n` days before today, with other `numbers`."""
     return DayFacts(
         TODAY - timedelta(days=n),
         NUMBERS | numbers,
-        tuple(map(float, clock)),
+        tuple(map(float, (*(0,) * 24, *clock, *(0,) * 24)[early_by : early_by + 72])),
         alphabets or {"a 9 ": 1.0},
         scripts or {"latin": 1.0},
     )
@@ -56,9 +64,10 @@ def broken(facts, earlier=None):
     return {each.bound.name for each in judged if not each.is_within}
 
 
+KNOWN = {"known_users", "known_titles", "known_hosts", "known_words", "known_pairs"}
 # For each measure a day that only its bound, or the few that are named, can see.
 WRONG_DAYS = {
-    "views": (day(views=60.0), {"known_titles", "known_users", "known_hosts"}),
+    "views": (day(views=60.0), {"volume", *KNOWN}),
     "users": (day(users=12.0), {"views_a_user"}),
     "titles": (day(titles=30.0), set()),
     "views_a_user": (day(users=9.0), {"users"}),
@@ -85,7 +94,19 @@ WRONG_DAYS = {
     "old_share": (day(old_share=0.3), set()),
     "earlier_day_share": (day(earlier_day_share=0.3), set()),
     "whole_hour_share": (day(whole_hour_share=0.5), set()),
-    "hours_off": (day(clock=CLOCK[8:] + CLOCK[:8]), set()),
+    "hours_off": (day(early_by=8), {"silent_share"}),
+    "volume": (day(views=100.0, known_user_share=1.0), set()),
+    "views_a_session": (day(views_a_session=30.0), set()),
+    "again_share": (day(again_share=0.6), set()),
+    "twin_share": (day(twin_share=0.3), set()),
+    "even_gap_share": (day(even_gap_share=0.3), set()),
+    "known_words": (day(known_word_share=0.5), set()),
+    "known_pairs": (day(known_pair_share=0.02), set()),
+    "known_pair_share": (day(known_pair_share=0.9), set()),
+    "lost_host_share": (day(lost_host_share=0.2), set()),
+    "broken_text_share": (day(broken_text_share=0.1), set()),
+    "whole_minute_share": (day(whole_minute_share=0.9), set()),
+    "silent_share": (day(clock=(*CLOCK[:17], 0, 0, *CLOCK[19:], *(0,) * 12)), set()),
 }
 
 
@@ -105,12 +126,13 @@ def test_a_day_is_stopped_by_the_measure_of_what_is_wrong_with_it(name):
     assert broken(facts) <= {name, *others}
 
 
-def test_usual_days_pass():
+def test_usual_days_pass_and_unusual_ones_warn():
     assert broken(day()) == set()
-    assert broken(day(views=90.0, users=20.0, titles=70.0)) == set()  # a holiday
+    holiday = {"views": 90.0, "people_views": 81.0, "users": 20.0, "titles": 70.0}
+    assert broken(day(**holiday)) == {"volume"}
     # A marketing day: twice the views, of people who were never seen, on a page of its own.
-    numbers = {"views": 400.0, "users": 90.0, "known_user_share": 0.45, "known_title_share": 0.4}
-    assert broken(day(**numbers, largest_title_share=0.5)) == set()
+    rush = {"views": 400.0, "people_views": 360.0, "users": 90.0, "largest_title_share": 0.5}
+    assert broken(day(**rush, known_user_share=0.45, known_title_share=0.4)) == {"volume"}
 
 
 def test_a_site_with_quiet_weekends_is_judged_by_its_weekdays():
@@ -156,7 +178,7 @@ def test_facts_are_kept_and_measured_again_where_they_are_torn(places):
     first, last = TODAY, TODAY + timedelta(days=1)
     assert load_days(places, first, last) == {each.day: each for each in facts}
     path = places.gates / "days" / f"{facts[0].day}.json"
-    for torn in ('{"day', "[]", "{}", path.read_text().replace('"version": 1', '"version": 0')):
+    for torn in ('{"day', "[]", "{}", path.read_text().replace('"version": 2', '"version": 0')):
         path.write_text(torn)
         assert list(load_days(places, first, last)) == [facts[1].day]
 

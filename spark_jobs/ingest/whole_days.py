@@ -14,16 +14,16 @@ from pyspark.sql import functions as F
 
 from contracts.paths import Places
 from contracts.tables import BROWSING_LOGS
-from expectations.day_bounds import HISTORY_DAYS, MIN_VIEWS, Judged, judge_day
 from expectations.day_history import accepted_days, day_bounds, is_accepted, load_days
-from expectations.day_measures import (
-    DUCKDB_MACROS,
+from expectations.days.comparison import HISTORY_DAYS, MIN_VIEWS, Judged, judge_day
+from expectations.days.measures import (
     LOOKBACK_DAYS,
     VIEW_COLUMNS,
     DayFacts,
     Query,
     measure_days,
 )
+from expectations.days.questions import DUCKDB_MACROS, HELD_DAYS_SQL
 from spark_jobs.ingest.landed_days import LandedDays
 from spark_jobs.ingest.landing_files import landing_file_names
 from spark_jobs.ingest.landing_frame import MAX_LINES
@@ -87,7 +87,7 @@ def _measure(
 def _measure_by(
     query: Query, views: DataFrame, days: Sequence[date], kept: dict[date, DayFacts]
 ) -> dict[date, DayFacts]:
-    held = [day for (day,) in query("SELECT DISTINCT landing_day FROM day_views")]
+    held = [day for (day,) in query(HELD_DAYS_SQL)]
     since = days[0] - timedelta(days=HISTORY_DAYS)
     missing = [day for day in held if day not in kept and since <= day <= days[-1]]
     return measure_days(query, {*days, *missing})

@@ -22,8 +22,8 @@ from contracts.landing_settings import read_settings
 from contracts.paths import Places
 from contracts.tables import BROWSING_LOGS, REJECTED_LOGS
 from contracts.terminal.options import day_option
-from expectations.day_bounds import Judged
 from expectations.day_history import day_expectations, save_days
+from expectations.days.comparison import Judged
 from expectations.failure_message import commonest_reasons
 from expectations.gate import run_gate
 from expectations.suites import MAX_REFUSED_SHARE
