@@ -70,7 +70,7 @@ def accept(
 ) -> None:
     """Let a landing day pass as a gate has seen it; who, when and why are kept."""
     print_parts(accept_day(Places.from_environment(), day, reason).line)
-    print_parts(f"run `userbert browsing-logs --from-day {day} --to-day {day}` again")
+    print_parts("run the command that the gate stopped again")
 
 
 @app.command()

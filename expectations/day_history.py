@@ -19,7 +19,7 @@ from contracts.errors import BadInput
 from contracts.paths import Places
 from contracts.storage.atomic_write import write_json
 from contracts.storage.toml_files import read_toml
-from contracts.tables import BROWSING_LOGS
+from contracts.tables import BROWSING_LOGS, PUBLISHED_EMBEDDINGS, USER_SEQUENCES
 from expectations.days.bounds import DAY_MEASURES, Bound
 from expectations.days.comparison import HISTORY_DAYS, Judged
 from expectations.days.measures import DayFacts
@@ -27,9 +27,9 @@ from expectations.results import newest_readable
 from expectations.suites import Expected
 
 BOUNDS_FILE = "gates.toml"  # next to settings.toml
-_PREFIX = "day_"  # of an expectation about a whole landing day
+DAY_PREFIX = "day_"  # of an expectation about a whole landing day
 _MAX_SEARCHED = 50  # results in which a day that was stopped is looked for
-_SLACK = 0.05  # by which a day may be further off than what was accepted
+SLACK = 0.05  # by which a day may be further off than what was accepted
 
 
 @dataclass(frozen=True)
@@ -131,20 +131,27 @@ def accept_day(places: Places, day: date, reason: str) -> Accepted:
     """Let a day pass that a gate has stopped; BadInput where none has."""
     if not reason.strip():
         raise BadInput("--reason is empty: say why the day is right, for whoever asks later")
-    results, _ = newest_readable(places.gates, BROWSING_LOGS.name, _MAX_SEARCHED)
+    results = [
+        result
+        for table in (BROWSING_LOGS, USER_SEQUENCES, PUBLISHED_EMBEDDINGS)
+        for result in newest_readable(places.gates, table.name, _MAX_SEARCHED)[0]
+    ]
     broken = {
-        each.expectation.removeprefix(_PREFIX): each.observed
+        each.expectation.removeprefix(DAY_PREFIX): each.observed
         for result in reversed(results)
         for each in result.failed
-        if each.expectation.startswith(_PREFIX) and f"landing day {day}" in each.says
+        if each.expectation.startswith(DAY_PREFIX)
+        and each.says.startswith((f"landing day {day}:", f"as of {day}:"))
     }
     measures = {name: value for name, value in broken.items() if value is not None}
     if not measures:
         raise BadInput(
-            f"no gate has stopped the landing day {day} for what it is like as a day: there is "
+            f"no gate has stopped the day {day} for what it is like as a day: there is "
             "nothing to accept. `userbert gates list` shows what stopped"
         )
     now = datetime.now(UTC).isoformat(timespec="seconds")
+    before = {each.day: each.measures for each in accepted_days(places)}.get(str(day), {})
+    measures = {**before, **measures}
     accepted = Accepted(str(day), getpass.getuser(), now, reason.strip(), measures)
     write_json(_accepted_path(places, str(day)), asdict(accepted))
     return accepted
@@ -156,7 +163,7 @@ def is_accepted(judged: Judged, accepted: Mapping[str, Accepted]) -> bool:
     if held is None or judged.bound.name not in held.measures:
         return False
     seen = held.measures[judged.bound.name]
-    further = _SLACK * abs(seen)
+    further = SLACK * abs(seen)
     return judged.value >= seen - further if judged.is_low else judged.value <= seen + further
 
 
@@ -175,7 +182,7 @@ def day_expectations(judged: Iterable[Judged]) -> list[Expected]:
 
 def _expected(judged: Judged) -> Expected:
     return Expected(
-        f"{_PREFIX}{judged.bound.name}",
+        f"{DAY_PREFIX}{judged.bound.name}",
         f"landing day {judged.day}: {judged.bound.means}, usual are {judged.usual:.4g}; perhaps "
         f"{judged.bound.advice}. If the day is right as it is: `userbert gates accept "
         f"{judged.day} --reason WHY`, and run the same command again",

@@ -195,3 +195,26 @@ DAY_MEASURES = (
         "times are of another zone", high=1.5,
     ),
 )  # fmt: skip
+
+# Of later tables, as of a day; their numbers are kept with the gates' results.
+SEQUENCE_MEASURES = (
+    Bound(
+        "views_a_sequence", "views of a sequence of the day's active users on average",
+        "histories were lost, or users were joined", low=0.5, high=2.0, is_ratio=True, floor=0.35,
+        ceiling=3,
+    ),
+)  # fmt: skip
+PUBLICATION_MEASURES = (
+    Bound(
+        "usable_users", "users with a view in the window", "days of views were lost",
+        low=0.7, is_ratio=True, floor=0.5,
+    ),
+    Bound(
+        "vector_drift", "how far users moved since the last day, by how far users are apart",
+        "the titles or sequences that the vectors are made of have changed", high=0.25,
+    ),
+    Bound(
+        "neighbors_kept", "share of users' ten nearest that are the same as on the last day",
+        "the titles or sequences that the vectors are made of have changed", low=0.5, floor=0.3,
+    ),
+)  # fmt: skip

@@ -66,6 +66,24 @@ class Judged:
         )  # fmt: skip
 
 
+def usual_ends(
+    bound: Bound, day: date, earlier: Mapping[date, float], count: float
+) -> tuple[float, float | None, float | None]:
+    """The usual level of a number, and the ends between which that of `day` must lie.
+
+    `earlier` are the numbers of other days, of which the four weeks before `day` count; `count` is
+    how many rows the number is of, on which chance depends. No ends where too little is known.
+    """
+    days = [day - timedelta(days=n) for n in range(1, HISTORY_DAYS + 1)]
+    held = [each for each in days if each in earlier]
+    values = [earlier[each] for each in held]
+    if len(values) < _MIN_HISTORY:
+        return math.nan, None, None
+    levels = _levels(values, held, day)
+    ends = _ratio_ends if bound.is_ratio else _share_ends
+    return levels[-1], *ends(bound, levels, values, max(count, 1.0))
+
+
 def judge_day(
     facts: DayFacts, earlier: Mapping[date, DayFacts], bounds: Sequence[Bound] = DAY_MEASURES
 ) -> list[Judged]:
@@ -74,7 +92,8 @@ def judge_day(
     history = [earlier[day] for day in days if day in earlier and earlier[day].numbers["views"]]
     if len(history) < _MIN_HISTORY:
         return []
-    usual_views = max(_levels([_without_busiest(each) for each in history], history, facts.day))
+    days = [each.day for each in history]
+    usual_views = max(_levels([_without_busiest(each) for each in history], days, facts.day))
     if usual_views < MIN_VIEWS:
         return []
     derived = {day.day: derived_numbers(day, history) for day in (*history, facts)}
@@ -134,19 +153,18 @@ def _known_ratio(share: str, facts: DayFacts, history: Sequence[DayFacts]) -> fl
 
     shares = [day.numbers[share] for day in history]
     counts = [day.numbers[share] * views(day) for day in history]
-    usual_share, usual_count = (min(_levels(each, history, facts.day)) for each in (shares, counts))
+    days = [day.day for day in history]
+    usual_share, usual_count = (min(_levels(each, days, facts.day)) for each in (shares, counts))
     if usual_count < _MIN_KNOWN:
         return 1.0
     value = facts.numbers[share]
     return max(value / usual_share, value * views(facts) / usual_count)
 
 
-def _levels(values: Sequence[float], history: Sequence[DayFacts], day: date) -> list[float]:
+def _levels(values: Sequence[float], days: Sequence[date], day: date) -> list[float]:
     """The median of all days, and that of the same weekday where there are enough."""
     weekday = [
-        value
-        for value, each in zip(values, history, strict=True)
-        if each.day.weekday() == day.weekday()
+        value for value, each in zip(values, days, strict=True) if each.weekday() == day.weekday()
     ]
     return [median(values), *([median(weekday)] if len(weekday) >= _MIN_WEEKDAYS else [])]
 
@@ -162,7 +180,7 @@ def _judge(
     value = derived[facts.day].get(bound.name, 0.0)
     if len(values) < _MIN_HISTORY:
         return Judged(bound, facts.day, value, value, None, None)
-    levels = _levels(values, held, facts.day)
+    levels = _levels(values, [day.day for day in held], facts.day)
     if bound.is_ratio:
         count = max(facts.numbers[bound.counts] if bound.counts else max(levels), 1.0)
         least, most = _ratio_ends(bound, levels, values, count)

@@ -25,7 +25,9 @@ from contracts.tables import (
     WRITTEN_AT,
 )
 from contracts.terminal.options import AsOf
+from expectations.days.bounds import PUBLICATION_MEASURES
 from expectations.gate import Passed, run_gate
+from expectations.run_history import usual_expectations
 from spark_jobs.lake.lake import ALL_ROWS, Commit, Lake
 from spark_jobs.spark.job_run import spark_job
 from spark_jobs.spark.session import damaged_files_left_out
@@ -38,6 +40,7 @@ from spark_jobs.tables.published_history import (
     with_written_at,
 )
 from spark_jobs.tables.usable_users import coverage_measures
+from spark_jobs.tables.vector_moves import move_measures
 
 _UNWRITTEN = [name for name in PUBLISHED_EMBEDDINGS.names if name != WRITTEN_AT]
 
@@ -130,8 +133,18 @@ def one_day(lake: Lake, places: Places, model_id: str, day: date, now: datetime)
         )
     timed = with_written_at(rows, _history(lake, model_id, _of_day(day)), now)
     measures = _newest_coverage(lake, day, rows)
-    run = str(day)
-    return run_gate(timed, PUBLISHED_EMBEDDINGS, places=places, run=run, measures=measures)
+    measures |= move_measures(lake.read_or_empty(PUBLISHED_EMBEDDINGS), day, rows)
+    known = [bound for bound in PUBLICATION_MEASURES if bound.name in measures]
+    num_users = measures.get("moved_users", measures.get("usable_users", 1.0))
+    usual = usual_expectations(places, PUBLISHED_EMBEDDINGS, day, known, num_rows=num_users)
+    return run_gate(
+        timed,
+        PUBLISHED_EMBEDDINGS,
+        places=places,
+        run=str(day),
+        measures=measures,
+        of_the_run=usual,
+    )
 
 
 def _newest_coverage(lake: Lake, day: date, rows: DataFrame) -> dict[str, float]:

@@ -28,7 +28,9 @@ from contracts.paths import Places
 from contracts.settings.embedding import EmbeddingSettings
 from contracts.tables import PUBLISHED_EMBEDDINGS, SESSIONS, USER_SEQUENCES
 from contracts.terminal.options import AsOf, choice_option
+from expectations.days.bounds import SEQUENCE_MEASURES
 from expectations.gate import run_gate
+from expectations.run_history import usual_expectations
 from spark_jobs.lake.lake import Commit, Lake
 from spark_jobs.spark.job_run import spark_job
 from spark_jobs.spark.session import damaged_files_left_out
@@ -36,6 +38,11 @@ from spark_jobs.tables.usable_users import beyond_active, usable_users, users_be
 from spark_jobs.transforms.session_views import OF_SESSION, views_of
 from spark_jobs.transforms.user_batches import Ints, by_user, list_slices, to_micros, whole_users
 
+# The mean history of whoever was active on the day before; of the others a run may take any number.
+_ACTIVE_VIEWS = (
+    "coalesce(avg(CASE WHEN last_view_time >= cast(as_of AS timestamp) - interval 1 day "
+    "THEN num_views END), 0)"
+)
 WhichUsers = Literal["auto", "active", "all"]
 _NEWEST_COLUMNS = (
     "as_of date, user_id string, title_ids array<bigint>, event_times array<timestamp>"
@@ -112,7 +119,10 @@ def update_user_sequences(
     sessions = lake.read(SESSIONS)
     wanted = _wanted_users(lake, sessions, as_of, users, window_days)
     sequences = _sequences_of_users(sessions, as_of, wanted, window_days)
-    passed = run_gate(sequences, USER_SEQUENCES, places=places, run=str(as_of))
+    usual = usual_expectations(
+        places, USER_SEQUENCES, as_of, SEQUENCE_MEASURES, sql={"views_a_sequence": _ACTIVE_VIEWS}
+    )
+    passed = run_gate(sequences, USER_SEQUENCES, places=places, run=str(as_of), of_the_run=usual)
     return lake.replace(passed, f"as_of = '{as_of}'")
 
 

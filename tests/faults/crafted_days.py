@@ -221,10 +221,8 @@ def wrong_days(days: Days) -> Iterator[tuple[str, Lines]]:
     *_, yesterday, last, tomorrow = days
     week = last - timedelta(days=7)
     around = Around(days[last], days[yesterday], days[week], days[tomorrow])
-    for name, craft in CRAFTED.items():
-        yield name, craft(around.lines, around.yesterday)
-    for name, change in SIBLINGS.items():
-        lines = change(around)
+    crafted = {name: craft(around.lines, around.yesterday) for name, craft in CRAFTED.items()}
+    for name, lines in (*crafted.items(), *((n, craft(around)) for n, craft in SIBLINGS.items())):
         if lines != around.lines:  # ids of 8 characters are not cut to 8
             yield name, lines
 
