@@ -1,6 +1,6 @@
 # The two commands of a new machine: `make run` and `make test`. Both set up what is missing first.
 .DEFAULT_GOAL := help
-.PHONY: help setup check-machine run test test-docs test-faults lint bench airflow lock clean
+.PHONY: help setup check-machine run test test-docs test-faults lint audit bench airflow lock clean
 SHELL := /bin/bash
 PYTHON ?= python3.11
 BIN := .venv/bin
@@ -46,6 +46,12 @@ lint: setup ## ruff (lint and format) and mypy --strict
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+AUDITED := analyst contracts dags downstream erasure expectations experiments feature_store landing model spark_jobs userbert
+audit: setup ## bandit over the code, and pip-audit over the locked versions where its source is reachable
+	$(BIN)/bandit -q -c pyproject.toml -r $(AUDITED)
+	@$(BIN)/pip-audit --strict --disable-pip --require-hashes -r requirements.txt || { code=$$?; \
+	  echo "pip-audit: see above; where its source cannot be reached nothing was audited" >&2; exit $$code; }
 
 bench: setup ## every claim about speed, measured again; the last line of each is its result as JSON
 	@for name in $$(grep -l __main__ benchmarks/*.py | xargs -n1 basename -s .py); do \

@@ -4,6 +4,7 @@ format = "jsonl"          # or "csv", "parquet"
 time_zone = "UTC"         # of the times that carry no zone of their own, and of the landing days
 time_format = "iso"       # or "epoch_s", "epoch_ms", "epoch_us", or a Spark datetime pattern
 damaged_files = "stop"    # or "refuse": a file that cannot be read is refused, the others go in
+symlinks = "refuse"       # or "follow": files that are links to files elsewhere are read
 nobody = ["anonymous"]    # ids that stand for no particular user; their lines are refused
 tokenizer = "nltk"        # or "jieba" (Chinese), "janome" (Japanese), "pythainlp" (Thai)
 
@@ -142,6 +143,7 @@ class LandingSettings(BaseModel):
     time_zone: Annotated[str, AfterValidator(_known_zone)] = "UTC"
     time_format: Annotated[str, StringConstraints(min_length=1)] = "iso"
     damaged_files: Literal["stop", "refuse"] = "stop"
+    symlinks: Literal["refuse", "follow"] = "refuse"
     nobody: Annotated[tuple[str, ...], Field(strict=False)] = ()
     tokenizer: Literal["nltk", "jieba", "janome", "pythainlp"] = "nltk"
     columns: _Columns

@@ -29,7 +29,7 @@ from expectations.suites import Expected
 BOUNDS_FILE = "gates.toml"  # next to settings.toml
 DAY_PREFIX = "day_"  # of an expectation about a whole landing day
 _MAX_SEARCHED = 50  # results in which a day that was stopped is looked for
-SLACK = 0.05  # by which a day may be further off than what was accepted
+ACCEPTED_SLACK = 0.05  # by which a day may be further off than what was accepted
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ def is_accepted(judged: Judged, accepted: Mapping[str, Accepted]) -> bool:
     if held is None or judged.bound.name not in held.measures:
         return False
     seen = held.measures[judged.bound.name]
-    further = SLACK * abs(seen)
+    further = ACCEPTED_SLACK * abs(seen)
     return judged.value >= seen - further if judged.is_low else judged.value <= seen + further
 
 

@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from contracts.paths import Places
 from contracts.storage.damage import DamagedFile
 from contracts.tables import Table
-from expectations.day_history import DAY_PREFIX, SLACK, accepted_days
+from expectations.day_history import ACCEPTED_SLACK, DAY_PREFIX, accepted_days
 from expectations.days.bounds import Bound
 from expectations.days.comparison import HISTORY_DAYS, usual_ends
 from expectations.results import load_result, result_path
@@ -43,7 +43,9 @@ def _expectation(
     name = f"{DAY_PREFIX}{bound.name}"
     usual, least, most = usual_ends(bound, day, _earlier(places, table, day, name), num_rows)
     least, most = _with_accepted(places, day, bound.name, least, most)
-    level = "not known yet" if least is None and most is None else f"{usual:.4g}"
+    level = f"{usual:.4g}"
+    if least is None and most is None:
+        level, least = "not known yet", 0.0  # no number is less; Great Expectations wants an end
     return Expected(
         name,
         f"as of {day}: {bound.means}, usual are {level}; perhaps {bound.advice}. If the day is "
@@ -79,7 +81,7 @@ def _with_accepted(
     for accepted in accepted_days(places):
         if accepted.day == str(day) and name in accepted.measures:
             seen = accepted.measures[name]
-            further = SLACK * abs(seen)
+            further = ACCEPTED_SLACK * abs(seen)
             least = None if least is None else min(least, seen - further)
             most = None if most is None else max(most, seen + further)
     return least, most

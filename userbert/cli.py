@@ -13,6 +13,8 @@ from typing import Annotated
 import typer
 from typer.main import get_command
 
+from contracts.errors import BadInput
+from contracts.settings.file_permissions import private_files
 from contracts.terminal.command_line import (
     CONTEXT_SETTINGS,
     Command,
@@ -21,7 +23,7 @@ from contracts.terminal.command_line import (
     print_failure,
     run_command,
 )
-from contracts.terminal.error_codes import MISSING_LIBRARY, UNFORESEEN_ERROR
+from contracts.terminal.error_codes import MISSING_LIBRARY, UNFORESEEN_ERROR, code_of
 from userbert.lazy_commands import LazyCommand, LazyGroup, lazy_group
 
 _HELP = """Run any part of the pipeline. Airflow's tasks call the same commands.
@@ -341,7 +343,10 @@ def main(words: list[str] | None = None) -> int:
     if words[:1] == ["help"]:
         words = _words_of_help(words[1:])
     try:
-        return run_command(root_command(), words, "userbert")
+        with private_files():
+            return run_command(root_command(), words, "userbert")
+    except BadInput as error:  # of the environment, before any command is known
+        return print_failure(Failure("userbert", code_of(error), str(error), error.exit_code))
     except ModuleNotFoundError as error:
         return _name_extras(error, words)
     except Exception as error:  # of a library, or a fault of ours: where it happened is needed

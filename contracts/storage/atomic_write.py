@@ -55,11 +55,18 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
         yield unfinished
         for path in sorted(unfinished.rglob("*"), reverse=True):  # a folder after its files
             _to_disk(path)
-        unfinished.chmod(0o755)  # mkdtemp's folders are for their maker alone
+        unfinished.chmod(0o777 & ~file_mask())  # mkdtemp's folders are for their maker alone
         unfinished.rename(folder)
         _to_disk(folder.parent)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def file_mask() -> int:
+    """Which permissions new files of this process lack."""
+    mask = os.umask(0o077)  # the kernel tells the old mask only to whom sets a new one
+    os.umask(mask)
+    return mask
 
 
 def _to_disk(path: Path) -> None:

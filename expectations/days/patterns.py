@@ -19,7 +19,7 @@ ERROR_PAGES = (
 )
 TITLE_MARKUP = "<[a-z/!][^<]*>|&(amp|lt|gt|quot|nbsp|#[0-9x]+);|<script|[{][{].*[}][}]|<[?%]"
 EMAIL_ADDRESS = "[a-z0-9._%+-]+@[a-z0-9-]+[.][a-z.]{2,}"
-SECRET_VALUES = (
+SECRET_VALUES = (  # nosec B105: patterns
     "(password|passwd|pwd|passphrase|secret|api_?key|access_?token|auth_?token|session_?id)=[^ ]"
     "|://[^/ ]*:[^/ ]*@|bearer [a-z0-9]|^[^ /@]+:[^ /@]+@|-----begin"
 )

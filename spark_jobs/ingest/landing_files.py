@@ -32,6 +32,8 @@ def landing_parts(
             f"{landing} has no folder for {', '.join(missing)}: wait for the files, make an empty "
             "folder for a day without views, or pass --allow-missing-days"
         )
+    if settings.symlinks == "refuse":
+        _stop_if_linked(landing, days)
     parts = [
         part
         for day in days
@@ -41,6 +43,18 @@ def landing_parts(
     ]
     stop_if_damaged({part.file: part.damage for part in parts if part.damage}, landing, settings)
     return parts
+
+
+def _stop_if_linked(landing: Path, days: Iterable[date]) -> None:
+    """A link may lead to any file that this process can read, and its lines would be published."""
+    for day in days:
+        folder = landing / str(day)
+        for path in (folder, *sorted(folder.rglob("*"))):
+            if path.is_symlink() and not _is_hidden(path.relative_to(landing)):
+                raise BadInput(
+                    f"{path} is a symbolic link: put the file itself there, or let "
+                    'landing/settings.toml say symlinks = "follow"'
+                )
 
 
 def _parts_of(day: date, path: Path, file: str, settings: LandingSettings) -> list[Part]:

@@ -16,6 +16,7 @@ from pyspark.sql import SparkSession
 from contracts.commands import CONF_FOLDER
 from contracts.paths import Places
 from contracts.provenance import run_name
+from contracts.storage.atomic_write import file_mask
 from spark_jobs.spark import class_archive, event_log
 
 # Columns in which hardly a value repeats within a file, so that a dictionary would save nothing.
@@ -54,6 +55,8 @@ def session(job: str, logged: bool = True) -> SparkSession:
         .config("spark.sql.ansi.enabled", True)
         .config(event_log.RUN_SETTING, run_name())
     )
+    # Hadoop sets the permissions of each file by itself, and does not ask the process.
+    builder = builder.config("spark.hadoop.fs.permissions.umask-mode", f"{file_mask():03o}")
     for key, value in _FILE_SETTINGS.items():
         builder = builder.config(key, value)
     if SparkContext._active_spark_context is None:

@@ -297,6 +297,19 @@ def ingested_crafted(days: Days, root: Path) -> Iterator[tuple[str, int, str]]:
             yield name, *ingest(last, last)
 
 
+def ingested_calm(name: str, days: Days, root: Path) -> int:
+    """All usual days by one command, which stops if one of them is stopped."""
+    from spark_jobs.spark.session import session
+
+    os.environ["USERBERT_DATA"] = str(root)
+    for day, lines in days.items():
+        write_day(root, day, lines, has_id="id" in lines[0])
+    with session("usual days", logged=False):
+        code, line = ingest(min(days), max(days))
+    say(f"exit {code} of the ingest of {len(days)} usual days of {name}: {line}")
+    return int(code != 0)
+
+
 def lake_views(root: Path) -> tuple[pa.Table, list[date]]:
     from deltalake import DeltaTable
 
@@ -341,10 +354,16 @@ def window(days: Days, last: int) -> Days:
     return {day: days[day] for day in names}
 
 
-def main(seeds: Sequence[int], landing: Path | None, lake: Path | None, is_ingest: bool) -> int:
+def main(
+    seeds: Sequence[int],
+    shapes: Sequence[str],
+    landing: Path | None,
+    lake: Path | None,
+    is_ingest: bool,
+) -> int:
     num_wrong = 0
     for seed in seeds:
-        for name, shape in SHAPES.items():
+        for name, shape in ((name, SHAPES[name]) for name in shapes):
             with tempfile.TemporaryDirectory() as scratch:
                 root = Path(scratch)
                 days = usual_days(root / "usual", shape.users, NUM_CALM, seed, shape)
@@ -354,6 +373,8 @@ def main(seeds: Sequence[int], landing: Path | None, lake: Path | None, is_inges
                 num_wrong += passed(title, window(days, NUM_USUAL + seed % 7), place)
                 calm = calm_days(days, grown)
                 num_wrong += alarms(title, arrow_views(calm), list(calm))
+                if is_ingest:
+                    num_wrong += ingested_calm(title, calm, root / "calm")
     if landing:
         days = landed_days(landing)
         num_wrong += alarms(str(landing), arrow_views(days), list(days))
@@ -369,8 +390,9 @@ def main(seeds: Sequence[int], landing: Path | None, lake: Path | None, is_inges
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seeds", type=int, nargs="*", default=SEEDS, help="of the generated logs")
+    parser.add_argument("--shapes", nargs="*", default=list(SHAPES), choices=list(SHAPES))
     parser.add_argument("--landing", type=Path, help="a landing folder whose days are usual")
     parser.add_argument("--lake", type=Path, help="a data root whose days are usual")
     parser.add_argument("--ingest", action="store_true", help="send each day through the ingest")
     asked = parser.parse_args()
-    sys.exit(main(asked.seeds, asked.landing, asked.lake, asked.ingest))
+    sys.exit(main(asked.seeds, asked.shapes, asked.landing, asked.lake, asked.ingest))

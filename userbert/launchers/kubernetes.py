@@ -46,7 +46,7 @@ def job_name(manifest: _Manifest) -> str:
 
 def _filled_in(settings: TrainingSettings, flags: Sequence[str], name: str) -> _Manifest:
     pods = settings.kubernetes
-    environment = Environment(undefined=StrictUndefined, trim_blocks=True)
+    environment = Environment(undefined=StrictUndefined, trim_blocks=True)  # nosec B701: YAML
     text = environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
         name=name,
         settings=pods,

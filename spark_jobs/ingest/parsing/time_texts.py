@@ -135,8 +135,8 @@ def _pattern(time_format: str) -> "re.Pattern[str]":
 def _piece(token: str) -> str:
     if token.startswith("'") and len(token) > 1:
         return re.escape(token[1:-1].replace("''", "'") or "'")
-    if token in "[]":
-        return "(?:" if token == "[" else ")?"
+    if token in "[]":  # nosec B105: brackets of a pattern
+        return "(?:" if token == "[" else ")?"  # nosec B105
     if not token[0].isalpha():
         return re.escape(token)
     if (field := _field(token)) is None:
