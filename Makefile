@@ -47,7 +47,7 @@ lint: setup ## ruff (lint and format) and mypy --strict
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-AUDITED := analyst contracts dags downstream erasure expectations experiments feature_store landing model spark_jobs userbert
+AUDITED := analyst contracts dags downstream erasure expectations experiments explorer feature_store landing model spark_jobs userbert
 audit: setup ## bandit over the code, and pip-audit over the locked versions where its source is reachable
 	$(BIN)/bandit -q -c pyproject.toml -r $(AUDITED)
 	@$(BIN)/pip-audit --strict --disable-pip --require-hashes -r requirements.txt || { code=$$?; \

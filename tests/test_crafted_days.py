@@ -50,6 +50,11 @@ def test_usual_days_with_holidays_growth_and_a_rush_are_not_stopped(days, tmp_pa
     assert {day: broken for day in facts if (broken := stopped_by(facts[day], facts))} == {}
 
 
+def test_one_day_is_measured_as_it_is_among_many(days):
+    names, views = list(days), arrow_views(days)
+    assert facts_of(views, names[-1:])[names[-1]] == facts_of(views, names)[names[-1]]
+
+
 def test_spark_and_duckdb_measure_the_same(spark, days):
     views = arrow_views(dict(list(days.items())[:4]))
     spark.createDataFrame(views.to_pandas()).select(*VIEW_COLUMNS).createOrReplaceTempView(

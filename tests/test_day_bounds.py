@@ -9,7 +9,7 @@ import pytest
 
 from contracts.errors import BadInput
 from expectations.day_history import day_bounds, day_expectations, load_days, save_days
-from expectations.days.bounds import DAY_MEASURES
+from expectations.days.bounds import DAY_MEASURES, PUBLICATION_MEASURES, SEQUENCE_MEASURES
 from expectations.days.comparison import judge_day
 from expectations.days.measures import DayFacts, empty_day
 
@@ -116,7 +116,9 @@ def test_every_measure_has_a_day_that_it_stops():
 
 def test_the_page_says_what_each_bound_costs():
     page = (Path(__file__).parents[1] / "docs" / "day-gates.md").read_text()
-    assert re.findall(r"^\| `(\w+)`", page, re.M) == [bound.name for bound in DAY_MEASURES]
+    assert re.findall(r"^\| `(\w+)`", page, re.M) == [
+        bound.name for bound in (*DAY_MEASURES, *SEQUENCE_MEASURES, *PUBLICATION_MEASURES)
+    ]
 
 
 @pytest.mark.parametrize("name", WRONG_DAYS)

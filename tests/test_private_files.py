@@ -17,7 +17,7 @@ from spark_jobs.ingest.landing_files import landing_parts
 DAY = date(2017, 3, 1)
 COLUMNS = {"user_id": "user", "event_time": "time", "title": "title"}
 ROOMS = ("analyst", "contracts", "dags", "downstream", "erasure", "expectations", "experiments",
-         "feature_store", "landing", "model", "spark_jobs", "userbert")  # fmt: skip
+         "explorer", "feature_store", "landing", "model", "spark_jobs", "userbert")  # fmt: skip
 
 
 def generate(root, **environment):

@@ -21,6 +21,7 @@ from expectations.days.questions import (
     HELD_DAYS_SQL,
     HOSTS_SQL,
     KNOWN_KINDS,
+    KNOWN_ON_DAY_SQL,
     KNOWN_SQL,
     ROW_COUNTS,
     ROWS_SQL,
@@ -40,6 +41,7 @@ Query = Callable[[str], list[tuple[Any, ...]]]  # runs SQL over the view `day_vi
 _VERSION = 2  # raise it when a number gets another meaning: days are then measured again
 _MIN_HOST_SHARE = 0.04  # of the views of usual days: such a host is missed when it is gone
 _MIN_HOST_VIEWS = 20  # of a host on a usual day; fewer may be none by chance
+_FEW_DAYS = 3  # each of which is asked for by itself what was known before
 _GONE = 0.1  # times its usual share: a host that has less is gone
 
 
@@ -139,12 +141,19 @@ class _Measured:
         totals: Counter[tuple[date, str]] = Counter()
         for day in numbers:
             numbers[day] |= dict.fromkeys(KNOWN_KINDS, 0.0)
-        for day, kind, before, count in self._asked(KNOWN_SQL):
+        for day, kind, before, count in self._known():
             totals[day, kind] += count
             if before is not None and order[day] - order[before] <= LOOKBACK_DAYS:
                 numbers[day][kind] += float(count)
         for (day, kind), total in totals.items():  # words and views of people are others than views
             numbers[day][kind] *= numbers[day]["views"] / float(total)
+
+    def _known(self) -> list[tuple[Any, ...]]:
+        """(day, kind, when it was last before or null, number of views)"""
+        if len(self.wanted) > _FEW_DAYS:
+            return self._asked(KNOWN_SQL)
+        days = [f"DATE '{day}'" for day in self.wanted]
+        return [row for day in days for row in self.query(KNOWN_ON_DAY_SQL.replace("ON_DAY", day))]
 
     def _clocks(self) -> dict[date, tuple[float, ...]]:
         views: dict[date, dict[int, float]] = {}

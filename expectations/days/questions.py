@@ -155,15 +155,18 @@ SELECT 'known_word' AS kind, xxhash64(word, 0, 0) AS hash, landing_day, sum(n) A
   SELECT landing_day, n, explode(split(title, ' ')) AS word
   FROM {_TITLES.replace("WANTED_VIEWS", "day_views")} AS titles
 ) AS words WHERE word <> '' GROUP BY xxhash64(word, 0, 0), landing_day"""
+# (landing_day, user_id) of programs: few, so that leaving them out costs no sort.
+_PROGRAMS = f"""(
+  SELECT landing_day, user_id FROM day_views GROUP BY landing_day, user_id
+  HAVING count(1) > {_MAX_OF_PEOPLE}
+)"""
 _PAIRS = f"""
-SELECT 'known_pair' AS kind, xxhash64(user_id, title_id, 0) AS hash, landing_day, n FROM (
-  SELECT landing_day, user_id, title_id, n,
-    sum(n) OVER (PARTITION BY landing_day, user_id) AS of_user
-  FROM (
-    SELECT landing_day, user_id, title_id, count(1) AS n FROM day_views
-    GROUP BY landing_day, user_id, title_id
-  ) AS pairs
-) AS people WHERE of_user <= {_MAX_OF_PEOPLE}"""
+SELECT 'known_pair' AS kind, xxhash64(views.user_id, title_id, 0) AS hash, views.landing_day,
+  count(1) AS n
+FROM day_views AS views LEFT JOIN {_PROGRAMS} AS programs
+  ON views.landing_day = programs.landing_day AND views.user_id = programs.user_id
+WHERE programs.user_id IS NULL
+GROUP BY xxhash64(views.user_id, title_id, 0), views.landing_day"""
 KNOWN_KINDS = (*_KEYS, "known_word", "known_pair", "known_user")
 
 
@@ -179,15 +182,23 @@ def _keyed(kind: str, key: str) -> str:
     )
 
 
-_KEYED = [_keyed(kind, key) for kind, key in _KEYS.items()]
+_SOURCES = " UNION ALL ".join(
+    [*(_keyed(kind, key) for kind, key in _KEYS.items()), _WORDS, _PAIRS, _PEOPLE]
+)
+# Of each wanted day what is known of it: by the day on which it was last before. Of many days at
+# once by a sort of all that four weeks hold; of ON_DAY alone by hashes, in a fraction of the time.
 KNOWN_SQL = f"""
 SELECT landing_day, kind, before, sum(n) FROM (
   SELECT kind, landing_day, n,
     lag(landing_day) OVER (PARTITION BY kind, hash ORDER BY landing_day) AS before
-  FROM (
-    {" UNION ALL ".join([*_KEYED, _WORDS, _PAIRS, _PEOPLE])}
-  ) AS keyed
+  FROM ({_SOURCES}) AS keyed
 ) AS ordered WHERE landing_day IN (WANTED_DAYS) GROUP BY landing_day, kind, before"""
+KNOWN_ON_DAY_SQL = f"""
+SELECT ON_DAY AS landing_day, kind, before, sum(n) FROM (
+  SELECT kind, max(CASE WHEN landing_day < ON_DAY THEN landing_day END) AS before,
+    sum(CASE WHEN landing_day = ON_DAY THEN n ELSE 0 END) AS n
+  FROM ({_SOURCES}) AS keyed GROUP BY kind, hash
+) AS keys WHERE n > 0 GROUP BY kind, before"""
 
 
 def _first_matching(text: str, patterns: Mapping[str, str]) -> str:
