@@ -3,6 +3,7 @@
 from datetime import date, timedelta
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -33,10 +34,7 @@ def move_measures(published: DataFrame, day: date, rows: DataFrame) -> dict[str,
     sample = both.orderBy(F.xxhash64("user_id")).limit(_MAX_USERS).toArrow()
     if sample.num_rows < _MIN_USERS:
         return {}
-    old, new = (
-        _units(np.stack(sample.column(name).to_numpy(zero_copy_only=False)))
-        for name in ("before", "embedding")
-    )
+    old, new = (_units(_matrix(sample, name)) for name in ("before", "embedding"))
     return {
         "moved_users": float(sample.num_rows),
         "vector_drift": _drift(old, new),
@@ -44,9 +42,14 @@ def move_measures(published: DataFrame, day: date, rows: DataFrame) -> dict[str,
     }
 
 
+def _matrix(sample: pa.Table, name: str) -> Floats:
+    """(U, D)"""
+    return np.array(sample.column(name).to_pylist(), np.float32)
+
+
 def _units(vectors: Floats) -> Floats:
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)  # (U, D) -> (U, 1)
-    return vectors / np.maximum(norms, 1e-12)
+    return np.asarray(vectors / np.maximum(norms, 1e-12), np.float32)
 
 
 def _drift(old: Floats, new: Floats) -> float:
