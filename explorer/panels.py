@@ -13,7 +13,8 @@ from analyst.questions.across_models import compare_across_models
 from analyst.questions.cohort import cohort
 from analyst.questions.coverage import coverage
 from analyst.questions.explain import explain_vector
-from analyst.questions.neighbors import Neighbor, neighbors, neighbors_kept
+from analyst.questions.neighbors import Neighbor, neighbors
+from analyst.vectors.search import neighbors_kept
 from contracts.terminal.printing import cell_text
 from explorer.figures import views_figure
 from explorer.view import View

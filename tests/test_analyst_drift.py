@@ -7,7 +7,8 @@ import pytest
 from small_lake import embedding, publish, write
 
 from analyst import Vectors, open_lake
-from analyst.questions.drift import drift, energy_distances, population_drift
+from analyst.questions.drift import drift
+from analyst.vectors.population_drift import energy_distances, population_drift
 from contracts.errors import BadInput
 from userbert.cli import main
 

@@ -7,9 +7,9 @@ from small_lake import embedding, publish, views, write
 
 from analyst import Vectors, open_lake
 from analyst.questions.cohort import cohort
-from analyst.questions.neighbors import neighbors, neighbors_kept
+from analyst.questions.neighbors import neighbors
 from analyst.vectors.model_space import BLOCK_ROWS
-from analyst.vectors.search import nearest_rows
+from analyst.vectors.search import nearest_rows, neighbors_kept
 from contracts.errors import BadInput, MissingTable
 from userbert.cli import main
 

@@ -86,6 +86,7 @@ def test_a_usual_night_is_good_and_its_facts_are_those_of_the_tables(root):
     facts = facts_of(root)
     assert facts["verdict"]["level"] == "good", facts["verdict"]
     assert facts["verdict"]["sentence"].startswith(f"Good: 30 users are published as of {AS_OF}")
+    assert "energy distance between the days" in facts["vectors"]["movement"]["drift_verdict"]
     views, users, titles, refused = facts["arrivals"]["comparisons"]
     assert (views["value"], views["usual"]) == (90, 90)
     assert (users["value"], titles["value"], refused["value"]) == (30, 3, 1)

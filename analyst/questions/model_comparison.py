@@ -11,8 +11,8 @@ from rich.table import Table as Grid
 from analyst.lake_access.open_lake import OpenLake, open_lake
 from analyst.output.answers import print_answer
 from analyst.questions.drift import describe_moves
-from analyst.questions.neighbors import neighbors_kept
 from analyst.vectors.model_space import Vectors
+from analyst.vectors.search import neighbors_kept
 from analyst.vectors.vector_cache import space_of
 from contracts.errors import BadInput, MissingTable
 from contracts.paths import Places

@@ -93,30 +93,6 @@ def describe_near_users(
     ]
 
 
-def neighbors_kept(a: Vectors, b: Vectors, k: int = 10, users: int = 1000) -> float:
-    """The share of a user's `k` neighbors in `a` who are neighbors in `b` too, averaged over users.
-
-    This is how two models are compared: each is asked in its own space. Both are searched among
-    the users they share, for `users` of those at even steps.
-    """
-    shared, rows_a, rows_b = np.intersect1d(
-        a.user_ids, b.user_ids, assume_unique=True, return_indices=True
-    )
-    if len(shared) < 2:
-        raise BadInput(f"{a} and {b} share {len(shared)} users: two or more are needed")
-    asked = np.unique(np.linspace(0, len(shared) - 1, users).astype(np.int64))
-    both = a.at(rows_a), b.at(rows_b)  # copied once, row beside row
-    shares = []
-    for one in asked:
-        each = np.array([one])
-        sides = [
-            set(nearest_rows(side, side.matrix[each], k, leave_out=each).rows[0].tolist())
-            for side in both
-        ]
-        shares.append(len(sides[0] & sides[1]) / len(sides[0]))
-    return float(np.mean(shares))
-
-
 def main(
     user: Annotated[str, typer.Argument(metavar="USER", help="The id of the user.")],
     k: Annotated[int, typer.Option("-k", help="How many neighbors to show.")] = 10,

@@ -185,7 +185,7 @@ def must_share_a_space(*compared: Vectors) -> None:
             "of its own, so a distance, a sum or a stack across them means nothing. Either\n"
             f"  re-embed under one model: userbert backfill plan --model {models[0]} "
             f"--from {days[0]} --to {days[-1]}, then `backfill run`, and open those; or\n"
-            "  compare what each model says of the users: analyst.questions.neighbors."
+            "  compare what each model says of the users: analyst.vectors.search."
             "neighbors_kept(a, b), or a downstream task's results under each"
         )
 

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analyst.vectors.model_space import Matrix, Vectors, row_lengths, row_slices
+from contracts.errors import BadInput
 
 # 128 MB: few large products. In blocks of 32,768 rows the search took three times as long on a busy
 # machine, where each product waits for its slowest thread.
@@ -46,6 +47,30 @@ def nearest_rows(
         np.array([rows for rows, _ in found], np.int64).reshape(len(units), k),
         np.array([cosine for _, cosine in found], np.float64).reshape(len(units), k),
     )
+
+
+def neighbors_kept(a: Vectors, b: Vectors, k: int = 10, users: int = 1000) -> float:
+    """The share of a user's `k` neighbors in `a` who are neighbors in `b` too, averaged over users.
+
+    This is how two models are compared: each is asked in its own space. Both are searched among
+    the users they share, for `users` of those at even steps.
+    """
+    shared, rows_a, rows_b = np.intersect1d(
+        a.user_ids, b.user_ids, assume_unique=True, return_indices=True
+    )
+    if len(shared) < 2:
+        raise BadInput(f"{a} and {b} share {len(shared)} users: two or more are needed")
+    asked = np.unique(np.linspace(0, len(shared) - 1, users).astype(np.int64))
+    both = a.at(rows_a), b.at(rows_b)  # copied once, row beside row
+    shares = []
+    for one in asked:
+        each = np.array([one])
+        sides = [
+            set(nearest_rows(side, side.matrix[each], k, leave_out=each).rows[0].tolist())
+            for side in both
+        ]
+        shares.append(len(sides[0] & sides[1]) / len(sides[0]))
+    return float(np.mean(shares))
 
 
 def _near(

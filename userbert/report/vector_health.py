@@ -14,9 +14,9 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 from numpy.typing import NDArray
 
-from analyst.questions.drift import PopulationDrift, population_drift
-from analyst.questions.neighbors import neighbors_kept
 from analyst.vectors.model_space import Vectors
+from analyst.vectors.population_drift import PopulationDrift, population_drift
+from analyst.vectors.search import neighbors_kept
 from contracts.tables import PUBLISHED_EMBEDDINGS, USER_EMBEDDINGS, USER_SEQUENCES, Table
 from model.vector_measures import alignment, effective_rank, uniformity
 from userbert.report.lake_tables import LakeTables, is_day
@@ -47,6 +47,7 @@ class _Movement:
     distances: _Histogram | None  # cosine distances that users in both moved
     neighbors_kept: float | None  # share of a user's 10 nearest who stayed
     drift: PopulationDrift | None
+    drift_verdict: str  # in one sentence; empty where drift was not measured
 
 
 @dataclass(frozen=True)
@@ -156,6 +157,8 @@ def _movement(
         return None
     mine, theirs = vectors.shared(old)
     is_enough = len(mine) >= _MIN_USERS
+    has_days = min(len(old), len(vectors)) >= _MIN_USERS
+    drift = population_drift(old, vectors) if has_days else None
     moved = 1 - vectors.cosine(old)  # (M,)
     return _Movement(
         str(before),
@@ -163,7 +166,8 @@ def _movement(
         alignment(vectors.units()[mine], old.units()[theirs]) if is_enough else None,
         _histogram(moved) if is_enough else None,
         neighbors_kept(old, vectors, _NUM_NEIGHBORS, _MAX_ASKED_USERS) if is_enough else None,
-        population_drift(old, vectors) if min(len(old), len(vectors)) >= _MIN_USERS else None,
+        drift,
+        drift.verdict if drift else "",
     )
 
 

@@ -65,6 +65,8 @@ def _main_fact(
     training: TrainingFacts | None,
 ) -> str:
     gates_passed = f"{len(gates)} gates passed" if len(gates) != 1 else "one gate passed"
+    if not gates:
+        gates_passed = "no gate has a result"
     if subject.kind == "night" and coverage and coverage.published:
         return f"{coverage.published:,} users are published as of {subject.as_of}, {gates_passed}"
     if subject.kind == "backfill" and coverage and coverage.with_vector:

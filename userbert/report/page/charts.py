@@ -127,7 +127,7 @@ def cost_chart(costs: Sequence[_Facts]) -> Chart:
 
     return Chart(
         "Seconds of each Spark step, the slowest first",
-        chart_svg("costs", "Seconds by step", draw),
+        chart_svg("costs", "Seconds by step", draw, has_names=True),
         ("step", "seconds"),
         list(zip(steps, seconds, strict=True)),
     )

@@ -9,6 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from userbert.report.page.charts import arrival_charts, cost_chart, training_charts, vector_charts
 
+_ZERO = 1e-12
 _MAX_MEASURES = 40  # of a model that are listed
 
 
@@ -50,4 +51,6 @@ def _number(value: float | None) -> str:
     """With thousands, and with as many digits as a person compares."""
     if value is None:
         return ""
+    if isinstance(value, float) and abs(value) < _ZERO:
+        value = 0  # the rest of a subtraction, such as -1e-17
     return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"

