@@ -76,6 +76,16 @@ COMMANDS = {
         "Check the machine, the lake and what runs, and name the next command.",
         _LAKE,
     ),
+    "snapshot": CommandEntry(
+        "userbert.commands.snapshot",
+        "Copy the lake, models and gate results to a folder.",
+        _ANALYST,
+    ),
+    "restore": CommandEntry(
+        "userbert.commands.restore",
+        "Make a data root of a snapshot, at this path or another.",
+        _ANALYST,
+    ),
     "explain-error": CommandEntry(
         "userbert.commands.explain_error",
         "Say what the code of an error means, and what mends it.",
