@@ -6,6 +6,7 @@ from pathlib import Path
 
 from contracts.landing_settings import read_settings
 from spark_jobs.ingest.formats import LandingFormat, landing_format
+from spark_jobs.ingest.landing_files import landing_file_name
 from spark_jobs.ingest.parsing.packed_files import DamagedFile
 
 
@@ -20,7 +21,7 @@ def lines_by_file(landing: Path) -> Iterator[tuple[date, str, int]]:
         day = date.fromisoformat(folder.name)
         yield day, "", 0  # so that an empty folder counts, too
         for path in _visible_files(folder):
-            yield day, str(path.relative_to(landing)), _num_lines(form, path)
+            yield day, landing_file_name(path, landing), _num_lines(form, path)
 
 
 def day_folders(landing: Path) -> list[Path]:

@@ -442,6 +442,33 @@ def test_damaged_parquet_is_named(tmp_path):
             lines_of(path, settings("parquet"))
 
 
+def test_a_broken_page_is_a_damaged_file_for_the_audit_too(tmp_path):
+    columns = {name: [f"{name}{n}" * 9 for n in range(99)] for name in ("user", "time", "title")}
+    path = parquet(tmp_path, **columns, more=["m" * 9] * 99)
+    whole = path.read_bytes()
+    form = landing_format(settings("parquet"))
+    metadata = pq.read_metadata(path).row_group(0)
+    for number, is_declared in ((0, True), (3, False)):
+        place = metadata.column(number).data_page_offset + 2
+        path.write_bytes(whole[:place] + b"\xff" * 40 + whole[place + 40 :])
+        if is_declared:
+            with pytest.raises(DamagedFile):
+                form.count(path)
+        else:
+            assert form.count(path) == 99
+
+
+def test_a_name_of_any_bytes_is_text(tmp_path):
+    from spark_jobs.ingest.landing_files import landing_file_name
+
+    folder = tmp_path / str(DAY)
+    folder.mkdir()
+    (folder / "caf\udcff\u00e9.jsonl").write_bytes(LINE)
+    (part,) = landing_parts(tmp_path, [DAY], settings("jsonl"), False)
+    assert part.file == landing_file_name(part.path, tmp_path) == f"{DAY}/caf\\xff\u00e9.jsonl"
+    assert part.path.read_bytes() == LINE
+
+
 def test_all_damaged_files_are_named_at_once_or_refused(tmp_path):
     folder = tmp_path / str(DAY)
     folder.mkdir()

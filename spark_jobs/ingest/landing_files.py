@@ -1,5 +1,6 @@
 """The landing files of some days, cut into the parts that tasks read."""
 
+import os
 from collections.abc import Iterable, Iterator
 from datetime import date
 from pathlib import Path
@@ -39,7 +40,7 @@ def landing_parts(
         for day in days
         for path in sorted((landing / str(day)).rglob("*"))
         if path.is_file() and not _is_hidden(path.relative_to(landing))
-        for part in _parts_of(day, path, str(path.relative_to(landing)), settings)
+        for part in _parts_of(day, path, landing_file_name(path, landing), settings)
     ]
     stop_if_damaged({part.file: part.damage for part in parts if part.damage}, landing, settings)
     return parts
@@ -55,6 +56,12 @@ def _stop_if_linked(landing: Path, days: Iterable[date]) -> None:
                     f"{path} is a symbolic link: put the file itself there, or let "
                     'landing/settings.toml say symlinks = "follow"'
                 )
+
+
+def landing_file_name(path: Path, landing: Path) -> str:
+    """A file's path below the landing folder, as tables hold it. Linux takes any bytes for a name;
+    those that are no UTF-8 are written as \\xff."""
+    return os.fsencode(path.relative_to(landing)).decode(errors="backslashreplace")
 
 
 def _parts_of(day: date, path: Path, file: str, settings: LandingSettings) -> list[Part]:

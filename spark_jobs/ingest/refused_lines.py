@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import groupby
 from typing import Any
 
@@ -13,6 +14,7 @@ from pyspark.sql import DataFrame
 from contracts.landing_settings import LandingSettings
 from spark_jobs.ingest.formats import LandingFormat, landing_format
 from spark_jobs.ingest.landing_files import by_file
+from spark_jobs.ingest.parsing.packed_files import DamagedFile
 from spark_jobs.ingest.parsing.parsed_lines import DAMAGED_FILE, TEXT, Part
 from spark_jobs.ingest.suppression_list import FORGOTTEN_USER
 
@@ -41,8 +43,9 @@ def with_raw(refused: DataFrame, parts: list[Part], settings: LandingSettings) -
             found: dict[tuple[str, int], str] = {}
             for file, some in groupby(wanted, key=lambda each: each[0]):
                 numbers = [line for _, line in some]
-                for line, raw in _lines_as_they_were(form, parts_of[file], numbers):
-                    found[file, line] = raw
+                with suppress(DamagedFile):  # in a column that no view is made of
+                    for line, raw in _lines_as_they_were(form, parts_of[file], numbers):
+                        found[file, line] = raw
             raw_lines = [found.get(each, "") for each in zip(files, lines, strict=True)]
             yield batch.append_column("raw", pa.array(raw_lines, TEXT))
 

@@ -92,7 +92,7 @@ def _count(reader: Any, path: Path) -> int:
     try:
         return int(reader.count(path))
     except DamagedFile:
-        return 1  # the file is one refused line
+        return 1  # the file is one refused line, for the audit too
 
 
 def _write_usual(path: Path, form: str, count: int) -> int:

@@ -56,16 +56,19 @@ class _Parquet:
 
     def parse(self, part: Part) -> Iterator[LineBatch]:
         with reading_file(part.path), _open(part.path) as file:
-            names = file.schema_arrow.names
-            paths = {ours: path_of(theirs, names) for ours, theirs in self._columns.items()}
-            first_steps = {ours: path[0] for ours, path in paths.items()}
-            if reasons := missing_or_doubled(names, first_steps):
+            paths, reasons = self._paths(file)
+            if reasons:
                 yield from _refused(part, file, reasons)
                 return
-            paths = {ours: path for ours, path in paths.items() if path[0] in names}
-            wanted = list(dict.fromkeys(path[0] for path in paths.values()))
-            for first_line, rows in _batches(part, file, wanted):
+            for first_line, rows in _batches(part, file, _first_steps(paths)):
                 yield self._parsed(first_line, rows, paths)
+
+    def _paths(self, file: pq.ParquetFile) -> tuple[dict[str, list[str]], list[str]]:
+        """Where each declared column lies in the file; why no row of it can be read."""
+        names = file.schema_arrow.names
+        paths = {ours: path_of(theirs, names) for ours, theirs in self._columns.items()}
+        reasons = missing_or_doubled(names, {ours: path[0] for ours, path in paths.items()})
+        return {ours: path for ours, path in paths.items() if path[0] in names}, reasons
 
     def _parsed(
         self, first_line: int, rows: pa.RecordBatch, paths: Mapping[str, list[str]]
@@ -119,8 +122,19 @@ class _Parquet:
                 first += rows.num_rows
 
     def count(self, path: Path) -> int:
+        """The pages that the ingest reads are read, since a file with a broken one has no rows."""
         with reading_file(path), _open(path) as file:
-            return int(file.metadata.num_rows)
+            paths, reasons = self._paths(file)
+            wanted = None if reasons else _first_steps(paths)
+            return sum(
+                rows.num_rows
+                for rows in file.iter_batches(BATCH_LINES, columns=wanted, use_threads=False)
+            )
+
+
+def _first_steps(paths: Mapping[str, list[str]]) -> list[str]:
+    """The columns of the file that `paths` lead into."""
+    return list(dict.fromkeys(path[0] for path in paths.values()))
 
 
 def _without(rows: pa.Table, gone: list[int]) -> pa.Table:
