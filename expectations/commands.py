@@ -2,7 +2,7 @@
 
 userbert gates list        a row a table; exit code 3 when a newest result is a failure
 userbert gates list --table user_sequences --limit 30
-userbert gates docs        write the index anew, and say where it is
+userbert gates docs        write the newest pages anew, and say where they are
 userbert gates accept DAY --reason WHY     let a landing day pass that is right though unusual
 """
 
@@ -18,7 +18,7 @@ from contracts.tables import TABLES
 from contracts.terminal.command_line import command_group
 from contracts.terminal.options import choice_option, day_argument
 from contracts.terminal.printing import grid, print_parts
-from expectations.data_docs import write_index
+from expectations.data_docs import rewrite_pages
 from expectations.day_history import accept_day, accepted_days
 from expectations.landing_gaps import gap_lines, missing_landing_days
 from expectations.results import GateResult, load_result, newest_results
@@ -75,9 +75,9 @@ def accept(
 
 @app.command()
 def docs() -> None:
-    """Write the index of the Data Docs anew, and say where it is."""
+    """Write the index and the newest pages of the Data Docs anew, and say where they are."""
     gates = Places.from_environment().gates
-    damaged = write_index(gates)
+    damaged = rewrite_pages(gates)
     print_parts(f"open {gates / 'docs' / 'index.html'}")
     for path in damaged:
         load_result(path)  # raises, with what mends it

@@ -1,21 +1,24 @@
 """Data Docs: a page a gate, a page a suite, and an index of the newest results of each table.
 
-The pages are Great Expectations' own, with a summary above them. The index is ours: theirs reads
-every page again, which grows with each night, and ours reads the newest results.
+The pages are our own: one file each without scripts and without a network, from templates. Great
+Expectations judges; its own pages load styles and scripts from six hosts, and say less of history.
 """
 
 import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from contracts.storage.atomic_write import write_text
 from contracts.tables import TABLES, Table
-from expectations.failure_message import row_text
-from expectations.gx_validation import result_page, suite_page
+from expectations.failure_message import advice_name, gate_advice, row_text
 from expectations.results import (
+    Finding,
     GateResult,
     file_name,
     keep_newest,
@@ -23,52 +26,75 @@ from expectations.results import (
 )
 from expectations.suites import Expected
 
-if TYPE_CHECKING:
-    from great_expectations.core import ExpectationSuiteValidationResult
-
-_MAX_PAGES = 60  # of a table that are kept, 80 kB each
+_MAX_PAGES = 60  # of a table that are kept, 40 kB each
 _MAX_LISTED = 15  # results of a table on the index
-
-# What Great Expectations' pages load from six hosts, and a picture that tells its maker when the
-# page was opened.
-_REMOTE = re.compile(
-    r'<(?:script|link|img)\b[^>]*(?:src|href)="https?://[^>]*>(?:\s*</script>)?|<footer\b.*?</footer>'
-    r"|background: url\('https?://[^;]*;",
-    re.DOTALL,
-)
+_HISTORY = timedelta(days=28)
+_MAX_HISTORY = 60  # results: a backfill makes many in one day
 
 
 def page_path(gates: Path, table: str, run: str) -> Path:
     return gates / "docs" / table / f"{file_name(run)}.html"
 
 
-def write_pages(
-    gates: Path,
-    table: Table,
-    wanted: list[Expected],
-    judged: "ExpectationSuiteValidationResult",
-    result: GateResult,
-) -> None:
+def write_pages(gates: Path, table: Table, wanted: list[Expected], result: GateResult) -> None:
     """Write the page of `result`, the suite's page if it is missing or failed, and the index."""
-    summary = _render("gate_summary.html.j2", result=result)
-    write_text(
-        page_path(gates, table.name, result.run), _without_network(result_page(judged), summary)
-    )
+    write_text(page_path(gates, table.name, result.run), _gate_page(gates, result))
     suite = gates / "docs" / "expectations" / f"{table.name}.html"
     if not result.passed or not suite.exists():
-        write_text(suite, _without_network(suite_page(table, wanted), ""))
+        write_text(suite, _render("suite.html.j2", table=table, wanted=wanted))
     keep_newest(gates / "docs" / table.name, "*.html", _MAX_PAGES)
     write_index(gates)
 
 
-def _without_network(html: str, summary: str) -> str:
-    """Great Expectations' page with `summary` above it, and nothing in it from the network.
+def rewrite_pages(gates: Path) -> list[Path]:
+    """Write the pages of the newest results and the index anew; the results that are damaged."""
+    for table in TABLES:
+        for result in reversed(newest_readable(gates, table.name, _MAX_LISTED)[0]):
+            write_text(page_path(gates, table.name, result.run), _gate_page(gates, result))
+    return write_index(gates)
 
-    Its links expect a folder four levels down.
-    """
-    page = _REMOTE.sub("", html).replace("../../../../", "../")
-    style = _render("style.html.j2")
-    return page.replace("</head>", f"{style}</head>", 1).replace("<body>", f"<body>{summary}", 1)
+
+@dataclass(frozen=True)
+class _Bar:
+    """One earlier run in a chart: how high it stands, of 1."""
+
+    run: str
+    observed: float
+    height: float
+    passed: bool
+
+
+def _gate_page(gates: Path, result: GateResult) -> str:
+    earlier = _four_weeks(gates, result)
+    histories = {each.expectation: _bars(each, earlier) for each in result.expectations}
+    return _render("gate.html.j2", result=result, histories=histories, num_runs=len(earlier))
+
+
+def _four_weeks(gates: Path, result: GateResult) -> list[GateResult]:
+    """The results of the same table up to this one, oldest first."""
+    first = datetime.fromisoformat(result.checked_at) - _HISTORY
+    readable, _ = newest_readable(gates, result.table, _MAX_HISTORY)
+    return [
+        each
+        for each in reversed(readable)
+        if first.isoformat() <= each.checked_at <= result.checked_at
+    ]
+
+
+def _bars(finding: Finding, results: Sequence[GateResult]) -> list[_Bar]:
+    """The observed values of one expectation, as parts of the highest of them and of the bound."""
+    seen = [
+        (result.run, each)
+        for result in results
+        for each in result.expectations
+        if each.expectation == finding.expectation and each.observed is not None
+    ]
+    highest = max((abs(each.observed or 0) for _, each in seen), default=0)
+    top = max(highest, finding.most or 0, finding.least or 0) or 1
+    return [
+        _Bar(run, each.observed or 0, abs(each.observed or 0) / top, each.passed)
+        for run, each in seen
+    ]
 
 
 def write_index(gates: Path) -> list[Path]:
@@ -80,9 +106,37 @@ def write_index(gates: Path) -> list[Path]:
         for result in readable:
             page = page_path(gates, result.table, result.run)
             results.append((result, page.name if page.exists() else ""))
-    page_text = _render("index.html.j2", results=results, damaged=damaged)
+    suites = {path.stem for path in (gates / "docs" / "expectations").glob("*.html")}
+    page_text = _render("index.html.j2", results=results, damaged=damaged, suites=suites)
     write_text(gates / "docs" / "index.html", page_text)
     return damaged
+
+
+def bound_text(expectation: Finding | Expected) -> str:
+    """The bounds of an expectation in words."""
+    least, most = expectation.least, expectation.most
+    if least is None and most is None:
+        return "any value"
+    if least is None:
+        return "none" if most == 0 else f"at most {most:,.6g}"
+    return f"at least {least:,.6g}" if most is None else f"{least:,.6g} to {most:,.6g}"
+
+
+def _observed_text(finding: Finding) -> str:
+    if finding.observed is None:
+        return "not measured"
+    number = f"{finding.observed:,.6g}"
+    return f"{number} rows break it" if finding.of_rows and finding.observed else number
+
+
+def _with_code(text: str) -> Markup:
+    """`text` with what stands between backticks as code; everything in it is escaped."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+
+
+def _failures_first(result: GateResult) -> Iterator[Finding]:
+    yield from result.failed
+    yield from (each for each in result.expectations if each.passed)
 
 
 def _render(template: str, **values: object) -> str:
@@ -97,7 +151,14 @@ def _templates() -> Environment:
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
+        lstrip_blocks=True,
     )
-    environment.filters["row_text"] = row_text
-    environment.globals["bound"] = lambda value: "" if value is None else f"{value:g}"
+    environment.filters |= {
+        "row_text": row_text,
+        "bound": bound_text,
+        "observed": _observed_text,
+        "with_code": _with_code,
+        "failures_first": _failures_first,
+        "advice": lambda measure: gate_advice()[advice_name(measure)],
+    }
     return environment

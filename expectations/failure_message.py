@@ -1,11 +1,47 @@
-"""How a failed gate says so: one line to read at 3 a.m., then all the rest."""
+"""How a failed gate says so: one line to read at 3 a.m., then all the rest, and what mends it."""
 
+import tomllib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
+from expectations.day_history import DAY_PREFIX
 from expectations.results import Finding
+from expectations.suites import COLUMNS_THAT_DIFFER, DUPLICATE_KEYS
 
 _MAX_REASONS = 3  # of refused lines that the line names
+
+
+@dataclass(frozen=True)
+class GateAdvice:
+    """What a person does about a broken expectation."""
+
+    means: str
+    mend: str
+    call: str
+
+
+@cache
+def gate_advice() -> Mapping[str, GateAdvice]:
+    """The advice of gate_advice.toml, by measure or by kind of expectation."""
+    text = Path(__file__).with_name("gate_advice.toml").read_text(encoding="utf-8")
+    return {name: GateAdvice(**entry) for name, entry in tomllib.loads(text).items()}
+
+
+def advice_name(measure: str) -> str:
+    """Which entry of `gate_advice` an expectation has: its own, or that of its kind."""
+    kinds = {
+        "DAY": measure.startswith(DAY_PREFIX),
+        measure: measure in gate_advice(),
+        "COLUMNS": measure == COLUMNS_THAT_DIFFER,
+        "KEY": measure == DUPLICATE_KEYS,
+        "NULL": measure.startswith("nulls_in_"),
+        "ORDER": measure.endswith("_out_of_order"),
+        "ONE": measure in ("model_ids", "space_ids"),
+        "CHECK": True,
+    }
+    return next(name for name, fits in kinds.items() if fits)
 
 
 def failure_message(

@@ -163,7 +163,7 @@ class _Gate:
             expectations=found,
         )
         save_result(self.places.gates, result)
-        data_docs.write_pages(self.places.gates, self.table, wanted, verdict, result)
+        data_docs.write_pages(self.places.gates, self.table, wanted, result)
         return result
 
 

@@ -1,4 +1,4 @@
-"""Great Expectations' part: judging the one-row frame of measures, and its Data Docs.
+"""Great Expectations' part: judging the one-row frame of measures.
 
 Importing it costs about five CPU seconds, so a thread does that while Spark measures, and nothing
 here imports it before it is called. It is kept from the network: no analytics.
@@ -9,7 +9,7 @@ import os
 import threading
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from contracts.tables import Table
 from expectations.suites import Expected
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from great_expectations.data_context.data_context.abstract_data_context import (
         AbstractDataContext,
     )
-    from great_expectations.render.components import RenderedDocumentContent
 
 
 @cache
@@ -85,28 +84,6 @@ def failed_measures(judged: "ExpectationSuiteValidationResult") -> set[str]:
         for result in judged.results
         if not result.success and result.expectation_config is not None
     }
-
-
-def result_page(judged: "ExpectationSuiteValidationResult") -> str:
-    """The Data Docs page of one gate."""
-    from great_expectations.render.renderer.page_renderer import ValidationResultsPageRenderer
-
-    return _html(ValidationResultsPageRenderer().render(judged))
-
-
-def suite_page(table: Table, wanted: Sequence[Expected]) -> str:
-    """The Data Docs page of what a table's gate asks."""
-    from great_expectations.render.renderer.page_renderer import ExpectationSuitePageRenderer
-
-    renderer: Any = ExpectationSuitePageRenderer()  # it has no types
-    return _html(renderer.render(_expectation_suite(table, wanted)))
-
-
-def _html(document: "RenderedDocumentContent") -> str:
-    from great_expectations.render.view.view import DefaultJinjaPageView
-
-    view: Any = DefaultJinjaPageView()  # it has no types
-    return str(view.render(document))
 
 
 @cache
