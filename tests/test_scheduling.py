@@ -8,6 +8,7 @@ import sys
 import threading
 from datetime import UTC, date, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from types import SimpleNamespace
 
 import pytest
 from small_lake import embedding, publish
@@ -20,7 +21,7 @@ from userbert.local.airflow_home import (
     sole_use,
 )
 from userbert.local.airflow_processes import own_or_running_airflow
-from userbert.scheduling.alerts import alert_late_run, send_alert
+from userbert.scheduling.alerts import alert_late_run, log_failure, send_alert
 from userbert.scheduling.failure_message import failure_message
 from userbert.scheduling.landing_arrival import (
     ArrivalSettings,
@@ -119,7 +120,9 @@ def test_the_error_of_a_task_is_the_commands_own_message_with_its_sample(tmp_pat
         "  rows that break unique: ",
         "    user_id=u1, log_id=a",
     ]
-    assert command_error(task_log(log, ("a", "Killed"), ("a", " "))) == "Killed"
+    assert (
+        command_error(task_log(log, ("a", "Killed"), ("a", " "), ("a", "::group::x"))) == "Killed"
+    )
     log.write_text("userbert titles: not JSON\n")
     assert command_error(log) == "userbert titles: not JSON"
     assert command_error(tmp_path / "none.log") == "it left no log"
@@ -162,6 +165,17 @@ def test_the_message_of_a_failure_says_what_where_the_last_good_day_and_the_next
         "Killed", "there", {}
     )
     assert "explain-error UB-999" in failure_message("Killed", "there", {})
+
+
+def test_an_error_that_python_raised_in_a_task_is_said_as_it_is(places, monkeypatch, caplog):
+    monkeypatch.setenv("USERBERT_DATA", str(places.root))
+    error = "userbert nightly: UB-801: the landing day 2017-06-29 is not complete"
+    names = {"dag_id": "nightly", "run_id": "r", "task_id": "landing_day", "try_number": 1}
+    task = SimpleNamespace(**names, log_url="http://localhost/log")
+    log_failure({"ti": task, "exception": RuntimeError(error)})
+    (said,) = [each.getMessage() for each in caplog.records if each.levelname == "ERROR"]
+    assert said.splitlines()[0] == error
+    assert "next step: Deliver the files, then clear the task `landing_day`." in said
 
 
 class _Webhook(BaseHTTPRequestHandler):

@@ -21,7 +21,7 @@ from typing import Any
 
 from contracts.terminal.error_codes import LATE_RUN
 from userbert.scheduling.failure_message import failure_message
-from userbert.scheduling.task_logs import attempt_log, command_error
+from userbert.scheduling.task_logs import PROGRAM_PREFIX, attempt_log, command_error
 
 _ALERT_SECONDS = 60  # that an alert's command may take
 _WEBHOOK_SECONDS = 10
@@ -114,6 +114,8 @@ def _failure_text(context: Any, links: dict[str, str]) -> str:
     task = context["ti"]
     logs = Path(conf.get("logging", "base_log_folder"))
     log = attempt_log(logs, task.dag_id, task.run_id, task.task_id, task.try_number)
-    error = command_error(log) if log.exists() else str(context.get("exception"))
+    error = str(context.get("exception"))
+    if not error.startswith(PROGRAM_PREFIX) and log.exists():
+        error = command_error(log)  # a command's: the exception knows its exit code alone
     where = f"task {task.task_id} of {task.dag_id}, {task.run_id}"
     return failure_message(error, where, {"log": task.log_url, **links})

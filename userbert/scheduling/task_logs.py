@@ -3,7 +3,8 @@
 import json
 from pathlib import Path
 
-_PROGRAM = "userbert "
+PROGRAM_PREFIX = "userbert "  # of what a command says when it fails
+_FOLD_MARK = "::"  # of lines that fold a part of a log up in Airflow's UI
 
 
 def attempt_log(logs: Path, dag: str, run: str, task: str, attempt: int) -> Path:
@@ -17,9 +18,12 @@ def command_error(log: Path) -> str:
     A log without one gives its last line.
     """
     events = [event for event, _ in _events(log)]
-    starts = [at for at, event in enumerate(events) if event.startswith(_PROGRAM) and ": " in event]
+    starts = [
+        at for at, event in enumerate(events) if event.startswith(PROGRAM_PREFIX) and ": " in event
+    ]
     if not starts:
-        return next((event for event in reversed(events) if event.strip()), "it left no log")
+        said = (each for each in reversed(events) if each.strip())
+        return next((each for each in said if not each.startswith(_FOLD_MARK)), "it left no log")
     return "\n".join(_message_lines(log, starts[-1]))
 
 
