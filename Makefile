@@ -1,6 +1,6 @@
 # The two commands of a new machine: `make run` and `make test`. Both set up what is missing first.
 .DEFAULT_GOAL := help
-.PHONY: help setup check-machine run test test-docs test-faults lint audit bench airflow lock clean
+.PHONY: help docs setup check-machine run test test-docs test-faults lint audit bench airflow lock clean
 SHELL := /bin/bash
 PYTHON ?= python3.11
 BIN := .venv/bin
@@ -56,6 +56,10 @@ audit: setup ## bandit over the code, and pip-audit over the locked versions whe
 bench: setup ## every claim about speed, measured again; the last line of each is its result as JSON
 	@for name in $$(grep -l __main__ benchmarks/*.py | xargs -n1 basename -s .py); do \
 	  echo "== $$name"; $(BIN)/python -m "benchmarks.$$name" || exit 1; done
+
+docs: setup ## the guides as a site in build/site, with references made of the code
+	PYTHONPATH=. NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "open build/site/index.html"
 
 airflow: setup ## Airflow's UI with this project's DAGs, until Ctrl-C
 	$(BIN)/userbert airflow

@@ -6,7 +6,7 @@ and a Feast definition can all read this module at no cost.
 
 import hashlib
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from contracts.forecasts import FORECAST_NAMES, USER_FORECASTS
@@ -437,3 +437,18 @@ TABLES = (
     PUBLISHED_HISTORY,
     EVALUATIONS,
 )
+
+# What each table is made from: tables, or what comes from outside of the lake.
+TABLE_SOURCES: Mapping[str, tuple[str, ...]] = {
+    "browsing_logs": ("landing files",),
+    "rejected_logs": ("landing files",),
+    "titles": ("browsing_logs",),
+    "sessions": ("browsing_logs",),
+    "user_sequences": ("sessions",),
+    "sequence_pairs": ("sessions",),
+    "models": ("sequence_pairs", "titles", "sessions"),
+    "user_embeddings": ("user_sequences", "titles", "models"),
+    "published_embeddings": ("user_embeddings", "models"),
+    "published_history": ("published_embeddings",),
+    "evaluations": ("user_embeddings", "sessions", "titles"),
+}

@@ -72,8 +72,8 @@ FOLDER_ORDER: dict[str, tuple[str, ...]] = {
         "report",
         "report/page",
         "doctor",
-        "commands",
         "reference",
+        "commands",
     ),
 }
 

@@ -91,6 +91,11 @@ COMMANDS = {
         "Say what the code of an error means, and what mends it.",
         (),
     ),
+    "catalog": CommandEntry(
+        "userbert.commands.catalog",
+        "List the tables, their columns and what each is made from.",
+        (),
+    ),
     "sql": CommandEntry(
         "analyst.questions.sql",
         "Run a SELECT over the lake's tables by DuckDB.",

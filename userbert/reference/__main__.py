@@ -2,8 +2,9 @@
 
 from contracts.commands import PROJECT_ROOT
 from userbert.reference.error_pages import troubleshooting_page
+from userbert.reference.runbook_page import runbook_page
 
-GENERATED_PAGES = {"troubleshooting.md": troubleshooting_page}
+GENERATED_PAGES = {"troubleshooting.md": troubleshooting_page, "runbook.md": runbook_page}
 
 if __name__ == "__main__":
     for name, page in GENERATED_PAGES.items():

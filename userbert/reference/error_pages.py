@@ -8,7 +8,9 @@ _HEAD = """# Troubleshooting: what an error says, and what ends it
 
 Every error is one line on stderr, the last ERROR line of a task's log, and with `--json` an object:
 
-    userbert browsing-logs: UB-401: gate browsing_logs of 2017-06-29 failed: ...
+```text
+userbert browsing-logs: UB-401: gate browsing_logs of 2017-06-29 failed: ...
+```
 
 `userbert explain-error UB-401` prints its entry of this page. The exit code says which kind it is:
 1 failed (Airflow tries again), 2 bad input, 3 a gate refused, 4 a table or a model is missing, 130

@@ -26,7 +26,7 @@ def failure_message(error: str, where: str, links: dict[str, str]) -> str:
         "next step": entry.mend,
         "whom to call": entry.call,
         **links,
-        "runbook": f"{runbook_address()}#{code.lower()} (`userbert explain-error {code}`)",
+        "runbook": f"{_guide('runbook')}, {_guide('troubleshooting')}#{code.lower()}",
     }
     return "\n".join([error, *(f"{name}: {text}" for name, text in lines.items() if text)])
 
@@ -45,6 +45,7 @@ def _said(newest: date | None) -> str:
     return f"{newest} is published, and readers keep it" if newest else "nothing is published yet"
 
 
-def runbook_address() -> str:
+def _guide(name: str) -> str:
+    """The address of a guide: of the site, or of the file in the repository."""
     guides = os.environ.get(_GUIDES_VARIABLE, "docs").rstrip("/")
-    return f"{guides}/runbook" if "://" in guides else f"{guides}/runbook.md"
+    return f"{guides}/{name}.html" if "://" in guides else f"{guides}/{name}.md"
