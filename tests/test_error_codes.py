@@ -21,6 +21,7 @@ from contracts.terminal.error_codes import (
     error_codes,
     group_titles,
 )
+from expectations.failure_message import gate_advice
 from userbert.cli import COMMANDS, main
 from userbert.reference.__main__ import GENERATED_PAGES
 
@@ -116,10 +117,23 @@ def test_each_entry_is_whole_and_names_commands_that_there_are():
     assert wrong == []
 
 
-def test_the_pages_made_of_the_code_are_as_the_code_says_now():
+def test_the_guides_have_an_entry_for_every_code_and_every_kind_of_gate():
     """If this fails: `python -m userbert.reference` writes them."""
-    for name, page in GENERATED_PAGES.items():
-        assert (ROOT / "docs" / name).read_text() == page(), name
+    troubleshooting, runbook = (
+        (ROOT / "docs" / name).read_text() for name in ("troubleshooting.md", "runbook.md")
+    )
+    for code, entry in error_codes().items():
+        assert f"### {code}\n\n**{entry.title}.** {entry.means}\n" in troubleshooting, code
+        assert entry.look in troubleshooting, code
+        assert f"[{code}]" in runbook, code
+        for page in (troubleshooting, runbook):
+            assert entry.mend in page, code
+            assert entry.call in page, code
+    assert set(re.findall(r"^### (UB-\d+)$", troubleshooting, re.M)) == set(error_codes())
+    for name, advice in gate_advice().items():
+        assert f"{advice.means}\n" in runbook, name
+        assert f"What mends it: {advice.mend}\n\nWhom to call: {advice.call}\n" in runbook, name
+    assert set(GENERATED_PAGES) == {"troubleshooting.md", "runbook.md"}
 
 
 def test_a_code_follows_from_the_class_and_the_module_that_raised():

@@ -9,8 +9,8 @@ from test_report_page import LOW_CONTRAST, OVERFLOW, UNNAMED, WIDTHS
 from contracts.paths import Places
 from contracts.tables import BROWSING_LOGS, TABLES
 from expectations.data_docs import bound_text, page_path, rewrite_pages, write_pages
-from expectations.day_bounds import DAY_MEASURES
 from expectations.day_history import DAY_PREFIX
+from expectations.days.bounds import DAY_MEASURES
 from expectations.failure_message import advice_name, gate_advice
 from expectations.results import Finding, GateResult, save_result
 from expectations.suites import Expected, suite_expectations

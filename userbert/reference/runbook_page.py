@@ -7,7 +7,7 @@ from pathlib import Path
 from contracts.tables import TABLES
 from contracts.terminal.error_codes import error_codes, group_titles
 from expectations.data_docs import bound_text
-from expectations.day_bounds import DAY_MEASURES
+from expectations.days.bounds import DAY_MEASURES
 from expectations.failure_message import advice_name, gate_advice
 from expectations.suites import Expected, suite_expectations
 

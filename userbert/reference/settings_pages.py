@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contracts.evaluation_settings import EvaluationSettings
 from contracts.landing_settings import CsvDialect, LandingSettings
 from contracts.settings.embedding import EmbeddingSettings
-from expectations.day_bounds import DAY_MEASURES
+from expectations.days.bounds import DAY_MEASURES
 from userbert.launchers.settings import PodSettings, TrainingSettings
 from userbert.scheduling.landing_arrival import ArrivalSettings
 
@@ -26,6 +26,7 @@ ENVIRONMENT_VARIABLES = {
     "USERBERT_ALERT_WEBHOOK": 'an address that gets it as JSON, {"text": ...}; it is a secret',
     "USERBERT_GUIDES": "where these guides are read, for the links of messages",
     "USERBERT_PEERS": "the folder of other projects' environment, for the judge's rival CoLES",
+    "USERBERT_UMASK": "who may read what the commands write; without it only the account itself",
     "USERBERT_CODE_VERSION": "the version that tables and results name, where there is no Git",
 }
 _FILES = (

@@ -4,10 +4,12 @@ MkDocs calls these functions by their names (mkdocs.yml).
 """
 
 import re
+from pathlib import Path
 from typing import Any
 
 from mkdocs.structure.files import File, Files
 
+from userbert.reference.__main__ import GENERATED_PAGES
 from userbert.reference.catalog import catalog_html, catalog_markdown
 from userbert.reference.command_pages import commands_page
 from userbert.reference.settings_pages import settings_page
@@ -22,6 +24,16 @@ _PAGES = {
 _OUTSIDE = re.compile(r"\[([^\]]+)\]\((?:\.\./)+(?!docs/)[^)]*\)")
 
 
+def on_config(config: Any) -> Any:
+    """Add the guides that mkdocs.yml does not name, so that none is without a way to it."""
+    named = str(config.nav)
+    more = sorted(path.name for path in Path(config.docs_dir).glob("*.md"))
+    more = [name for name in more if f"'{name}'" not in named]
+    if more:
+        config.nav.append({"More": more})
+    return config
+
+
 def on_files(files: Files, config: Any) -> Files:
     """Add the pages that are made of the code."""
     for name, page in _PAGES.items():
@@ -33,4 +45,6 @@ def on_page_markdown(markdown: str, page: Any, **_: object) -> str:
     """Leave the words of links that lead out of docs/: the site has no such page."""
     if page.file.src_uri.startswith(("reference/", "adr/", "results/")):
         return markdown
+    if page.file.src_uri in GENERATED_PAGES:
+        markdown = GENERATED_PAGES[page.file.src_uri]()  # of the lists as they are now
     return _OUTSIDE.sub(r"\1", markdown)
