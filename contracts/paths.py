@@ -75,6 +75,11 @@ class Places:
         return self.root / "reports"
 
     @property
+    def steps(self) -> Path:
+        """Which steps of tasks that have not ended are done, one file a task (userbert steps)."""
+        return self.root / "steps"
+
+    @property
     def event_logs(self) -> Path:
         """Spark's event logs, which its history server opens."""
         return self.root / "spark-events"

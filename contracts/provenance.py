@@ -10,6 +10,9 @@ from pathlib import Path
 VIEW_TIMES_MADE_UP = b"userbert.view_times_are_made_up"
 
 
+BY_HAND = "by hand"
+
+
 @cache
 def code_version() -> str:
     """The commit of the code, `-dirty` where files differ from it.
@@ -31,4 +34,4 @@ def code_version() -> str:
 def run_name() -> str:
     """Airflow's run, task and try, or "by hand"."""
     names = ("AIRFLOW_CTX_DAG_ID", "AIRFLOW_CTX_DAG_RUN_ID", "AIRFLOW_CTX_TASK_ID")
-    return "/".join(os.environ[name] for name in names if name in os.environ) or "by hand"
+    return "/".join(os.environ[name] for name in names if name in os.environ) or BY_HAND

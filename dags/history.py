@@ -11,9 +11,7 @@ from contracts.paths import Places
 from contracts.tables import BROWSING_LOGS, SESSIONS, TITLES
 from userbert.scheduling.dag_defaults import (
     LONG_TASK,
-    SESSIONS_DOC,
     TASK_DEFAULTS,
-    TITLES_DOC,
     run_deadline,
 )
 from userbert.scheduling.form_defaults import day_param, first_landing_day, last_landing_day
@@ -44,32 +42,20 @@ with DAG(
     default_args=TASK_DEFAULTS,
     tags=["userbert"],
 ):
-    browsing_logs = SparkSubmitOperator(
-        task_id="browsing_logs",
-        doc_md="Reads the landing folders, refuses broken lines with a reason, and writes the rest "
-        "if the gate lets each day pass.",
-        application_args=[
-            "browsing-logs",
-            "--from-day",
-            "{{ params.from_day }}",
-            "--to-day",
-            "{{ params.to_day }}",
-            "--allow-missing-days",
-        ],
-        outlets=[Asset(BROWSING_LOGS.name)],
-        execution_timeout=LONG_TASK,
-    )
-    titles = SparkSubmitOperator(
-        task_id="titles",
-        doc_md=TITLES_DOC,
-        application_args=["titles"],
-        outlets=[Asset(TITLES.name)],
-    )
     sessions = SparkSubmitOperator(
         task_id="sessions",
-        doc_md=SESSIONS_DOC,
-        application_args=["sessions"],
-        outlets=[Asset(SESSIONS.name)],
+        doc_md="Reads the landing folders, refuses broken lines with a reason, and writes the rest "
+        "if the gate lets each day pass; then titles and sessions. The next try goes on at the "
+        "step that failed.",
+        application_args=[
+            "steps",
+            "browsing-logs --from-day {{ params.from_day }} --to-day {{ params.to_day }}"
+            " --allow-missing-days",
+            "titles",
+            "sessions",
+        ],
+        outlets=[Asset(table.name) for table in (BROWSING_LOGS, TITLES, SESSIONS)],
+        execution_timeout=LONG_TASK,
     )
     report = ReportOperator(
         task_id="report",
@@ -77,4 +63,4 @@ with DAG(
         options="--of history --from {{ params.from_day }} --to {{ params.to_day }}",
         page=f"history/{DAYS_NAME}",
     )
-    browsing_logs >> [titles, sessions] >> report
+    sessions >> report

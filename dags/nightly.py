@@ -2,25 +2,27 @@
 
 A run has one partition key, its `as_of` day: it ingests the landing folder of the day before, and
 embeds the users who viewed on that day, from their views before `as_of`, under the champion. Each
-table is checked before it is written, so a task that is green has passed its gate; a task that is
-red has written nothing, and readers keep the last published day.
+table is checked before it is written, so a task that is green has passed its gates. A task that is
+red names the table that was refused: nothing of that table was written, the tables before it stay,
+the next try goes on there, and readers keep the last published day.
+
+All tables of a night are made in one Spark application, since the start of one costs more than a
+usual night's rows; the feature store follows in the same process.
 
 The first task waits for the landing day: it looks every few minutes and takes no slot in between.
 landing/arrival.toml says when a day is complete, and until when a night waits (docs/airflow.md).
 
 By hand, with the nights in order: `airflow backfill create --dag-id nightly --max-active-runs 1
 --from-date 2017-06-24 --to-date 2017-06-30`.
-Every task is one command, for example `userbert user-sequences --as-of 2017-06-30`.
+Every step is one command, for example `userbert user-sequences --as-of 2017-06-30`.
 """
 
 from datetime import timedelta
 
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
-from airflow.providers.standard.operators.bash import BashOperator
 from airflow.providers.standard.sensors.python import PythonSensor
 from airflow.sdk import DAG, Asset, CronPartitionTimetable
 
-from contracts.commands import USERBERT_COMMAND
 from contracts.paths import Places
 from contracts.tables import (
     BROWSING_LOGS,
@@ -31,9 +33,7 @@ from contracts.tables import (
     USER_SEQUENCES,
 )
 from userbert.scheduling.dag_defaults import (
-    SESSIONS_DOC,
     TASK_DEFAULTS,
-    TITLES_DOC,
     night_deadline,
     scheduled_from,
 )
@@ -41,6 +41,28 @@ from userbert.scheduling.form_defaults import day_param, newest_as_of
 from userbert.scheduling.landing_arrival import ArrivalSettings, wait_for_landing_day
 from userbert.scheduling.report_task import REPORT_DOC, ReportOperator
 
+TABLES = (
+    BROWSING_LOGS,
+    TITLES,
+    SESSIONS,
+    USER_SEQUENCES,
+    USER_EMBEDDINGS,
+    PUBLISHED_EMBEDDINGS,
+)
+TABLES_DOC = """Makes the night's tables, one step after the other; the log says which one runs.
+
+1. `browsing_logs`: reads the day's landing files, refuses broken lines with a reason, and writes
+   the rest if the gates of rows and of the day let it pass.
+2. `titles`: normalizes and tokenizes the titles that are new.
+3. `sessions`: cuts the views of each user into sessions, where half an hour passed without one.
+4. `user_sequences`: selects the newest views of each user who viewed on the day, all before as_of.
+5. `user_embeddings`: embeds these users under the champion. Without one it fails with UB-501.
+6. `published_embeddings`: makes the day's vectors the ones that readers see, in one commit.
+7. Feast: registers the publication, brings the online store up to it, and checks both against the
+   table.
+
+The next try goes on at the step that failed.
+"""
 AS_OF = "{{ dag_run.partition_key or params.as_of }}"
 DAY_BEFORE = "{{ macros.ds_add(dag_run.partition_key or params.as_of, -1) }}"
 DATA_PLACES = Places.from_environment()
@@ -75,57 +97,27 @@ with DAG(
         poke_interval=60 * ARRIVAL_RULE.poll_minutes,
         timeout=timedelta(days=7),  # the callable itself ends at the deadline
     )
-    browsing_logs = SparkSubmitOperator(
-        task_id="browsing_logs",
-        doc_md="Reads the day's landing files, refuses broken lines with a reason, and writes the "
-        "rest if the gates of rows and of the day let it pass.",
-        application_args=["browsing-logs", "--from-day", DAY_BEFORE, "--to-day", DAY_BEFORE],
-        outlets=[Asset(BROWSING_LOGS.name)],
-    )
-    titles = SparkSubmitOperator(
-        task_id="titles",
-        doc_md=TITLES_DOC,
-        application_args=["titles"],
-        outlets=[Asset(TITLES.name)],
-    )
-    sessions = SparkSubmitOperator(
-        task_id="sessions",
-        doc_md=SESSIONS_DOC,
-        application_args=["sessions"],
-        outlets=[Asset(SESSIONS.name)],
-    )
-    user_sequences = SparkSubmitOperator(
-        task_id="user_sequences",
-        doc_md="Selects the newest views of each user who viewed on the day, all before as_of.",
-        application_args=["user-sequences", "--as-of", AS_OF],
-        outlets=[Asset(USER_SEQUENCES.name)],
-    )
-    user_embeddings = SparkSubmitOperator(
-        task_id="user_embeddings",
-        doc_md="Embeds these users under the champion. Without a champion it fails with UB-501.",
-        application_args=["user-embeddings", "--as-of", AS_OF],
-        outlets=[Asset(USER_EMBEDDINGS.name)],
-    )
-    published_embeddings = SparkSubmitOperator(
-        task_id="published_embeddings",
-        doc_md="Makes the day's vectors the ones that readers see, in one commit.",
-        application_args=["published-embeddings", "--as-of", AS_OF],
-        outlets=[Asset(PUBLISHED_EMBEDDINGS.name)],
-    )
-    features = BashOperator(
-        task_id="features",
-        doc_md="Registers the publication in Feast, brings the online store up to it, and checks "
-        "both against the table.",
-        bash_command=f"{USERBERT_COMMAND} features refresh --as-of {AS_OF}",
+    tables = SparkSubmitOperator(
+        task_id="tables",
+        doc_md=TABLES_DOC,
+        application_args=[
+            "steps",
+            f"browsing-logs --from-day {DAY_BEFORE} --to-day {DAY_BEFORE}",
+            "titles",
+            "sessions",
+            f"user-sequences --as-of {AS_OF}",
+            f"user-embeddings --as-of {AS_OF}",
+            f"published-embeddings --as-of {AS_OF}",
+            f"features refresh --as-of {AS_OF}",
+        ],
+        outlets=[Asset(table.name) for table in TABLES],
     )
     report = ReportOperator(
         task_id="report",
         doc_md=REPORT_DOC,
         options=f"--as-of {AS_OF}",
         page=f"night/{AS_OF}",
-        then=f"{USERBERT_COMMAND} summary --as-of {AS_OF}",
+        then=f"summary --as-of {AS_OF}",
     )
 
-    landing_day >> browsing_logs >> [titles, sessions]
-    sessions >> user_sequences
-    [titles, user_sequences] >> user_embeddings >> published_embeddings >> features >> report
+    landing_day >> tables >> report

@@ -111,25 +111,20 @@ with DAG(
         cwd=str(PROJECT_ROOT),
         append_env=True,
     )
-    judge = SparkSubmitOperator(
-        task_id="judge",
-        doc_md="Judges the model against the champion on held-out users. Refused: UB-408, and the "
-        "champion stays.",
-        application_args=["models", "judge", MODEL_ID, "--register"],
-    )
-    published_days = SparkSubmitOperator(
-        task_id="published_days",
-        doc_md="Embeds every day that readers have now under the new model, so that none is lost.",
-        application_args=["backfill", "run", "--published", "--model", MODEL_ID],
-        outlets=[Asset(USER_EMBEDDINGS.name)],
+    trial = SparkSubmitOperator(
+        task_id="trial",
+        doc_md="Judges the model against the champion on held-out users (refused: UB-408, and the "
+        "champion stays); embeds every day that readers have now under it, so that none is lost; "
+        "and makes it the champion and its vectors the published ones, in one commit. Back: "
+        "`userbert models rollback`. The next try goes on at the step that failed.",
+        application_args=[
+            "steps",
+            f"models judge {MODEL_ID} --register",
+            f"backfill run --published --model {MODEL_ID}",
+            f"models promote {MODEL_ID} --reason 'judged fit after training'",
+        ],
+        outlets=[Asset(table.name) for table in (USER_EMBEDDINGS, MODELS, PUBLISHED_EMBEDDINGS)],
         execution_timeout=LONG_TASK,
-    )
-    promote = SparkSubmitOperator(
-        task_id="promote",
-        doc_md="Makes the model the champion and its vectors the published ones, in one commit. "
-        "Back: `userbert models rollback`.",
-        application_args=["models", "promote", MODEL_ID, "--reason", "judged fit after training"],
-        outlets=[Asset(MODELS.name), Asset(PUBLISHED_EMBEDDINGS.name)],
     )
     report = ReportOperator(
         task_id="report",
@@ -137,4 +132,4 @@ with DAG(
         options=f"--of training --model {MODEL_ID}",
         page=f"training/{MODEL_ID}",
     )
-    sequence_pairs >> pretrain >> align >> judge >> published_days >> promote >> report
+    sequence_pairs >> pretrain >> align >> trial >> report

@@ -16,7 +16,7 @@ from deltalake import DeltaTable
 from contracts.errors import BadInput
 from contracts.paths import Places
 from contracts.tables import BROWSING_LOGS, SEQUENCE_PAIRS, SESSIONS, TITLES, USER_SEQUENCES
-from spark_jobs.spark.event_log import job_facts, log_folders, newest_applications
+from spark_jobs.spark.event_log import job_facts, log_folders, newest_applications, newest_steps
 from userbert.cli import main
 from userbert.local.ports import free_port
 from userbert.local.spark_cluster import (
@@ -156,6 +156,17 @@ def test_the_jobs_ran_on_the_cluster_with_the_packages_it_was_sent(on_cluster):
     assert application.application.startswith("app-")
     sent = list((on_cluster.root / "cluster").glob("work-*/app-*/*/userbert.zip"))
     assert len(sent) >= 2
+
+
+def test_an_event_log_tells_the_jobs_of_one_application_apart(on_cluster):
+    whole, steps = newest_applications(on_cluster.event_logs), newest_steps(on_cluster.event_logs)
+    jobs = [words[0].replace("-", "_") for words in NIGHTS]
+    assert [step.job for step in reversed(steps)] == jobs
+    assert all(step.finished and step.seconds > 0 and step.tasks for step in steps)
+    for name in ("rows_out", "tasks", "bytes_written", "bytes_read"):
+        assert sum(getattr(step, name) for step in steps) == getattr(whole[0], name)
+    assert steps[-1].rows_in == {}  # landing files are not read by Spark
+    assert set(steps[0].rows_in) == {"sessions"}
 
 
 def test_an_event_log_tells_rows_files_bytes_and_memory_of_a_job(on_cluster):

@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[1]
 GOLDEN = ROOT / "tests" / "golden" / "dags.json"
 HEAVY = {"pyspark", "torch", "feast", "great_expectations", "pandas"}
 DAY = "2017-06-30"
+JOBS = ("user-sequences", "user-embeddings", "published-embeddings", "features refresh")
 
 
 @pytest.fixture(scope="module")
@@ -69,15 +70,18 @@ def test_a_night_ingests_the_day_before_its_as_of(dag_bag):
 
     from airflow.sdk.execution_time import macros
 
-    task = dag_bag.dags["nightly"].get_task("browsing_logs")
+    task = dag_bag.dags["nightly"].get_task("tables")
     context = {"dag_run": SimpleNamespace(partition_key=DAY), "macros": macros}
     task.render_template_fields(context)
     assert task.application_args == [
-        "browsing-logs",
-        "--from-day",
-        "2017-06-29",
-        "--to-day",
-        "2017-06-29",
+        "steps",
+        "browsing-logs --from-day 2017-06-29 --to-day 2017-06-29",
+        "titles",
+        "sessions",
+        "user-sequences --as-of 2017-06-30",
+        "user-embeddings --as-of 2017-06-30",
+        "published-embeddings --as-of 2017-06-30",
+        "features refresh --as-of 2017-06-30",
     ]
 
 
@@ -89,14 +93,13 @@ def test_a_run_without_a_partition_key_takes_the_forms_day(dag_bag):
     context = {"dag_run": SimpleNamespace(partition_key=None), "macros": macros}
     context["params"] = {"as_of": DAY}
     commands = [
-        ("nightly", "browsing_logs", ["--from-day", "2017-06-29", "--to-day", "2017-06-29"]),
-        ("nightly", "user_embeddings", ["--as-of", DAY]),
+        ("nightly", "tables", [f"{job} --as-of {DAY}" for job in JOBS]),
         ("pretraining", "sequence_pairs", ["--as-of", DAY]),
     ]
     for dag, name, flags in commands:
         task = dag_bag.dags[dag].get_task(name)
         task.render_template_fields(context)
-        assert task.application_args[1:] == flags
+        assert task.application_args[-len(flags) :] == flags
 
 
 def test_forms_are_filled_in_with_the_newest_days_that_landed(dag_bag):

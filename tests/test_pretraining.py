@@ -323,6 +323,15 @@ def test_a_checkpoint_of_other_settings_is_refused(given, tmp_path):
         pretrain_model(given, theirs, tmp_path, Processes(), threads=1)
 
 
+def test_a_bar_in_a_file_is_a_line_for_each_state(tmp_path, capsys):
+    with RunLog(tmp_path, 0, 4, 0, show=True) as log:
+        log._bar.mininterval = 0
+        log._bar.update(3)
+    states = capsys.readouterr().err.splitlines()
+    assert len(states) >= 2
+    assert all(state.startswith("pre-training: ") and "/4 [" in state for state in states)
+
+
 @pytest.mark.parametrize("damage", ["truncated", "no manifest", "torn manifest", "empty"])
 def test_a_damaged_newest_checkpoint_gives_way_to_the_whole_one_before_it(
     given, unbroken, tmp_path, capsys, damage

@@ -29,7 +29,7 @@ from userbert.scheduling.landing_arrival import (
     missing_part,
     wait_for_landing_day,
 )
-from userbert.scheduling.task_logs import command_error
+from userbert.scheduling.task_logs import command_error, task_progress
 
 DAY = date(2017, 6, 29)
 NOON = datetime(2017, 6, 30, 12, tzinfo=UTC)
@@ -126,6 +126,15 @@ def test_the_error_of_a_task_is_the_commands_own_message_with_its_sample(tmp_pat
     log.write_text("userbert titles: not JSON\n")
     assert command_error(log) == "userbert titles: not JSON"
     assert command_error(tmp_path / "none.log") == "it left no log"
+
+
+def test_a_running_tasks_newest_step_or_bar_is_its_progress(tmp_path):
+    log = task_log(tmp_path / "attempt=1.log", ("task", "Output:"))
+    assert task_progress(log) == ""
+    task_log(log, ("hook", "step 1 of 2: titles"), ("hook", "step 2 of 2: sessions"), ("hook", "x"))
+    assert task_progress(log) == "step 2 of 2: sessions"
+    bar = "pre-training:  14%|#4  | 71/500 [00:15<01:30,  4.72step/s]"
+    assert task_progress(task_log(log, ("hook", "step 1 of 1: pretrain"), ("hook", bar))) == bar
 
 
 def test_an_alert_is_given_to_the_command_that_the_environment_names(

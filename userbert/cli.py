@@ -151,6 +151,11 @@ COMMANDS = {
         "Write the vectors of a day as Parquet, CSV, NumPy or for TensorBoard.",
         _ANALYST,
     ),
+    "steps": CommandEntry(
+        "userbert.commands.steps",
+        "Run several commands one after another in one Spark application.",
+        _EMBED,
+    ),
     "airflow": CommandEntry(
         "userbert.local.airflow",
         "Start Airflow with this project's DAGs and its UI.",

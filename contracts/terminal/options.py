@@ -14,7 +14,8 @@ from contracts.errors import BadInput
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
-def _parse_day(text: str | date) -> date:
+def parse_day(text: str | date) -> date:
+    """A calendar day as YYYY-MM-DD; typer.BadParameter for anything else."""
     if isinstance(text, date):  # a parameter's default is parsed as well
         return text
     try:
@@ -25,12 +26,12 @@ def _parse_day(text: str | date) -> date:
 
 def day_option(name: str, help: str) -> Any:
     """An option that takes a calendar day."""
-    return typer.Option(name, parser=_parse_day, metavar="DAY", help=help)
+    return typer.Option(name, parser=parse_day, metavar="DAY", help=help)
 
 
 def day_argument(help: str) -> Any:
     """An argument that is a calendar day."""
-    return typer.Argument(parser=_parse_day, metavar="DAY", help=help)
+    return typer.Argument(parser=parse_day, metavar="DAY", help=help)
 
 
 def choice_option(name: str, choices: Collection[str], help: str) -> Any:

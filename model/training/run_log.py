@@ -5,7 +5,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO
 
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
@@ -15,6 +15,20 @@ from model.task_registry import METRICS
 LOG_FILE = "log.jsonl"
 # Shown next to the bar.
 _BAR_MEASURES = (*(f"{metric}_accuracy" for metric in METRICS), "validation_loss")
+
+
+class _LineByLine:
+    """Each state of a bar as a line of its own: a task's log shows nothing but whole lines."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        if state := text.strip():
+            self._stream.write(f"{state}\n")
+
+    def flush(self) -> None:
+        self._stream.flush()
 
 
 class RunLog:
@@ -37,8 +51,8 @@ class RunLog:
             unit="step",
             desc="pre-training",
             disable=not show,
-            file=sys.stderr,
-            mininterval=1.0 if sys.stderr.isatty() else 15.0,  # a line each, in a task's log
+            file=sys.stderr if sys.stderr.isatty() else _LineByLine(sys.stderr),
+            mininterval=1.0 if sys.stderr.isatty() else 15.0,
         )
 
     @property

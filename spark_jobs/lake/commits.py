@@ -11,6 +11,7 @@ from pyspark.sql import SparkSession
 
 from contracts.provenance import code_version, run_name
 from spark_jobs.spark.delta_log import DeltaLog
+from spark_jobs.spark.step import running_step
 
 _MAX_SEARCHED = 100  # newest commits that are searched for provenance; a job's own is in each
 _MAX_OTHERS = 20  # commits of other writers that may come between a write and the search for it
@@ -49,7 +50,7 @@ class CommitProvenance:
         """Of the job that runs now: `inputs` are Delta versions, by table."""
         return cls(
             {
-                "job": spark.sparkContext.appName,
+                "job": running_step(spark),
                 "run": run_name(),
                 "code": code_version(),
                 "inputs": dict(inputs),

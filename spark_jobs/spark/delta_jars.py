@@ -55,11 +55,15 @@ def _fetch_jars(ivy: Path) -> list[Path]:
     )
     empty = ivy / "conf"  # the project's own conf names classes of jars that are not there yet
     empty.mkdir(parents=True)
-    subprocess.run(
+    found = subprocess.run(
         [sys.executable, "-c", _RESOLVE_ONLY],
         env={**os.environ, "PYSPARK_SUBMIT_ARGS": submit, "SPARK_CONF_DIR": str(empty)},
-        check=True,
+        capture_output=True,  # the resolver writes 60 lines, which matter only where it fails
+        text=True,
+        check=False,
     )
+    if found.returncode:
+        sys.exit(f"{found.stdout}{found.stderr}Delta's jars ({_DELTA_PACKAGE}) were not fetched")
     return sorted((ivy / "jars").glob("*.jar"))
 
 

@@ -18,6 +18,8 @@ from contracts.paths import Places
 from contracts.provenance import run_name
 from contracts.storage.atomic_write import file_mask
 from spark_jobs.spark import class_archive, event_log
+from spark_jobs.spark.job_facts import RUN_SETTING
+from spark_jobs.spark.step import begin_step
 
 # Columns in which hardly a value repeats within a file, so that a dictionary would save nothing.
 _DISTINCT_COLUMNS = (
@@ -39,7 +41,7 @@ _FILE_SETTINGS = {
 
 
 def session(job: str, logged: bool = True) -> SparkSession:
-    """The session of `job`: the one that runs, or a new one.
+    """The session of `job`: the one that runs, whose next step it is then, or a new one.
 
     All times are UTC. The executors run the interpreter of the driver, unless PYSPARK_PYTHON names
     another one.
@@ -53,7 +55,7 @@ def session(job: str, logged: bool = True) -> SparkSession:
         SparkSession.builder.appName(job)
         .config("spark.sql.session.timeZone", "UTC")
         .config("spark.sql.ansi.enabled", True)
-        .config(event_log.RUN_SETTING, run_name())
+        .config(RUN_SETTING, run_name())
     )
     # Hadoop sets the permissions of each file by itself, and does not ask the process.
     builder = builder.config("spark.hadoop.fs.permissions.umask-mode", f"{file_mask():03o}")
@@ -63,7 +65,9 @@ def session(job: str, logged: bool = True) -> SparkSession:
         settings = _event_log_settings() if logged else {"spark.eventLog.enabled": "false"}
         for key, value in (settings | _progress_settings()).items():
             builder = builder.config(key, value)
-    return builder.getOrCreate()
+    spark = builder.getOrCreate()
+    begin_step(spark, job)
+    return spark
 
 
 @contextmanager

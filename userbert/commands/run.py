@@ -10,6 +10,7 @@ import itertools
 import time
 from dataclasses import dataclass
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
@@ -25,7 +26,7 @@ from contracts.terminal.printing import plain_console
 from userbert.commands import summary
 from userbert.local.airflow_processes import own_or_running_airflow
 from userbert.scheduling.airflow_api import Airflow, AirflowFailed
-from userbert.scheduling.task_logs import attempt_log, command_error
+from userbert.scheduling.task_logs import attempt_log, command_error, task_progress
 
 _SIGNS = {"success": ("done", "green"), "failed": ("failed", "red")}
 _ENDED = ("success", "failed")
@@ -70,13 +71,19 @@ def _follow_run(airflow: Airflow, dag: str, run: str, console: Console) -> None:
             tasks = airflow.task_instances(dag, run)
             for task in sorted(tasks, key=lambda task: task["end_date"] or "9"):
                 _show(task, shown, console)
-            active = [task["task_id"] for task in tasks if task["state"] == "running"]
+            active = [_activity(dag, run, task) for task in tasks if task["state"] == "running"]
             status.update(f"{dag}: {', '.join(active) or state} ({time.monotonic() - began:.0f} s)")
             if state in _ENDED:
                 break
             time.sleep(2)
     if state == "failed":
         raise AirflowFailed(_failure(dag, run, tasks))
+
+
+def _activity(dag: str, run: str, task: dict[str, Any]) -> str:
+    """A running task's name, and what its log says that it does."""
+    progress = task_progress(_log(dag, run, task))
+    return f"{task['task_id']}, {progress}" if progress else str(task["task_id"])
 
 
 def _show(task: dict[str, Any], shown: dict[str, str], console: Console) -> None:
@@ -91,9 +98,13 @@ def _show(task: dict[str, Any], shown: dict[str, str], console: Console) -> None
 def _failure(dag: str, run: str, tasks: list[dict[str, Any]]) -> str:
     """One line that a person can act on: the command's own message, from the task's log."""
     failed = next(task for task in tasks if task["state"] == "failed")
-    logs = Places.from_environment().airflow / "logs"
-    log = attempt_log(logs, dag, run, failed["task_id"], failed["try_number"])
+    log = _log(dag, run, failed)
     return f"{dag} failed at {failed['task_id']}: {command_error(log)} (log: {log})"
+
+
+def _log(dag: str, run: str, task: dict[str, Any]) -> Path:
+    logs = Places.from_environment().airflow / "logs"
+    return attempt_log(logs, dag, run, task["task_id"], task["try_number"])
 
 
 def _print_heading(console: Console, name: str, facts: str) -> None:

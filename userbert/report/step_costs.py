@@ -3,15 +3,16 @@
 from dataclasses import dataclass
 
 from contracts.paths import Places
-from spark_jobs.spark.event_log import JobFacts, newest_applications
+from spark_jobs.spark.event_log import newest_steps
+from spark_jobs.spark.job_facts import JobFacts
 from userbert.report.subject import Subject
 
-_MAX_LOGS = 8  # event logs that are read: a night leaves six; 15 ms each
+_MAX_LOGS = 8  # event logs that are read: a night leaves two; 15 ms each
 
 
 @dataclass(frozen=True)
 class StepCost:
-    """One Spark application."""
+    """One job of Spark: an application, or a step of one."""
 
     step: str
     run: str
@@ -32,7 +33,7 @@ def gather_costs(places: Places, subject: Subject, run: str) -> list[StepCost]:
     `run` is the DAG and run that wrote the tables. Without one, the newest application of each of
     the run's jobs counts as its step.
     """
-    found = newest_applications(places.event_logs, _MAX_LOGS)
+    found = newest_steps(places.event_logs, _MAX_LOGS)
     own = [facts for facts in found if run and facts.run.startswith(run)]
     jobs = {table.name for table in subject.tables}
     by_hand = {facts.job: facts for facts in reversed(found) if facts.job in jobs and not run}

@@ -16,8 +16,6 @@ _NIGHT_HOURS = 6  # that a night may take after its landing day is complete
 _NEVER = datetime(2100, 1, 1, tzinfo=UTC)
 LONG_TASK = timedelta(days=2)  # a history, a backfill; a training goes on from its checkpoint
 # What two DAGs say of the same task.
-TITLES_DOC = "Normalizes and tokenizes the titles that are new."
-SESSIONS_DOC = "Cuts the views of each user into sessions, where half an hour passed without one."
 TASK_DEFAULTS = {
     "owner": "userbert",
     "application": CLI,

@@ -39,7 +39,7 @@ class _ReportLink(BaseOperatorLink):
 class ReportOperator(BashOperator):
     """`userbert report` with `options`; `page` is KIND/NAME, as the command names its file.
 
-    Both are templates. `then` is a command that follows.
+    Both are templates. `then` is a command of `userbert` that follows in the same process.
     """
 
     template_fields: Sequence[str] = (*BashOperator.template_fields, "page", "report_command")
@@ -48,8 +48,8 @@ class ReportOperator(BashOperator):
     def __init__(self, *, options: str, page: str, then: str = "", **named: Any) -> None:
         self.page = page
         self.report_command = f"{USERBERT_COMMAND} report {options}"
-        follows = f" && {then}" if then else ""
-        super().__init__(bash_command=f"{self.report_command}{follows}", **named)
+        both = f"{USERBERT_COMMAND} steps 'report {options}' '{then}'"
+        super().__init__(bash_command=both if then else self.report_command, **named)
 
 
 def report_failed_run(context: Any) -> str:

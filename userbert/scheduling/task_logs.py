@@ -5,6 +5,7 @@ from pathlib import Path
 
 PROGRAM_PREFIX = "userbert "  # of what a command says when it fails
 _FOLD_MARK = "::"  # of lines that fold a part of a log up in Airflow's UI
+_PROGRESS = ("step ", "pre-training: ")  # of `userbert steps` and of `userbert pretrain`
 
 
 def attempt_log(logs: Path, dag: str, run: str, task: str, attempt: int) -> Path:
@@ -25,6 +26,12 @@ def command_error(log: Path) -> str:
         said = (each for each in reversed(events) if each.strip())
         return next((each for each in said if not each.startswith(_FOLD_MARK)), "it left no log")
     return "\n".join(_message_lines(log, starts[-1]))
+
+
+def task_progress(log: Path) -> str:
+    """What a running task does now: its newest line of a step or of a training's bar; or ""."""
+    lines = (event.strip() for event, _ in reversed(_events(log)))
+    return next((line for line in lines if line.startswith(_PROGRESS)), "")
 
 
 def _events(log: Path) -> list[tuple[str, str]]:
