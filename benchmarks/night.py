@@ -24,7 +24,6 @@ from typing import Any
 
 import pyarrow as pa
 from deltalake import DeltaTable
-from userbert.scheduling.airflow_api import Airflow
 
 from benchmarks.harness import benchmark_parser, measure_processes, print_line, print_result
 from contracts.commands import DAGS_FOLDER
@@ -41,6 +40,7 @@ from contracts.tables import (
     Table,
 )
 from userbert.local.airflow_processes import running_airflow
+from userbert.scheduling.airflow_api import Airflow
 
 APART_FOLDER = Path(__file__).with_name("night_apart")
 TABLES = (
