@@ -13,7 +13,7 @@ import pytest
 from deltalake import DeltaTable
 
 from contracts.paths import Places
-from spark_jobs.spark.event_log import newest_applications
+from spark_jobs.spark.event_log import newest_applications, newest_steps
 
 README = Path(__file__).parents[1] / "README.md"
 BIN = Path(sys.prefix) / "bin"
@@ -100,6 +100,12 @@ def test_the_folder_of_airflow_names_no_place_so_that_it_can_be_moved(folder):
 
 
 def test_each_spark_job_left_an_event_log_without_a_failed_task(folder):
-    jobs = newest_applications(Places(folder / "data").event_logs)
-    assert len(jobs) >= 10
-    assert all(job.finished and job.failed_tasks == 0 for job in jobs)
+    logs = Places(folder / "data").event_logs
+    history, pairs, trial, night = reversed(newest_applications(logs))
+    runs = [job.run.partition("/")[0] for job in (history, pairs, trial, night)]
+    assert runs == ["history", "pretraining", "pretraining", "nightly"]
+    steps = newest_steps(logs)
+    assert {"browsing_logs", "sessions", "user_sequences", "published_embeddings"} <= {
+        step.job for step in steps if step.run == night.run
+    }
+    assert all(step.finished and step.failed_tasks == 0 for step in steps)
