@@ -24,10 +24,10 @@ def _split(text: str) -> list[str]:
     return text.split()
 
 
-SHARES = (0.05, 0.5, 1.0)  # of distinct titles
-SYLLABLES = _split("ba ce di fo gu ha jen kor lim mas nor pre qui ros ster tion ur ven wil yx")
+DISTINCT_SHARES = (0.05, 0.5, 1.0)  # of distinct titles
+WORD_SYLLABLES = _split("ba ce di fo gu ha jen kor lim mas nor pre qui ros ster tion ur ven wil yx")
 NUM_WORDS = 30_000
-PIECES = _split(
+RULE_PIECES = _split(
     "don't can't cannot gonna wanna. 'tis \"a\" a . ... U.S. ) ( \" ' '' -- - a:b 1:2 : , ,5 «x» "
     "n't rock'n'roll $5 #1 A&B * ?! a.) é' it's its' 's `` <b> [d] a; x@y 50% a.. 1,000 a-b a/b "
     "c_d cannot-do my_gonna x.y e.g. 3.5 +1 a=b foo.py src/a.c v1.2.3 Ünïcode 漢字 Cannot CANNOT "
@@ -37,7 +37,7 @@ Words = Callable[[str], list[str]]
 
 
 def vocabulary(draw: random.Random) -> list[str]:
-    return ["".join(draw.choices(SYLLABLES, k=draw.randint(1, 4))) for _ in range(NUM_WORDS)]
+    return ["".join(draw.choices(WORD_SYLLABLES, k=draw.randint(1, 4))) for _ in range(NUM_WORDS)]
 
 
 def rare_word(draw: random.Random) -> str:
@@ -49,7 +49,7 @@ def rare_word(draw: random.Random) -> str:
         return f"(#{draw.randrange(100_000)})"
     if kind == 2:
         return f"v{draw.randrange(20)}.{draw.randrange(50)}.{draw.randrange(200)}"
-    names = draw.choices(SYLLABLES, k=4)
+    names = draw.choices(WORD_SYLLABLES, k=4)
     return f"{names[0]}/{names[1]}_{names[2]}{draw.randrange(1000)}.{names[3]}"
 
 
@@ -71,7 +71,7 @@ def made_titles(count: int, draw: random.Random) -> list[str]:
 
 def hostile_strings(count: int, draw: random.Random) -> Iterator[str]:
     for _ in range(count):
-        pieces = draw.choices(PIECES, k=draw.randint(1, 8))
+        pieces = draw.choices(RULE_PIECES, k=draw.randint(1, 8))
         yield "".join(piece + draw.choice((" ", " ", "")) for piece in pieces)
 
 
@@ -102,7 +102,7 @@ def main() -> int:
     distinct = made_titles(options.titles, draw)
     nltks_rate = titles_a_cpu_second(nltks, distinct[: options.titles // 10])
     rates = {}
-    for share in SHARES:
+    for share in DISTINCT_SHARES:
         some = distinct[: max(1, int(share * options.titles))]
         titles = some if share == 1 else draw.choices(some, k=options.titles)
         rates[share] = titles_a_cpu_second(Tokenizer(), titles)

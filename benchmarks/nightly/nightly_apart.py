@@ -1,4 +1,4 @@
-"""A night with a Spark application for each table: what `benchmarks.night` compares ours with."""
+"""A night with a Spark application for each table: what `one_application.py` compares ours with."""
 
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.providers.standard.operators.bash import BashOperator

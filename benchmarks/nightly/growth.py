@@ -1,6 +1,6 @@
 """Does a night cost more when there are more nights before it? Small nights with maintenance.
 
-    python -m benchmarks.nights [--nights 60] [--users 300] [--keep DIR]
+    python -m benchmarks.nightly.growth [--nights 60] [--users 300] [--keep DIR]
 
 Each night is the five jobs of the tables, on generated logs, in a Spark application of its own;
 every seventh is followed by maintenance. Its cost is read from Spark's event log and from the

@@ -1,10 +1,10 @@
 """A night of the demo in Airflow: one Spark application against one for each table.
 
-    python -m benchmarks.night --root DATA [--nights 2]
+    python -m benchmarks.nightly.one_application --root DATA [--nights 2]
 
 DATA is a data root on which `make run` has ended; it is copied twice, and not changed. Each copy
 gets an Airflow of its own and the next days of the demo's logs, and runs their nights: by the DAG
-`nightly`, and by one with a Spark application a table (benchmarks/night_apart). The first night is
+`nightly`, and by one with a Spark application a table (nightly_apart.py). The first night is
 not counted: it warms the disk's cache. The copies' tables must be equal afterwards. The last line
 is JSON; `ratio` is how many times as long the night with an application a table takes.
 """
@@ -42,7 +42,7 @@ from contracts.tables import (
 from userbert.local.airflow_processes import running_airflow
 from userbert.scheduling.airflow_api import Airflow
 
-APART_FOLDER = Path(__file__).with_name("night_apart")
+APART_DAG = Path(__file__).with_name("nightly_apart.py")
 TABLES = (
     BROWSING_LOGS,
     REJECTED_LOGS,
@@ -70,7 +70,7 @@ class Night:
 def dags_of_both(folder: Path) -> Iterator[None]:
     """Airflow reads the project's DAGs and the one that is compared."""
     shutil.copytree(DAGS_FOLDER, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(APART_FOLDER / "nightly_apart.py", folder)
+    shutil.copy(APART_DAG, folder)
     os.environ["AIRFLOW__CORE__DAGS_FOLDER"] = str(folder)
     try:
         yield
