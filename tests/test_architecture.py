@@ -62,7 +62,7 @@ FOLDER_ORDER: dict[str, tuple[str, ...]] = {
     "analyst": ("vectors", "lake_access", "output", ".", "questions"),
     "downstream": ("data", "tasks", "rivals", "judging", "output", "."),
     "experiments": (".", "data", "grid", "results"),
-    "benchmarks": (".", "alignment", "encoder", "pages", "peers", "gpu"),
+    "benchmarks": (".", "alignment", "encoder", "nightly", "pages", "peers", "gpu"),
     "userbert": (
         ".",
         "scheduling",
