@@ -39,6 +39,12 @@ def test_parquet_holds_the_vectors_and_says_whose_they_are(out):
     assert rows[1]["embedding"] == vector(0.1, 2)
 
 
+def test_a_program_is_shown_what_the_file_says_about_itself(out, capsys):
+    assert export(out / "v.csv", "--format", "csv", "--json") == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["model_id"], answer["as_of"], answer["rows"]) == ("m1", "2026-01-06", 2)
+
+
 def test_half_precision_halves_the_numbers_and_duckdb_reads_it(out):
     assert export(out / "v.parquet", "--fp16") == 0
     found = duckdb.sql(f"SELECT embedding FROM '{out}/v.parquet' ORDER BY user_id").fetchall()

@@ -25,13 +25,13 @@ import typer
 from analyst.lake_access.open_lake import open_lake
 from analyst.lake_access.registered_models import blocks_of
 from analyst.lake_access.user_numbers import UserNumbers, past_counts, user_forecasts
+from analyst.output.answers import print_answer
 from analyst.vectors.model_space import Vectors, row_slices
 from contracts.errors import BadInput
 from contracts.provenance import code_version
 from contracts.storage.atomic_write import atomic_file, atomic_folder
 from contracts.tables import MODELS
 from contracts.terminal.options import AsOfOrNewest, ModelOrChampion
-from contracts.terminal.printing import print_parts
 from contracts.vectors import describe_blocks
 
 
@@ -187,6 +187,9 @@ def main(
     fp16: Annotated[
         bool, typer.Option("--fp16", help="Write half precision, in half the size.")
     ] = False,
+    json_summary: Annotated[
+        bool, typer.Option("--json", help="Print what the file says about itself as JSON.")
+    ] = False,
     with_counts: Annotated[
         bool,
         typer.Option(
@@ -218,4 +221,5 @@ def main(
     if numbers.names:
         summary += f", {len(numbers.names)} numbers beside each"
     files = list(out.glob("*")) if out.is_dir() else [out]
-    print_parts(f"{summary}, {sum(file.stat().st_size for file in files) / 1e6:,.1f} MB")
+    size = sum(file.stat().st_size for file in files) / 1e6
+    print_answer(metadata, json_summary, f"{summary}, {size:,.1f} MB")
