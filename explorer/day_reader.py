@@ -27,7 +27,7 @@ from contracts.paths import Places
 from contracts.tables import BROWSING_LOGS, MODELS, PUBLISHED_EMBEDDINGS, USER_EMBEDDINGS
 
 _MAX_DAYS = 4  # model days in memory; one of 100,000 users takes 100 MB
-_MAX_PCA_USERS = 20_000  # whose vectors the directions of the map are made from
+_MAX_PCA_USERS = 5_000  # whose vectors the directions of the map are made from
 _RECENT_DAYS = 28
 _MAX_QUERY_SECONDS = 30
 _SEED = 20210
