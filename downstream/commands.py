@@ -43,10 +43,12 @@ def main(
         ),
     ] = None,
     tasks: Annotated[
-        str | None, typer.Option("--tasks", metavar="NAME,...", help="[default: all]")
+        str | None,
+        typer.Option("--tasks", metavar="NAME,...", help="The tasks to judge by. [default: all]"),
     ] = None,
     rivals: Annotated[
-        str | None, typer.Option("--rivals", metavar="NAME,...", help="[default: all]")
+        str | None,
+        typer.Option("--rivals", metavar="NAME,...", help="Whom to compare with. [default: all]"),
     ] = None,
     splits: Annotated[
         int | None,

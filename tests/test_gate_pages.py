@@ -14,6 +14,7 @@ from expectations.days.bounds import DAY_MEASURES
 from expectations.failure_message import advice_name, gate_advice
 from expectations.results import Finding, GateResult, save_result
 from expectations.suites import Expected, suite_expectations
+from userbert.reference.catalog import catalog_html
 
 NASTY = "<script>alert(1)</script> <img src='https://example.com/x.png'> & ü"
 NIGHT = datetime(2026, 3, 2)
@@ -90,7 +91,9 @@ def test_pages_of_older_results_are_written_anew(places):
 
 def test_the_pages_are_readable_offline_in_both_widths_and_schemes(places, tmp_path):
     docs = places.gates / "docs"
-    pages = [page(places), docs / "index.html", docs / "expectations/browsing_logs.html"]
+    catalog = tmp_path / "catalog.html"
+    catalog.write_text(catalog_html())
+    pages = [page(places), docs / "index.html", docs / "expectations/browsing_logs.html", catalog]
     with Browser(tmp_path / "browser") as browser:
         for path in pages:
             for width in WIDTHS:
