@@ -5,6 +5,7 @@ time_zone = "UTC"         # of the times that carry no zone of their own, and of
 time_format = "iso"       # or "epoch_s", "epoch_ms", "epoch_us", or a Spark datetime pattern
 damaged_files = "stop"    # or "refuse": a file that cannot be read is refused, the others go in
 symlinks = "refuse"       # or "follow": files that are links to files elsewhere are read
+mask = ["email", "url"]   # what of titles and hosts is masked; phone, card, iban and ssn, too
 nobody = ["anonymous"]    # ids that stand for no particular user; their lines are refused
 tokenizer = "nltk"        # or "jieba" (Chinese), "janome" (Japanese), "pythainlp" (Thai)
 
@@ -144,6 +145,9 @@ class LandingSettings(BaseModel):
     time_format: Annotated[str, StringConstraints(min_length=1)] = "iso"
     damaged_files: Literal["stop", "refuse"] = "stop"
     symlinks: Literal["refuse", "follow"] = "refuse"
+    mask: Annotated[
+        tuple[Literal["email", "phone", "card", "iban", "ssn", "url"], ...], Field(strict=False)
+    ] = ()
     nobody: Annotated[tuple[str, ...], Field(strict=False)] = ()
     tokenizer: Literal["nltk", "jieba", "janome", "pythainlp"] = "nltk"
     columns: _Columns

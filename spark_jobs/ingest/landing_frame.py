@@ -5,7 +5,8 @@ A row carries no file name and no raw line, which few rows need: `place` leads t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from spark_jobs.ingest.parsing.parsed_lines import (
     Part,
     damage_mark,
 )
+from spark_jobs.ingest.parsing.private_values import cut_urls, mask_texts
 from spark_jobs.ingest.suppression_list import FORGOTTEN_USER, SuppressionList
 
 MAX_LINES = 1 << 40  # that a file can have; place = MAX_LINES * its number + line
@@ -70,14 +72,14 @@ def landing_frame(
         [(part, numbers[part.file] * MAX_LINES) for part in each]
         for each in _packed(parts, spark.sparkContext.defaultParallelism)
     ]
-    form, is_iso = landing_format(settings), settings.time_format == "iso"
+    form, is_iso, mask = landing_format(settings), settings.time_format == "iso", settings.mask
 
     def read(ids: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for part, offset in (
             each for batch in ids for n in batch.column(0) for each in tasks[n.as_py()]
         ):
             for lines in _line_batches(form, part):
-                yield _rows(lines, part, offset, forgotten, is_iso)
+                yield _rows(_masked(lines, mask), part, offset, forgotten, is_iso)
 
     schema = ", ".join(f"{name} {kind}" for name, kind in _SCHEMA.items())
     return spark.range(0, len(tasks), 1, max(len(tasks), 1)).mapInArrow(read, schema)
@@ -105,6 +107,16 @@ def _line_batches(form: LandingFormat, part: Part) -> Iterator[LineBatch]:
         yield from form.parse(part)
     except DamagedFile as error:
         yield damage_mark(error.cause)
+
+
+def _masked(lines: LineBatch, mask: Collection[str]) -> LineBatch:
+    """Without what the settings take for private in titles and hosts."""
+    if not mask:
+        return lines
+    columns = dict(lines.columns)
+    columns["title"] = mask_texts(columns["title"], mask)
+    columns["host"] = cut_urls(columns["host"], mask)
+    return replace(lines, columns=columns)
 
 
 def _rows(

@@ -16,6 +16,7 @@ from spark_jobs.ingest.formats import LandingFormat, landing_format
 from spark_jobs.ingest.landing_files import by_file
 from spark_jobs.ingest.parsing.packed_files import DamagedFile
 from spark_jobs.ingest.parsing.parsed_lines import DAMAGED_FILE, TEXT, Part
+from spark_jobs.ingest.parsing.private_values import mask_line
 from spark_jobs.ingest.suppression_list import FORGOTTEN_USER
 
 
@@ -45,7 +46,7 @@ def with_raw(refused: DataFrame, parts: list[Part], settings: LandingSettings) -
                 numbers = [line for _, line in some]
                 with suppress(DamagedFile):  # in a column that no view is made of
                     for line, raw in _lines_as_they_were(form, parts_of[file], numbers):
-                        found[file, line] = raw
+                        found[file, line] = mask_line(raw, settings.mask)
             raw_lines = [found.get(each, "") for each in zip(files, lines, strict=True)]
             yield batch.append_column("raw", pa.array(raw_lines, TEXT))
 
