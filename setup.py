@@ -72,6 +72,7 @@ setup(
         "userbert.conf": ["*"],
         "userbert.conf.examples": ["*"],
         "expectations": ["templates/*.j2"],
+        "explorer": ["assets/*"],
     },
     install_requires=["numpy", "nltk==3.10", "xxhash", "rich", "typer", "pydantic", "jinja2"],
     extras_require={
