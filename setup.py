@@ -68,7 +68,7 @@ setup(
     packages=[*PACKAGES, *DATA_FOLDERS],
     package_dir=DATA_FOLDERS,
     package_data={
-        "": ["py.typed", "*.yaml", "*.j2", "*.toml", "*.html", "*.svg", "*.css", "*.js"],
+        "": ["py.typed", "*.yaml", "*.j2", "*.toml", "*.html", "*.svg"],
         "userbert.conf": ["*"],
         "userbert.conf.examples": ["*"],
         "expectations": ["templates/*.j2"],

@@ -64,6 +64,17 @@ def map_figure(day: ModelDay, coloring: Coloring, marked: Highlights) -> Figure:
     return {"data": traces, "layout": _map_layout(coloring)}
 
 
+def legend_entries(figure: Figure) -> list[tuple[str, str]]:
+    """The color and the name of each group and of what stands out on a map."""
+    named = [trace for trace in figure["data"] if "meta" in trace]
+    return [(_color_of(trace["marker"]), str(trace["meta"])) for trace in named]
+
+
+def _color_of(marker: Figure) -> str:
+    color = marker["color"]
+    return str(marker["line"]["color"] if color == _NO_COLOR else color)
+
+
 def _user_traces(day: ModelDay, coloring: Coloring, rows: NDArray[np.int64]) -> list[Figure]:
     if coloring.groups is None:
         return [_values_trace(day, coloring, rows)]
@@ -73,7 +84,7 @@ def _user_traces(day: ModelDay, coloring: Coloring, rows: NDArray[np.int64]) -> 
         if len(members):
             color = _GROUP_COLORS[group % len(_GROUP_COLORS)] if group >= 0 else _NO_GROUP_COLOR
             marker = {"size": 5, "color": color, "opacity": 0.75}
-            traces.append(_points(day, members, _plot_text(name), marker))
+            traces.append(_points(day, members, name, marker) | {"meta": name})
     return traces
 
 
@@ -82,13 +93,12 @@ def _values_trace(day: ModelDay, coloring: Coloring, rows: NDArray[np.int64]) ->
     values = coloring.values[rows]  # (n,)
     colors = np.log1p(values) if coloring.is_logarithmic else values
     title = {"text": _plot_text(coloring.title), "side": "top"}
-    bar: Figure = {"title": title, "thickness": 10, "orientation": "h", "y": -0.3}
+    bar: Figure = {"title": title, "thickness": 10, "orientation": "h", "y": -0.1}
     if coloring.is_logarithmic:
         ticks = [0, 1, 3, 10, 30, 100, 300, 1000, 3000]
         bar |= {"tickvals": np.log1p(ticks).tolist(), "ticktext": [f"{tick:,}" for tick in ticks]}
     marker = {"size": 5, "color": _packed(colors), "colorscale": _SCALE, "opacity": 0.8}
-    trace = _points(day, rows, "users", marker | {"colorbar": bar, "showscale": True})
-    return trace | {"showlegend": False}
+    return _points(day, rows, "users", marker | {"colorbar": bar, "showscale": True})
 
 
 def _points(day: ModelDay, rows: NDArray[np.int64], name: str, marker: Figure) -> Figure:
@@ -106,7 +116,7 @@ def _points(day: ModelDay, rows: NDArray[np.int64], name: str, marker: Figure) -
         "customdata": users,
         "text": texts,
         "hoverinfo": "text",
-        "name": name,
+        "name": _plot_text(name),
         "marker": marker,
         "unselected": {"marker": {"opacity": 0.75}},  # who was chosen has a ring instead
     }
@@ -122,14 +132,14 @@ def _highlight_traces(day: ModelDay, marked: Highlights) -> list[Figure]:
     ):
         if len(rows):
             marker = ring | {"line": {"color": color, "width": 1}, "opacity": 0.6}
-            traces.append(_points(day, rows, name, marker) | {"hoverinfo": "skip"})
+            traces.append(_points(day, rows, name, marker) | {"hoverinfo": "skip", "meta": name})
     if marked.way is not None and len(marked.way) > 1:
         traces.append(_way_trace(marked))
     if marked.user is not None:
         user = np.array([marked.user])
         star = {"symbol": "star", "size": 15, "color": _USER_COLOR}
-        name = f"user {_plot_text(day.vectors.user_ids[marked.user])}"
-        traces.append(_points(day, user, name, star))
+        name = f"user {day.vectors.user_ids[marked.user]}"
+        traces.append(_points(day, user, name, star) | {"meta": name})
     return traces
 
 
@@ -142,7 +152,8 @@ def _way_trace(marked: Highlights) -> Figure:
         "y": marked.way[:, 1].tolist(),
         "text": [str(day) for day in marked.way_days],
         "hoverinfo": "text",
-        "name": f"way over {len(marked.way_days)} days",
+        "name": "way",
+        "meta": f"the way of the user over {len(marked.way_days)} days",
         "line": {"color": _USER_COLOR, "width": 1.5},
         "marker": {"size": 5, "color": _USER_COLOR},
     }
@@ -157,8 +168,7 @@ def _map_layout(coloring: Coloring) -> Figure:
         "xaxis": axis,
         "yaxis": axis | {"scaleanchor": "x"},
         "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
-        "legend": {"orientation": "h", "y": -0.02, "yanchor": "top", "font": {"size": 11}},
-        "showlegend": True,
+        "showlegend": False,  # the page has one, whose names wrap
         "uirevision": "map",  # zoom stays when colors change
     }
 

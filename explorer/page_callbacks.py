@@ -16,6 +16,7 @@ from explorer.panels import (
     comparison_panel,
     coverage_panel,
     explanation_panel,
+    legend_list,
     user_panel,
 )
 from explorer.view import View
@@ -117,11 +118,13 @@ def _add_maps(app: Dash, reader: DayReader) -> None:
     def draw_maps(values: _Values) -> dict[str, Any]:
         view = _view(reader, values)
         other = view.other_day
+        figure = _figure(view, view.day)
+        other_figure = _figure(view, other) if other else {"data": [], "layout": {}}
         drawn = {
-            "figure": _figure(view, view.day),
-            "caption": _caption(view.day),
-            "other": _figure(view, other) if other else {"data": [], "layout": {}},
-            "other_caption": _caption(other) if other else "",
+            "figure": figure,
+            "caption": [_caption(view.day), legend_list(figure)],
+            "other": other_figure,
+            "other_caption": [_caption(other), legend_list(other_figure)] if other else [],
             "other_class": "" if other else "hidden",
             "comparison": comparison_panel(view),
             "share": view.state.query,

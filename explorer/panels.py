@@ -16,7 +16,7 @@ from analyst.questions.explain import explain_vector
 from analyst.questions.neighbors import Neighbor, neighbors
 from analyst.vectors.search import neighbors_kept
 from contracts.terminal.printing import cell_text
-from explorer.figures import views_figure
+from explorer.figures import Figure, legend_entries, views_figure
 from explorer.view import View
 
 _NUM_NEAR = 10
@@ -150,6 +150,15 @@ def _user_comparison(view: View) -> list[Any]:
     both = [near for near in found[0] if near in found[1]]
     named = f": {', '.join(both)}" if both else ""
     return [html.P(f"Of user {user}'s {_NUM_NEAR} nearest, {len(both)} are the same{named}.")]
+
+
+def legend_list(figure: Figure) -> Any:
+    """What the colors of a map mean."""
+    entries = [
+        html.Li([html.Span(className="dot", style={"backgroundColor": color}), name])
+        for color, name in legend_entries(figure)
+    ]
+    return html.Ul(entries, className="legend") if entries else None
 
 
 def data_table(rows: Iterable[Sequence[object]], columns: Sequence[str], name: str) -> Any:

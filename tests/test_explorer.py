@@ -102,7 +102,7 @@ def test_the_page_answers_with_each_of_its_controls(browser, address, pictures, 
     browser.open(address, 1280, "light")
     browser.wait_for(DRAWN)
     says(browser, "#map-caption", f"82 users of m1 as of {DAY}")
-    says(browser, "#map .legend", "Green Tea")
+    says(browser, "#map-caption", "Green Tea")
 
     browser.type("#user-search", "user 0")
     browser.press("Enter")
@@ -112,7 +112,7 @@ def test_the_page_answers_with_each_of_its_controls(browser, address, pictures, 
     says(browser, "#user-panel", "Nearest of 82 users, and why")
     says(browser, "#user-panel", "Green Tea (")  # in common, as it was written, with its weight
     browser.wait_for("!document.querySelector('#notice').innerText")
-    says(browser, "#map .legend", "way over 2 days")
+    says(browser, "#map-caption", "the way of the user over 2 days")
     browser.click("#explain-button")
     says(browser, "#explanation", "2 views made the vector")
     browser.click("#coverage-button")
@@ -148,7 +148,7 @@ def test_the_page_answers_with_each_of_its_controls(browser, address, pictures, 
     pick(browser, "color", "views in 28 days")
     says(browser, "#map .infolayer", "views in 28 days")
     pick(browser, "color", "label side")
-    says(browser, "#map .legend", "right")
+    says(browser, "#map-caption", "right")
     browser.click("#clear-button")
     pick(browser, "other", "m2 (candidate)")
     says(browser, "#comparison", "two spaces: places and distances on one map mean nothing")
