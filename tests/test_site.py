@@ -1,6 +1,7 @@
 """The site of the guides: built strictly, complete, and without a network."""
 
 import re
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 import yaml
 from mkdocs.commands.build import build
 from mkdocs.config import load_config
+from test_guides import parse
 
 from contracts.tables import TABLE_SOURCES, TABLES
 from userbert.reference.catalog import catalog_html, catalog_markdown
@@ -56,6 +58,17 @@ def test_the_references_name_every_command_table_and_setting(site):
     settings = settings_page()
     for name in ("complete_when", "window_days", "launcher", "damaged_files", "views_a_user"):
         assert f"| {name} |" in settings
+
+
+@pytest.mark.parametrize("guide", ["first-run", "your-logs", "schedule", "upgrade"])
+def test_each_command_of_a_first_guide_is_whole(guide):
+    """Also those inside of numbered steps, which tests/test_guides.py does not see."""
+    text = (ROOT / f"docs/{guide}.md").read_text()
+    lines = re.findall(r"^ +userbert (\w.+)$", text, re.MULTILINE)
+    assert lines
+    for line in lines:
+        words = shlex.split(line, comments=True)
+        parse([*words] if words[0] != "init" else ["init", "file.csv"])
 
 
 def test_lineage_names_every_table_and_only_tables():
