@@ -1,6 +1,6 @@
 # The two commands of a new machine: `make run` and `make test`. Both set up what is missing first.
 .DEFAULT_GOAL := help
-.PHONY: help docs setup check-machine run test test-docs test-faults lint audit bench airflow lock clean
+.PHONY: help docs setup check-machine object-store run test test-docs test-faults lint audit bench airflow lock clean
 SHELL := /bin/bash
 PYTHON ?= python3.11
 BIN := .venv/bin
@@ -29,10 +29,17 @@ setup: check-machine .venv/ready ## install everything into .venv, from locked v
 	-$(BIN)/python -m userbert.local.class_archive
 	touch $@
 
+object-store: .venv/object-store ## fetch what a lake on S3 needs (28 MB): docs/object-store.md
+
+.venv/object-store: userbert/local/object_store.py | setup
+	rm -rf $@
+	$(BIN)/python -m userbert.local.object_store
+	touch $@
+
 run: setup ## the main job: six months of real logs to served user embeddings, through Airflow
 	$(BIN)/userbert run
 
-test: setup ## all tests, with real Spark, Delta, Airflow, Great Expectations, Feast and torchrun
+test: setup object-store ## all tests, with real Spark, Delta, Airflow, Great Expectations, Feast and torchrun
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-docs: setup ## every command of the guides that can be followed on a tiny lake, from its first line to its last

@@ -107,20 +107,26 @@ def _with_spellings(places: Places, users: Users) -> Users:
 def search_everything(places: Places, users: Users) -> list[Finding]:
     """Look through every file, and print what was looked for and found: the residual mentions."""
     from erasure.landing_search import search_landing_files
+    from erasure.object_scan import scan_objects
     from erasure.scan import scan_files
 
     roots = [places.root]
-    if "://" in places.lake:
-        _print(f"not looked through: {places.lake}, an object store; its tables were rewritten")
-    elif not Path(places.lake).is_relative_to(places.root):
+    is_on_disk = "://" not in places.lake
+    if is_on_disk and not Path(places.lake).is_relative_to(places.root):
         roots.append(Path(places.lake))
     began = time.monotonic()
     found, files, size = scan_files(roots, users, search_landing_files(places, users))
+    if not is_on_disk:
+        in_store, objects, num_bytes = scan_objects(places.lake, users)
+        found, size = [*found, *in_store], size + num_bytes
     mentions = [each for each in found if not each.page]
+    in_lake = "" if is_on_disk else f" and {objects:,} objects of {places.lake}"
     _print(
-        f"proof: {files:,} files, {size / _MIB:,.1f} MiB, looked through in "
+        f"proof: {files:,} files{in_lake}, {size / _MIB:,.1f} MiB, looked through in "
         f"{time.monotonic() - began:.1f} s; {len(mentions)} name a user"
     )
+    if not is_on_disk:
+        _print("  a bucket that keeps versions still has what was removed: docs/object-store.md")
     for line in users.describe_search():
         _print(f"  looked for {line}")
     for each in mentions[:_MAX_SHOWN]:

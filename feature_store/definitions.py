@@ -19,6 +19,7 @@ from feast import Entity, FeatureService, FeatureView, Field, FileSource, ValueT
 from feast.data_format import DeltaFormat
 from feast.types import Array, Float32, Float64, Int32, Int64, String, UnixTimestamp
 
+from contracts.storage.object_store import spark_address
 from contracts.tables import (
     PUBLISHED_CONTENT,
     PUBLISHED_EMBEDDINGS,
@@ -84,7 +85,9 @@ def _spark_source(name: str, path: str, tags: dict[str, str]) -> Any:
     """The Delta folder, as Spark reads it."""
     from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import SparkSource
 
-    return SparkSource(name=name, query=f"SELECT * FROM delta.`{path}`", tags=tags, **_TIMES)
+    return SparkSource(
+        name=name, query=f"SELECT * FROM delta.`{spark_address(path)}`", tags=tags, **_TIMES
+    )
 
 
 # Feast's names of when a feature is of, and since when it is known.

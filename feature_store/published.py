@@ -12,21 +12,29 @@ from contracts.errors import BadInput, MissingTable
 from contracts.paths import Places
 from contracts.storage.checked_pages import check_pages_daily
 from contracts.storage.damage import check_delta_log, check_parquet_files
+from contracts.storage.delta_reading import open_delta_table
+from contracts.storage.object_store import let_duckdb_read, reader_address
 from contracts.tables import PUBLISHED_EMBEDDINGS, PUBLISHED_HISTORY
 
 
 def table_path(places: Places) -> str:
-    return f"{places.lake}/{PUBLISHED_EMBEDDINGS.name}"
+    return reader_address(f"{places.lake}/{PUBLISHED_EMBEDDINGS.name}")
 
 
 def history_path(places: Places) -> str:
-    return f"{places.lake}/{PUBLISHED_HISTORY.name}"
+    return reader_address(f"{places.lake}/{PUBLISHED_HISTORY.name}")
 
 
 def has_history(places: Places) -> bool:
     """Whether the lake's publications record themselves; older code's did not."""
     path = history_path(places)
-    return "://" in path or (Path(path) / "_delta_log").exists()
+    return _exists(path)
+
+
+def _exists(path: str) -> bool:
+    if "://" in path:
+        return open_delta_table(path) is not None
+    return (Path(path) / "_delta_log").exists()
 
 
 @dataclass(frozen=True)
@@ -42,7 +50,7 @@ class Published:
     @classmethod
     def open(cls, places: Places) -> "Published":
         path = table_path(places)
-        if "://" not in path and not (Path(path) / "_delta_log").exists():
+        if not _exists(path):
             raise MissingTable(
                 f"the lake has no {PUBLISHED_EMBEDDINGS.name} ({path}): "
                 "run `userbert published-embeddings --as-of DAY` first"
@@ -53,6 +61,7 @@ class Published:
         import_extension("delta")
         connection = duckdb.connect()
         connection.execute("LOAD delta; SET TimeZone = 'UTC'; SET threads = 2")
+        let_duckdb_read(connection, path)
         if is_local:
             check_parquet_files(_data_files(connection, path))
         connection.execute(f"ATTACH '{path}' AS published (TYPE delta, PIN_SNAPSHOT)")

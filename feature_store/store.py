@@ -25,6 +25,7 @@ from feast.errors import FeatureServiceNotFoundException
 from contracts.commands import CONF_FOLDER
 from contracts.errors import BadInput, MissingTable
 from contracts.paths import Places
+from contracts.storage.object_store import let_duckdb_read
 from feature_store.damage import is_whole_database, is_whole_registry, name_damage, put_aside
 from feature_store.definitions import (
     AS_KNOWN_SERVICE,
@@ -60,7 +61,7 @@ def _exact_frame(rows: pa.Table) -> pd.DataFrame:
     return found
 
 
-def _prepare_offline_store(offline: str) -> None:
+def _prepare_offline_store(offline: str, lake: str) -> None:
     """What Feast does not do for its offline stores."""
     if offline == "spark":
         # The session that Feast makes: Delta by conf/spark-defaults.conf, and Python as here.
@@ -75,7 +76,9 @@ def _prepare_offline_store(offline: str) -> None:
     import_extension("delta")
     import ibis  # type: ignore[import-untyped]
 
-    ibis.get_backend().raw_sql("SET TimeZone = 'UTC'; SET threads = 2")
+    backend = ibis.get_backend()
+    backend.raw_sql("LOAD delta; SET TimeZone = 'UTC'; SET threads = 2")
+    let_duckdb_read(backend.con, lake)
 
 
 def _must_not_clash(rows: pd.DataFrame) -> None:
@@ -102,7 +105,7 @@ class Store:
             folder.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(Path(__file__).with_name(SETTINGS_FILE), folder / SETTINGS_FILE)
         opened = FeatureStore(repo_path=str(folder))
-        _prepare_offline_store(opened.config.offline_store.type)
+        _prepare_offline_store(opened.config.offline_store.type, self.places.lake)
         return opened
 
     @property

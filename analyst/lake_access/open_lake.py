@@ -5,9 +5,7 @@ from analyst import open_lake; lake = open_lake()
 
 from dataclasses import dataclass
 from datetime import date
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 import duckdb
 from duckdb_extensions import import_extension
@@ -29,7 +27,9 @@ from contracts.storage.damage import (
     check_parquet_pages,
     job_command,
 )
+from contracts.storage.delta_reading import open_delta_table
 from contracts.storage.model_folder import find_model_folder
+from contracts.storage.object_store import let_duckdb_read, reader_address
 from contracts.tables import MODELS, PUBLISHED_EMBEDDINGS, TABLES, USER_EMBEDDINGS, Table
 from contracts.terminal.html_table import html_table
 
@@ -107,7 +107,7 @@ class OpenLake:
 
     def data_files(self, *tables: Table) -> list[str]:
         """The Parquet files of these tables, or of all, at the versions that are open."""
-        root = _for_readers(self.places.lake)
+        root = reader_address(self.places.lake)
         names = [table.name for table in tables] or list(self.versions)
         return [
             path
@@ -163,7 +163,7 @@ class OpenLake:
 def open_lake(places: Places | None = None) -> OpenLake:
     """The lake below `places`, or below the folder that USERBERT_DATA names."""
     places = places or Places.from_environment()
-    root = _for_readers(places.lake)
+    root = reader_address(places.lake)
     there = [table for table in TABLES if table_exists(root, table)]
     if "://" not in root:
         for table in there:
@@ -171,6 +171,7 @@ def open_lake(places: Places | None = None) -> OpenLake:
     import_extension("delta")
     connection = duckdb.connect()
     connection.execute("LOAD delta; SET TimeZone = 'UTC'")
+    let_duckdb_read(connection, root)
     versions = {table.name: _newest_version(root, table) for table in there}
     for table in there:
         _add_table(connection, root, table, versions[table.name])
@@ -208,15 +209,10 @@ def _add_views(connection: duckdb.DuckDBPyConnection, versions: dict[str, int]) 
         connection.execute(f"CREATE MACRO {ours} AS {theirs}")
 
 
-def _for_readers(lake: str) -> str:
-    """DuckDB and delta-rs name an object store otherwise than Spark does."""
-    return lake.replace("s3a://", "s3://", 1)
-
-
 def table_exists(lake: str, table: Table) -> bool:
-    folder = f"{_for_readers(lake)}/{table.name}"
+    folder = f"{lake}/{table.name}"
     if "://" in folder:
-        return bool(_delta().is_deltatable(folder))
+        return open_delta_table(folder) is not None
     return any((Path(folder) / "_delta_log").glob("*.json"))
 
 
@@ -224,14 +220,8 @@ def _newest_version(lake: str, table: Table) -> int:
     """Of a folder, the number of the newest file of its log: no more of the log is read."""
     folder = f"{lake}/{table.name}"
     if "://" in folder:
-        return int(_delta()(folder, without_files=True).version())
+        opened = open_delta_table(folder)
+        assert opened is not None  # its caller has asked whether it exists
+        return int(opened.version())
     log = (Path(folder) / "_delta_log").glob("*.json")
     return max(int(path.stem) for path in log if path.stem.isdigit())
-
-
-@cache
-def _delta() -> Any:
-    """delta-rs takes a second to import, and only an object store needs it here."""
-    from deltalake import DeltaTable
-
-    return DeltaTable

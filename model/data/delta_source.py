@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 from deltalake import DeltaTable
 
-from contracts.storage.delta_reading import arrow_dataset
+from contracts.storage.delta_reading import arrow_dataset, open_delta_table
 from contracts.errors import MissingTable
 from contracts.tables import Table
 
@@ -31,15 +31,15 @@ class Source:
         cls, lake: str, table: Table, version: int | None, **equal_to: date
     ) -> "Source":
         """`table` at `version`, the newest where that is None; rows that equal every filter."""
-        path = f"{lake}/{table.name}".replace("s3a://", "s3://", 1)
-        if not DeltaTable.is_deltatable(path):
+        path = f"{lake}/{table.name}"
+        if (opened := open_delta_table(path, version)) is None:
             raise MissingTable(
                 f"the lake has no {table.name} ({path}): run the job that writes it, "
                 f"`userbert {table.name.replace('_', '-')}`"
             )
         filters = [ds.field(name) == pa.scalar(value) for name, value in equal_to.items()]
         where = reduce(and_, filters) if filters else None
-        return cls(table, DeltaTable(path, version=version), path, where)
+        return cls(table, opened, path, where)
 
     def batches(self, *columns: str) -> Iterator[pa.RecordBatch]:
         dataset = arrow_dataset(self.delta, self.path)

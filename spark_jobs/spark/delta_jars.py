@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from contracts.storage.atomic_write import atomic_file
@@ -46,11 +47,11 @@ def spark_jars() -> Path:
     return spark_home() / "jars"
 
 
-def _fetch_jars(ivy: Path) -> list[Path]:
-    """Resolve Delta's package into the folder `ivy`; the jars that Spark does not have."""
+def fetch_jars(ivy: Path, packages: Sequence[str], brought: Sequence[str]) -> list[Path]:
+    """Resolve `packages` into the folder `ivy`; the jars of all but what is `brought` already."""
     submit = (
-        f"--conf spark.jars.packages={_DELTA_PACKAGE} --conf spark.jars.ivy={ivy} "
-        f"--conf spark.jars.excludes={','.join(_BROUGHT_BY_SPARK)} --conf spark.ui.enabled=false "
+        f"--conf spark.jars.packages={','.join(packages)} --conf spark.jars.ivy={ivy} "
+        f"--conf spark.jars.excludes={','.join(brought)} --conf spark.ui.enabled=false "
         "--master local[1] pyspark-shell"
     )
     empty = ivy / "conf"  # the project's own conf names classes of jars that are not there yet
@@ -72,7 +73,7 @@ def main() -> None:
     if list(target.glob("io.delta_delta-spark_*")):
         return
     with tempfile.TemporaryDirectory() as scratch:
-        jars = _fetch_jars(Path(scratch))
+        jars = fetch_jars(Path(scratch), [_DELTA_PACKAGE], _BROUGHT_BY_SPARK)
         # Delta's own jar last: its presence says that the rest is there.
         for jar in sorted(jars, key=lambda jar: "delta-spark" in jar.name):
             with atomic_file(target / jar.name) as unfinished:

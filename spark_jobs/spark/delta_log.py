@@ -168,7 +168,7 @@ class DeltaLog:
         path = self._java("org.apache.hadoop.fs.Path")
         log = path(f"{self.path}/_delta_log")
         unfinished = path(f"{self.path}/_torn_log-{uuid.uuid4().hex}")
-        files = log.getFileSystem(self.spark._jsc.hadoopConfiguration())
+        files = log.getFileSystem(self._log.newDeltaHadoopConf())
         files.rename(log, unfinished)
         if files.exists(path(unfinished, f"{0:020d}.json")):
             files.rename(unfinished, log)
@@ -184,7 +184,7 @@ class DeltaLog:
         """
         kept = {row["path"].rpartition("/")[2] for row in self.files().select("path").collect()}
         folder = self._log.dataPath()
-        files = folder.getFileSystem(self.spark._jsc.hadoopConfiguration())
+        files = folder.getFileSystem(self._log.newDeltaHadoopConf())
         listed = files.listFiles(folder, True)
         while listed.hasNext():
             path = listed.next().getPath()
@@ -196,7 +196,7 @@ class DeltaLog:
         newest = self._newest()
         self._write_checkpoint(newest)
         folder = self._log.logPath()
-        files = folder.getFileSystem(self.spark._jsc.hadoopConfiguration())
+        files = folder.getFileSystem(self._log.newDeltaHadoopConf())
         paths = [status.getPath() for status in files.listStatus(folder)]
         if not any(_is_checkpoint_of(path.getName(), newest.version()) for path in paths):
             raise OSError(f"Delta wrote no checkpoint of version {newest.version()} in {folder}")

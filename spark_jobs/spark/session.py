@@ -17,6 +17,7 @@ from contracts.commands import CONF_FOLDER
 from contracts.paths import Places
 from contracts.provenance import run_name
 from contracts.storage.atomic_write import file_mask
+from contracts.storage.object_store import spark_settings
 from spark_jobs.spark import class_archive, event_log
 from spark_jobs.spark.job_facts import RUN_SETTING
 from spark_jobs.spark.step import begin_step
@@ -59,7 +60,7 @@ def session(job: str, logged: bool = True) -> SparkSession:
     )
     # Hadoop sets the permissions of each file by itself, and does not ask the process.
     builder = builder.config("spark.hadoop.fs.permissions.umask-mode", f"{file_mask():03o}")
-    for key, value in _FILE_SETTINGS.items():
+    for key, value in (_FILE_SETTINGS | _store_settings()).items():
         builder = builder.config(key, value)
     if SparkContext._active_spark_context is None:
         settings = _event_log_settings() if logged else {"spark.eventLog.enabled": "false"}
@@ -87,6 +88,13 @@ def _progress_settings() -> dict[str, str]:
     """No progress bar but on a terminal: in a file it has no line breaks, and what a command says
     at its end stood behind a bar of 500 characters, on a line that nobody finds."""
     return {} if sys.stderr.isatty() else {"spark.ui.showConsoleProgress": "false"}
+
+
+def _store_settings() -> dict[str, str]:
+    """Where the object store of the lake is, if there is one. Keys are no settings: a setting is
+    shown, and the JVM finds the keys in its environment."""
+    has_own_jars = not class_archive.is_embedded_default()
+    return spark_settings(Places.from_environment().lake, has_own_jars=has_own_jars)
 
 
 def _event_log_settings() -> dict[str, str]:

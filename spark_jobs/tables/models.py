@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 from contracts.errors import BadInput, MissingTable
 from contracts.paths import Places
 from contracts.storage.damage import check_delta_log, check_parquet_pages
+from contracts.storage.delta_reading import open_delta_table
 from contracts.storage.model_folder import find_model_folder
+from contracts.storage.object_store import let_duckdb_read, reader_address
 from contracts.tables import MODELS, Table
 from contracts.vectors import own_space
 
@@ -71,13 +73,16 @@ def read_rows(places: Places, table: Table) -> list[dict[str, Any]]:
     from duckdb_extensions import import_extension
 
     import_extension("delta")
-    path = f"{places.lake}/{table.name}".replace("s3a://", "s3://", 1)
+    path = reader_address(f"{places.lake}/{table.name}")
     if "://" not in path:
         if not any(Path(path, "_delta_log").glob("*.json")):
             return []
         check_delta_log(path)  # DuckDB reads a newest commit of 0 bytes as a table without rows
+    elif open_delta_table(path) is None:
+        return []
     with duckdb.connect() as connection:
         connection.execute("LOAD delta; SET TimeZone = 'UTC'")
+        let_duckdb_read(connection, path)
         try:
             # DuckDB imports pandas, which takes half a second, to look at a parameter.
             literal = path.replace("'", "''")
