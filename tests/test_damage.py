@@ -242,17 +242,23 @@ def test_a_flipped_bit_is_found_before_vectors_are_read(run, table):
 
 
 @pytest.mark.parametrize("place", [60, -60])  # in a page, in the footer
-def test_a_flipped_bit_of_any_table_is_found_before_a_query_reads_it(run, places, place):
-    write(places, "titles", [{"title_id": n} for n in range(9)])
-    (path,) = Path(places.lake).glob("titles/*.parquet")
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("titles", ("sql", "SELECT title_id FROM titles")), ("models", ("models", "list"))],
+)
+def test_a_flipped_bit_of_any_table_is_found_before_a_query_reads_it(
+    run, places, place, name, words
+):
+    texts = dict.fromkeys(("settings", "inputs", "measures"), "{}")
+    write(places, name, [{"title_id": n, "model_id": f"m{n}"} | texts for n in range(9)])
+    (path,) = Path(places.lake).glob(f"{name}/*.parquet")
     pq.write_table(pq.read_table(path), path, write_page_checksum=True)
     path.with_name(f".{path.name}.crc").write_bytes(hadoops_checksums(path))
-    query = "SELECT title_id FROM titles"
-    assert run("sql", query)[0] == 0
+    assert run(*words)[0] == 0
     content = bytearray(path.read_bytes())
     content[place] ^= 1
     path.write_bytes(content)
-    code, out, err = run("sql", query)
+    code, out, err = run(*words)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert f"{path} is damaged" in err
 

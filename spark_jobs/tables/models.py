@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from contracts.errors import BadInput, MissingTable
 from contracts.paths import Places
-from contracts.storage.damage import check_delta_log, check_parquet_pages
+from contracts.storage.damage import check_data_file, check_delta_log
 from contracts.storage.delta_reading import open_delta_table
 from contracts.storage.model_folder import find_model_folder
 from contracts.storage.object_store import let_duckdb_read, reader_address
@@ -86,15 +86,16 @@ def read_rows(places: Places, table: Table) -> list[dict[str, Any]]:
         try:
             # DuckDB imports pandas, which takes half a second, to look at a parameter.
             literal = path.replace("'", "''")
+            if "://" not in path:
+                listed = f"SELECT data_file FROM delta_list_files('{literal}')"
+                for (file,) in connection.execute(listed).fetchall():
+                    check_data_file(Path(file))
             connection.execute(f"CREATE VIEW stored AS SELECT * FROM delta_scan('{literal}')")
             held = {name for name, *_ in connection.execute("DESCRIBE stored").fetchall()}
             gained = {c.name: c.default or "NULL" for c in table.gained_columns(held)}
             names = ", ".join(f"{gained[n]} AS {n}" if n in gained else n for n in table.names)
             rows = connection.execute(f"SELECT {names} FROM stored").fetchall()
         except duckdb.Error as error:
-            if "://" not in path:
-                listed = f"SELECT data_file FROM delta_list_files('{literal}')"
-                check_parquet_pages(file for (file,) in connection.execute(listed).fetchall())
             reason = str(error).partition("\n")[0]
             raise BadInput(f"the table {table.name} in {path} cannot be read: {reason}") from None
     return [dict(zip(table.names, row, strict=True)) for row in rows]
