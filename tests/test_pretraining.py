@@ -25,6 +25,7 @@ from model.storage.checkpoint import BrokenCheckpoint, load_model, read_manifest
 from model.training.distributed import Processes
 from model.training.evaluation import draw_questions, evaluate_model
 from model.training.pretrain import (
+    AlreadyTraining,
     TrainingStopped,
     _save,
     main,
@@ -138,6 +139,25 @@ def assert_same_training(one, other):
     for name, value in weights(one).items():
         assert torch.equal(value, weights(other)[name]), name
     assert read_manifest(one).measures == read_manifest(other).measures
+
+
+def test_a_second_training_of_a_model_ends_at_once_and_disturbs_nothing(given, unbroken, tmp_path):
+    inside = tmp_path / f"{unbroken.name}.training"
+    refused = []
+
+    def try_again(log, step, facts):
+        with pytest.raises(AlreadyTraining, match="another process trains this model") as error:
+            pretrain_model(given, config(), tmp_path, Processes(), threads=1)
+        refused.append((error.value.exit_code, inside.is_dir()))
+        log_step(log, step, facts)
+
+    log_step, RunLog.step = RunLog.step, try_again
+    try:
+        folder = pretrain_model(given, config(), tmp_path, Processes(), threads=1)
+    finally:
+        RunLog.step = log_step
+    assert refused == [(1, True)] * STEPS
+    assert_same_training(folder, unbroken)
 
 
 def test_a_finished_training_cannot_be_recorded_afterwards(given, unbroken, tmp_path):

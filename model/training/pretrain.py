@@ -8,6 +8,7 @@ goes on from the newest checkpoint, or, where the model is finished, does nothin
 last line of output is the model's id.
 """
 
+import fcntl
 import functools
 import os
 import shutil
@@ -67,6 +68,12 @@ class TrainingStopped(UserbertError):
     """SIGTERM stopped a training, which has written a checkpoint to go on from."""
 
     exit_code = 128 + signal.SIGTERM
+
+
+class AlreadyTraining(TrainingStopped):
+    """Another process trains the same model."""
+
+    exit_code = 1
 
 
 def model_id(config: PretrainConfig, given: TrainingInput) -> str:
@@ -139,23 +146,47 @@ def pretrain_model(
     require_held_out_users(given)
     _require_title_vectors(config, ready)
     torch.set_num_threads(threads or _threads(processes))
-    checkpoint, damaged = newest_checkpoint(working) if resume else (None, [])
-    config = _as_begun(config, checkpoint, processes)
-    training = Training(given, config, processes, torch.get_num_threads(), ready)
-    if checkpoint:
-        training.restore(checkpoint, training.manifest(name))
-        torch.set_num_threads(training.progress.threads)
-    processes.wait()  # every process has read before the first one writes
-    if processes.is_first:
-        _warn_of_shared_users(given)
-        _prepare(working, checkpoint, damaged)
-    run = _traced_run(name, training, grown_from)
-    with _recorded(training, trace, run):
-        _run(training, name, working, show)
-    if processes.is_first:
-        _finish(training, name, folder, working, ready.titles)
-    processes.wait()
+    with _alone_in(working) if processes.is_first else nullcontext():
+        checkpoint, damaged = newest_checkpoint(working) if resume else (None, [])
+        config = _as_begun(config, checkpoint, processes)
+        training = Training(given, config, processes, torch.get_num_threads(), ready)
+        if checkpoint:
+            training.restore(checkpoint, training.manifest(name))
+            torch.set_num_threads(training.progress.threads)
+        processes.wait()  # every process has read before the first one writes
+        if processes.is_first:
+            _warn_of_shared_users(given)
+            _prepare(working, checkpoint, damaged)
+        run = _traced_run(name, training, grown_from)
+        with _recorded(training, trace, run):
+            _run(training, name, working, show)
+        if processes.is_first:
+            _finish(training, name, folder, working, ready.titles)
+        processes.wait()
     return folder
+
+
+@contextmanager
+def _alone_in(working: Path) -> Iterator[None]:
+    """Two trainings of one model would empty each other's folder: the second one ends at once.
+
+    The system lets go of the lock when its holder ends, however it ends.
+    """
+    working.mkdir(parents=True, exist_ok=True)
+    file = os.open(working, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise AlreadyTraining(
+                f"another process trains this model, in {working}; the same command goes on from "
+                "its newest checkpoint once it has ended"
+            ) from None
+        except OSError:  # a disk of the network may know no locks of folders
+            sys.stderr.write(f"{working} cannot be locked: start no second training of it\n")
+        yield
+    finally:
+        os.close(file)
 
 
 def _must_be_recorded(trace: Path | None, folder: Path) -> None:
@@ -229,7 +260,8 @@ def _prepare(working: Path, checkpoint: Path | None, damaged: list[Path]) -> Non
     The log is the checkpoint's own, so a log that was lost or damaged since then does no harm.
     """
     if checkpoint is None:
-        shutil.rmtree(working, ignore_errors=True)
+        for path in working.iterdir():  # the folder itself is locked
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
         return
     for folder in damaged:
         sys.stderr.write(f"{folder} is damaged: the training goes on from {checkpoint.name}\n")

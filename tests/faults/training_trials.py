@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,8 +40,8 @@ WEIGHTS = "weights.safetensors"
 
 def train(root: Path, day: str, kill_after: int = 0) -> None:
     """In this process, which is killed as soon as it has logged the step `kill_after`."""
-    from contracts.terminal.command_line import parse_options
-    from model.training.pretrain import run_pretraining
+    from contracts.terminal.command_line import build_command, run_command
+    from model.training.pretrain import main
     from model.training.run_log import RunLog
 
     os.environ["USERBERT_DATA"] = str(root)
@@ -52,12 +53,15 @@ def train(root: Path, day: str, kill_after: int = 0) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     RunLog.step = log_and_die  # type: ignore[method-assign]
-    run_pretraining(**parse_options(run_pretraining, ["--as-of", day, *FLAGS]))
+    sys.exit(run_command(build_command(main, None), ["--as-of", day, *FLAGS], "userbert"))
 
 
 def forked(*arguments: Any) -> Any:
-    """A training in a fork, since importing torch takes seconds."""
-    process = multiprocessing.get_context("fork").Process(target=train, args=arguments)
+    """A training in a process of its own, forked from one that has imported torch and has read no
+    table yet: delta-rs cannot be forked."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["model.training.pretrain"])
+    process = context.Process(target=train, args=arguments)
     process.start()
     return process
 
@@ -87,6 +91,9 @@ def two_at_once(root: Path, day: str, draw: random.Random) -> None:
     second = forked(root, day)
     first.join()
     second.join()
+    codes = sorted([first.exitcode, second.exitcode])
+    if codes not in ([0, 0], [0, 1]):
+        raise RuntimeError(f"they ended in {codes}")
 
 
 def lose_a_process(root: Path, day: str, draw: random.Random) -> None:
@@ -132,15 +139,32 @@ def weights_of(root: Path) -> bytes:
     return path.read_bytes()
 
 
-def run_trial(
-    lake: Path, day: str, wanted: dict[Any, bytes], kind: str, seed: int, root: Path
-) -> Ending:
+@dataclass(frozen=True)
+class Quiet:
+    """A lake to train on, and the weights of undisturbed trainings, made when first asked for."""
+
+    folder: Path
+    day: str
+    made: dict[Any, bytes] = field(default_factory=dict)
+
+    def weights(self, repeat: Callable[[Path, str], None]) -> bytes:
+        if repeat not in self.made:
+            root = self.folder / f"quiet {repeat.__name__}"
+            shutil.rmtree(root, ignore_errors=True)
+            shutil.copytree(self.folder / "lake", root)
+            repeat(root, self.day)
+            self.made[repeat] = weights_of(root)
+        return self.made[repeat]
+
+
+def run_trial(quiet: Quiet, kind: str, seed: int, root: Path) -> Ending:
     disturb, repeat = DISTURBANCES[kind]
-    shutil.copytree(lake, root)
-    disturb(root, day, random.Random(seed))
-    repeat(root, day)
+    wanted = quiet.weights(repeat)
+    shutil.copytree(quiet.folder / "lake", root)
+    disturb(root, quiet.day, random.Random(seed))
+    repeat(root, quiet.day)
     leftovers = [path.name for path in (root / "models").iterdir() if path.suffix == ".training"]
-    is_same = weights_of(root) == wanted[repeat] and not leftovers
+    is_same = weights_of(root) == wanted and not leftovers
     words = "" if is_same else f"other weights, or left: {leftovers}"
     return Ending("clean" if is_same else "wrong", detail=words)
 
@@ -151,18 +175,12 @@ def training_trials(seeds: range, scratch: Path) -> Iterator[Trial]:
 
     from contracts.paths import Places
 
-    lake, day = scratch / "lake", str(small_corpus.DAY)
-    small_corpus.write_interests(Places(lake))
-    wanted: dict[Any, bytes] = {}
-    for repeat in (again, again_by_two):
-        quiet = scratch / repeat.__name__
-        shutil.copytree(lake, quiet)
-        repeat(quiet, day)
-        wanted[repeat] = weights_of(quiet)
+    quiet = Quiet(scratch, str(small_corpus.DAY))
+    small_corpus.write_interests(Places(scratch / "lake"))
     kinds = list(DISTURBANCES)
     for seed in seeds:
         kind = kinds[seed % len(kinds)]
-        yield Trial(kind, seed, partial(run_trial, lake, day, wanted, kind, seed))
+        yield Trial(kind, seed, partial(run_trial, quiet, kind, seed))
 
 
 if __name__ == "__main__":
