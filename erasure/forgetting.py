@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from analyst.lake_access.open_lake import open_lake
 from analyst.vectors.vector_cache import snapshots_folder
@@ -74,11 +75,22 @@ class Forgetting:
         return f"{rows or 'no rows'}; the checksums of the {others:,} other rows are as before"
 
     def remove_caches(self) -> str:
-        folders = (self.places.arrays, snapshots_folder(self.places))
-        there = [folder for folder in folders if folder.exists()]
+        there = [folder for folder in self._derived_folders() if folder.exists()]
         for folder in there:
             shutil.rmtree(folder)
-        return f"removed {', '.join(f.name for f in there) or 'nothing'}: made again when needed"
+        names = ", ".join(str(folder.relative_to(self.places.root)) for folder in there)
+        return f"removed {names or 'nothing'}: made again when needed"
+
+    def _derived_folders(self) -> list[Path]:
+        """What holds vectors, labels or lines of users and can be made again.
+
+        Results of the judge and of experiments are figures, and stay.
+        """
+        judged, experiments = self.places.evaluations, self.places.root / "experiments"
+        runs = [path for path in judged.glob("*-*/*") if path.is_dir()]
+        parts = [judged / "models", judged / "shared", *sorted(runs)]
+        parts += [experiments / "data", experiments / "models"]
+        return [self.places.arrays, snapshots_folder(self.places), *parts]
 
     def erase_online_rows(self) -> str:
         if not (self.places.feature_store / "feature_store.yaml").exists():

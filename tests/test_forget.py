@@ -127,6 +127,14 @@ def leave_traces(places):
         places.airflow / "logs" / "a.log": "gate of a failed, e.g. user_id=u0000123, n=7\n",
         places.arrays / "a" / "users.txt": "u0000123",
         places.root / "neighbours" / "a" / "users.txt": "u0000123",
+        places.evaluations / "2017-07-01-a" / "vectors" / "users.npy": "u0000123",
+        places.evaluations / "2017-07-01-a" / "evaluation.md": "nearest: u0000123, n=7",
+        places.evaluations / "shared" / "2017-07-01-b" / "labels.jsonl": '{"user": "u0000123"}',
+        places.evaluations / "models" / "a" / "rows.parquet": "u0000123",
+        places.root / "experiments" / "data" / "views.npz": "u0000123",
+        places.root / "experiments" / "models" / "a" / "users.json": '["u0000123"]',
+        places.root / "experiments" / "cells" / "a.json": '{"auc": 0.5}',
+        places.reports / "nights" / "a.html": "<td>u0000123</td>",
         places.event_logs / "eventlog_v2_a" / "events_1_a": '{"plan": "u0000123"}',
         places.event_logs / "eventlog_v2_b" / "events_1_b": '{"plan": "u00001234"}',
     }
@@ -254,9 +262,19 @@ def test_landing_files_keep_the_other_lines_at_their_numbers(places, forgotten):
     assert path.read_text().split("\n") == ["", LINES[1], "", "", LINES[4], LINES[5], "", ""]
 
 
+def test_what_judge_and_experiments_hold_of_users_goes_and_their_figures_stay(places, forgotten):
+    judged, experiments = places.evaluations, places.root / "experiments"
+    assert [path.name for path in judged.iterdir()] == ["2017-07-01-a"]
+    assert [path.name for path in (judged / "2017-07-01-a").iterdir()] == ["evaluation.md"]
+    assert [path.name for path in experiments.iterdir()] == ["cells"]
+
+
 def test_logs_are_redacted_and_event_logs_with_the_users_go(places, forgotten):
     gates = (places.gates / "a.json").read_text()
     assert gates == '{"rows": [{"user_id": "(forgotten)", "n": "7"}]}'
+    report = (places.evaluations / "2017-07-01-a" / "evaluation.md").read_text()
+    assert report == "nearest: (forgotten), n=7"
+    assert (places.reports / "nights" / "a.html").read_text() == "<td>(forgotten)</td>"
     log = (places.airflow / "logs" / "a.log").read_text()
     assert log == "gate of a failed, e.g. user_id=(forgotten), n=7\n"
     assert [path.name for path in places.event_logs.iterdir()] == ["eventlog_v2_b"]
