@@ -29,6 +29,8 @@ from userbert.cli import main
 LEFT_HALF = "-9,-9;-9,9;0,9;0,-9"
 READY = "document.querySelector('#cohort-panel p') && document.querySelector('#user-panel p')"
 DRAWN = f"{READY} && document.querySelector('#map .main-svg')"
+FITTED = """[...document.querySelectorAll('.maps canvas, .maps .main-svg')].every(
+    (e) => e.getBoundingClientRect().width <= e.closest('figure').clientWidth)"""
 TEXT = "document.querySelector('{}').textContent"
 # Chromium says these of drawing without a graphics card.
 DRIVER = ("WebGL", "GL Driver", "GPU stall", "Canvas2D")
@@ -154,6 +156,7 @@ def test_the_page_answers_with_each_of_its_controls(browser, address, pictures, 
     says(browser, "#comparison", "two spaces: places and distances on one map mean nothing")
     says(browser, "#comparison", "Users keep 100% of their 10 nearest")
     says(browser, "#comparison", "Of user user 01's 10 nearest, 10 are the same")
+    browser.wait_for(FITTED)
     browser.screenshot(pictures / "two-models.png")
     pick(browser, "other", "m3 (candidate)")
     says(browser, "#comparison", "Both models live in space-m1")

@@ -7,7 +7,9 @@ window.dash_clientside.explorer = {
   },
   fit_charts: function (shown) {
     if (shown !== "hidden") {
-      window.setTimeout(function () { window.dispatchEvent(new Event("resize")); }, 50);
+      [50, 500].forEach(function (later) { // the second time for a page that was slow to draw
+        window.setTimeout(function () { window.dispatchEvent(new Event("resize")); }, later);
+      });
     }
     return "";
   },
