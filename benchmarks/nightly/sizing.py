@@ -1,6 +1,6 @@
 """What a lake of so many users needs, in minutes and bytes, from slopes that were measured.
 
-    python -m benchmarks.sizing [--users 1000000] [--views 126] [--active 0.1] [--cores 16]
+    python -m benchmarks.nightly.sizing [--users 1000000] [--views 126] [--active 0.1] [--cores 16]
 
 Nothing runs: the table is arithmetic. Each slope below names where it was measured
 (docs/performance.md; two cores, no GPU). What is assumed is printed with it: the work spreads over
@@ -35,7 +35,7 @@ SESSION_BYTES_A_VIEW = 84.1 * 70_646 / 725_691
 PAIR_BYTES_A_VIEW = 512.3 * 6_748 / 725_691
 SEQUENCE_BYTES_A_USER = 466
 VECTOR_BYTES = 1_060  # 256 float32 and keys; hardly compressible
-# Arrays of the training, written from the tables: 8 bytes a title and a time of each view of a pair.
+# Arrays of the training: 8 bytes each of the title and of the time of a view.
 ARRAY_BYTES_A_VIEW = 16
 
 
@@ -62,7 +62,8 @@ def needs(load: Load) -> dict[str, float]:
     embedding = EMBED_CORE_SECONDS_A_USER * load.users
     night = NIGHT_CORE_SECONDS_A_VIEW * load.views + load.active * embedding
     tables = LOG_BYTES_A_VIEW + SESSION_BYTES_A_VIEW
-    vectors_a_night = load.active * load.users * VECTOR_BYTES * 2  # user_embeddings, and published
+    active_users = load.active * load.users
+    vectors_a_night = active_users * VECTOR_BYTES * 2  # user_embeddings, and published_embeddings
     return {
         "history_minutes": load.minutes(history * load.views),
         "pairs_minutes": load.minutes(PAIRS_CORE_SECONDS * load.views),
@@ -73,12 +74,12 @@ def needs(load: Load) -> dict[str, float]:
         "arrays_gib": ARRAY_BYTES_A_VIEW * load.views / _GIB,
         "vectors_of_everybody_gib": load.users * VECTOR_BYTES / _GIB,
         "vectors_of_six_months_gib": vectors_a_night * DAYS / _GIB,
-        "sequences_of_six_months_gib": load.active
-        * load.users
-        * SEQUENCE_BYTES_A_USER
-        * DAYS
-        / _GIB,
+        "sequences_of_six_months_gib": active_users * SEQUENCE_BYTES_A_USER * DAYS / _GIB,
     }
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
 
 
 def table_of(loads: list[Load]) -> str:
@@ -86,8 +87,7 @@ def table_of(loads: list[Load]) -> str:
     names = list(needs(loads[0]))
     head = f"| users | {' | '.join(name.replace('_', ' ') for name in names)} |"
     rows = [
-        f"| {load.users:,} | {' | '.join(f'{value:,.2g}' for value in needs(load).values())} |"
-        for load in loads
+        f"| {load.users:,} | {' | '.join(map(_short, needs(load).values()))} |" for load in loads
     ]
     return "\n".join([head, "|---" * (1 + len(names)) + "|", *rows])
 
