@@ -4,7 +4,7 @@
 
 Nothing runs: the table is arithmetic. Each slope below names where it was measured
 (docs/performance.md; two cores, no GPU). What is assumed is printed with it: the work spreads over
-the cores with EFFICIENCY, `--views` are a user's of six months, and `--active` of the users view
+the cores with SPREAD_EFFICIENCY, `--views` are a user's of six months, and `--active` of the users view
 on a day. Without `--users` the table has four sizes. The last line is JSON.
 """
 
@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from benchmarks.harness import benchmark_parser, print_result
 
 SIZES_OF_THE_TABLE = (100_000, 1_000_000, 10_000_000, 100_000_000)  # users
-EFFICIENCY = 0.7  # of n cores against n times one: shuffles, stragglers; assumed, not measured
+SPREAD_EFFICIENCY = (
+    0.7  # of n cores against n times one: shuffles, stragglers; assumed, not measured
+)
 DAYS = 182
 _GIB = 1 << 30
 
@@ -53,10 +55,10 @@ class Load:
         return self.users * self.views_a_user
 
     def minutes(self, core_seconds: float) -> float:
-        return core_seconds / (self.cores * EFFICIENCY) / 60
+        return core_seconds / (self.cores * SPREAD_EFFICIENCY) / 60
 
 
-def needs(load: Load) -> dict[str, float]:
+def stage_needs(load: Load) -> dict[str, float]:
     """Minutes of the stages, and GiB of the tables."""
     history = INGEST_CORE_SECONDS + TITLES_CORE_SECONDS + SESSIONS_CORE_SECONDS
     embedding = EMBED_CORE_SECONDS_A_USER * load.users
@@ -84,10 +86,11 @@ def _short(value: float) -> str:
 
 def table_of(loads: list[Load]) -> str:
     """A row of Markdown for each load."""
-    names = list(needs(loads[0]))
+    names = list(stage_needs(loads[0]))
     head = f"| users | {' | '.join(name.replace('_', ' ') for name in names)} |"
     rows = [
-        f"| {load.users:,} | {' | '.join(map(_short, needs(load).values()))} |" for load in loads
+        f"| {load.users:,} | {' | '.join(map(_short, stage_needs(load).values()))} |"
+        for load in loads
     ]
     return "\n".join([head, "|---" * (1 + len(names)) + "|", *rows])
 
@@ -106,8 +109,8 @@ def main() -> int:
     sizes = [given.users] if given.users else SIZES_OF_THE_TABLE
     loads = [Load(users, given.views, given.active, given.cores) for users in sizes]
     sys.stdout.write(table_of(loads) + "\n")
-    figures = {str(load.users): needs(load) for load in loads}
-    assumed = {"efficiency": EFFICIENCY, "views": given.views, "active": given.active}
+    figures = {str(load.users): stage_needs(load) for load in loads}
+    assumed = {"efficiency": SPREAD_EFFICIENCY, "views": given.views, "active": given.active}
     print_result({"name": "sizing", "agree": True, "figures": figures, "assumed": assumed})
     return 0
 
