@@ -4,8 +4,8 @@
 
 Nothing runs: the table is arithmetic. Each slope below names where it was measured
 (docs/performance.md; two cores, no GPU). What is assumed is printed with it: the work spreads over
-the cores with SPREAD_EFFICIENCY, `--views` are a user's of six months, and `--active` of the users view
-on a day. Without `--users` the table has four sizes. The last line is JSON.
+the cores with SPREAD_EFFICIENCY, `--views` are a user's of six months, and `--active` of the users
+view on a day. Without `--users` the table has four sizes. The last line is JSON.
 """
 
 import argparse
