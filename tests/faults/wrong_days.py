@@ -29,8 +29,9 @@ def moved(line: Line, **by: float) -> Line:
 
 
 def on_day_of(line: Line, lines: Lines) -> Line:
-    """With the newest date of `lines`, some of which came late."""
-    return {**line, "time": max(one["time"][:10] for one in lines) + line["time"][10:]}
+    """With the commonest date of `lines`: some came late, and a broken one may be of the future."""
+    (day, _), *_ = Counter(one["time"][:10] for one in lines).most_common(1)
+    return {**line, "time": day + line["time"][10:]}
 
 
 def crawler(num_views: int, num_crawlers: int = 1) -> Callable[[Lines, Lines], Lines]:
