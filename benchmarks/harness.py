@@ -4,22 +4,14 @@ import argparse
 import json
 import os
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from contracts.provenance import code_version
-
-if TYPE_CHECKING:
-    import psutil  # type: ignore[import-untyped]
-
-MEMORY_INTERVAL_SECONDS = 0.2  # between two readings of the memory
-# A JVM that starts a program is for a moment two processes with one memory, which must not be
-# counted twice: a process counts from this age on.
-MIN_PROCESS_AGE_SECONDS = 1.0
+from spark_jobs.spark.process_memory import measure_peak, process_tree
 
 T = TypeVar("T")
 
@@ -74,19 +66,12 @@ class ProcessCost:
     peak_bytes: int = 0  # resident, summed over the processes: shared memory counts for each
 
 
-def _process_tree() -> "list[psutil.Process]":
-    import psutil
-
-    this = psutil.Process()
-    return [this, *this.children(recursive=True)]
-
-
 def _cpu_seconds() -> float:
     """The CPU time of the living processes, and of those that they have waited for."""
-    import psutil
+    import psutil  # type: ignore[import-untyped]
 
     total = 0.0
-    for process in _process_tree():
+    for process in process_tree():
         try:
             times = process.cpu_times()
         except psutil.Error:
@@ -95,38 +80,17 @@ def _cpu_seconds() -> float:
     return total
 
 
-def _resident_bytes() -> int:
-    import psutil
-
-    total, now = 0, time.time()
-    for process in _process_tree():
-        try:
-            if now - process.create_time() > MIN_PROCESS_AGE_SECONDS:
-                total += process.memory_info().rss
-        except psutil.Error:
-            continue
-    return total
-
-
 @contextmanager
 def measure_processes() -> Iterator[ProcessCost]:
     """The cost of the block; complete when the block has ended."""
-    cost, is_over = ProcessCost(), threading.Event()
-
-    def watch() -> None:
-        while not is_over.wait(MEMORY_INTERVAL_SECONDS):
-            cost.peak_bytes = max(cost.peak_bytes, _resident_bytes())
-
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    started, cpu = time.monotonic(), _cpu_seconds()
-    try:
-        yield cost
-    finally:
-        cost.seconds = round(time.monotonic() - started, 2)
-        cost.cpu_seconds = round(_cpu_seconds() - cpu, 2)
-        is_over.set()
-        watcher.join()
+    cost, started, cpu = ProcessCost(), time.monotonic(), _cpu_seconds()
+    with measure_peak() as peak:
+        try:
+            yield cost
+        finally:
+            cost.seconds = round(time.monotonic() - started, 2)
+            cost.cpu_seconds = round(_cpu_seconds() - cpu, 2)
+    cost.peak_bytes = peak.bytes
 
 
 def print_line(facts: dict[str, Any]) -> None:

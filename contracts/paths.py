@@ -50,6 +50,11 @@ class Places:
         return self.root / "feature_store"
 
     @property
+    def neighbors(self) -> Path:
+        """Copies of vectors for exact searches, one folder a set of vectors; safe to delete."""
+        return self.root / "neighbours"
+
+    @property
     def checked_files(self) -> Path:
         """Which data files were whole when they were last checked; safe to delete."""
         return self.root / "checked-files.json"

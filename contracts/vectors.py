@@ -10,12 +10,15 @@ founded it.
 """
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from contracts.limits import EMBEDDING_WIDTH
 
 ACTIVITY_BLOCK, PREFERENCE_BLOCK = "activity", "preference"
+# The feature service that follows the champion, and the head of the names of all others.
+CHAMPION_SERVICE = "user_embeddings"
 _SPACE_PREFIX = "space-"
 # The same as `own_space`, in SQL of Spark and of DuckDB: of rows from before spaces had names.
 OWN_SPACE_SQL = f"concat('{_SPACE_PREFIX}', model_id)"
@@ -45,6 +48,11 @@ def describe_blocks(blocks: Mapping[str, slice]) -> str:
 def own_space(model_id: str) -> str:
     """The space that a model founds which was aligned with no other: named by its id for good."""
     return f"{_SPACE_PREFIX}{model_id}"
+
+
+def service_name(model_or_space_id: str) -> str:
+    """The feature service of one model or of one space: a name that every store takes."""
+    return f"{CHAMPION_SERVICE}_{re.sub(r'[^0-9A-Za-z]', '_', model_or_space_id)}"
 
 
 def founder_of(space_id: str) -> str:

@@ -24,8 +24,9 @@ from contracts.storage.atomic_write import write_text
 from contracts.terminal.options import ModelId, day_option
 from downstream.data.views import Views, newest_cut, read_views
 from downstream.rivals.encoders import vectors_as_of
-from model.inference.alignment import MAX_COMPARED_USERS, neighbors_kept
+from model.inference.alignment import MAX_COMPARED_USERS
 from model.storage.checkpoint import TrainedModel, load_model
+from model.vector_measures import neighbors_kept
 from spark_jobs.registry.stability_lines import stability_file
 
 _MIN_USERS = 20  # fewer have no ten neighbors worth the name

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from analyst.lake_access.open_lake import open_lake
-from analyst.vectors.vector_cache import snapshots_folder
 from contracts.errors import UserbertError
 from contracts.paths import Places
 from erasure.delta_tables import erase_users
@@ -90,7 +89,7 @@ class Forgetting:
         runs = [path for path in judged.glob("*-*/*") if path.is_dir()]
         parts = [judged / "models", judged / "shared", *sorted(runs)]
         parts += [experiments / "data", experiments / "models"]
-        return [self.places.arrays, snapshots_folder(self.places), *parts]
+        return [self.places.arrays, self.places.neighbors, *parts]
 
     def erase_online_rows(self) -> str:
         if not (self.places.feature_store / "feature_store.yaml").exists():

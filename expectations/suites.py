@@ -149,6 +149,16 @@ _COVERAGE = [
     )
 ]
 
+# For a publication under the setting stale_users = "leave".
+_NOBODY_STALE = [
+    Expected(
+        "stale_users_kept",
+        "nobody is published who has no view in the window (stale_users in conf/embedding.toml)",
+        most=0,
+        from_job=lambda job_measures: job_measures["stale_users_kept"],
+    )
+]
+
 # For a job that tells how many `lines_in` it read, how many were `accepted`, `duplicates` and
 # `refused`, its `future_share`, and each reason's count as "refused: REASON".
 _INGEST = [
@@ -347,7 +357,7 @@ def suite_expectations(table: Table, job_measures: _JobMeasures) -> list[Expecte
     if table is tables.USER_EMBEDDINGS and "title_sequences" in job_measures:
         by_job = [*by_job, _vectors_a_sequence(job_measures)]
     if table is tables.PUBLISHED_EMBEDDINGS and "users_without_vector" in job_measures:
-        by_job = _COVERAGE
+        by_job = [*_COVERAGE, *(_NOBODY_STALE if "stale_users_kept" in job_measures else [])]
     by_hand = _BY_HAND.get(table.name, [])
     counted = [] if any(e.measure == "rows" for e in by_hand) else [_rows(0)]
     return [*contract_expectations(table), *counted, *by_hand, *by_job]

@@ -2,7 +2,7 @@
 
 userbert features apply                        register what is published
 userbert features materialize --as-of DAY      bring the online store up to the newest vectors
-userbert features check --as-of DAY            do they equal the table's? exit code 3 if not
+userbert features check --as-of DAY            who is mismatched, missing or extra? exit code 3
 userbert features check --points 1000          and is history right, as of 1,000 (user, time)?
 userbert features refresh --as-of DAY          all three, as a night does
 userbert features get USER...                  the online features of some users
@@ -27,12 +27,11 @@ from contracts.errors import BadInput, MissingTable
 from contracts.paths import Places
 from contracts.terminal.command_line import command_group
 from contracts.terminal.options import AsOfOrNewest, day_option
+from contracts.vectors import CHAMPION_SERVICE
 
 if TYPE_CHECKING:  # Feast takes five seconds to import; `--help` must not
     from feature_store.published import Published
     from feature_store.store import Store
-
-_CHAMPION_SERVICE = "user_embeddings"
 
 
 app = command_group(__doc__)
@@ -88,11 +87,23 @@ def check(
     points: Annotated[
         int, typer.Option("--points", help="Past (user, time) points to compare as well.")
     ] = 0,
+    fetches: Annotated[
+        int | None,
+        typer.Option(
+            "--fetches",
+            min=0,
+            help="Users whose features are fetched and compared whole, other ones as of each day. "
+            "[default: 10,000]",
+        ),
+    ] = None,
 ) -> None:
-    """Compare both stores with the table; exit code 3 if they differ."""
+    """Count users who are mismatched, missing or extra online; exit code 3 if there are any.
+
+    The day of everybody's vector is compared with the table, and all features of --fetches users.
+    """
     store = _open_store()
     with store.named_damage():
-        _print_each(_check(store, _open_published(store), as_of, points))
+        _print_each(_check(store, _open_published(store), as_of, points, fetches))
 
 
 @app.command()
@@ -104,13 +115,13 @@ def refresh(as_of: _PublishedDay) -> None:
     published = _open_published(store)
     _print(_apply(store, published))
     _print(_materialize(store, published, as_of))
-    _print_each(_check(store, published, as_of, points=0))
+    _print_each(_check(store, published, as_of))
 
 
 @app.command()
 def get(
     users: Annotated[list[str], typer.Argument(metavar="USER", help="The ids of the users.")],
-    service: _Service = _CHAMPION_SERVICE,
+    service: _Service = CHAMPION_SERVICE,
 ) -> None:
     """Print the online features of some users as JSON lines; exit code 4 if one has none."""
     store = _open_store()
@@ -133,7 +144,7 @@ def history(
         typer.Option("--file", metavar="FILE", help="A CSV of user_id and event_timestamp (UTC)."),
     ],
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="A Parquet file to write.")],
-    service: _Service = _CHAMPION_SERVICE,
+    service: _Service = CHAMPION_SERVICE,
     as_known: Annotated[
         bool,
         typer.Option(
@@ -192,11 +203,16 @@ def _materialize(store: "Store", published: "Published", as_of: date) -> str:
 
 
 def _check(
-    store: "Store", published: "Published", as_of: date | None, points: int
+    store: "Store",
+    published: "Published",
+    as_of: date | None,
+    points: int = 0,
+    fetches: int | None = None,
 ) -> Iterator[str]:
     from feature_store.historical_check import check_points
-    from feature_store.online_check import check_online
+    from feature_store.online_check import MAX_FETCHES, check_online
 
-    yield check_online(store, published, as_of or published.days[-1])
+    num_fetches = MAX_FETCHES if fetches is None else fetches
+    yield check_online(store, published, as_of or published.days[-1], num_fetches)
     if points:
         yield check_points(store, published, points)

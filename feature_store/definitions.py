@@ -11,7 +11,6 @@ embedded. Readers ask for a feature service:
                                   with a model_id a row and `filter_by_created_timestamp=True`
 """
 
-import re
 from datetime import timedelta
 from typing import Any
 
@@ -27,8 +26,8 @@ from contracts.tables import (
     WRITTEN_AT,
     Column,
 )
+from contracts.vectors import CHAMPION_SERVICE, service_name
 
-CHAMPION_SERVICE = "user_embeddings"
 AS_KNOWN_SERVICE = f"{CHAMPION_SERVICE}_as_known"
 TIME_COLUMN = "as_of_time"  # the feature's time: the first instant of as_of
 USER_KEY = "user_id"
@@ -71,11 +70,6 @@ def _field(column: Column) -> Field:
     return Field(name=column.name, dtype=_FEAST_TYPES[column.type], description=column.doc)
 
 
-def view_name(model_id: str) -> str:
-    """A model_id, or a space_id, as a name that every store takes."""
-    return f"{CHAMPION_SERVICE}_{re.sub(r'[^0-9A-Za-z]', '_', model_id)}"
-
-
 def _file_source(name: str, path: str, tags: dict[str, str]) -> FileSource:
     """The Delta folder, as DuckDB reads it."""
     return FileSource(name=name, path=path, file_format=DeltaFormat(), tags=tags, **_TIMES)
@@ -104,7 +98,7 @@ def feature_view(path: str, model_id: str, offline: str = "duckdb") -> FeatureVi
     Without a time to live: a user who has been away keeps the newest vector there is, in the past
     as online, where Feast applies none.
     """
-    name = view_name(model_id)
+    name = service_name(model_id)
     source = _SOURCES[offline](name, path, _model_tags(model_id))
     return FeatureView(
         name=name,
@@ -144,7 +138,7 @@ def following_services(
     of: FeatureView, model_id: str, space_id: str
 ) -> tuple[FeatureService, FeatureService]:
     """The champion's, and the one that follows the champion within its space."""
-    names = (CHAMPION_SERVICE, view_name(space_id))
+    names = (CHAMPION_SERVICE, service_name(space_id))
     of_champion, of_space = (_service(name, of, model_id, space_id) for name in names)
     return of_champion, of_space
 

@@ -1,6 +1,5 @@
 """The online rows as Redis holds them: a hash a user, with the fields of every view."""
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -15,7 +14,16 @@ from feast.repo_config import RepoConfig
 from google.protobuf.timestamp_pb2 import Timestamp  # type: ignore[import-untyped]
 
 from feature_store.definitions import USER_KEY
-from feature_store.online_sqlite import MODEL_FEATURE, OnlineRows, entity_key
+from feature_store.online_sqlite import (
+    CONTENT_FEATURE,
+    COUNTED_FEATURE,
+    MODEL_FEATURE,
+    OnlineRows,
+    UserRow,
+    entity_key,
+    user_of_key,
+    whole_number,
+)
 
 _USERS_PER_TRIP = 1_000  # users a round trip
 
@@ -35,9 +43,13 @@ class RedisRows(OnlineRows):
         """Feast's own client, of the same connection string."""
         return RedisOnlineStore()._get_client(self.config.online_store)
 
-    def days(self, view: str) -> dict[date, int]:
-        times = (fields[0] for _, fields in self._rows(view))
-        return dict(sorted(Counter(_day(time) for time in times if time).items()))
+    def user_rows(self, view: str) -> dict[str, UserRow]:
+        version, end = self.config.entity_key_serialization_version, len(self.config.project)
+        return {
+            user_of_key(key[:-end], version): (_day(time), whole_number(content))
+            for key, (time, _, counted, content) in self._rows(view)
+            if time and counted and content
+        }
 
     def keep_only(self, view: str, users: Iterable[str]) -> int:
         kept = {self.key(user) for user in users}
@@ -64,10 +76,11 @@ class RedisRows(OnlineRows):
         return bytes(_redis_key(self.config.project, entity_key(user), version))
 
     def _rows(self, view: str) -> Iterator[tuple[bytes, list[bytes | None]]]:
-        """(key, [time, model]) of each user who is in `view`."""
+        """(key, [time, model, counted feature, content]) of each user who is in `view`."""
         pattern = _redis_key_prefix([USER_KEY]) + b"*" + self.config.project.encode()
         keys = self.client.scan_iter(pattern, count=_USERS_PER_TRIP)
-        fields = [f"_ts:{view}".encode(), _mmh3(f"{view}:{MODEL_FEATURE}")]
+        names = (MODEL_FEATURE, COUNTED_FEATURE, CONTENT_FEATURE)
+        fields = [f"_ts:{view}".encode(), *(_mmh3(f"{view}:{name}") for name in names)]
         while some := list(islice(keys, _USERS_PER_TRIP)):
             with self.client.pipeline(transaction=False) as pipe:
                 for key in some:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from feast.infra.key_encoding_utils import serialize_entity_key
+from feast.infra.key_encoding_utils import deserialize_entity_key, serialize_entity_key
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
 
@@ -18,10 +18,24 @@ MODEL_FEATURE = "model_id"
 # Each user has one value a feature. The one that the table gained last counts the users who have
 # them all: others are materialized again.
 COUNTED_FEATURE = "space_id"
+# Of one model and one day, equal hashes mean equal vectors.
+CONTENT_FEATURE = "sequence_hash"
+UserRow = tuple[date, int]  # the day of a user's vector, and its sequence_hash
 
 
 def entity_key(user: str) -> EntityKey:
     return EntityKey(join_keys=[USER_KEY], entity_values=[Value(string_val=user)])
+
+
+def user_of_key(key: bytes, version: int) -> str:
+    """The user whose `entity_key` was serialized so."""
+    read = deserialize_entity_key(key, entity_key_serialization_version=version)
+    return str(read.entity_values[0].string_val)
+
+
+def whole_number(value: bytes) -> int:
+    """As Feast keeps it."""
+    return int(Value.FromString(value).int64_val)
 
 
 class OnlineRows(ABC):
@@ -30,8 +44,8 @@ class OnlineRows(ABC):
     features = feature_names()
 
     @abstractmethod
-    def days(self, view: str) -> dict[date, int]:
-        """How many users have a vector as of each day."""
+    def user_rows(self, view: str) -> dict[str, UserRow]:
+        """Of each user who has every feature: by it the row is known, without its vector."""
 
     @abstractmethod
     def keep_only(self, view: str, users: Iterable[str]) -> int:
@@ -50,7 +64,7 @@ class OnlineRows(ABC):
         """Leave no byte on disk of what was deleted."""
 
     def count(self, view: str) -> int:
-        return sum(self.days(view).values())
+        return len(self.user_rows(view))
 
 
 @dataclass(frozen=True)
@@ -77,15 +91,20 @@ class SqliteRows(OnlineRows):
             sql.execute("PRAGMA secure_delete = ON")
             yield sql
 
-    def days(self, view: str) -> dict[date, int]:
+    def user_rows(self, view: str) -> dict[str, UserRow]:
         """Feast writes a UTC time as if it were of this machine's zone: it is read as one too."""
+        table = self._table(view)
         with self._connected() as sql:
             rows = sql.execute(
-                "SELECT date(event_ts, 'unixepoch', 'localtime'), count(*) "
-                f"FROM {self._table(view)} WHERE feature_name = ? GROUP BY 1 ORDER BY 1",
-                (COUNTED_FEATURE,),
+                "SELECT counted.entity_key, date(counted.event_ts, 'unixepoch', 'localtime'), "
+                f"content.value FROM {table} counted JOIN {table} content USING (entity_key) "
+                "WHERE counted.feature_name = ? AND content.feature_name = ?",
+                (COUNTED_FEATURE, CONTENT_FEATURE),
             )
-            return {date.fromisoformat(day): count for day, count in rows}
+            return {
+                user_of_key(key, self.version): (date.fromisoformat(day), whole_number(content))
+                for key, day, content in rows
+            }
 
     def keep_only(self, view: str, users: Iterable[str]) -> int:
         with self._erasing() as sql:

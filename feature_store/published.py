@@ -6,6 +6,7 @@ from pathlib import Path
 
 import duckdb
 import pandas as pd
+import pyarrow as pa
 from duckdb_extensions import import_extension
 
 from contracts.errors import BadInput, MissingTable
@@ -15,6 +16,8 @@ from contracts.storage.damage import check_delta_log, check_parquet_files
 from contracts.storage.delta_reading import open_delta_table
 from contracts.storage.object_store import let_duckdb_read, reader_address
 from contracts.tables import PUBLISHED_EMBEDDINGS, PUBLISHED_HISTORY
+from feature_store.definitions import USER_KEY, feature_names
+from feature_store.online_sqlite import UserRow
 
 
 def table_path(places: Places) -> str:
@@ -80,28 +83,29 @@ class Published:
         if "://" not in self.path:
             check_pages_daily(_data_files(self.connection, self.path), places)
 
-    def newest_days(self) -> dict[date, int]:
-        """How many users have their newest vector as of each day."""
-        newest = "SELECT max(as_of) AS day FROM published GROUP BY user_id"
-        rows = self.connection.execute(
-            f"SELECT day, count(*) FROM ({newest}) GROUP BY day ORDER BY day"
-        )
-        return dict(rows.fetchall())
-
     def users(self) -> list[str]:
         rows = self.connection.execute("SELECT DISTINCT user_id FROM published ORDER BY user_id")
         return [user for (user,) in rows.fetchall()]
 
-    def some_newest(self, limit: int) -> list[tuple[str, date, int, list[float]]]:
-        """(user_id, as_of, sequence_hash, embedding) of the users lowest by a hash of their id."""
+    def user_rows(self) -> dict[str, UserRow]:
+        """The day and the sequence_hash of each user's newest vector."""
+        rows = self.connection.execute(
+            "SELECT user_id, max(as_of), arg_max(sequence_hash, as_of) "
+            "FROM published GROUP BY user_id"
+        )
+        return {user: (day, content) for user, day, content in rows.fetchall()}
+
+    def newest_rows(self, limit: int) -> pa.Table:
+        """The newest rows, as far as they are features, of `limit` users; others as of each day."""
+        columns = ", ".join([USER_KEY, *feature_names()])
         rows = self.connection.execute(
             f"""WITH drawn AS (
                     SELECT user_id, max(as_of) AS as_of FROM published GROUP BY user_id
-                    ORDER BY hash(user_id), user_id LIMIT {limit})
-                SELECT user_id, as_of, sequence_hash, embedding
-                FROM published JOIN drawn USING (user_id, as_of) ORDER BY user_id"""
+                    ORDER BY hash(concat(user_id, '{self.days[-1]}')), user_id LIMIT {limit})
+                SELECT {columns} FROM published JOIN drawn USING (user_id, as_of)
+                ORDER BY user_id"""
         )
-        return rows.fetchall()
+        return rows.to_arrow_table()
 
     def newest_before(self, points: pd.DataFrame) -> list[tuple[int, list[float]] | None]:
         """(sequence_hash, embedding) of each point's newest vector then, in the order of `place`.

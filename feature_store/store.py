@@ -8,7 +8,7 @@ its rows. A reader sees the old space or the new one, never both, and a kill lea
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
@@ -26,10 +26,10 @@ from contracts.commands import CONF_FOLDER
 from contracts.errors import BadInput, MissingTable
 from contracts.paths import Places
 from contracts.storage.object_store import let_duckdb_read
+from contracts.vectors import CHAMPION_SERVICE, service_name
 from feature_store.damage import is_whole_database, is_whole_registry, name_damage, put_aside
 from feature_store.definitions import (
     AS_KNOWN_SERVICE,
-    CHAMPION_SERVICE,
     MODEL_ENTITY,
     MODEL_KEY,
     TIME_COLUMN,
@@ -41,9 +41,8 @@ from feature_store.definitions import (
     feature_view,
     following_services,
     pinning_service,
-    view_name,
 )
-from feature_store.online_sqlite import OnlineRows, SqliteRows
+from feature_store.online_sqlite import OnlineRows, SqliteRows, UserRow
 from feature_store.published import Published, has_history, history_path, table_path
 
 SETTINGS_FILE = "feature_store.yaml"
@@ -54,7 +53,7 @@ def utc_midnight(day: date) -> datetime:
     return datetime.combine(day, time(), UTC)
 
 
-def _exact_frame(rows: pa.Table) -> pd.DataFrame:
+def exact_frame(rows: pa.Table) -> pd.DataFrame:
     """With nulls in its whole numbers: pandas' own way makes floats of them, and loses digits."""
     whole: dict[Any, Any] = {pa.int32(): pd.Int32Dtype(), pa.int64(): pd.Int64Dtype()}
     found: pd.DataFrame = rows.to_pandas(types_mapper=whole.get)
@@ -105,6 +104,9 @@ class Store:
             folder.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(Path(__file__).with_name(SETTINGS_FILE), folder / SETTINGS_FILE)
         opened = FeatureStore(repo_path=str(folder))
+        if opened.config.online_store.type == "redis":
+            # Feast leaves a row of the same day as it was, also where a backfill changed it.
+            opened.config.online_store.skip_dedup = True
         _prepare_offline_store(opened.config.offline_store.type, self.places.lake)
         return opened
 
@@ -171,9 +173,9 @@ class Store:
     def materialize(self, published: Published, as_of: date) -> int:
         """Bring the online rows up to the newest vectors; the number of users there.
 
-        It writes the users with a vector as of `as_of` or later, and of days that no earlier call
-        wrote; all days, if some were filled in behind those. Always up to the newest day: an old
-        day alone would put old vectors over new ones.
+        It writes the days from `as_of` on, and from the first day on as of which a user's newest
+        vector is not online yet: a backfill may have written it anew. Always up to the newest day:
+        an old day alone would put old vectors over new ones.
         """
         if as_of not in published.days:
             raise MissingTable(
@@ -181,12 +183,13 @@ class Store:
                 f"{published.days[-1]}): run `userbert published-embeddings --as-of {as_of}` first"
             )
         self._follow_moved_root()
-        name = view_name(published.model_id)
-        for first in (self._first(self._view(name), published, as_of), published.days[0]):
+        name, wanted = service_name(published.model_id), published.user_rows()
+        self._view(name)
+        for first in (self._first(name, wanted, as_of), published.days[0]):
             start, end = utc_midnight(first), utc_midnight(published.days[-1])
             self.feast.materialize(start, end, feature_views=[name])
             self.online.keep_only(name, published.users())
-            if self.online.days(name) == published.newest_days():
+            if self.online.user_rows(name) == wanted:
                 break
         if self.online.drop_other_models(name, published.model_id):
             raise BadInput(
@@ -203,13 +206,11 @@ class Store:
         if any(getattr(source, "path", paths[0]) not in paths for source in sources):
             self.apply(Published.open(self.places))
 
-    def _first(self, registered: FeatureView, published: Published, as_of: date) -> date:
-        """The first day to write: `as_of`, or the first that is not written yet."""
-        done = [end for _, end in registered.materialization_intervals]
-        if not done:
-            return published.days[0]
-        after = max(done).date()
-        return min([as_of, *(day for day in published.days if day > after)])
+    def _first(self, name: str, wanted: Mapping[str, UserRow], as_of: date) -> date:
+        """The first day to write: `as_of`, or the first of a row that is not online."""
+        online = self.online.user_rows(name)
+        lacking = (day for user, (day, _) in wanted.items() if online.get(user) != wanted[user])
+        return min([as_of, *lacking])
 
     def _view(self, name: str) -> FeatureView:
         found = {v.name: v for v in self.feast.list_feature_views()}
@@ -219,7 +220,7 @@ class Store:
 
     def _serve(self, published: Published) -> None:
         """Point the services at the published model, and drop the views of all others."""
-        name, of_space = view_name(published.model_id), view_name(published.space_id)
+        name, of_space = service_name(published.model_id), service_name(published.space_id)
         if self.serving() != published.model_id:
             of = (self._view(name), published.model_id, published.space_id)
             self.feast.apply([*following_services(*of)])
@@ -237,7 +238,7 @@ class Store:
         rows: Any = self.feast.get_online_features(
             features=features, entity_rows=[{USER_KEY: each} for each in users]
         )
-        return _exact_frame(rows.to_arrow())
+        return exact_frame(rows.to_arrow())
 
     def history(self, rows: pd.DataFrame, service: str = CHAMPION_SERVICE) -> pd.DataFrame:
         """The features of (user_id, event_timestamp) rows as of each time, never later ones.
@@ -283,7 +284,7 @@ class Store:
             numbered, features, filter_by_created_timestamp=as_known
         )
         spark = getattr(asked, "to_spark_df", None)
-        found = _exact_frame(spark().toArrow() if spark else asked.to_arrow())
+        found = exact_frame(spark().toArrow() if spark else asked.to_arrow())
         return found.sort_values(_ROW_NUMBER, ignore_index=True).drop(columns=_ROW_NUMBER)
 
     def _service(self, name: str) -> FeatureService:

@@ -144,6 +144,16 @@ def test_the_view_as_of_a_day_takes_a_model(lake):
     assert other == [("ann", MONDAY, 9)]
 
 
+def test_the_view_as_of_a_day_names_the_space_of_another_model_too(places, lake):
+    """m2 was aligned with m1, as `models` says."""
+    question = "SELECT DISTINCT space_id FROM user_embeddings_as_of(DATE '{}'{})"
+    assert lake.sql(question.format(FRIDAY, ", 'm2'")).fetchall() == [("space-m2",)]
+    write(places, "models", [{"model_id": "m2", "space_id": "space-m1"}, {"model_id": "m1"}])
+    aligned = open_lake(places)
+    for model in ("", ", 'm1'", ", 'm2'"):
+        assert aligned.sql(question.format(FRIDAY, model)).fetchall() == [("space-m1",)]
+
+
 def test_a_column_that_an_older_lake_lacks_has_its_default_or_null_until_a_job_adds_it(places):
     row = embedding("ann", MONDAY, [3, 4])
     publish(places, [row])

@@ -1,5 +1,6 @@
 """What was known when: published_history and Feast's created timestamp, against a replay."""
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from tests.faults.as_known_trials import (
 from userbert.cli import main
 
 USERS = 5
+SPARK_SETTINGS = "  spark_conf:\n    spark.sql.session.timeZone: UTC\n"
 
 
 @pytest.fixture(scope="module")
@@ -94,11 +96,30 @@ def test_feast_itself_answers_as_known_by_its_own_flag(played):
     assert list(ours.fillna(-1)) == list(known["sequence_hash"].fillna(-1))
 
 
+def test_feast_over_spark_knows_the_same_as_over_duckdb(played, spark, tmp_path):
+    from feature_store import store as stores
+    from feature_store.published import Published
+
+    lake, store, made = played
+    places = Places(tmp_path)
+    shutil.copytree(lake.root, places.lake)
+    places.feature_store.mkdir()
+    text = Path(stores.__file__).with_name(stores.SETTINGS_FILE).read_text()
+    text = text.replace("  type: duckdb\n", f"  type: spark\n{SPARK_SETTINGS}")
+    (places.feature_store / stores.SETTINGS_FILE).write_text(text)
+    over_spark = stores.Store(places)
+    over_spark.apply(Published.open(places))
+    assert over_spark.offline == "spark"
+    points = random_points(made, USERS, 60, np.random.default_rng(2))
+    found = [each.history_as_known(points, MODEL)["sequence_hash"] for each in (over_spark, store)]
+    spark.conf.unset("spark.sql.parser.quotedRegexColumnNames")  # Feast sets it
+    assert found[0].notna().sum() > 20
+    assert list(found[0].fillna(-1)) == list(found[1].fillna(-1))
+
+
 def test_a_publication_that_was_killed_before_it_recorded_itself_is_recorded_by_the_next(
     played, tmp_path, spark
 ):
-    import shutil
-
     lake, store, made = played
     places = Places(tmp_path)
     shutil.copytree(store.places.root, places.root, dirs_exist_ok=True)

@@ -1,11 +1,14 @@
+import json
 import shutil
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from delta.tables import DeltaTable as SparkTable
 from pyspark.testing import assertDataFrameEqual
 from small_backfill import DAYS, FIRST, active, session, two_models, write_sessions
@@ -17,10 +20,15 @@ from contracts.errors import BadInput
 from contracts.paths import Places
 from contracts.tables import PUBLISHED_EMBEDDINGS, SESSIONS, USER_EMBEDDINGS, USER_SEQUENCES
 from contracts.terminal.command_line import parse_options
+from contracts.vectors import own_space, service_name
+from model.storage.checkpoint import write_aligned_copy
+from spark_jobs.backfill.consequences import PromotionSwitch
+from spark_jobs.backfill.cost_record import DayCost, TableCost, add_cost, read_costs
+from spark_jobs.backfill.day import Day
 from spark_jobs.backfill.day_locks import DayLocks
 from spark_jobs.backfill.days import days_between, fill_days, published_days, survey_days
 from spark_jobs.backfill.plan import make_plan
-from spark_jobs.backfill.time_estimate import Timing, estimate_from_timings
+from spark_jobs.backfill.price import price_by_record
 from spark_jobs.lake.lake import Lake
 from spark_jobs.registry.promotion import Registry
 from spark_jobs.tables import user_embeddings, user_sequences
@@ -96,7 +104,10 @@ def test_a_plan_counts_each_row_that_a_run_then_writes_and_writes_nothing_itself
     _, made, done = planned
     assert [day.users for day in made.days] == [len(active(day)) for day in DAYS]
     assert made.rows == 2 * sum(len(active(day)) for day in DAYS)
-    assert made.seconds > 0
+    assert made.price.seconds > 0
+    assert made.price.peak_bytes > 1 << 20
+    assert made.reasons == {str(day): {"missing": len(active(day))} for day in DAYS}
+    assert made.switch is None
     assert [each.day.as_of for each in done] == DAYS
     assert sum(commit.rows for each in done for commit in each.commits) == made.rows
 
@@ -122,7 +133,8 @@ def test_a_backfill_of_nothing_writes_nothing(spark, there, old):
     before = files(there.root)
     assert list(fill_days(lake, there, old, DAYS)) == []
     made = make_plan(lake, there, find_model(load_models(lake), old), DAYS)
-    assert (made.rows, made.bytes, made.seconds) == (0, 0, 0)
+    assert (made.rows, made.price.bytes, made.price.seconds) == (0, 0, 0)
+    assert (made.reasons, made.dependents) == ({}, [])
     assert all(day.finished for day in made.days)
     assert files(there.root) == before
 
@@ -214,6 +226,32 @@ def test_a_rollback_first_embeds_the_days_that_the_model_before_lacks(spark, swi
     assert ({row["as_of"] for row in rows}, len(rows)) == (set(DAYS), 12)
 
 
+def test_an_aligned_model_is_embedded_promoted_and_served_in_the_space_of_the_champion(
+    spark, switched, old, new, tmp_path
+):
+    places = copied(switched[0], tmp_path / "aligned")
+    lake, rotation = (
+        Lake(spark, places.lake),
+        np.linalg.qr(np.random.default_rng(0).normal(size=(256, 256)))[0],
+    )
+    facts = {"from": new, "to": old}
+    aligned = write_aligned_copy(
+        places.models / new, places.models, torch.from_numpy(rotation), facts, own_space(old)
+    ).name
+    registry = Registry(lake, places)
+    registry.register(aligned)
+    list(fill_days(lake, places, aligned, DAYS[:1]))
+    registry.promote(aligned, "test", force=True, allow_missing_days=True)
+    published = lake.read(PUBLISHED_EMBEDDINGS).collect()
+    assert {(row["model_id"], row["space_id"]) for row in published} == {(aligned, own_space(old))}
+    before = lake.read(USER_EMBEDDINGS).where(f"model_id = '{new}'").collect()
+    turned = {(row["as_of"], row["user_id"]): row["embedding"] @ rotation for row in before}
+    assert len(published) == len(active(DAYS[0]))
+    for row in published:
+        expected = turned[row["as_of"], row["user_id"]]
+        assert row["embedding"] == pytest.approx(expected, rel=1e-4, abs=1e-6)
+
+
 def test_runs_side_by_side_that_are_killed_end_as_one_quiet_run(lake, places, old, quiet):
     all_files = len(files(quiet.root)) - len(files(places.root))
     run_and_kill(
@@ -244,14 +282,99 @@ def test_two_models_are_compared_each_in_its_own_space(switched, old, new):
         compare_models(lake, new, new, DAYS)
 
 
-def test_the_pace_is_a_jobs_cost_and_a_rows():
-    pace = estimate_from_timings([Timing("m", "d", 100, 12.0), Timing("m", "d", 300, 16.0)], "m")
-    assert pace.seconds([(2, 200), (2, 200)]) == pytest.approx(28)
-    assert pace.seconds([(1, 200)]) == pytest.approx(5 + 4)  # sequences are there already
-    assert estimate_from_timings([Timing("other", "d", 50, 9.0)], "m").seconds(
-        [(2, 50)]
-    ) == pytest.approx(9)
-    assert estimate_from_timings([], "m") is None
+A_ROW = {USER_SEQUENCES.name: 10.0, USER_EMBEDDINGS.name: 1_000.0}
+
+
+def missing_day(users, sequences=0):
+    """A day that has `sequences`, right ones, and no vectors."""
+    return Day(DAYS[0], users, sequences, users - sequences, 0, users)
+
+
+def test_a_price_is_of_each_table_a_part_for_the_day_and_one_for_each_row():
+    record = [DayCost("m", "d", 100, 12.0), DayCost("m", "d", 300, 16.0)]  # of older code
+    prices = price_by_record(record, "m", A_ROW)
+    assert prices.of([missing_day(200)] * 2).seconds == pytest.approx(28)
+    assert prices.of([missing_day(200, sequences=200)]).seconds == pytest.approx(5 + 2)
+    assert prices.of([missing_day(200)]).bytes == 200 * 1_010
+    others = price_by_record([DayCost("other", "d", 50, 9.0)], "m", A_ROW)
+    assert others.of([missing_day(50)]).seconds == pytest.approx(9)
+    assert price_by_record([], "m", A_ROW) is None
+
+
+def test_a_recorded_day_prices_its_tables_its_memory_and_a_new_process(tmp_path):
+    places = Places(tmp_path)
+    for seconds, is_first in ((20.0, True), (8.0, False), (8.0, False)):
+        tables = {
+            USER_SEQUENCES.name: TableCost(100, 2.0, 5_000),
+            USER_EMBEDDINGS.name: TableCost(100, 6.0, 90_000),
+        }
+        add_cost(places, DayCost("m", "d", 100, seconds, 2, tables, 3 << 30, is_first))
+    prices = price_by_record(read_costs(places), "m", A_ROW)
+    price = prices.of([missing_day(100)] * 3)
+    assert (price.seconds, price.bytes) == (pytest.approx(3 * 8 + 12), 3 * 95_000)
+    assert price.peak_bytes == 3 << 30
+    assert prices.of([missing_day(100)], in_new_process=False).seconds == pytest.approx(8)
+    assert prices.of([missing_day(100, sequences=100)], in_new_process=False).seconds == (
+        pytest.approx(6)
+    )
+
+
+def test_a_day_says_why_it_would_be_written():
+    def why(*counts, others=False):
+        return Day(DAYS[0], *counts).reasons(others)
+
+    assert why(4, 4, 0, 4, 0) == {}
+    assert why(4, 0, 4, 0, 4, 4, 0, 4, 0) == {"missing": 4}
+    assert why(4, 4, 0, 0, 4, 0, 0, 4, 0, others=True) == {"other_model": 4}
+    assert why(4, 4, 0, 0, 4, 0, 0, 4, 0) == {"vectors_missing": 4}
+    assert why(4, 4, 1, 4, 1) == {"views_changed": 1}
+    assert why(4, 3, 2, 3, 2, 1, 0, 1, 0) == {"views_changed": 1, "users_came": 1}
+    assert why(4, 5, 1, 5, 1, 0, 1, 0, 1) == {"users_left": 1}
+    assert why(4, 4, 0, 4, 2) == {"vectors_behind": 2}
+
+
+def test_a_plan_names_what_a_promotion_would_switch_and_what_was_made_of_the_days(
+    spark, switched, old, new, tmp_path
+):
+    places = copied(switched[0], tmp_path / "planned")
+    lake = Lake(spark, places.lake)
+    models = load_models(lake)
+    assert make_plan(lake, places, models[new], DAYS).switch == PromotionSwitch(
+        champion=old,
+        days_now=3,
+        rows_now=12,
+        days_then=3,
+        rows_then=12,
+        missing_days=[],
+        more_users=0,
+        space_now=own_space(old),
+        space_then=own_space(new),
+    )
+    late = datetime(FIRST.year, FIRST.month, FIRST.day) - timedelta(days=30)
+    write(places, "sessions", [session(active(DAYS[0])[0], late, 0)])
+    for made in (
+        places.feature_store / "feature_store.yaml",
+        places.neighbors / "published_embeddings,3,champion,newest" / "snapshot.json",
+        places.neighbors / f"user_embeddings,3,{new},newest" / "snapshot.json",
+        places.reports / "night" / f"{DAYS[0]}.html",
+        places.reports / "night" / f"{DAYS[1]}.html",
+    ):
+        made.parent.mkdir(parents=True, exist_ok=True)
+        made.write_text("")
+    made = make_plan(lake, places, models[old], DAYS[:1])
+    assert made.reasons == {str(DAYS[0]): {"views_changed": 1}}
+    assert {each.kind: each.names for each in made.dependents} == {
+        "published_embeddings": [str(DAYS[0])],
+        "Feast services": [
+            "user_embeddings",
+            service_name(old),
+            service_name(own_space(old)),
+        ],
+        "copies for neighbors": ["published_embeddings,3,champion,newest"],
+        "reports": [f"night/{DAYS[0]}.html"],
+    }
+    assert any(line.startswith("Feast services (user_embeddings, ") for line in plan_words(made))
+    assert '"views_changed": 1' in json.dumps(asdict(made), default=str)
 
 
 def test_days_before_the_training_ended_are_named(planned):

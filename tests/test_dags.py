@@ -1,6 +1,7 @@
 import copy
 import json
 import os
+import re
 import subprocess
 import sys
 from datetime import date, datetime, timedelta
@@ -191,6 +192,22 @@ def test_training_has_a_pool_of_its_own_and_the_queue_of_its_settings(dag_bag):
     assert dag.params["processes"] == 2
     assert dag.params["preset"] == DEFAULT_PRESET in PIPELINE_PRESETS
     assert set(PIPELINE_PRESETS) <= set(PRESETS)
+
+
+@pytest.mark.parametrize(
+    ("align_to", "command"),
+    [
+        ("none", "echo m1"),
+        ("champion", "userbert models align m1 --to champion --least-cosine 0.5"),
+    ],
+)
+def test_a_new_model_is_turned_into_the_space_that_the_form_names(dag_bag, align_to, command):
+    from types import SimpleNamespace
+
+    task = copy.deepcopy(dag_bag.dags["pretraining"].get_task("align"))
+    pretrained = SimpleNamespace(xcom_pull=lambda task_ids: {"pretrain": "m1"}[task_ids])
+    task.render_template_fields({"params": {"align_to": align_to}, "ti": pretrained})
+    assert re.sub(r"\S*/userbert", "userbert", task.bash_command) == command
 
 
 def test_no_dag_file_imports_anything_heavy():

@@ -1,5 +1,6 @@
 """A lake's first night and a promotion embed everybody in the window, the nights who was active."""
 
+import shutil
 from datetime import datetime, timedelta
 
 import pytest
@@ -8,10 +9,16 @@ from small_lake import write
 
 from analyst.lake_access.open_lake import open_lake
 from analyst.questions.audit import audit
+from analyst.questions.coverage import coverage
 from contracts.errors import BadInput, GateFailed
 from contracts.paths import Places
 from contracts.settings.embedding import EmbeddingSettings
-from contracts.tables import PUBLISHED_EMBEDDINGS, USER_EMBEDDINGS, USER_SEQUENCES
+from contracts.tables import (
+    PUBLISHED_EMBEDDINGS,
+    PUBLISHED_HISTORY,
+    USER_EMBEDDINGS,
+    USER_SEQUENCES,
+)
 from spark_jobs.backfill.days import survey_days
 from spark_jobs.lake.lake import Lake
 from spark_jobs.registry.promotion import Registry
@@ -90,8 +97,45 @@ def test_a_promotion_has_everybody_as_of_the_newest_day(nights):
     assert broken == []
 
 
+def test_by_a_setting_who_left_the_window_leaves_the_published_table_and_not_what_was_known(
+    nights, tmp_path, monkeypatch
+):
+    """LATE's newest view is 30 days old: a window of 29 days leaves LATE out, and IDLE too."""
+    lake, there, _ = nights
+    shutil.copytree(there.root, tmp_path / "left")
+    places = Places(tmp_path / "left")
+    copy = Lake(lake.spark, places.lake)
+    settings = tmp_path / "embedding.toml"
+    settings.write_text('window_days = 29\nstale_users = "leave"\n')
+    monkeypatch.setenv("USERBERT_EMBEDDING", str(settings))
+    before = {*users_of(copy, PUBLISHED_EMBEDDINGS, DAYS[0]), *active(DAYS[2]), LATE}
+    publish_day(copy, places, DAYS[2])
+    published = {int(row["user_id"][1:]) for row in copy.read(PUBLISHED_EMBEDDINGS).collect()}
+    assert before - published == {IDLE, LATE}
+    measured = copy.measures(PUBLISHED_EMBEDDINGS)
+    assert (measured["stale_users_kept"], measured["users_without_vector"]) == (0, 0)
+    entries = copy.read(PUBLISHED_HISTORY).where(f"user_id = 'u{IDLE:07}'").collect()
+    assert {(row["is_gone"], row["embedding"] is None) for row in entries} == {
+        (False, False),
+        (True, True),
+    }
+    publish_day(copy, places, DAYS[0])  # a day from before: they do not come back
+    again = {int(row["user_id"][1:]) for row in copy.read(PUBLISHED_EMBEDDINGS).collect()}
+    assert again == published
+    with open_lake(places) as opened:
+        assert [finding.rule for finding in audit(opened) if finding.broken] == []
+    views = [
+        {"user_id": f"u{user:07}", "event_date": FIRST - timedelta(days=days), "title_id": 100}
+        for user, days in ((IDLE, 40), (LATE, 30))
+    ]
+    write(places, "browsing_logs", views)
+    with open_lake(places) as opened:
+        (stale,) = [r for r in coverage(opened).reasons if r.reason.startswith("stale")]
+    assert (stale.has_vector, stale.users) == (False, 2)
+
+
 def test_a_mistake_in_the_settings_is_named(tmp_path):
     file = tmp_path / "embedding.toml"
-    file.write_text("window_days = 0\nwindow = 3\n")
-    with pytest.raises(BadInput, match="there is no setting window; window_days is 0; it must"):
+    file.write_text("window_days = 0\nwindow = 3\nstale_users = 1\n")
+    with pytest.raises(BadInput, match=r"setting window; window_days is 0; it must.*stale"):
         EmbeddingSettings.read(file)

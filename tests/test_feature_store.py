@@ -1,7 +1,9 @@
 """Feast over a real Delta table: written by delta-rs here, by Spark in the end-to-end test."""
 
 import json
+import sys
 from datetime import date, timedelta
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,8 +11,10 @@ import pytest
 from deltalake import write_deltalake
 from small_features import FORECASTS_OF, midnight, publish, row
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
 from contracts.errors import BadInput, GateFailed, MissingTable
 from contracts.forecasts import FORECAST_NAMES
+from tests.faults.consistency_trials import count_fetches, find_planted_faults, plant_faults
 from userbert.cli import main
 
 ZERO = date(2017, 6, 25)
@@ -71,7 +75,36 @@ def test_the_check_passes_and_says_how_fresh_it_is(store):
     from feature_store.published import Published
 
     line = check_online(store, Published.open(store.places), date(2017, 6, 28))
-    assert line == "online: 3 users, newest as of 2017-06-28, m1"
+    assert line == (
+        "online: 3 users, newest as of 2017-06-28, m1; 0 mismatch, 0 missing, 0 extra; "
+        "3 fetched and compared whole"
+    )
+
+
+def test_each_fault_that_is_planted_online_is_counted_and_named(store, monkeypatch, capsys):
+    from feature_store.published import Published
+
+    published = Published.open(store.places)
+    said = find_planted_faults(store, published)
+    assert {name: line.split("; ")[0] for name, line in said.items()} == {
+        "a row changed": "1 mismatch (u1: embedding), 0 missing, 0 extra",
+        "a row missing": "0 mismatch, 1 missing (u2: as of 2017-06-26 in the table), 0 extra",
+        "a row extra": "0 mismatch, 0 missing, 1 extra (nobody in the table: as of 2017-06-27 "
+        "online)",
+        "a row a day old": "1 mismatch (u3: as of 2017-06-27 online, 2017-06-28 in the table), 0 "
+        "missing, 0 extra",
+    }
+    monkeypatch.setenv("USERBERT_DATA", str(store.places.root))
+    fault = next(plant_faults(store, published, ["u1", "u2", "u3"]))
+    assert main(["features", "check", "--fetches", "0"]) == 0  # the days are right
+    capsys.readouterr()
+    assert main(["features", "check"]) == 3
+    assert "1 mismatch (u1: embedding)" in capsys.readouterr().err
+    assert main(["features", "materialize", "--as-of", "2017-06-26"]) == 0  # as the line says
+    assert main(["features", "check"]) == 0
+    assert fault.count == "mismatch"
+    counts = count_fetches(store, published, ["u1", "u9", "u3"])
+    assert counts == {"fetches": 3, "with_a_vector": 2, "mismatch": 0, "missing": 0, "extra": 0}
 
 
 def test_a_day_that_is_not_materialized_makes_the_check_fail_with_what_mends_it(store):
@@ -79,7 +112,7 @@ def test_a_day_that_is_not_materialized_makes_the_check_fail_with_what_mends_it(
 
     days = {26: ["u1", "u2"], 27: ["u1"], 28: ["u3"], 29: ["u1"]}
     published = publish(store, "m1", days)
-    with pytest.raises(GateFailed, match=r"0 users online as of 2017-06-29, 1 in the table.*mend"):
+    with pytest.raises(GateFailed, match=r"1 mismatch \(u1: as of 2017-06-27 online.*mend"):
         check_online(store, published, date(2017, 6, 29))
     for _ in range(2):  # again is the same
         assert store.materialize(published, date(2017, 6, 29)) == 3
@@ -91,7 +124,7 @@ def test_days_that_were_filled_in_behind_are_served_too(store):
 
     days = {25: ["u4"], 26: ["u1", "u2"], 27: ["u1"], 28: ["u3"], 29: ["u1"]}
     published = publish(store, "m1", days)
-    with pytest.raises(GateFailed, match=r"0 users online as of 2017-06-25.*1 of 4 users differ"):
+    with pytest.raises(GateFailed, match=r"0 mismatch, 1 missing \(u4: as of 2017-06-25"):
         check_online(store, published, date(2017, 6, 29))
     assert store.materialize(published, date(2017, 6, 29)) == 4
     check_online(store, published, date(2017, 6, 29))

@@ -17,6 +17,10 @@ import numpy as np
 import pytest
 from small_features import publish, row
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from contracts.errors import GateFailed
+from contracts.vectors import service_name
+from tests.faults.consistency_trials import find_planted_faults
 from userbert.local.ports import free_port
 
 PAGE = (Path(__file__).parents[1] / "docs" / "feature-store.md").read_text()
@@ -80,12 +84,40 @@ def test_spark_and_redis_serve_what_the_table_holds(way_out):
 
     store, published = way_out
     assert (store.offline, store.feast.config.online_store.type) == ("spark", "redis")
-    assert check_online(store, published, NEWEST) == "online: 3 users, newest as of 2017-06-28, m1"
+    line = check_online(store, published, NEWEST)
+    assert line.startswith("online: 3 users, newest as of 2017-06-28, m1; 0 mismatch, 0 missing")
     found = store.get(["u1", "u9"])
     assert np.array_equal(
         np.float32(found["embedding"][0]), np.float32(row("m1", date(2017, 6, 27), "u1")[4])
     )
     assert found["model_id"].isna().tolist() == [False, True]
+
+
+def test_in_redis_too_each_planted_fault_is_found_and_named(way_out):
+    said = find_planted_faults(*way_out)
+    assert [line.partition(" (")[0].split(", ")[-1] for line in said.values()] == [
+        "1 mismatch",
+        "1 missing",
+        "1 extra",
+        "1 mismatch",
+    ]
+
+
+def test_a_redis_store_of_older_code_is_filled_whole_by_its_first_refresh(way_out):
+    """Its rows have no space_id, which the features gained last."""
+    from feast.infra.online_stores.helpers import _mmh3
+
+    from feature_store.online_check import check_online
+
+    store, published = way_out
+    for user in published.users():
+        lost = _mmh3(f"{service_name(published.model_id)}:space_id")
+        store.online.client.hdel(store.online.key(user), lost)
+    with pytest.raises(GateFailed, match="3 missing"):
+        check_online(store, published, NEWEST)
+    assert store.materialize(published, NEWEST) == 3
+    check_online(store, published, NEWEST)
+    assert set(store.get(["u1", "u2", "u3"])["space_id"]) == {"space-m1"}
 
 
 def test_at_10000_points_both_offline_stores_equal_a_plain_query(embedded, way_out):
@@ -98,7 +130,6 @@ def test_at_10000_points_both_offline_stores_equal_a_plain_query(embedded, way_o
 
 
 def test_points_that_differ_are_named(embedded, monkeypatch):
-    from contracts.errors import GateFailed
     from feature_store import historical_check
 
     store, published = embedded

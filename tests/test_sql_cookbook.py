@@ -132,7 +132,7 @@ def answer(engines, beginning):
 def test_the_answers_are_those_that_the_small_lake_holds(engines):
     assert answer(engines, "The users nearest") == [["46", 0.8]]
     assert answer(engines, "Who moved most") == [["13", 0.4]]
-    assert answer(engines, "The same under one model") == [["13", FRIDAY, 1]]
+    assert answer(engines, "The same under one model") == [["13", FRIDAY, 1, "space-nrms-2"]]
     assert answer(engines, "Users who viewed") == [["1467"]]
     assert answer(engines, "The last title") == [["13", "rain"], ["1467", "tea"]]
     assert [row[:4] for row in answer(engines, "Training rows")] == [

@@ -12,9 +12,9 @@ from duckdb_extensions import import_extension
 
 from analyst.lake_access.sql_guard import sql_literal
 from analyst.lake_access.views import (
-    AS_OF_VIEW,
     LATEST_VIEW,
     VECTOR_FUNCTIONS,
+    as_of_view,
 )
 from analyst.vectors.model_space import Vectors
 from analyst.vectors.vector_cache import Snapshot, Wanted, open_snapshot
@@ -202,8 +202,9 @@ def _add_views(connection: duckdb.DuckDBPyConnection, versions: dict[str, int]) 
     if PUBLISHED_EMBEDDINGS.name in versions:
         connection.execute(f"CREATE VIEW user_embeddings_latest AS {LATEST_VIEW}")
     if {PUBLISHED_EMBEDDINGS.name, USER_EMBEDDINGS.name} <= versions.keys():
+        as_of = as_of_view(has_models=MODELS.name in versions)
         connection.execute(
-            f"CREATE MACRO user_embeddings_as_of(day, model := NULL) AS TABLE {AS_OF_VIEW}"
+            f"CREATE MACRO user_embeddings_as_of(day, model := NULL) AS TABLE {as_of}"
         )
     for ours, theirs in VECTOR_FUNCTIONS.items():
         connection.execute(f"CREATE MACRO {ours} AS {theirs}")

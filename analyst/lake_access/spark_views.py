@@ -3,9 +3,9 @@
 from typing import TYPE_CHECKING
 
 from analyst.lake_access.open_lake import table_exists
-from analyst.lake_access.views import AS_OF_VIEW, LATEST_VIEW
+from analyst.lake_access.views import LATEST_VIEW, as_of_view
 from contracts.paths import Places
-from contracts.tables import PUBLISHED_EMBEDDINGS, TABLES, USER_EMBEDDINGS
+from contracts.tables import MODELS, PUBLISHED_EMBEDDINGS, TABLES, USER_EMBEDDINGS
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -27,7 +27,9 @@ def register_views(spark: "SparkSession", places: Places | None = None) -> None:
         spark.sql(f"CREATE OR REPLACE TEMPORARY VIEW user_embeddings_latest AS {LATEST_VIEW}")
     if {PUBLISHED_EMBEDDINGS, USER_EMBEDDINGS} <= set(there):
         columns = ", ".join(f"{column.name} {column.type}" for column in USER_EMBEDDINGS.columns)
+        query = as_of_view(has_models=MODELS in there)
         spark.sql(
             "CREATE OR REPLACE TEMPORARY FUNCTION user_embeddings_as_of"
-            f"(day DATE, model STRING DEFAULT NULL) RETURNS TABLE({columns}) RETURN {AS_OF_VIEW}"
+            f"(day DATE, model STRING DEFAULT NULL) RETURNS TABLE({columns}, space_id STRING) "
+            f"RETURN {query}"
         )

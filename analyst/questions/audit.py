@@ -146,15 +146,6 @@ _AUDIT_RULES = (
         "USING (as_of, user_id) WHERE s.sequence_hash != p.sequence_hash",
     ),
     _Rule(
-        "each user who was active before a published day, and has a sequence of it, has a vector",
-        (USER_SEQUENCES, PUBLISHED_EMBEDDINGS),
-        # Of the others those of a model that is about to be promoted are there before it is.
-        "SELECT as_of, user_id FROM user_sequences "
-        "WHERE as_of IN (SELECT DISTINCT as_of FROM published_embeddings) "
-        "AND last_view_time >= as_of::TIMESTAMPTZ - INTERVAL 1 DAY "
-        "EXCEPT SELECT as_of, user_id FROM published_embeddings",
-    ),
-    _Rule(
         "published rows are the champion's, as they are in user_embeddings",
         (PUBLISHED_EMBEDDINGS, USER_EMBEDDINGS, MODELS),
         "SELECT p.as_of, p.user_id FROM published_embeddings p "
@@ -213,6 +204,26 @@ def _gaps_rule(landing: Path) -> _Rule:
     return _Rule(says, (BROWSING_LOGS, REJECTED_LOGS), broken)
 
 
+def _active_users_rule(settings: EmbeddingSettings) -> _Rule:
+    """By a setting, all rows of users who left the window have left with them."""
+    newest = "(SELECT max(as_of) FROM published_embeddings)"
+    left_the_window = (
+        f"AND user_id IN (SELECT user_id FROM user_sequences WHERE as_of <= {newest} "
+        "GROUP BY user_id HAVING max(last_view_time) >= "
+        f"({newest} - {settings.window_days})::TIMESTAMPTZ) "
+    )
+    return _Rule(
+        "each user who was active before a published day, and has a sequence of it, has a vector",
+        (USER_SEQUENCES, PUBLISHED_EMBEDDINGS),
+        # Of the others those of a model that is about to be promoted are there before it is.
+        "SELECT as_of, user_id FROM user_sequences "
+        "WHERE as_of IN (SELECT DISTINCT as_of FROM published_embeddings) "
+        "AND last_view_time >= as_of::TIMESTAMPTZ - INTERVAL 1 DAY "
+        f"{left_the_window if settings.do_stale_users_leave else ''}"
+        "EXCEPT SELECT as_of, user_id FROM published_embeddings",
+    )
+
+
 def _everybody_rule(window_days: int) -> _Rule:
     """A view that landed on or after the newest published day counts from the next night on."""
     newest = "(SELECT max(as_of) FROM published_embeddings)"
@@ -230,8 +241,13 @@ def _everybody_rule(window_days: int) -> _Rule:
 
 def audit(lake: OpenLake) -> Iterator[Finding]:
     """Check each rule whose tables exist."""
-    window_days = EmbeddingSettings.from_environment().window_days
-    rules = (*_AUDIT_RULES, _everybody_rule(window_days), _gaps_rule(lake.places.landing))
+    settings = EmbeddingSettings.from_environment()
+    rules = (
+        *_AUDIT_RULES,
+        _active_users_rule(settings),
+        _everybody_rule(settings.window_days),
+        _gaps_rule(lake.places.landing),
+    )
     for rule in rules:
         if lake.has(*rule.tables):
             yield _looked_at(lake, rule, _rows(lake, rule.over))

@@ -7,6 +7,7 @@ users that are asked about, or without any the reasons.
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Annotated
@@ -33,14 +34,10 @@ from contracts.user_lists import named_users
 _MAX_EXAMPLES = 3
 # (name, whether it has a vector, condition over the facts of a user, what to do). The first reason
 # whose condition holds is the one.
+_IS_STALE = "vector_day < $day AND num_views > 0 AND last_view_day < $since"
 _REASONS = (
     ("embedded on the day", True, "vector_day = $day", ""),
-    (
-        "stale: has an older vector, and left the window",
-        True,
-        "vector_day < $day AND num_views > 0 AND last_view_day < $since",
-        "",
-    ),
+    ("stale: has an older vector, and left the window", True, _IS_STALE, ""),
     (
         "has an older vector: no view on the day before",
         True,
@@ -143,7 +140,7 @@ def coverage(
     found = {place: (number, examples) for place, number, examples in counted}
     reasons = [
         Reason(name, has_vector, *found[place], what_to_do)
-        for place, (name, has_vector, _, what_to_do) in enumerate(_REASONS)
+        for place, (name, has_vector, _, what_to_do) in enumerate(_all_reasons())
         if place in found
     ]
     return Coverage(
@@ -158,6 +155,16 @@ def coverage(
         unnamed,
         _requested_users(lake, users or []),
     )
+
+
+def _all_reasons() -> Iterator[tuple[str, bool, str, str]]:
+    """`_REASONS` under this installation's settings."""
+    do_leave = EmbeddingSettings.from_environment().do_stale_users_leave
+    for name, has_vector, condition, what_to_do in _REASONS:
+        if condition == _IS_STALE and do_leave:
+            yield "stale: left the window, and so the published table", False, condition, ""
+        else:
+            yield name, has_vector, condition, what_to_do
 
 
 def _embedded_day(lake: OpenLake, model_id: str | None, as_of: date | None) -> tuple[str, date]:
@@ -267,7 +274,8 @@ def _requested_users(lake: OpenLake, users: list[str]) -> list[User]:
         FROM reasoned WHERE list_contains($users, user_id) ORDER BY user_id""",
         {"users": users},
     ).fetchall()
-    found = [User(user, _REASONS[reason][0], *facts) for user, reason, *facts in rows]
+    names = [name for name, *_ in _all_reasons()]
+    found = [User(user, names[reason], *facts) for user, reason, *facts in rows]
     unknown = set(users) - {user.user_id for user in found}
     return found + [
         User(user, "no line names this user", 0, None, None) for user in sorted(unknown)

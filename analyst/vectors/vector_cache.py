@@ -68,10 +68,6 @@ class Wanted:
         return {"day": self.as_of or date.max, **model}
 
 
-def snapshots_folder(places: Places) -> Path:
-    return places.root / "neighbours"
-
-
 def open_snapshot(
     connection: duckdb.DuckDBPyConnection,
     places: Places,
@@ -82,7 +78,7 @@ def open_snapshot(
 
     `connection` has the table as a view of its version; `check_source` refuses a damaged table.
     """
-    folder = snapshots_folder(places) / wanted.folder_name
+    folder = places.neighbors / wanted.folder_name
     vectors = _load_snapshot(folder)
     built = vectors is None
     for _ in range(_MAX_BUILDS):
@@ -90,7 +86,7 @@ def open_snapshot(
             break
         check_source(wanted.table)
         _build_snapshot(connection, wanted, folder)
-        _remove_stale(snapshots_folder(places), wanted)
+        _remove_stale(places.neighbors, wanted)
         vectors = _load_snapshot(folder)
     else:
         raise BadInput(f"{folder} was damaged or removed each time that it was made")

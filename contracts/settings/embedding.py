@@ -1,4 +1,4 @@
-"""Whom the nights embed: conf/embedding.toml, or the file that USERBERT_EMBEDDING names."""
+"""Whom the nights embed and publish: conf/embedding.toml, or USERBERT_EMBEDDING's file."""
 
 import os
 from dataclasses import dataclass
@@ -9,13 +9,20 @@ from contracts.errors import BadInput
 from contracts.storage.toml_files import read_toml
 
 _DEFAULT_FILE = CONF_FOLDER / "embedding.toml"
+_STALE_USERS = ("keep", "leave")
 
 
 @dataclass(frozen=True, kw_only=True)
 class EmbeddingSettings:
-    """The window of days in which a view makes a user usable."""
+    """The window of days in which a view makes a user usable, and what comes after it."""
 
     window_days: int = 182
+    stale_users: str = "keep"  # or "leave": whose newest view is before the window
+
+    @property
+    def do_stale_users_leave(self) -> bool:
+        """Whether the rows of a user who left the window leave the published table."""
+        return self.stale_users == "leave"
 
     @classmethod
     def read(cls, path: Path) -> "EmbeddingSettings":
@@ -42,4 +49,5 @@ def _is_positive(value: object) -> bool:
 
 _RULES = {
     "window_days": ("a whole number of 1 or more", _is_positive),
+    "stale_users": (" or ".join(map(repr, _STALE_USERS)), _STALE_USERS.__contains__),
 }

@@ -15,9 +15,9 @@ from scipy.linalg import orthogonal_procrustes
 from threadpoolctl import threadpool_limits
 
 from model.data.keyed_random import keyed_generator
+from model.vector_measures import NUM_NEIGHBORS, neighbors_kept
 
 FIT_SHARE = 0.8  # of the users whom both models embed; the others judge the fit
-NUM_NEIGHBORS = 10
 MAX_COMPARED_USERS = 4096  # held-out users whose neighbors are compared: 128 MB of cosines
 
 _Vectors = NDArray[np.float32]
@@ -89,7 +89,7 @@ def measure_agreement(
     new: _Vectors, old: _Vectors, rotation: _Floats, blocks: Mapping[str, slice]
 ) -> Agreement:
     """Of users whom the fit has not seen: new and old (N, D), the same user in the same row."""
-    aligned = turn_vectors(new, rotation)
+    aligned, some = turn_vectors(new, rotation), slice(0, MAX_COMPARED_USERS)
     cosines = _row_cosines(aligned, old)
     return Agreement(
         users=len(new),
@@ -104,32 +104,9 @@ def measure_agreement(
         block_length_ratios={
             name: _length_ratio(new[:, block], old[:, block]) for name, block in blocks.items()
         },
-        neighbors_kept=neighbors_kept(new, new, old, old),
-        neighbors_found=neighbors_kept(aligned, old, old, old),
+        neighbors_kept=neighbors_kept(new[some], new[some], old[some], old[some]),
+        neighbors_found=neighbors_kept(aligned[some], old[some], old[some], old[some]),
     )
-
-
-def neighbors_kept(
-    asking: _Vectors, asked: _Vectors, asking_then: _Vectors, asked_then: _Vectors
-) -> float:
-    """The mean share of each user's nearest that two searches by cosine both find.
-
-    A search takes row n of `asking` to the other rows of `asked`. Shapes: (N, D) all four.
-    """
-    rows = slice(0, MAX_COMPARED_USERS)
-    ours = _nearest(asking[rows], asked[rows])  # (n, k)
-    theirs = _nearest(asking_then[rows], asked_then[rows])
-    shared = [len(np.intersect1d(*pair)) for pair in zip(ours, theirs, strict=True)]
-    return float(np.mean(shared) / max(1, ours.shape[1]))
-
-
-def _nearest(asking: _Vectors, asked: _Vectors) -> NDArray[np.int64]:
-    """(n, k) rows of the nearest others, k fewer where there are fewer; ties go by row."""
-    with threadpool_limits(1):
-        cosines = _unit_rows(asking) @ _unit_rows(asked).T  # (n, n)
-    np.fill_diagonal(cosines, -np.inf)
-    k = min(NUM_NEIGHBORS, len(asked) - 1)
-    return np.argsort(-np.round(cosines, 9), axis=1, kind="stable")[:, :k]
 
 
 def _unit_rows(vectors: _Vectors) -> _Floats:

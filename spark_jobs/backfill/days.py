@@ -6,9 +6,9 @@ same jobs do the writing. So a backfill may be killed at any moment, run again, 
 side by side: finished days are left alone.
 """
 
+import itertools
 import time as clock
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import reduce
 
@@ -26,8 +26,10 @@ from contracts.tables import (
     USER_SEQUENCES,
     Table,
 )
+from spark_jobs.backfill.day import Day, FilledDay, JobCost
 from spark_jobs.backfill.day_locks import DayLocks
-from spark_jobs.lake.lake import Commit, Lake
+from spark_jobs.lake.lake import Lake
+from spark_jobs.spark.process_memory import measure_peak
 from spark_jobs.tables import user_embeddings, user_sequences
 from spark_jobs.tables.usable_users import beyond_active, coverage_measures
 from spark_jobs.tables.user_sequences import sequences_of
@@ -35,46 +37,8 @@ from spark_jobs.tables.user_sequences import sequences_of
 _DAYS_AT_ONCE = 31  # whose sequences one Spark job computes again
 _ASSUMED_BYTES_A_ROW = 1_200.0  # 256 floats, and 20 views' ids and times, take about that
 _MAX_ATTEMPTS = 5  # at a day whose tables other writers keep changing
+_WRITTEN_DAYS = itertools.count()  # by this process: its first one also warms it up
 _COMPARED_COLUMNS = ("as_of", "user_id", "content", "sequence_hash", "last_view_time")
-
-
-@dataclass(frozen=True)
-class Day:
-    """What one day holds under one model, compared with what it should hold."""
-
-    as_of: date
-    users: int  # active before it, or held beyond those: the rows that each table should have
-    sequences: int  # rows that user_sequences has
-    sequences_differ: int  # users whose sequence is missing, another one, or of nobody active
-    vectors: int  # rows that user_embeddings has under the model
-    vectors_differ: int  # users whose vector is missing, of another sequence, or of nobody active
-
-    @property
-    def finished(self) -> bool:
-        """Nothing to write. A day on which nobody was active has nothing to write either."""
-        return not self.users or not (self.sequences_differ or self.vectors_differ)
-
-    @property
-    def jobs(self) -> int:
-        """How many of the two tables are to be written."""
-        return bool(self.sequences_to_write) + bool(self.vectors_to_write)
-
-    @property
-    def sequences_to_write(self) -> int:
-        return 0 if self.finished or not self.sequences_differ else self.users
-
-    @property
-    def vectors_to_write(self) -> int:
-        return 0 if self.finished or not self.vectors_differ else self.users
-
-
-@dataclass(frozen=True)
-class FilledDay:
-    """A day that a backfill has finished. No commits: another process had finished it."""
-
-    day: Day
-    commits: tuple[Commit, ...]
-    seconds: float
 
 
 def days_between(first: date, last: date) -> list[date]:
@@ -177,6 +141,10 @@ def _compare_with_due(due: DataFrame, sequences: DataFrame, vectors: DataFrame) 
         _number(~same_sequence, "sequences_differ"),
         _number(F.col("vector").isNotNull(), "vectors"),
         _number(~same_vector, "vectors_differ"),
+        _number(F.expr("due is not null and sequence is null"), "sequences_missing"),
+        _number(F.expr("due is null and sequence is not null"), "sequences_left"),
+        _number(F.expr("due is not null and vector is null"), "vectors_missing"),
+        _number(F.expr("due is null and vector is not null"), "vectors_left"),
     )
 
 
@@ -189,18 +157,18 @@ def _number(holds: Column, name: str) -> Column:
     return F.count_if(holds).alias(name)
 
 
-def _write_day(lake: Lake, places: Places, model_id: str, day: Day) -> tuple[Commit, ...]:
+def _write_day(lake: Lake, places: Places, model_id: str, day: Day) -> tuple[JobCost, ...]:
     """Write what the night of `day` would have written, by the nightly jobs; only what lacks."""
-    commits = []
+    costs = []
     if day.sequences_to_write:
-        commits.append(
-            user_sequences.update_user_sequences(_fresh(lake), places, day.as_of, "active")
-        )
+        began = clock.monotonic()
+        commit = user_sequences.update_user_sequences(_fresh(lake), places, day.as_of, "active")
+        costs.append(JobCost(commit, clock.monotonic() - began))
     if day.vectors_to_write:
-        commits.append(
-            user_embeddings.update_user_embeddings(_fresh(lake), places, day.as_of, model_id)
-        )
-    return tuple(commits)
+        began = clock.monotonic()
+        commit = user_embeddings.update_user_embeddings(_fresh(lake), places, day.as_of, model_id)
+        costs.append(JobCost(commit, clock.monotonic() - began))
+    return tuple(costs)
 
 
 def _fresh(lake: Lake) -> Lake:
@@ -243,11 +211,13 @@ def _fill_day(lake: Lake, places: Places, model_id: str, as_of: date, day: Day |
     for attempt in range(_MAX_ATTEMPTS):
         day = day or survey_days(lake, model_id, [as_of])[0]
         try:
-            return FilledDay(
-                day, _write_day(lake, places, model_id, day), clock.monotonic() - began
-            )
+            with measure_peak() as peak:
+                costs = _write_day(lake, places, model_id, day)
         except DeltaConcurrentModificationException:
             if attempt == _MAX_ATTEMPTS - 1:
                 raise
             day = None
+            continue
+        is_first = bool(costs) and not next(_WRITTEN_DAYS)
+        return FilledDay(day, costs, clock.monotonic() - began, peak.bytes, is_first)
     raise AssertionError

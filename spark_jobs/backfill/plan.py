@@ -1,74 +1,85 @@
-"""What a backfill would write now, and how long it would take this machine. It writes nothing."""
+"""What a backfill would write now and why, its price, and what comes of it. It writes nothing."""
 
+import time as clock
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 from contracts.paths import Places
 from contracts.tables import USER_EMBEDDINGS, USER_SEQUENCES
+from spark_jobs.backfill.consequences import Dependent, PromotionSwitch, dependents_of, switch_to
+from spark_jobs.backfill.cost_record import read_costs
+from spark_jobs.backfill.day import Day
 from spark_jobs.backfill.day_locks import DayLocks
-from spark_jobs.backfill.days import Day, bytes_a_row, survey_days
-from spark_jobs.backfill.time_estimate import estimate_from_timings, read_timings, rehearse_day
+from spark_jobs.backfill.days import bytes_a_row, num_vectors, survey_days
+from spark_jobs.backfill.price import Price, PriceList, price_by_record, rehearse_day
 from spark_jobs.lake.lake import Lake
 from spark_jobs.tables.models import Model, model_folder
 
 
 @dataclass(frozen=True)
 class BackfillPlan:
-    """What a run would do now, and how long it would take this machine."""
+    """What a run would do now, and what it would cost this machine."""
 
     model_id: str
     days: list[Day]
+    reasons: dict[str, dict[str, int]]  # day -> why it would be written -> users
     busy: list[date]  # another backfill is writing them
     before_training_ended: list[date]
     trained_before: date
     rows: int  # of both tables, exactly
-    bytes: int  # about
-    seconds: float  # about, of one process
-    source: str  # where the estimate is from
+    price: Price  # about, of one process
+    source: str  # where the price is from
+    switch: PromotionSwitch | None  # what a promotion would change for readers; None: it is served
+    dependents: list[Dependent]  # what was made of these days, and follows them or does not
 
     @property
     def unfinished(self) -> list[Day]:
         return [day for day in self.days if not day.finished]
 
 
-def make_plan(lake: Lake, places: Places, model: Model, days: Sequence[date]) -> BackfillPlan:
-    """Look at `days`; no table, file or log is written."""
+def make_plan(
+    lake: Lake,
+    places: Places,
+    model: Model,
+    days: Sequence[date],
+    in_new_process: bool = True,
+) -> BackfillPlan:
+    """Look at `days`; no table, file or log is written.
 
+    The price is that of a run in a process of its own, or in this one.
+    """
+    began = clock.monotonic()
     found = survey_days(lake, model.model_id, days)
+    survey_seconds = clock.monotonic() - began  # that the run takes once more
+    vectors = num_vectors(lake, USER_EMBEDDINGS)
+    with_others = {day for model_id, day in vectors if model_id != model.model_id}
     locks = DayLocks(places.root / "backfill")
     todo = [day for day in found if not day.finished]
-    seconds, source = _estimated_seconds(lake, places, model, todo)
+    price, source = Price(0.0, 0, 0), "nothing to write"
+    if todo:
+        price_list = _price_list(lake, places, model, todo)
+        price, source = price_list.of(todo, in_new_process), price_list.source
+        price = replace(price, seconds=price.seconds + survey_seconds)
     return BackfillPlan(
         model_id=model.model_id,
         days=found,
+        reasons={str(day.as_of): day.reasons(day.as_of in with_others) for day in todo},
         busy=[day for day in days if locks.is_taken(day)],
         before_training_ended=[day for day in days if day < model.trained_before],
         trained_before=model.trained_before,
-        rows=sum(day.sequences_to_write + day.vectors_to_write for day in todo),
-        bytes=_bytes(lake, todo),
-        seconds=seconds,
+        rows=sum(day.rows_to_write for day in todo),
+        price=price,
         source=source,
+        switch=switch_to(lake, model, todo, vectors),
+        dependents=dependents_of(lake, places, model, [day.as_of for day in todo]),
     )
 
 
-def _estimated_seconds(
-    lake: Lake, places: Places, model: Model, todo: Sequence[Day]
-) -> tuple[float, str]:
-    """The time that one process takes for `todo`, and where the estimate is from."""
-
-    if not todo:
-        return 0.0, "nothing to write"
+def _price_list(lake: Lake, places: Places, model: Model, todo: Sequence[Day]) -> PriceList:
+    """By the record of earlier days, or else a rehearsal."""
+    a_row = {table.name: bytes_a_row(lake, table) for table in (USER_SEQUENCES, USER_EMBEDDINGS)}
+    if by_record := price_by_record(read_costs(places), model.model_id, a_row):
+        return by_record
     largest = max(todo, key=lambda day: day.users)
-    estimate = estimate_from_timings(read_timings(places), model.model_id) or rehearse_day(
-        lake, model_folder(places, model), largest.as_of
-    )
-    return estimate.seconds([(day.jobs, day.vectors_to_write) for day in todo]), estimate.source
-
-
-def _bytes(lake: Lake, todo: Sequence[Day]) -> int:
-
-    return round(
-        sum(day.vectors_to_write for day in todo) * bytes_a_row(lake, USER_EMBEDDINGS)
-        + sum(day.sequences_to_write for day in todo) * bytes_a_row(lake, USER_SEQUENCES)
-    )
+    return rehearse_day(lake, model_folder(places, model), largest.as_of, a_row)

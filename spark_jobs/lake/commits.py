@@ -27,6 +27,7 @@ class Commit:
     table: str
     version: int
     rows: int
+    bytes: int = 0  # of the files that it added
 
     def __str__(self) -> str:
         return f"{self.table} version {self.version}: {self.rows:,} rows written"
@@ -67,8 +68,9 @@ class CommitProvenance:
         """The commit that carries this, or the newest version where there is none."""
         for commit in islice(log.commits(), _MAX_OTHERS):
             if self.token in commit.facts.get("userMetadata", ""):
-                rows = commit.facts["operationMetrics"].get("numOutputRows", 0)
-                return Commit(table, commit.version, int(rows))
+                metrics = commit.facts["operationMetrics"]
+                counts = [int(metrics.get(name, 0)) for name in ("numOutputRows", "numOutputBytes")]
+                return Commit(table, commit.version, *counts)
         return Commit(table, log.version(), 0)
 
 

@@ -8,11 +8,11 @@ two runs that work at the same time, or of one and a promotion, never mix: see
 published_history when another one takes its place.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 
-from pyspark.sql import DataFrame, Window
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from contracts.errors import MissingTable
@@ -39,9 +39,10 @@ from spark_jobs.tables.published_history import (
     record_publication,
     with_written_at,
 )
-from spark_jobs.tables.usable_users import coverage_measures
+from spark_jobs.tables.usable_users import coverage_measures, is_stale, newest_views
 from spark_jobs.tables.vector_moves import move_measures
 
+_MAX_LEAVING = 1_000  # users who leave by one condition; for more all rows are written anew
 _UNWRITTEN = [name for name in PUBLISHED_EMBEDDINGS.names if name != WRITTEN_AT]
 
 
@@ -106,16 +107,37 @@ def _all_days(
     if all_days_needed:
         check_no_day_is_lost(lake, model_id)
     rows = _rows_to_publish(lake, model_id)
+    newest = rows.selectExpr("max(as_of)").collect()[0][0]
+    settings = EmbeddingSettings.from_environment()
+    if newest and settings.do_stale_users_leave:
+        stale = newest_views(rows).where(is_stale(newest, settings.window_days))
+        rows = rows.join(stale, "user_id", "left_anti").select(_UNWRITTEN)
     timed = with_written_at(rows, _history(lake, model_id, ALL_ROWS), now)
-    measures = {}
-    if all_days_needed and (newest := rows.selectExpr("max(as_of)").collect()[0][0]):
-        measures = coverage_measures(lake, newest, _window_days(), rows)
+    measures = _measures(lake, newest, rows) if all_days_needed and newest else {}
     run = f"all days under {model_id}"
     return run_gate(timed, PUBLISHED_EMBEDDINGS, places=places, run=run, measures=measures)
 
 
-def _window_days() -> int:
-    return EmbeddingSettings.from_environment().window_days
+def _measures(lake: Lake, newest: date, *rows: DataFrame) -> dict[str, float]:
+    """Who has a vector, and who is stale, once `rows` are what is published."""
+    settings = EmbeddingSettings.from_environment()
+    found = coverage_measures(lake, newest, settings.window_days, *rows)
+    if found and settings.do_stale_users_leave:
+        found["stale_users_kept"] = found["stale_users"]
+    return found
+
+
+def _leaving_users(lake: Lake, model_id: str, day: date) -> list[str]:
+    """Whose newest view lies before the window, once `day` is published: nobody, if the setting is
+    that such users stay."""
+    settings = EmbeddingSettings.from_environment()
+    if not settings.do_stale_users_leave:
+        return []
+    published = lake.read_or_empty(PUBLISHED_EMBEDDINGS).where(F.col("as_of") != F.lit(day))
+    newest = published.selectExpr("max(as_of)").collect()[0][0]
+    views = newest_views(published, _rows_to_publish(lake, model_id).where(_of_day(day)))
+    stale = views.where(is_stale(max(day, newest or day), settings.window_days))
+    return [row["user_id"] for row in stale.limit(_MAX_LEAVING + 1).collect()]
 
 
 def _history(lake: Lake, model_id: str, where: str) -> DataFrame:
@@ -123,16 +145,29 @@ def _history(lake: Lake, model_id: str, where: str) -> DataFrame:
     return held.where(F.col("model_id") == model_id).where(where)
 
 
-def one_day(lake: Lake, places: Places, model_id: str, day: date, now: datetime) -> Passed:
-    """The rows of one day, past the gate."""
-    rows = _rows_to_publish(lake, model_id).where(F.col("as_of") == F.lit(day))
+def one_day(
+    lake: Lake,
+    places: Places,
+    model_id: str,
+    day: date,
+    now: datetime,
+    leaving: Sequence[str] = (),
+) -> Passed:
+    """The rows of one day, past the gate; without those of `leaving` users."""
+    rows = _rows_to_publish(lake, model_id).where(_of_day(day))
     if rows.isEmpty():
         raise MissingTable(
             f"{model_id} has no vectors as of {day} in {lake.path(USER_EMBEDDINGS)}: run "
             f"`userbert user-embeddings --as-of {day} --model {model_id}` first"
         )
+    rows = rows.where(~_of_users(leaving))
+    if leaving and rows.isEmpty():
+        raise MissingTable(
+            f"nobody of {day} has a view in the window of the newest day, and stale_users is "
+            '"leave": there is nothing to publish as of that day'
+        )
     timed = with_written_at(rows, _history(lake, model_id, _of_day(day)), now)
-    measures = _newest_coverage(lake, day, rows)
+    measures = _newest_coverage(lake, day, rows, leaving)
     measures |= move_measures(lake.read_or_empty(PUBLISHED_EMBEDDINGS), day, rows)
     known = [bound for bound in PUBLICATION_MEASURES if bound.name in measures]
     num_users = measures.get("moved_users", measures.get("usable_users", 1.0))
@@ -147,18 +182,37 @@ def one_day(lake: Lake, places: Places, model_id: str, day: date, now: datetime)
     )
 
 
-def _newest_coverage(lake: Lake, day: date, rows: DataFrame) -> dict[str, float]:
+def _newest_coverage(
+    lake: Lake, day: date, rows: DataFrame, leaving: Sequence[str]
+) -> dict[str, float]:
     """Who has a vector once `rows` are published; nothing where later days are published already:
     with an earlier day readers see no less than before."""
     published = lake.read_or_empty(PUBLISHED_EMBEDDINGS)
     if not published.where(F.col("as_of") > F.lit(day)).isEmpty():
         return {}
-    earlier = published.where(F.col("as_of") < F.lit(day))
-    return coverage_measures(lake, day, _window_days(), earlier, rows)
+    earlier = published.where(F.col("as_of") < F.lit(day)).where(~_of_users(leaving))
+    return _measures(lake, day, earlier, rows)
 
 
 def _of_day(day: date) -> str:
     return f"as_of = '{day}'"
+
+
+def _of_users(users: Sequence[str]) -> Column:
+    return F.col("user_id").isin(list(users))
+
+
+def _replaced_rows(day: date, leaving: Sequence[str]) -> str:
+    """SQL: the rows of a day, and all rows of the users who leave."""
+    if not leaving:
+        return _of_day(day)
+    users = ", ".join(_sql_text(user) for user in leaving)
+    return f"{_of_day(day)} or user_id in ({users})"
+
+
+def _sql_text(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
 
 
 def published_models(lake: Lake) -> set[str]:
@@ -183,9 +237,11 @@ def publish_day(lake: Lake, places: Places, day: date, now: datetime | None = No
 
     def attempt(written_at: datetime) -> tuple[Passed, Publication]:
         champion = champion_id(lake)
-        if published_models(lake) <= {champion}:
-            passed = one_day(lake, places, champion, day, written_at)
-            return passed, Publication(champion, _of_day(day), day, written_at)
+        leaving = _leaving_users(lake, champion, day)
+        if published_models(lake) <= {champion} and len(leaving) <= _MAX_LEAVING:
+            passed = one_day(lake, places, champion, day, written_at, leaving)
+            where, first_day = _replaced_rows(day, leaving), None if leaving else day
+            return passed, Publication(champion, where, first_day, written_at)
         passed = _all_days(lake, places, champion, written_at)
         return passed, Publication(champion, ALL_ROWS, None, written_at)
 

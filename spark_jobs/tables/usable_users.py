@@ -6,7 +6,7 @@ sessions holds no bots and no views without a title, so that whoever is in it ca
 from datetime import date, timedelta
 from functools import reduce
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from contracts.tables import SESSIONS, USER_SEQUENCES
@@ -29,23 +29,42 @@ def beyond_active(sequences: DataFrame) -> DataFrame:
     return sequences.where(F.col("last_view_time") < day_before)
 
 
+def newest_views(*vectors: DataFrame) -> DataFrame:
+    """(user_id, newest_view) of each user who is in one of `vectors`."""
+    views = reduce(DataFrame.union, (each.select("user_id", "last_view_time") for each in vectors))
+    return views.groupBy("user_id").agg(F.max("last_view_time").alias("newest_view"))
+
+
+def is_stale(as_of: date, window_days: int) -> Column:
+    """Whether the `newest_view` lies before the window of a day."""
+    return F.col("newest_view") < F.lit(as_of - timedelta(days=window_days)).cast("timestamp")
+
+
 def coverage_measures(
     lake: Lake, as_of: date, window_days: int, *vectors: DataFrame
 ) -> dict[str, float]:
-    """How many users are usable as of a day, and how many of them are in none of `vectors`.
+    """How many users are usable as of a day, how many of them are in none of `vectors`, and how
+    many there are stale: their newest view lies before the window.
 
     Nothing where the lake has no sessions.
     """
     if not lake.exists(SESSIONS):
         return {}
     usable = usable_users(_sessions_that_were_read(lake), as_of, window_days)
-    users = (frame.select("user_id") for frame in vectors)
-    has_vector = reduce(DataFrame.union, users).distinct().withColumn("has_vector", F.lit(True))
-    counted = usable.join(has_vector, "user_id", "left").agg(
-        F.count(F.lit(1)), F.count_if(F.col("has_vector").isNull())
+    joined = usable.withColumn("is_usable", F.lit(True)).join(
+        newest_views(*vectors), "user_id", "full_outer"
     )
-    num_usable, num_without = counted.collect()[0]
-    return {"usable_users": num_usable, "users_without_vector": num_without}
+    counted = joined.agg(
+        F.count("is_usable"),
+        F.count_if(F.col("newest_view").isNull()),
+        F.count_if(is_stale(as_of, window_days)),
+    )
+    num_usable, num_without, num_stale = counted.collect()[0]
+    return {
+        "usable_users": num_usable,
+        "users_without_vector": num_without,
+        "stale_users": num_stale,
+    }
 
 
 def _sessions_that_were_read(lake: Lake) -> DataFrame:

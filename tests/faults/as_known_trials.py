@@ -33,6 +33,7 @@ from spark_jobs.tables.published_embeddings import publish_day
 
 if TYPE_CHECKING:
     from feature_store.store import Store
+    from spark_jobs.tables.models import Model
 
 FIRST_DAY = date(2017, 6, 1)
 _HERE = 0.7  # of the users have a row of a day
@@ -67,29 +68,36 @@ def play_writes(
     """Publish each write; of a day that was written before, some rows stay as they were."""
     held: dict[date, dict[str, int]] = {}
     for write in made:
-        before = held.get(write.day, {})
-        rows = {}
-        for user in (f"u{n}" for n in range(users)):
-            if rng.random() < _HERE:
-                is_kept = user in before and rng.random() < 0.5
-                rows[user] = before[user] if is_kept else int(rng.integers(1 << 40))
-        held[write.day] = rows or {"u0": 1}
-        _embed(lake, write.day, held[write.day])
+        held[write.day] = random_rows(held.get(write.day, {}), users, rng)
+        embed_made_rows(lake, MODEL, {write.day: held[write.day]})
         publish_day(lake, places, write.day, write.at)
 
 
-def _embed(lake: Lake, day: date, rows: dict[str, int]) -> None:
-    """Rows of user_embeddings whose content a number determines."""
-    seen = datetime.combine(day, datetime.min.time(), UTC) - timedelta(hours=1)
+def random_rows(before: dict[str, int], users: int, rng: np.random.Generator) -> dict[str, int]:
+    """A number for each user who has a row of a day; half of those of `before` stay as they are."""
+    rows = {}
+    for user in (f"u{n}" for n in range(users)):
+        if rng.random() < _HERE:
+            is_kept = user in before and rng.random() < 0.5
+            rows[user] = before[user] if is_kept else int(rng.integers(1 << 40))
+    return rows or {"u0": 1}
+
+
+def embed_made_rows(lake: Lake, model_id: str, days: dict[date, dict[str, int]]) -> None:
+    """Rows of user_embeddings of some days, whose content a number determines."""
     made = []
-    for user, number in rows.items():
-        vector = np.random.default_rng(number).standard_normal(EMBEDDING_WIDTH).astype(np.float32)
-        norm = float(np.linalg.norm(vector.astype(np.float64)))
-        forecasts = (None,) * len(FORECAST_NAMES)
-        made.append((MODEL, day, user, vector.tolist(), norm, 1, seen, number, *forecasts))
+    for day, rows in days.items():
+        seen = datetime.combine(day, datetime.min.time(), UTC) - timedelta(hours=1)
+        for user, number in rows.items():
+            drawn = np.random.default_rng(number).standard_normal(EMBEDDING_WIDTH)
+            vector = drawn.astype(np.float32)
+            norm = float(np.linalg.norm(vector.astype(np.float64)))
+            forecasts = (None,) * len(FORECAST_NAMES)
+            made.append((model_id, day, user, vector.tolist(), norm, 1, seen, number, *forecasts))
     frame = lake.spark.createDataFrame(made, USER_EMBEDDINGS.ddl)
     lake.create(USER_EMBEDDINGS)
-    where = f"model_id = '{MODEL}' and as_of = '{day}'"
+    listed = ", ".join(f"'{day}'" for day in days)
+    where = f"model_id = '{model_id}' and as_of in ({listed})"
     frame.write.format("delta").mode("overwrite").option("replaceWhere", where).save(
         lake.path(USER_EMBEDDINGS)
     )
@@ -155,19 +163,18 @@ def differing_points(store: "Store", lake: Lake, points: pd.DataFrame) -> tuple[
     return differing, sum(value is not None for value in expected)
 
 
-def make_champion(lake: Lake, places: Places) -> None:
-    """Register a model of this name in `models`; it has no folder."""
-    from spark_jobs.registry.model_status import with_champion
-    from spark_jobs.tables.models import Model, change_models
+def made_model(places: Places, model_id: str = MODEL) -> "Model":
+    """A model for the table `models`; it has no folder."""
+    from spark_jobs.tables.models import Model
 
     at = datetime(2017, 6, 1, tzinfo=UTC)
-    made = Model(
-        model_id=MODEL,
+    return Model(
+        model_id=model_id,
         created_at=at,
         status="candidate",
         status_changed_at=at,
         status_reason="made for a measurement",
-        path=str(places.models / MODEL),
+        path=str(places.models / model_id),
         trained_before=FIRST_DAY,
         settings="{}",
         inputs="{}",
@@ -175,7 +182,15 @@ def make_champion(lake: Lake, places: Places) -> None:
         vocabulary_hash="0" * 64,
         code_version="-",
     )
-    change_models(lake, places, MODEL, lambda now: with_champion({MODEL: made, **now}, MODEL, "-"))
+
+
+def make_champion(lake: Lake, places: Places, *candidates: str) -> None:
+    """Register the made model as champion, and others of these names beside it."""
+    from spark_jobs.registry.model_status import with_champion
+    from spark_jobs.tables.models import change_models
+
+    made = {name: made_model(places, name) for name in (MODEL, *candidates)}
+    change_models(lake, places, MODEL, lambda now: with_champion({**made, **now}, MODEL, "-"))
 
 
 def measure(nights: int, backfills: int, points: int, users: int) -> dict[str, int]:
@@ -187,6 +202,10 @@ def measure(nights: int, backfills: int, points: int, users: int) -> dict[str, i
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder, session("as_known", logged=False) as spark:
         places = Places(Path(folder))
+        spark.conf.set("spark.sql.shuffle.partitions", 1)  # a few thousand rows
+        spark.conf.set(
+            "spark.sql.adaptive.enabled", "false"
+        )  # each stage planned anew: 2 s a write
         lake = Lake(spark, places.lake)
         make_champion(lake, places)
         made = random_writes(nights, backfills, rng)

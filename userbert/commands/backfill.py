@@ -31,7 +31,7 @@ from contracts.terminal.printing import plain_console, print_parts
 from userbert.commands.backfill_grids import plan_grid, plan_words, status_grid
 
 if TYPE_CHECKING:  # Spark takes seconds to start, and `--help` needs none
-    from spark_jobs.backfill.days import FilledDay
+    from spark_jobs.backfill.day import FilledDay
     from spark_jobs.lake.lake import Lake
     from spark_jobs.tables.models import Model
 
@@ -53,7 +53,7 @@ def fill_with_progress(
                 bar.update(task, advance=1, description=f"as of {filled.day.as_of}")
                 bar.console.print(_line(filled))
                 done.append(filled)
-                _note_time(places, model, filled)
+                _record_cost(places, model, filled)
         except KeyboardInterrupt:
             raise Interrupted(
                 f"{len(done)} of {bar.tasks[task].total or len(days):.0f} days done; the same "
@@ -62,13 +62,12 @@ def fill_with_progress(
     return done
 
 
-def _note_time(places: Places, model: Model, filled: FilledDay) -> None:
-    """Keep what a day took, for the estimates of later plans."""
-    from spark_jobs.backfill.time_estimate import Timing, add_timing
+def _record_cost(places: Places, model: Model, filled: FilledDay) -> None:
+    """Keep what a day took, for the prices of later plans."""
+    from spark_jobs.backfill.cost_record import DayCost, add_cost
 
-    if jobs := len(filled.commits):
-        as_of, rows = str(filled.day.as_of), filled.day.vectors_to_write
-        add_timing(places, Timing(model.model_id, as_of, rows, round(filled.seconds, 2), jobs))
+    if filled.costs:
+        add_cost(places, DayCost.of(model.model_id, filled))
 
 
 def _line(filled: FilledDay) -> str:
@@ -91,7 +90,7 @@ def show_plan(
     model: ModelOrChampion = None,
     json: AsJson = False,
 ) -> None:
-    """Show what is there, what would be written and how long it takes; write nothing."""
+    """Show what would be written and why, its price, and what depends on it; write nothing."""
     from spark_jobs.backfill.plan import make_plan
 
     lake, places = _open_lake("plan")

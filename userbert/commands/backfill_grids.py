@@ -11,11 +11,13 @@ from contracts.paths import Places
 from contracts.terminal.printing import grid
 
 if TYPE_CHECKING:  # Spark takes seconds to start, and `--help` needs none
-    from spark_jobs.backfill.days import Day
+    from spark_jobs.backfill.consequences import PromotionSwitch
+    from spark_jobs.backfill.day import Day
     from spark_jobs.backfill.plan import BackfillPlan
     from spark_jobs.lake.lake import Lake
 
-_MIB = 1 << 20
+_MIB, _GIB = 1 << 20, 1 << 30
+_MAX_NAMED = 3  # names of one kind that a sentence gives
 
 
 def plan_grid(made: BackfillPlan) -> Grid:
@@ -25,7 +27,7 @@ def plan_grid(made: BackfillPlan) -> Grid:
             day.users,
             _held(day.sequences, day.sequences_differ),
             _held(day.vectors, day.vectors_differ),
-            day.sequences_to_write + day.vectors_to_write,
+            day.rows_to_write,
             _remark(day, made),
         )
         for day in made.days
@@ -45,14 +47,24 @@ def _remark(day: Day, made: BackfillPlan) -> str:
             remarks.append(f"{day.vectors:,} vectors of nobody active are left there")
     elif day.finished:
         remarks.append("finished")
-    return "; ".join(remarks)
+    return "; ".join([*remarks, *_why(made.reasons.get(str(day.as_of), {}))])
+
+
+def _why(reasons: dict[str, int]) -> Iterator[str]:
+    """Why a day would be written, in words."""
+    from spark_jobs.backfill.day import REASONS
+
+    for name, users in reasons.items():
+        is_of_all = name in ("missing", "other_model")
+        yield REASONS[name] if is_of_all else f"{REASONS[name]} ({users:,} users)"
 
 
 def plan_words(made: BackfillPlan) -> Iterator[str]:
-    todo = made.unfinished
+    todo, price = made.unfinished, made.price
     yield (
         f"{len(todo)} of {len(made.days)} days to write: {made.rows:,} rows, about "
-        f"{made.bytes / _MIB:,.1f} MiB and {_span(made.seconds)} by one process ({made.source})"
+        f"{price.bytes / _MIB:,.1f} MiB, {_span(price.seconds)} by one process and "
+        f"{price.peak_bytes / _GIB:.1f} GiB of memory ({made.source})"
     )
     if early := made.before_training_ended:
         yield (
@@ -60,6 +72,37 @@ def plan_words(made: BackfillPlan) -> Iterator[str]:
             f"where {made.model_id} was trained: their vectors use no later view, but the training "
             "had seen views from after them. Serve them; do not judge the model by them"
         )
+    if made.switch:
+        yield from _switch_words(made.switch)
+    for each in made.dependents:
+        yield f"{each.kind} ({_some(each.names)}): {each.what_happens}"
+
+
+def _switch_words(switch: PromotionSwitch) -> Iterator[str]:
+    now = f"{switch.days_now:,} days and {switch.rows_now:,} rows of {switch.champion}"
+    yield (
+        "a promotion would then switch readers "
+        + (f"from {now} " if switch.champion else "")
+        + f"to {switch.days_then:,} days and {switch.rows_then:,} rows"
+        + (f", and embed {switch.more_users:,} more users first" if switch.more_users else "")
+        + _space_words(switch)
+    )
+    if switch.missing_days:
+        days = _some([str(day) for day in switch.missing_days])
+        yield f"it would be refused: {len(switch.missing_days)} published days are lacking ({days})"
+
+
+def _space_words(switch: PromotionSwitch) -> str:
+    if not switch.champion:
+        return ""
+    if switch.space_now == switch.space_then:
+        return f"; the space stays {switch.space_now}"
+    return f"; the space changes from {switch.space_now} to {switch.space_then}"
+
+
+def _some(names: list[str]) -> str:
+    more = len(names) - _MAX_NAMED
+    return ", ".join(names[:_MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _span(seconds: float) -> str:

@@ -217,8 +217,14 @@ def _coverage_line(gate: dict[str, Any]) -> Iterator[str]:
         covered = usable - measures["users_without_vector"]
         yield (
             f"users with a view in the window and a vector: {covered:,.0f} of {usable:,.0f} "
-            f"({covered / usable:.1%}): userbert coverage"
+            f"({covered / usable:.1%}){_stale(measures)}: userbert coverage"
         )
+
+
+def _stale(measures: dict[str, float]) -> str:
+    """Those whose newest view lies before the window, where the publication counted them."""
+    number = measures.get("stale_users", 0)
+    return f", and {number:,.0f} stale ones" if number else ""
 
 
 def _closing_lines(found: dict[str, Any], as_of: date | None) -> Iterator[str]:

@@ -1,0 +1,169 @@
+"""What days of a backfill will cost: time, bytes and memory, by what earlier days cost here.
+
+Each table has a line of its own: a part for the day and a part for each row, fitted to the record
+with the newest days before all, since a machine is now quick and now busy. Without a record a
+sample of users is embedded to measure the time, and nothing of it is kept.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+
+from contracts.tables import SESSIONS, TITLES, USER_EMBEDDINGS, USER_SEQUENCES
+from spark_jobs.backfill.cost_record import DayCost
+from spark_jobs.backfill.day import Day
+from spark_jobs.lake.lake import Lake
+from spark_jobs.spark.process_memory import measure_peak
+from spark_jobs.tables.user_embeddings import shipped_model, titles_of, to_embeddings
+from spark_jobs.tables.user_sequences import to_sequences
+
+_MAX_DAYS = 60  # newest days that a price is made from
+_HALF_LIFE_DAYS = 6.0  # recorded days after which one counts half
+_SAMPLE_USERS = 2_000  # users of the rehearsal
+# A gate and a commit of a small day on two cores, which the rehearsal leaves out.
+_GATE_AND_COMMIT_SECONDS = 4.0
+_TABLES = (USER_SEQUENCES.name, USER_EMBEDDINGS.name)
+
+
+@dataclass(frozen=True)
+class Line:
+    """A part for each day and a part for each of its rows."""
+
+    a_day: float
+    a_row: float
+
+    def at(self, rows: float) -> float:
+        return self.a_day + self.a_row * rows
+
+
+@dataclass(frozen=True)
+class Price:
+    """What a run costs: of one process, days one after the other."""
+
+    seconds: float
+    bytes: int
+    peak_bytes: int  # resident at most, of the JVM and Python's workers together
+
+
+@dataclass(frozen=True)
+class PriceList:
+    """The lines that a price is made from, by table."""
+
+    seconds: dict[str, Line]
+    bytes: dict[str, Line]
+    peak_bytes: Line
+    first_day_seconds: float  # what the first day of a process takes beyond its line
+    source: str
+
+    def of(self, days: Sequence[Day], in_new_process: bool = True) -> Price:
+        work = [
+            (name, rows)
+            for day in days
+            for name, rows in zip(
+                _TABLES, (day.sequences_to_write, day.vectors_to_write), strict=True
+            )
+            if rows
+        ]
+        if not work:
+            return Price(0.0, 0, 0)
+        first = self.first_day_seconds if in_new_process else 0.0
+        return Price(
+            first + sum(self.seconds[name].at(rows) for name, rows in work),
+            round(sum(self.bytes[name].at(rows) for name, rows in work)),
+            round(self.peak_bytes.at(max(rows for _, rows in work))),
+        )
+
+
+def price_by_record(
+    record: Sequence[DayCost], model_id: str, bytes_a_row: dict[str, float]
+) -> PriceList | None:
+    """By this model's days if there are any; `bytes_a_row` where no bytes were recorded."""
+    own = [each for each in record if each.model_id == model_id]
+    used = (own or list(record))[-_MAX_DAYS:]
+    if not used:
+        return None
+    seconds = {name: _seconds_line(used, name) for name in _TABLES}
+    spent = max(seconds.values(), key=lambda line: line.a_day)  # a table that no day wrote
+    seconds = {name: line if line.a_day or line.a_row else spent for name, line in seconds.items()}
+    known_peaks = [(each.rows, each.peak_bytes) for each in used if each.peak_bytes]
+    return PriceList(
+        seconds,
+        {name: _bytes_line(used, name, bytes_a_row[name]) for name in _TABLES},
+        fit_line(known_peaks),
+        _first_day_seconds(used, seconds),
+        f"{len(used)} days that were backfilled before",
+    )
+
+
+def _seconds_line(used: Sequence[DayCost], name: str) -> Line:
+    """Of the days after a process's first one, if there are any."""
+    later = [each for each in used if not each.is_first] or list(used)
+    costs = [cost for each in later if (cost := each.of_table(name))]
+    return fit_line([(cost.rows, cost.seconds) for cost in costs])
+
+
+def _bytes_line(used: Sequence[DayCost], name: str, a_row: float) -> Line:
+    costs = [cost for each in used if (cost := each.of_table(name)) and cost.bytes]
+    return fit_line([(cost.rows, cost.bytes) for cost in costs]) if costs else Line(0.0, a_row)
+
+
+def _first_day_seconds(used: Sequence[DayCost], seconds: dict[str, Line]) -> float:
+    """The median of what first days took beyond the lines of later ones."""
+    beyond = []
+    for each in used:
+        if each.is_first:
+            costs = {name: cost for name in _TABLES if (cost := each.of_table(name))}
+            expected = sum(seconds[name].at(cost.rows) for name, cost in costs.items())
+            beyond.append(max(0.0, each.seconds - expected))
+    return float(np.median(beyond)) if beyond else 0.0
+
+
+def fit_line(points: Sequence[tuple[float, float | None]]) -> Line:
+    """Least squares over (rows, cost), the last points before all; no part is below 0."""
+    if not points:
+        return Line(0.0, 0.0)
+    rows, costs = np.array(points, float).T  # (P,) both
+    weights = 0.5 ** (np.arange(len(rows))[::-1] / _HALF_LIFE_DAYS)
+    mean_rows, mean_cost = np.average(rows, weights=weights), np.average(costs, weights=weights)
+    spread = float((weights * (rows - mean_rows) ** 2).sum())
+    covariance = float((weights * (rows - mean_rows) * (costs - mean_cost)).sum())
+    slope = covariance / spread if spread else 0.0
+    slope = min(max(slope, 0.0), float(mean_cost / max(mean_rows, 1.0)))
+    return Line(float(mean_cost - slope * mean_rows), slope)
+
+
+def rehearse_day(lake: Lake, model: Path, as_of: date, bytes_a_row: dict[str, float]) -> PriceList:
+    """Measure one day: compute its sequences, and the vectors of a sample of its users."""
+    with measure_peak() as peak:
+        a_job, a_row, users = _rehearsed_seconds(lake, model, as_of)
+    return PriceList(
+        dict.fromkeys(_TABLES, Line(a_job, 0.0)) | {USER_EMBEDDINGS.name: Line(a_job, a_row)},
+        {name: Line(0.0, bytes_a_row[name]) for name in _TABLES},
+        Line(float(peak.bytes), 0.0),
+        0.0,
+        f"a rehearsal of {users:,} users of {as_of}",
+    )
+
+
+def _rehearsed_seconds(lake: Lake, model: Path, as_of: date) -> tuple[float, float, int]:
+    """(seconds of a job, seconds of a row, users of the sample)."""
+    began = time.monotonic()
+    sequences = to_sequences(lake.read(SESSIONS), as_of).persist()
+    try:
+        users = sequences.count()
+        a_job = (time.monotonic() - began) / 2 + _GATE_AND_COMMIT_SECONDS
+        sample = sequences.orderBy("user_id").limit(_SAMPLE_USERS)
+        num_sampled = min(users, _SAMPLE_USERS)
+        with shipped_model(lake.spark, model, titles_of(sample, lake.read(TITLES))) as shipped:
+            vectors = to_embeddings(sample, num_sampled, shipped, model.name, as_of)
+            for _ in range(2):  # the first one starts Python and loads the model
+                began = time.monotonic()
+                vectors.write.format("noop").mode("overwrite").save()
+        a_row = (time.monotonic() - began) / num_sampled
+    finally:
+        sequences.unpersist()
+    return a_job, a_row, num_sampled

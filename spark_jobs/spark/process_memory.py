@@ -1,0 +1,66 @@
+"""The resident memory of this process and of all that it started: the JVM and Python's workers."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import psutil  # type: ignore[import-untyped]
+
+_INTERVAL_SECONDS = 0.2  # between two readings of the memory
+# A JVM that starts a program is for a moment two processes with one memory, which must not be
+# counted twice: a process counts from this age on.
+_MIN_PROCESS_AGE_SECONDS = 1.0
+
+
+def process_tree() -> "list[psutil.Process]":
+    import psutil
+
+    this = psutil.Process()
+    return [this, *this.children(recursive=True)]
+
+
+def resident_bytes() -> int:
+    """Summed over the processes: what they share counts for each."""
+    import psutil
+
+    total, now = 0, time.time()
+    for process in process_tree():
+        try:
+            if now - process.create_time() > _MIN_PROCESS_AGE_SECONDS:
+                total += process.memory_info().rss
+        except psutil.Error:
+            continue
+    return total
+
+
+@dataclass
+class PeakMemory:
+    """The most that was resident so far."""
+
+    bytes: int = 0
+
+    def read(self) -> None:
+        self.bytes = max(self.bytes, resident_bytes())
+
+
+@contextmanager
+def measure_peak() -> Iterator[PeakMemory]:
+    """The peak of the block; complete when the block has ended."""
+    peak, is_over = PeakMemory(), threading.Event()
+
+    def watch() -> None:
+        while not is_over.wait(_INTERVAL_SECONDS):
+            peak.read()
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield peak
+    finally:
+        peak.read()
+        is_over.set()
+        watcher.join()
