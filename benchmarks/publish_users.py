@@ -51,7 +51,7 @@ def _batches(schema: pa.Schema, users: int) -> Iterator[pa.RecordBatch]:
     for start in range(0, users, _BATCH_USERS):
         number = min(_BATCH_USERS, users - start)
         vectors = rng.standard_normal((number, EMBEDDING_WIDTH), np.float32)  # (B, D)
-        offsets = pa.array(np.arange(number + 1, dtype=np.int32) * EMBEDDING_WIDTH)
+        offsets: Any = pa.array(np.arange(number + 1, dtype=np.int32) * EMBEDDING_WIDTH)
         made: dict[str, Any] = {
             "model_id": [MODEL] * number,
             "as_of": [FIRST_DAY] * number,
