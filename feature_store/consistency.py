@@ -32,12 +32,11 @@ class Consistency:
         return not (self.mismatch or self.missing or self.extra)
 
     def joined(self, other: "Consistency") -> "Consistency":
-        """Of what two comparisons found."""
-        return Consistency(
-            {**other.mismatch, **self.mismatch},
-            {**other.missing, **self.missing},
-            {**other.extra, **self.extra},
-        )
+        """Of what two comparisons found; who is missing or extra is no mismatch as well."""
+        missing, extra = {**other.missing, **self.missing}, {**other.extra, **self.extra}
+        differing = {**other.mismatch, **self.mismatch}
+        in_both = differing.keys() - missing.keys() - extra.keys()
+        return Consistency({user: differing[user] for user in in_both}, missing, extra)
 
     def __str__(self) -> str:
         counts = ("mismatch", self.mismatch), ("missing", self.missing), ("extra", self.extra)

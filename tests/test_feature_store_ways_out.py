@@ -113,7 +113,7 @@ def test_a_redis_store_of_older_code_is_filled_whole_by_its_first_refresh(way_ou
     for user in published.users():
         lost = _mmh3(f"{service_name(published.model_id)}:space_id")
         store.online.client.hdel(store.online.key(user), lost)
-    with pytest.raises(GateFailed, match="3 missing"):
+    with pytest.raises(GateFailed, match="0 mismatch, 3 missing"):
         check_online(store, published, NEWEST)
     assert store.materialize(published, NEWEST) == 3
     check_online(store, published, NEWEST)

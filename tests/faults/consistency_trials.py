@@ -1,14 +1,15 @@
 """Do readers of the online store get what the table holds, night after night?
 
     python -m tests.faults.consistency_trials [--nights 60] [--fetches 1000] [--backfills 10]
-        [--spark]
+        [--spark] [--redis]
 
 On a made lake each night's rows are published and brought online as the nightly job does, and then
 users are fetched, known and unknown ones, and compared with plain SQL by Chronon's three counts.
 Backfills of earlier days and a promotion come in between, each with as many fetches. At the end
 faults are planted in the online store, and the check must name each. Rows are published by
 delta-rs, a day in one commit, or with --spark by the nightly job's and the registry's own
-functions, which takes much longer. The last line is JSON; the exit code is 1 if a fetch differs or
+functions, which takes much longer. With --redis the online store is a Redis server of its own, in
+place of SQLite. The last line is JSON; the exit code is 1 if a fetch differs or
 a fault is not found.
 """
 
@@ -30,6 +31,7 @@ import pyarrow as pa
 from deltalake import DeltaTable, write_deltalake
 
 from benchmarks.harness import benchmark_parser, print_line, print_result
+from benchmarks.serving import redis_server
 from contracts.limits import EMBEDDING_WIDTH
 from contracts.paths import Places
 from contracts.tables import PUBLISHED_EMBEDDINGS, WRITTEN_AT
@@ -300,6 +302,23 @@ def play_nights(player: Player, nights: int, fetches: int, backfills: int) -> No
 
 
 @contextmanager
+def online_store(places: Places, in_redis: bool) -> Iterator[None]:
+    """SQLite by default, or a Redis that ends with the block."""
+    if not in_redis:
+        yield
+        return
+    from feature_store import store
+
+    text = Path(store.__file__).with_name(store.SETTINGS_FILE).read_text()
+    places.feature_store.mkdir(parents=True)
+    with redis_server(places.root) as address:
+        block = f"  type: redis\n  connection_string: {address}\n"
+        text = text.replace("  type: sqlite\n  path: online.db\n", block)
+        (places.feature_store / store.SETTINGS_FILE).write_text(text)
+        yield
+
+
+@contextmanager
 def publisher_of(places: Places, by_spark: bool) -> Iterator[Publisher]:
     if not by_spark:
         yield DeltaRsPublisher(places)
@@ -313,7 +332,7 @@ def publisher_of(places: Places, by_spark: bool) -> Iterator[Publisher]:
 
 
 def measure(
-    nights: int, fetches: int, backfills: int, users: int, by_spark: bool
+    nights: int, fetches: int, backfills: int, users: int, by_spark: bool, in_redis: bool
 ) -> dict[str, Any]:
     """Play it all on a lake of its own, and plant the faults at the end."""
     from feature_store.published import Published
@@ -321,7 +340,7 @@ def measure(
 
     with tempfile.TemporaryDirectory() as folder:
         places = Places(Path(folder))
-        with publisher_of(places, by_spark) as publisher:
+        with online_store(places, in_redis), publisher_of(places, by_spark) as publisher:
             player = Player(publisher, Store(places), users, np.random.default_rng(0))
             play_nights(player, nights, fetches, backfills)
             said = find_planted_faults(player.store, Published.open(places))
@@ -335,11 +354,12 @@ def arg_parser() -> argparse.ArgumentParser:
     parser.add_argument("--backfills", type=int, default=10)
     parser.add_argument("--users", type=int, default=60)
     parser.add_argument("--spark", action="store_true", help="publish by the nightly job's code")
+    parser.add_argument("--redis", action="store_true", help="online in Redis, not in SQLite")
     return parser
 
 
-def main(nights: int, fetches: int, backfills: int, users: int, spark: bool) -> int:
-    figures = measure(nights, fetches, backfills, users, spark)
+def main(nights: int, fetches: int, backfills: int, users: int, spark: bool, redis: bool) -> int:
+    figures = measure(nights, fetches, backfills, users, spark, redis)
     differing = sum(figures.get(name, 0) for name in ("mismatch", "missing", "extra"))
     agree = not differing and "not found" not in figures["planted"].values()
     print_result(
