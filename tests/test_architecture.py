@@ -62,7 +62,7 @@ FOLDER_ORDER: dict[str, tuple[str, ...]] = {
     "analyst": ("vectors", "lake_access", "output", ".", "questions"),
     "downstream": ("data", "tasks", "rivals", "judging", "output", "."),
     "experiments": (".", "data", "grid", "results"),
-    "benchmarks": (".", "alignment", "encoder", "nightly", "pages", "peers", "gpu"),
+    "benchmarks": (".", "alignment", "encoder", "nightly", "pages", "publishing", "peers", "gpu"),
     "userbert": (
         ".",
         "scheduling",

@@ -7,7 +7,7 @@ from datetime import date
 from spark_jobs.lake.commits import Commit
 
 # Why a day would be written, by the name that `plan --json` has it by.
-REASONS = {
+WRITE_REASONS = {
     "missing": "nothing of it is there yet",
     "other_model": "the vectors that are there are of other models",
     "views_changed": "views landed late, or were erased",
@@ -51,7 +51,7 @@ class Day:
         return self.sequences_to_write + self.vectors_to_write
 
     def reasons(self, other_models_have_vectors: bool) -> dict[str, int]:
-        """Why it would be written: a name of `REASONS`, and the number of users."""
+        """Why it would be written: a name of `WRITE_REASONS`, and the number of users."""
         if self.finished:
             return {}
         return {name: users for name, users in self._causes(other_models_have_vectors) if users}

@@ -52,11 +52,11 @@ def _remark(day: Day, made: BackfillPlan) -> str:
 
 def _why(reasons: dict[str, int]) -> Iterator[str]:
     """Why a day would be written, in words."""
-    from spark_jobs.backfill.day import REASONS
+    from spark_jobs.backfill.day import WRITE_REASONS
 
     for name, users in reasons.items():
         is_of_all = name in ("missing", "other_model")
-        yield REASONS[name] if is_of_all else f"{REASONS[name]} ({users:,} users)"
+        yield WRITE_REASONS[name] if is_of_all else f"{WRITE_REASONS[name]} ({users:,} users)"
 
 
 def plan_words(made: BackfillPlan) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """Random backfills: what `plan` says of each, next to what it then takes.
 
-    python -m benchmarks.backfill_prices [--plans 50] [--days 30] [--users 300]
+    python -m benchmarks.publishing.backfill_prices [--plans 50] [--days 30] [--users 300]
 
 On a small lake of its own making, before each plan something happens to a random range of days: no
 vectors were made yet, views land late, vectors are taken out, or the sequences too. Then the days
@@ -43,7 +43,7 @@ def make_lake(
     spark: Any, places: Places, num_days: int, users: int, rng: np.random.Generator
 ) -> tuple[list[str], list[date]]:
     """Two models and `num_days` days, of which each user comes before a random half."""
-    sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+    sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
     import small_backfill  # type: ignore[import-not-found]
     from small_lake import write  # type: ignore[import-not-found]
 
@@ -60,7 +60,7 @@ def make_lake(
     return list(models), days
 
 
-def disturb(
+def change_days(
     lake: Lake, places: Places, model_id: str, days: Sequence[date], rng: np.random.Generator
 ) -> str:
     """Something that gives a backfill of `days` work to do; its name."""
@@ -129,7 +129,7 @@ def measure(plans: int, num_days: int, users: int) -> list[dict[str, Any]]:
             first, length = rng.integers(num_days), rng.integers(1, _MAX_DAYS_A_PLAN + 1)
             days, model_id = all_days[first : first + length], models[rng.integers(2)]
             lake = Lake(spark, places.lake)
-            what = disturb(lake, places, model_id, days, rng)
+            what = change_days(lake, places, model_id, days, rng)
             taken = plan_and_run(lake, places, model_id, days)
             found.append({"plan": number, "before": what, **taken})
             print_line(found[-1])

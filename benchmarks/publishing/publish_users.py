@@ -1,6 +1,6 @@
 """Publishing everybody: time, bytes and memory of the table that readers read, by the users.
 
-    python -m benchmarks.publish_users [--users 10000 50000] [--for 500000]
+    python -m benchmarks.publishing.publish_users [--users 10000 50000] [--for 500000]
 
 For each number, made vectors of 256 floats of one day lie in user_embeddings, and the nightly
 job's own function publishes them: the gate, the commit, and the history of publications. Then
@@ -36,7 +36,7 @@ _READ_SQL = "SELECT sum(list_dot_product(embedding, embedding)) FROM published"
 
 def write_vectors(places: Places, users: int) -> None:
     """Rows of user_embeddings of one day, in the schema of the contracts."""
-    sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+    sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
     from small_lake import arrow_schema, record_contract  # type: ignore[import-not-found]
 
     schema, path = arrow_schema(USER_EMBEDDINGS), f"{places.lake}/{USER_EMBEDDINGS.name}"
@@ -96,7 +96,7 @@ def measure_users(spark: Any, users: int) -> dict[str, float]:
     }
 
 
-def extrapolate(found: Sequence[dict[str, float]], users: int) -> dict[str, float]:
+def figures_for(found: Sequence[dict[str, float]], users: int) -> dict[str, float]:
     """On the line through the two largest; memory, which does not grow by the row, is left out."""
     one, other = sorted(found, key=lambda each: each["users"])[-2:]
     share = (users - other["users"]) / (other["users"] - one["users"])
@@ -120,7 +120,7 @@ def main(users: list[int], wanted: int) -> None:
             print_line(found[-1])
     figures: dict[str, Any] = {"measured": found}
     if len(found) > 1:
-        figures[f"for_{wanted}"] = extrapolate(found, wanted)
+        figures[f"for_{wanted}"] = figures_for(found, wanted)
     print_result({"name": "publish_users", "figures": figures})
 
 
