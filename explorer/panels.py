@@ -14,7 +14,7 @@ from analyst.questions.cohort import cohort
 from analyst.questions.coverage import coverage
 from analyst.questions.explain import explain_vector
 from analyst.questions.neighbors import Neighbor, neighbors
-from analyst.vectors.search import neighbors_kept
+from analyst.vectors.search import neighbors_kept_between
 from contracts.terminal.printing import cell_text
 from explorer.figures import Figure, legend_entries, views_figure
 from explorer.view import View
@@ -117,7 +117,7 @@ def comparison_panel(view: View) -> list[Any]:
         missing = f"{view.state.other} has no vector of {view.as_of} or earlier."
         return [html.P(missing)] if view.state.other else []
     a, b = view.day.vectors, other.vectors
-    kept = neighbors_kept(a, b, _NUM_NEAR, _ASKED_USERS)
+    kept = neighbors_kept_between(a, b, _NUM_NEAR, _ASKED_USERS)
     said = (
         f"Users keep {kept:.0%} of their {_NUM_NEAR} nearest from one model to the other "
         f"(asked of up to {_ASKED_USERS} users, each model in its own space)."

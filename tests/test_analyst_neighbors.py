@@ -9,7 +9,7 @@ from analyst import Vectors, open_lake
 from analyst.questions.cohort import cohort
 from analyst.questions.neighbors import neighbors
 from analyst.vectors.model_space import BLOCK_ROWS
-from analyst.vectors.search import nearest_rows, neighbors_kept
+from analyst.vectors.search import nearest_rows, neighbors_kept_between
 from contracts.errors import BadInput, MissingTable
 from userbert.cli import main
 
@@ -126,10 +126,10 @@ def test_many_equal_users_come_in_their_order_wherever_they_lie():
 def test_two_models_are_compared_by_the_neighbors_they_keep():
     line = vectors([[1, 0], [0.9, 0.1], [0, 1], [0.1, 0.9]])
     turned = vectors(line.matrix[:, ::-1])  # another space, the same neighborhoods
-    assert neighbors_kept(line, turned, k=1) == 1
-    assert neighbors_kept(line, vectors([[1, 0], [0, 1], [0.9, 0.1], [0.1, 0.9]]), k=1) == 0
+    assert neighbors_kept_between(line, turned, k=1) == 1
+    assert neighbors_kept_between(line, vectors([[1, 0], [0, 1], [0.9, 0.1], [0.1, 0.9]]), k=1) == 0
     with pytest.raises(BadInput, match="share 1 users"):
-        neighbors_kept(line, vectors([[1, 0]]))
+        neighbors_kept_between(line, vectors([[1, 0]]))
 
 
 def test_a_cohort_has_a_tightness_a_neighborhood_and_marks(places):

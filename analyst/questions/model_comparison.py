@@ -12,7 +12,7 @@ from analyst.lake_access.open_lake import OpenLake, open_lake
 from analyst.output.answers import print_answer
 from analyst.questions.drift import describe_moves
 from analyst.vectors.model_space import Vectors
-from analyst.vectors.search import neighbors_kept
+from analyst.vectors.search import neighbors_kept_between
 from analyst.vectors.vector_cache import space_of
 from contracts.errors import BadInput, MissingTable
 from contracts.paths import Places
@@ -118,7 +118,7 @@ def _same_day(
         both,
         len(new) - both,
         len(old) - both,
-        neighbors_kept(new, old, k, users) if both > 1 else None,
+        neighbors_kept_between(new, old, k, users) if both > 1 else None,
     )
 
 

@@ -186,7 +186,7 @@ def must_share_a_space(*compared: Vectors) -> None:
             f"  re-embed under one model: userbert backfill plan --model {models[0]} "
             f"--from {days[0]} --to {days[-1]}, then `backfill run`, and open those; or\n"
             "  compare what each model says of the users: analyst.vectors.search."
-            "neighbors_kept(a, b), or a downstream task's results under each"
+            "neighbors_kept_between(a, b), or a downstream task's results under each"
         )
 
 

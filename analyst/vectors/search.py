@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from analyst.vectors.model_space import Matrix, Vectors, row_lengths, row_slices
 from contracts.errors import BadInput
+from model.vector_measures import NUM_NEIGHBORS, neighbors_kept
 
 # 128 MB: few large products. In blocks of 32,768 rows the search took three times as long on a busy
 # machine, where each product waits for its slowest thread.
@@ -49,7 +50,9 @@ def nearest_rows(
     )
 
 
-def neighbors_kept(a: Vectors, b: Vectors, k: int = 10, users: int = 1000) -> float:
+def neighbors_kept_between(
+    a: Vectors, b: Vectors, k: int = NUM_NEIGHBORS, users: int = 1000
+) -> float:
     """The share of a user's `k` neighbors in `a` who are neighbors in `b` too, averaged over users.
 
     This is how two models are compared: each is asked in its own space. Both are searched among
@@ -60,17 +63,9 @@ def neighbors_kept(a: Vectors, b: Vectors, k: int = 10, users: int = 1000) -> fl
     )
     if len(shared) < 2:
         raise BadInput(f"{a} and {b} share {len(shared)} users: two or more are needed")
-    asked = np.unique(np.linspace(0, len(shared) - 1, users).astype(np.int64))
-    both = a.at(rows_a), b.at(rows_b)  # copied once, row beside row
-    shares = []
-    for one in asked:
-        each = np.array([one])
-        sides = [
-            set(nearest_rows(side, side.matrix[each], k, leave_out=each).rows[0].tolist())
-            for side in both
-        ]
-        shares.append(len(sides[0] & sides[1]) / len(sides[0]))
-    return float(np.mean(shares))
+    own = np.unique(np.linspace(0, len(shared) - 1, users).astype(np.int64))
+    here, there = a.matrix[rows_a], b.matrix[rows_b]  # (M, D) each
+    return neighbors_kept(here[own], here, there[own], there, own_rows=own, k=k)
 
 
 def _near(

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from analyst.vectors.model_space import Vectors
 from analyst.vectors.population_drift import PopulationDrift, population_drift
-from analyst.vectors.search import neighbors_kept
+from analyst.vectors.search import neighbors_kept_between
 from contracts.tables import PUBLISHED_EMBEDDINGS, USER_EMBEDDINGS, USER_SEQUENCES, Table
 from model.vector_measures import alignment, effective_rank, uniformity
 from userbert.report.lake_tables import LakeTables, is_day
@@ -24,6 +24,7 @@ from userbert.report.lake_tables import LakeTables, is_day
 _MAX_SAMPLED_USERS = 600  # users of each day: 0.2 s for all measures
 _NUM_NEIGHBORS = 10
 _MAX_ASKED_USERS = 60  # users whose neighbors are compared
+_COMPARED = (_NUM_NEIGHBORS, _MAX_ASKED_USERS)
 _MIN_USERS = 20  # users; of fewer, spread and movement are noise
 _NUM_BINS = 24
 _MAX_BATCH_ROWS = 4096  # rows of vectors in memory at once: 4 MB
@@ -165,7 +166,9 @@ def _movement(
         len(mine),
         alignment(vectors.units()[mine], old.units()[theirs]) if is_enough else None,
         _histogram(moved) if is_enough else None,
-        neighbors_kept(old, vectors, _NUM_NEIGHBORS, _MAX_ASKED_USERS) if is_enough else None,
+        neighbors_kept_between(old, vectors, _NUM_NEIGHBORS, _MAX_ASKED_USERS)
+        if is_enough
+        else None,
         drift,
         drift.verdict if drift else "",
     )
