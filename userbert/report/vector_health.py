@@ -24,7 +24,6 @@ from userbert.report.lake_tables import LakeTables, is_day
 _MAX_SAMPLED_USERS = 600  # users of each day: 0.2 s for all measures
 _NUM_NEIGHBORS = 10
 _MAX_ASKED_USERS = 60  # users whose neighbors are compared
-_COMPARED = (_NUM_NEIGHBORS, _MAX_ASKED_USERS)
 _MIN_USERS = 20  # users; of fewer, spread and movement are noise
 _NUM_BINS = 24
 _MAX_BATCH_ROWS = 4096  # rows of vectors in memory at once: 4 MB
