@@ -22,6 +22,8 @@ from spark_jobs.tables.user_embeddings import shipped_model, titles_of, to_embed
 from spark_jobs.tables.user_sequences import to_sequences
 
 _MAX_DAYS = 60  # newest days that a price is made from
+_MIN_OWN_DAYS = 5  # of one model, fewer of which say less than the days of all
+_NUM_PEAKS = 10  # newest days whose memory counts
 _HALF_LIFE_DAYS = 6.0  # recorded days after which one counts half
 _SAMPLE_USERS = 2_000  # users of the rehearsal
 # A gate and a commit of a small day on two cores, which the rehearsal leaves out.
@@ -55,7 +57,7 @@ class PriceList:
 
     seconds: dict[str, Line]
     bytes: dict[str, Line]
-    peak_bytes: Line
+    peak_bytes: int
     first_day_seconds: float  # what the first day of a process takes beyond its line
     source: str
 
@@ -74,26 +76,31 @@ class PriceList:
         return Price(
             first + sum(self.seconds[name].at(rows) for name, rows in work),
             round(sum(self.bytes[name].at(rows) for name, rows in work)),
-            round(self.peak_bytes.at(max(rows for _, rows in work))),
+            self.peak_bytes,
         )
 
 
 def price_by_record(
     record: Sequence[DayCost], model_id: str, bytes_a_row: dict[str, float]
 ) -> PriceList | None:
-    """By this model's days if there are any; `bytes_a_row` where no bytes were recorded."""
+    """By this model's days if there are enough; bytes, which no model changes, by all days.
+
+    `bytes_a_row` is taken where no bytes were recorded.
+    """
     own = [each for each in record if each.model_id == model_id]
-    used = (own or list(record))[-_MAX_DAYS:]
+    everything = list(record)[-_MAX_DAYS:]
+    used = own[-_MAX_DAYS:] if len(own) >= _MIN_OWN_DAYS else everything
     if not used:
         return None
     seconds = {name: _seconds_line(used, name) for name in _TABLES}
     spent = max(seconds.values(), key=lambda line: line.a_day)  # a table that no day wrote
     seconds = {name: line if line.a_day or line.a_row else spent for name, line in seconds.items()}
-    known_peaks = [(each.rows, each.peak_bytes) for each in used if each.peak_bytes]
+    # A JVM keeps what it once took, so the memory follows the newest days and not the rows.
+    peaks = [each.peak_bytes for each in everything if each.peak_bytes][-_NUM_PEAKS:]
     return PriceList(
         seconds,
-        {name: _bytes_line(used, name, bytes_a_row[name]) for name in _TABLES},
-        fit_line(known_peaks),
+        {name: _bytes_line(everything, name, bytes_a_row[name]) for name in _TABLES},
+        max(peaks, default=0),
         _first_day_seconds(used, seconds),
         f"{len(used)} days that were backfilled before",
     )
@@ -143,7 +150,7 @@ def rehearse_day(lake: Lake, model: Path, as_of: date, bytes_a_row: dict[str, fl
     return PriceList(
         dict.fromkeys(_TABLES, Line(a_job, 0.0)) | {USER_EMBEDDINGS.name: Line(a_job, a_row)},
         {name: Line(0.0, bytes_a_row[name]) for name in _TABLES},
-        Line(float(peak.bytes), 0.0),
+        peak.bytes,
         0.0,
         f"a rehearsal of {users:,} users of {as_of}",
     )
