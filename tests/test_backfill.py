@@ -236,7 +236,11 @@ def test_an_aligned_model_is_embedded_promoted_and_served_in_the_space_of_the_ch
     )
     facts = {"from": new, "to": old}
     aligned = write_aligned_copy(
-        places.models / new, places.models, torch.from_numpy(rotation), facts, own_space(old)
+        places.models / new,
+        places.models,
+        torch.from_numpy(rotation),
+        facts,
+        space_id=own_space(old),
     ).name
     registry = Registry(lake, places)
     registry.register(aligned)
