@@ -7,7 +7,6 @@ users that are asked about, or without any the reasons.
 """
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Annotated
@@ -35,6 +34,13 @@ _MAX_EXAMPLES = 3
 # (name, whether it has a vector, condition over the facts of a user, what to do). The first reason
 # whose condition holds is the one.
 _IS_STALE = "vector_day < $day AND num_views > 0 AND last_view_day < $since"
+# Where stale users leave the published table, whatever vector they have elsewhere.
+_HAS_LEFT = (
+    "stale: left the window, and so the published table",
+    False,
+    "vector_day IS NOT NULL AND num_views > 0 AND last_view_day < $since",
+    "",
+)
 _REASONS = (
     ("embedded on the day", True, "vector_day = $day", ""),
     ("stale: has an older vector, and left the window", True, _IS_STALE, ""),
@@ -157,14 +163,11 @@ def coverage(
     )
 
 
-def _all_reasons() -> Iterator[tuple[str, bool, str, str]]:
+def _all_reasons() -> list[tuple[str, bool, str, str]]:
     """`_REASONS` under this installation's settings."""
-    do_leave = EmbeddingSettings.from_environment().do_stale_users_leave
-    for name, has_vector, condition, what_to_do in _REASONS:
-        if condition == _IS_STALE and do_leave:
-            yield "stale: left the window, and so the published table", False, condition, ""
-        else:
-            yield name, has_vector, condition, what_to_do
+    if EmbeddingSettings.from_environment().do_stale_users_leave:
+        return [_HAS_LEFT, *(reason for reason in _REASONS if reason[2] != _IS_STALE)]
+    return list(_REASONS)
 
 
 def _embedded_day(lake: OpenLake, model_id: str | None, as_of: date | None) -> tuple[str, date]:
@@ -193,7 +196,8 @@ def _gather_facts(lake: OpenLake, model_id: str, as_of: date, window_days: int) 
         _named_in(_facts_query(lake), parameters),
     )
     cases = " ".join(
-        f"WHEN {condition} THEN {place}" for place, (_, _, condition, _) in enumerate(_REASONS)
+        f"WHEN {condition} THEN {place}"
+        for place, (_, _, condition, _) in enumerate(_all_reasons())
     )
     lake.connection.execute(
         f"CREATE OR REPLACE TEMP TABLE reasoned AS SELECT *, CASE {cases} END AS reason FROM facts",
