@@ -5,7 +5,14 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 # Great Expectations' Airflow provider makes the resolver downgrade Airflow, so it is left out.
-SPARK = ["pyspark==4.2.0", "pyspark-client==4.2.0", "delta-spark==4.4.0", "pyarrow", "pandas"]
+SPARK = [
+    "pyspark==4.2.0",
+    "pyspark-client==4.2.0",
+    "delta-spark==4.4.0",
+    "pyarrow",
+    "pandas",
+    "psutil",  # the memory of a day's embedding, for the next plan
+]
 GATES = ["great-expectations==1.24.1"]
 MODEL = ["torch==2.15.0", "safetensors", "tensorboard", "tqdm", "deltalake", "scipy"]
 # The judge's heads and rivals: userbert evaluate downstream.
