@@ -37,7 +37,7 @@ def views(day):
             continue
         for n, hour in enumerate((8, 8, 8, 20, 20, 20)):
             at = day + timedelta(hours=hour, minutes=n + user)
-            title = f"{TOPICS[user % 4]}: our guide {(user + n * day.day) % 9}"
+            title = f"{TOPICS[user % 4]}: our guide {(user + n + day.day) % 9}"
             line = {"visitor": f"u{user}", "at": at.isoformat(), "page_title": title}
             yield json.dumps(line | {"site": "example.org", "request_id": f"{at}-{user}"})
 

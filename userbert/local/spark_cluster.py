@@ -42,6 +42,7 @@ SENT_PACKAGES = (
     "erasure",
     "expectations",
     "experiments",
+    "explorer",
     "feature_store",
     "landing",
     "model",
