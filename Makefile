@@ -39,8 +39,11 @@ object-store: .venv/object-store ## fetch what a lake on S3 needs (28 MB): docs/
 run: setup ## the main job: six months of real logs to served user embeddings, through Airflow
 	$(BIN)/userbert run
 
+# `make test-docs` runs it: a guide of a minute.
+LONG_TESTS := tests/test_guide_commands.py::test_every_command_of_the_guide_runs_as_it_stands[backfill.md]
+
 test: setup object-store ## all tests, with real Spark, Delta, Airflow, Great Expectations, Feast and torchrun
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(LONG_TESTS:%=--deselect %)
 
 test-docs: setup ## every command of the guides that can be followed on a tiny lake, from its first line to its last
 	$(BIN)/python -m pytest tests/test_guide_commands.py tests/test_guides.py tests/test_sql_cookbook.py

@@ -131,7 +131,9 @@ def test_an_interrupted_backfill_says_how_far_it_came(monkeypatch, places):
     def run(lake, places, model_id, days, show_total):
         show_total(5)
         for day in days[:3]:
-            yield SimpleNamespace(day=SimpleNamespace(as_of=day), commits=[], seconds=0.1)
+            yield SimpleNamespace(
+                day=SimpleNamespace(as_of=day), commits=[], costs=None, seconds=0.1
+            )
         raise KeyboardInterrupt
 
     monkeypatch.setattr("spark_jobs.backfill.days.fill_days", run)

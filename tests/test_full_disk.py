@@ -85,7 +85,7 @@ def test_a_command_that_fills_the_disk_ends_in_one_line_and_code_1(places, monke
     monkeypatch.setenv("USERBERT_DATA", str(places.root))
     assert run_command(build_command(by_python, doc=None), [], "userbert") == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("userbert: the disk is full: /")
+    assert line.startswith("userbert: UB-901: the disk is full: /")
 
 
 class Terminal(io.StringIO):
@@ -102,7 +102,7 @@ def test_the_line_stands_alone_behind_a_progress_bar(monkeypatch):
     terminal.write("[Stage 3:>            (0 + 2) / 2]")
     assert run_command(build_command(by_python, doc=None), [], "userbert") == 1
     *_, line = terminal.getvalue().removesuffix("\n").split("\r\x1b[K")
-    assert line.startswith("userbert: the disk is full: /")
+    assert line.startswith("userbert: UB-901: the disk is full: /")
     assert "\n" not in line
 
 
