@@ -11,7 +11,7 @@ from spark_jobs.ingest.formats import landing_format
 from spark_jobs.ingest.parsing.packed_files import DamagedFile
 from spark_jobs.ingest.parsing.parsed_lines import Part
 
-_WAY_OUT = (
+_HOW_TO_GO_ON = (
     "mend the file, move it out of the landing folder, or let landing/settings.toml say "
     'damaged_files = "refuse"'
 )
@@ -76,7 +76,7 @@ def stop_if_damaged(damages: dict[str, str], landing: Path, settings: LandingSet
     such files refused."""
     if damages and settings.damaged_files == "stop":
         named = "; ".join(f"{landing / file}: {cause}" for file, cause in sorted(damages.items()))
-        raise BadInput(f"cannot be read: {named}. Way out: {_WAY_OUT}")
+        raise BadInput(f"cannot be read: {named}. To go on, {_HOW_TO_GO_ON}")
 
 
 def parts_of_all_days(landing: Path, settings: LandingSettings) -> list[Part]:
