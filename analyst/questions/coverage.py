@@ -7,6 +7,7 @@ users that are asked about, or without any the reasons.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Annotated
@@ -33,6 +34,7 @@ from contracts.user_lists import named_users
 _MAX_EXAMPLES = 3
 # (name, whether it has a vector, condition over the facts of a user, what to do). The first reason
 # whose condition holds is the one.
+_PossibleReason = tuple[str, bool, str, str]
 _IS_STALE = "vector_day < $day AND num_views > 0 AND last_view_day < $since"
 # Where stale users leave the published table, whatever vector they have elsewhere.
 _HAS_LEFT = (
@@ -132,8 +134,9 @@ def coverage(
 ) -> Coverage:
     lake.need(BROWSING_LOGS)
     model_id, as_of = _embedded_day(lake, model_id, as_of)
-    window_days = EmbeddingSettings.from_environment().window_days
-    unnamed = _gather_facts(lake, model_id, as_of, window_days)
+    settings = EmbeddingSettings.from_environment()
+    window_days, possible = settings.window_days, _reasons_under(settings)
+    unnamed = _gather_facts(lake, model_id, as_of, window_days, possible)
     counted = lake.connection.execute(
         f"""SELECT reason, count(*), array_agg(user_id ORDER BY user_id)[:{_MAX_EXAMPLES}]
         FROM reasoned GROUP BY reason"""
@@ -146,7 +149,7 @@ def coverage(
     found = {place: (number, examples) for place, number, examples in counted}
     reasons = [
         Reason(name, has_vector, *found[place], what_to_do)
-        for place, (name, has_vector, _, what_to_do) in enumerate(_all_reasons())
+        for place, (name, has_vector, _, what_to_do) in enumerate(possible)
         if place in found
     ]
     return Coverage(
@@ -159,13 +162,12 @@ def coverage(
         usable_with_vector,
         reasons,
         unnamed,
-        _requested_users(lake, users or []),
+        _requested_users(lake, users or [], possible),
     )
 
 
-def _all_reasons() -> list[tuple[str, bool, str, str]]:
-    """`_REASONS` under this installation's settings."""
-    if EmbeddingSettings.from_environment().do_stale_users_leave:
+def _reasons_under(settings: EmbeddingSettings) -> list[_PossibleReason]:
+    if settings.do_stale_users_leave:
         return [_HAS_LEFT, *(reason for reason in _REASONS if reason[2] != _IS_STALE)]
     return list(_REASONS)
 
@@ -187,7 +189,13 @@ def _embedded_day(lake: OpenLake, model_id: str | None, as_of: date | None) -> t
     return found[0], as_of or found[1]
 
 
-def _gather_facts(lake: OpenLake, model_id: str, as_of: date, window_days: int) -> int:
+def _gather_facts(
+    lake: OpenLake,
+    model_id: str,
+    as_of: date,
+    window_days: int,
+    possible: Sequence[_PossibleReason],
+) -> int:
     """Make the table `reasoned`, a row a user; the number of refused lines that name nobody."""
     unnamed = _gather_refused(lake)
     parameters = {"day": as_of, "model": model_id, "most": MAX_VIEWS_A_DAY}
@@ -196,8 +204,7 @@ def _gather_facts(lake: OpenLake, model_id: str, as_of: date, window_days: int) 
         _named_in(_facts_query(lake), parameters),
     )
     cases = " ".join(
-        f"WHEN {condition} THEN {place}"
-        for place, (_, _, condition, _) in enumerate(_all_reasons())
+        f"WHEN {condition} THEN {place}" for place, (_, _, condition, _) in enumerate(possible)
     )
     lake.connection.execute(
         f"CREATE OR REPLACE TEMP TABLE reasoned AS SELECT *, CASE {cases} END AS reason FROM facts",
@@ -272,13 +279,15 @@ def _user_column(lake: OpenLake) -> str:
         return "user_id"
 
 
-def _requested_users(lake: OpenLake, users: list[str]) -> list[User]:
+def _requested_users(
+    lake: OpenLake, users: list[str], possible: Sequence[_PossibleReason]
+) -> list[User]:
     rows = lake.connection.execute(
         """SELECT user_id, reason, num_views, last_view_day, vector_day
         FROM reasoned WHERE list_contains($users, user_id) ORDER BY user_id""",
         {"users": users},
     ).fetchall()
-    names = [name for name, *_ in _all_reasons()]
+    names = [name for name, *_ in possible]
     found = [User(user, names[reason], *facts) for user, reason, *facts in rows]
     unknown = set(users) - {user.user_id for user in found}
     return found + [

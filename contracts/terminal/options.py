@@ -14,8 +14,7 @@ from contracts.errors import BadInput
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
-def parse_day(text: str | date) -> date:
-    """A calendar day as YYYY-MM-DD; typer.BadParameter for anything else."""
+def _parse_day(text: str | date) -> date:
     if isinstance(text, date):  # a parameter's default is parsed as well
         return text
     try:
@@ -26,12 +25,12 @@ def parse_day(text: str | date) -> date:
 
 def day_option(name: str, help: str) -> Any:
     """An option that takes a calendar day."""
-    return typer.Option(name, parser=parse_day, metavar="DAY", help=help)
+    return typer.Option(name, parser=_parse_day, metavar="DAY", help=help)
 
 
 def day_argument(help: str) -> Any:
     """An argument that is a calendar day."""
-    return typer.Argument(parser=parse_day, metavar="DAY", help=help)
+    return typer.Argument(parser=_parse_day, metavar="DAY", help=help)
 
 
 def choice_option(name: str, choices: Collection[str], help: str) -> Any:

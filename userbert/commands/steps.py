@@ -16,16 +16,16 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
-from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from contracts.errors import BadInput
 from contracts.paths import Places
 from contracts.provenance import BY_HAND, run_name
-from contracts.storage.atomic_write import write_text
-from contracts.terminal.options import parse_day
+from contracts.storage.atomic_write import write_json
+from contracts.terminal.command_line import parse_options
 
 _KEPT = timedelta(days=30)  # of what a task has left that never came to its end
 
@@ -60,9 +60,8 @@ class _Record:
 
     def write(self, done: Sequence[_Step]) -> None:
         if self._path:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            facts = {"run": self._run, "done": [asdict(step) for step in done]}
-            write_text(self._path, json.dumps(facts, indent=2) + "\n")
+            done_steps = [asdict(step) for step in done]
+            write_json(self._path, {"run": self._run, "done": done_steps})
 
     def remove(self) -> None:
         """The task is done: whoever clears it wants all of it again."""
@@ -76,18 +75,22 @@ class _Record:
 
 
 def _with_inputs(command: str, places: Places) -> _Step:
-    words = shlex.split(command)
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise BadInput(f"the command {command!r} cannot be read: {error}") from None
     reads_landing = words[:1] == ["browsing-logs"]
-    return _Step(command, _landing_state(places.landing, words) if reads_landing else "")
+    return _Step(command, _landing_state(places.landing, words[1:]) if reads_landing else "")
 
 
 def _landing_state(landing: Path, words: Sequence[str]) -> str:
     """A hash of names, sizes and times of the files that `browsing-logs` reads with `words`."""
-    days = dict(pairwise(words))
-    first, last = parse_day(days["--from-day"]), parse_day(days["--to-day"])
+    from spark_jobs.tables import browsing_logs
+
+    values = parse_options(browsing_logs.main, words)
+    days = browsing_logs.days_between(values["from_day"], values["to_day"])
+    files = [path for day in days for path in sorted((landing / str(day)).rglob("*"))]
     state = hashlib.sha256()
-    folders = [landing / str(first + timedelta(days=n)) for n in range((last - first).days + 1)]
-    files = [path for folder in folders for path in sorted(folder.rglob("*"))]
     for path in (*sorted(landing.glob("*.toml")), *files):
         facts = path.stat()
         state.update(f"{path.relative_to(landing)} {facts.st_size} {facts.st_mtime_ns}\n".encode())
