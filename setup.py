@@ -81,7 +81,16 @@ setup(
         "expectations": ["templates/*.j2"],
         "explorer": ["assets/*"],
     },
-    install_requires=["numpy", "nltk==3.10", "xxhash", "rich", "typer", "pydantic", "jinja2"],
+    install_requires=[
+        "numpy",
+        "nltk==3.10",
+        "xxhash",
+        "rich",
+        "typer",
+        "pydantic",
+        "jinja2",
+        "threadpoolctl",
+    ],
     extras_require={
         "spark": SPARK + GATES,
         "model": MODEL,

@@ -71,13 +71,13 @@ def neighbors_kept(
 def _nearest_others(asking: _Vectors, asked: _Vectors, own: _Rows, k: int) -> _Rows:
     """(Q, k) rows of the nearest others, k fewer where there are fewer; ties go by row."""
     k = min(k, len(asked) - 1)
-    units, queries = _unit_rows(asking), np.arange(len(asking))
+    units, queries = unit_rows(asking), np.arange(len(asking))
     cosines, rows = np.empty((len(asking), 0)), np.empty((len(asking), 0), np.int64)
     block = max(k + 1, _MAX_COSINES // max(1, len(asking)))
     for start in range(0, len(asked), block):
         part = asked[start : start + block]  # (B, D)
         with threadpool_limits(1):  # another number of threads may add in another order
-            found = np.round(units @ _unit_rows(part).T, _TIE_DECIMALS)  # (Q, B)
+            found = np.round(units @ unit_rows(part).T, _TIE_DECIMALS)  # (Q, B)
         inside = (own >= start) & (own < start + len(part))
         found[queries[inside], own[inside] - start] = -np.inf
         places = np.broadcast_to(np.arange(start, start + len(part)), found.shape)
@@ -97,7 +97,8 @@ def _best(cosines: _Floats, rows: _Rows, k: int) -> tuple[_Floats, _Rows]:
     return cosines[query[taken], column[taken]], rows[query[taken], column[taken]]
 
 
-def _unit_rows(vectors: _Vectors) -> _Floats:
+def unit_rows(vectors: _Vectors) -> _Floats:
+    """(N, D) vectors at length 1; those of length 0 stay as they are."""
     exact = vectors.astype(np.float64)
     lengths = np.linalg.norm(exact, axis=1, keepdims=True)
     units: _Floats = exact / np.where(lengths > 0, lengths, 1.0)

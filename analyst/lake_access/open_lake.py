@@ -10,7 +10,6 @@ from pathlib import Path
 import duckdb
 from duckdb_extensions import import_extension
 
-from analyst.lake_access.sql_guard import sql_literal
 from analyst.lake_access.views import (
     LATEST_VIEW,
     VECTOR_FUNCTIONS,
@@ -30,6 +29,7 @@ from contracts.storage.damage import (
 from contracts.storage.delta_reading import open_delta_table
 from contracts.storage.model_folder import find_model_folder
 from contracts.storage.object_store import let_duckdb_read, reader_address
+from contracts.storage.sql_literal import sql_literal
 from contracts.tables import MODELS, PUBLISHED_EMBEDDINGS, TABLES, USER_EMBEDDINGS, Table
 from contracts.terminal.html_table import html_table
 

@@ -16,6 +16,7 @@ from typing import Any
 import duckdb
 
 from contracts.errors import BadInput
+from contracts.storage.sql_literal import sql_literal
 
 # All that a FROM clause may call. DuckDB has some hundred more table functions: most of those that
 # take text read a file, a Delta log or a query out of it.
@@ -78,8 +79,3 @@ def _table_functions(node: Any) -> Iterator[str]:
     if isinstance(node, list):
         for child in node:
             yield from _table_functions(child)
-
-
-def sql_literal(text: str) -> str:
-    """`text` as a literal of SQL."""
-    return "'" + text.replace("'", "''") + "'"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from contracts.errors import BadInput
+from contracts.storage.sql_literal import sql_literal
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -114,12 +115,8 @@ class ObjectStore:
             "URL_STYLE": "path" if self.is_path_style else "vhost",
             "USE_SSL": str(self.scheme == "https").lower(),
         }
-        said = ", ".join(f"{name} {_literal(value)}" for name, value in facts.items() if value)
+        said = ", ".join(f"{name} {sql_literal(value)}" for name, value in facts.items() if value)
         return f"CREATE OR REPLACE SECRET lake_store (TYPE s3, {said})"
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
 
 
 def reader_address(path: str) -> str:
@@ -176,7 +173,7 @@ def let_duckdb_read(connection: "DuckDBPyConnection", path: str) -> None:
     if not is_on_s3(path):
         return
     _must_be_fetched(DUCKDB_EXTENSION, path)
-    connection.execute(f"INSTALL {_literal(str(DUCKDB_EXTENSION))}; LOAD httpfs")
+    connection.execute(f"INSTALL {sql_literal(str(DUCKDB_EXTENSION))}; LOAD httpfs")
     # Loaded, it has copied the keys out of the environment into settings that any query can read;
     # a secret's value nobody can.
     for name in ("s3_access_key_id", "s3_secret_access_key", "s3_session_token"):

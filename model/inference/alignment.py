@@ -15,7 +15,7 @@ from scipy.linalg import orthogonal_procrustes
 from threadpoolctl import threadpool_limits
 
 from model.data.keyed_random import keyed_generator
-from model.vector_measures import NUM_NEIGHBORS, neighbors_kept
+from model.vector_measures import NUM_NEIGHBORS, neighbors_kept, unit_rows
 
 FIT_SHARE = 0.8  # of the users whom both models embed; the others judge the fit
 MAX_COMPARED_USERS = 4096  # held-out users whose neighbors are compared: 128 MB of cosines
@@ -44,7 +44,7 @@ def fit_rotation(new: _Vectors, old: _Vectors, blocks: Mapping[str, slice]) -> _
     rotation = np.zeros((width, width))
     with threadpool_limits(1):
         for block in blocks.values() or [slice(0, width)]:
-            ours, theirs = (_unit_rows(each[:, block]) for each in (new, old))  # (N, B) each
+            ours, theirs = (unit_rows(each[:, block]) for each in (new, old))  # (N, B) each
             rotation[block, block], _ = orthogonal_procrustes(ours, theirs)
     return rotation
 
@@ -109,15 +109,8 @@ def measure_agreement(
     )
 
 
-def _unit_rows(vectors: _Vectors) -> _Floats:
-    exact = vectors.astype(np.float64)
-    lengths = np.linalg.norm(exact, axis=1, keepdims=True)
-    units: _Floats = exact / np.where(lengths > 0, lengths, 1.0)
-    return units
-
-
 def _row_cosines(new: _Vectors, old: _Vectors) -> _Floats:
-    cosines: _Floats = np.einsum("nd,nd->n", _unit_rows(new), _unit_rows(old))
+    cosines: _Floats = np.einsum("nd,nd->n", unit_rows(new), unit_rows(old))
     return cosines.clip(-1, 1)
 
 

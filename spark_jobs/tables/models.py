@@ -16,6 +16,7 @@ from contracts.storage.damage import check_data_file, check_delta_log
 from contracts.storage.delta_reading import open_delta_table
 from contracts.storage.model_folder import find_model_folder
 from contracts.storage.object_store import let_duckdb_read, reader_address
+from contracts.storage.sql_literal import sql_literal
 from contracts.tables import MODELS, Table
 from contracts.vectors import own_space
 
@@ -85,12 +86,12 @@ def read_rows(places: Places, table: Table) -> list[dict[str, Any]]:
         let_duckdb_read(connection, path)
         try:
             # DuckDB imports pandas, which takes half a second, to look at a parameter.
-            literal = path.replace("'", "''")
+            literal = sql_literal(path)
             if "://" not in path:
-                listed = f"SELECT data_file FROM delta_list_files('{literal}')"
+                listed = f"SELECT data_file FROM delta_list_files({literal})"
                 for (file,) in connection.execute(listed).fetchall():
                     check_data_file(Path(file))
-            connection.execute(f"CREATE VIEW stored AS SELECT * FROM delta_scan('{literal}')")
+            connection.execute(f"CREATE VIEW stored AS SELECT * FROM delta_scan({literal})")
             held = {name for name, *_ in connection.execute("DESCRIBE stored").fetchall()}
             gained = {c.name: c.default or "NULL" for c in table.gained_columns(held)}
             names = ", ".join(f"{gained[n]} AS {n}" if n in gained else n for n in table.names)
