@@ -21,6 +21,7 @@ delimiter = ","
 quote = '"'               # "" where no value is quoted
 escape = ""               # the character before a quote that is part of the value, often "\\"
 encoding = "utf-8"
+header = []               # the names of the columns, where the files' first line is a view already
 """
 
 from __future__ import annotations
@@ -62,6 +63,7 @@ _ADVICE = {  # by setting, where pydantic's own words would not say what to writ
     "csv.delimiter": "say one character",
     "csv.quote": 'say one character, or "" where no value is quoted',
     "csv.escape": 'say one character, or "" where none is escaped',
+    "csv.header": 'say a list of names such as ["user", "time", "title"]',
 }
 _STRICT = ConfigDict(extra="forbid", strict=True, frozen=True)
 WIDE_ENCODINGS = ("utf-16", "utf-32")  # in which a line end is no single byte
@@ -112,13 +114,17 @@ else:
 
 
 class CsvDialect(BaseModel):
-    """What separates, quotes and encodes the values of CSV files."""
+    """What separates, quotes and encodes the values of CSV files.
+
+    `header` names the columns of files that do not: without it a file's first line names them.
+    """
 
     model_config = _STRICT
     delimiter: Annotated[str, StringConstraints(min_length=1, max_length=1)] = ","
     quote: Annotated[str, StringConstraints(max_length=1)] = '"'
     escape: Annotated[str, StringConstraints(max_length=1)] = ""
     encoding: Annotated[str, AfterValidator(_known_encoding)] = "utf-8"
+    header: Annotated[tuple[_ColumnName, ...], Field(strict=False)] = ()
 
     @model_validator(mode="after")
     def _signs_must_differ(self) -> Self:
@@ -136,6 +142,17 @@ class CsvDialect(BaseModel):
         return self
 
 
+def _with_declared_columns(dialect: CsvDialect, context: ValidationInfo) -> CsvDialect:
+    """A header out of the settings is for all files: what it lacks, no file has."""
+    names = dialect.header
+    lacking = [name for name in context.data.get("columns", {}).values() if name not in names]
+    if names and lacking:
+        raise ValueError(f"header names every column of the files, and it lacks {lacking[0]}")
+    if len(set(names)) < len(names):
+        raise ValueError("header names a column twice")
+    return dialect
+
+
 class LandingSettings(BaseModel):
     """How to read the landing files. `columns` maps our names to the names in the files."""
 
@@ -151,7 +168,7 @@ class LandingSettings(BaseModel):
     nobody: Annotated[tuple[str, ...], Field(strict=False)] = ()
     tokenizer: Literal["nltk", "jieba", "janome", "pythainlp"] = "nltk"
     columns: _Columns
-    csv: CsvDialect = CsvDialect()
+    csv: Annotated[CsvDialect, AfterValidator(_with_declared_columns)] = CsvDialect()
 
 
 def are_days_expected(landing: Path) -> bool:
@@ -188,7 +205,7 @@ def _parse(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise BadInput(
             f"{path} is missing: it names the format, the time zone and the columns of the "
-            'landing files; write it as the README\'s "Bring your own logs" shows'
+            "landing files; `userbert init FILE...` writes it from a look at them"
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadInput(f"{path} is not TOML: {error}") from None

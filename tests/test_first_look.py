@@ -2,7 +2,9 @@
 
 import gzip
 import json
+import re
 from datetime import UTC, date, datetime
+from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -172,7 +174,41 @@ def write_parquet(path):
             "columns": ["user_pseudo_id", "event_timestamp", "page.title"]}  # fmt: skip
 
 
-@pytest.mark.parametrize("write", [write_semicolons, write_segment, write_epochs, write_parquet])
+def write_headless(path):
+    lines = [f"u{n % 9}\t2026-01-31T10:{n}:00\tRed shoes {n}\t{n % 2}" for n in range(10, 60)]
+    path.write_text("\n".join(lines))
+    names = ["column_1", "column_2", "column_3"]
+    return {"format": "csv", "time_format": "iso", "delimiter": "\t", "columns": names,
+            "header": (*names, "column_4")}  # fmt: skip
+
+
+def write_odd_names(path):
+    rows = [f"{n % 9:03},31.01.2026 10:{n},Shoe no {n % 5},shop.example" for n in range(10, 60)]
+    path.write_text("\n".join(["Kunden-Nr.,Zeitpunkt (lokal),Artikel Bezeichnung,Laden", *rows]))
+    return {"format": "csv", "time_format": "dd.MM.yyyy HH:mm",
+            "columns": ["Kunden-Nr.", "Zeitpunkt (lokal)", "Artikel Bezeichnung"]}  # fmt: skip
+
+
+def write_nameless(path):
+    rows = [{"a": {"id": 17}, "who": {"id": f"x{n % 8}"}, "s": n % 2, "p": "https://a.example/b c",
+             "z": 1767225600 + n, "t": f"Red shoe {n}"} for n in range(50)]  # fmt: skip
+    path.write_text("\n".join(map(json.dumps, rows)))
+    return {"format": "jsonl", "time_format": "epoch_s", "columns": ["who.id", "z", "t"]}
+
+
+def write_parted_ids(path):
+    rows = [{"user": {"id": f"x{n}", "name": "Ann Lee"}, "ts": 1767225600123 + n,
+             "page": {"name": "Tea pots"}} for n in range(50)]  # fmt: skip
+    path.write_text("\n".join(map(json.dumps, rows)))
+    columns = ["user.id", "ts", "page.name"]
+    return {"format": "jsonl", "time_format": "epoch_ms", "columns": columns}
+
+
+LOGS = [write_semicolons, write_segment, write_epochs, write_parquet, write_headless,
+        write_odd_names, write_nameless, write_parted_ids]  # fmt: skip
+
+
+@pytest.mark.parametrize("write", LOGS)
 def test_settings_are_guessed_that_refuse_no_line(write, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("USERBERT_DATA", str(tmp_path))
     expected = write(tmp_path / "export")
@@ -181,13 +217,57 @@ def test_settings_are_guessed_that_refuse_no_line(write, tmp_path, monkeypatch, 
     settings = read_settings(tmp_path / "landing/settings.toml")
     assert (settings.format, settings.time_format) == (expected["format"], expected["time_format"])
     assert list(settings.columns.values()) == expected["columns"]
-    for name in ("delimiter", "quote", "encoding"):
+    for name in ("delimiter", "quote", "encoding", "header"):
         if name in expected:
             assert getattr(settings.csv, name) == expected[name]
     assert all(name in printed for name in expected["columns"])
     lines = list(check_lines(tmp_path / "export", settings, None))
     assert lines
     assert not [line for line in lines if line.reasons]
+
+
+@pytest.mark.parametrize("write", LOGS)
+def test_lines_of_several_days_go_into_the_folder_of_each(write, tmp_path, monkeypatch, capsys):
+    """The same lines as before, in the order of the file, and read by the same settings."""
+    monkeypatch.setenv("USERBERT_DATA", str(tmp_path))
+    source = tmp_path / "export"
+    write(source)
+    assert main(["init", str(source), "--time-zone", "Asia/Tokyo"]) == 0
+    settings = read_settings(tmp_path / "landing/settings.toml")
+    assert main(["landing", "split", str(source)]) == 0
+    folders = sorted(each for each in (tmp_path / "landing").iterdir() if each.is_dir())
+    days = f"--first-day {folders[0].name} --last-day {folders[-1].name}"
+    one_day = f"All lines are of {folders[0].name}"
+    assert (days if len(folders) > 1 else one_day) in capsys.readouterr().out
+    seen = []
+    for folder in folders:
+        lines = list(check_lines(folder / "export", settings, date.fromisoformat(folder.name)))
+        days = {line.time.astimezone(ZoneInfo("Asia/Tokyo")).date() for line in lines}
+        assert days == {date.fromisoformat(folder.name)}
+        assert not [line for line in lines if line.reasons]
+        seen += [tuple(line.values.values()) for line in lines]
+    whole = [tuple(line.values.values()) for line in check_lines(source, settings, None)]
+    assert sorted(seen) == sorted(whole)
+    assert main(["landing", "split", str(source)]) == 2
+    assert "is there already" in capsys.readouterr().err
+
+
+def test_a_line_without_a_time_goes_with_the_line_before(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("USERBERT_DATA", str(tmp_path))
+    times = ["x", "2026-01-30 23:00", "y", "2026-01-31T10:00:00", "z"]
+    path = tmp_path / "a.csv"
+    path.write_text("\n".join(["", "user,time,title", *(f'u,{t},"a\nb"' for t in times)]))
+    assert main(["init", str(path), "--event-time", "time"]) == 2  # most of its times are none
+    (tmp_path / "landing").mkdir()
+    text = 'format = "csv"\n[columns]\nuser_id = "user"\nevent_time = "time"\ntitle = "title"\n'
+    (tmp_path / "landing/settings.toml").write_text(text)
+    assert main(["landing", "split", str(path)]) == 0
+    parts = {p.parent.name: p.read_text() for p in (tmp_path / "landing").glob("*/a.csv")}
+    assert [len(re.findall("^u,", parts[day], re.M)) for day in sorted(parts)] == [3, 2]
+    assert all("user,time,title\nu," in text for text in parts.values())
+    path.write_text("user,time,title\nu,x,a")
+    assert main(["landing", "split", str(path)]) == 2
+    assert "has no line with a time" in capsys.readouterr().err
 
 
 def test_days_that_could_be_months_are_named(tmp_path, monkeypatch, capsys):

@@ -49,7 +49,7 @@ def test_zone_and_format_of_times_have_defaults(settings):
 
 
 def test_a_missing_file_names_itself_and_the_way_out(tmp_path):
-    with pytest.raises(BadInput, match=r"settings\.toml is missing.*Bring your own logs"):
+    with pytest.raises(BadInput, match=r"settings\.toml is missing.*userbert init"):
         read_settings(tmp_path / "settings.toml")
 
 

@@ -1,6 +1,7 @@
 """`userbert report`: one page of a run that needs no network, and what it says."""
 
 import json
+import shutil
 from datetime import timedelta
 from html.parser import HTMLParser
 
@@ -25,8 +26,6 @@ def source(tmp_path_factory):
 @pytest.fixture
 def root(source, tmp_path, monkeypatch):
     """A data root of its own for each test."""
-    import shutil
-
     shutil.copytree(source.root, tmp_path / "root")
     monkeypatch.setenv("USERBERT_DATA", str(tmp_path / "root"))
     return Places(tmp_path / "root")
@@ -99,6 +98,15 @@ def test_a_usual_night_is_good_and_its_facts_are_those_of_the_tables(root):
     assert facts["coverage"]["active"] == facts["coverage"]["published"] == 30
     assert facts["run"] == f"nightly/{AS_OF}"
     assert facts["commits"][-1]["inputs"] == {"models": 0}
+
+
+def test_a_lake_that_never_refused_a_line_has_its_report(root):
+    """Its table of refused lines was made, and has no data file."""
+    shutil.rmtree(root.root / "lake/rejected_logs")
+    write(root, "rejected_logs", [])
+    assert main(["report"]) == 0
+    refused = facts_of(root)["arrivals"]["comparisons"][-1]
+    assert (refused["name"], refused["value"]) == ("refused lines", 0)
 
 
 def test_vectors_are_described_by_spread_and_by_how_far_they_moved(root):

@@ -50,7 +50,7 @@ _SPARK = ("spark",)
 _EMBED = ("spark", "model")
 
 _COMMAND_GROUPS = {
-    "landing": "Look at landing files.",
+    "landing": "Look at landing files, and cut files into days.",
     "logs": "Make landing files: real purchases, MIND, or generated logs.",
     "trace": "Check recorded negatives.",
     "evaluate": "Judge vectors by labels, and run the experiments of the paper.",
@@ -199,6 +199,11 @@ COMMANDS = {
     "landing check": CommandEntry(
         "spark_jobs.ingest.first_look.line_check",
         "Show ten lines of a landing file as the ingest reads them, and what it would refuse.",
+        _SPARK,
+    ),
+    "landing split": CommandEntry(
+        "spark_jobs.ingest.first_look.day_split",
+        "Put the lines of log files into a folder for each day.",
         _SPARK,
     ),
     "init": CommandEntry(

@@ -97,14 +97,13 @@ def _rows_by_day(tables: LakeTables, table: Table, column: str) -> dict[str, int
 
 
 def _files(opened: DeltaTable, column: str) -> Iterable[tuple[str, str, int]]:
-    """The partition's day, the path and the rows of each data file."""
-    actions = opened.get_add_actions(flatten=True)
-    columns = (f"partition.{column}", "path", "num_records")
-    return zip(*(map(_plain, actions.column(name).to_pylist()) for name in columns), strict=True)
+    """The partition's day, the path and the rows of each data file.
 
-
-def _plain(value: object) -> object:
-    return str(value) if isinstance(value, date) else value
+    Of a table without data files, as rejected_logs is where no line was ever refused, the log has
+    no column of rows.
+    """
+    files = opened.get_add_actions(flatten=True).to_pylist()
+    return [(str(file[f"partition.{column}"]), file["path"], file["num_records"]) for file in files]
 
 
 def _counts_of_days(tables: LakeTables, days: Sequence[str]) -> list[_DayCounts]:

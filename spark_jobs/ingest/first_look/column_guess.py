@@ -7,27 +7,15 @@ from datetime import datetime
 
 from contracts.errors import BadInput
 from contracts.landing_settings import LINE_ID, REQUIRED_COLUMNS
+from spark_jobs.ingest.first_look.column_kinds import (
+    KNOWN_NAMES,
+    name_place,
+    title_of_values,
+    user_of_values,
+)
 from spark_jobs.ingest.first_look.file_guess import FileGuess, Values
 from spark_jobs.ingest.parsing.time_texts import EPOCHS, instant_of
 
-# Names that logs give these columns, without blanks, hyphens and underscores; the surest first.
-_KNOWN_NAMES: dict[str, tuple[str, ...]] = {
-    "user_id": (
-        *("userid", "user", "visitorid", "visitor", "anonymousid", "customerid", "customer"),
-        *("clientid", "memberid", "accountid", "householdid", "household", "personid", "uid"),
-        *("userpseudoid", "distinctid", "fullvisitorid", "cookieid", "deviceid", "sessionid"),
-    ),
-    "event_time": (
-        *("eventtime", "timestamp", "time", "datetime", "eventtimestamp", "at", "ts", "viewedat"),
-        *("createdat", "occurredat", "receivedat", "originaltimestamp", "date", "when", "day"),
-    ),
-    "title": (
-        *("title", "pagetitle", "headline", "producttitle", "productname", "itemname", "itemtitle"),
-        *("name", "product", "item", "page", "query", "description", "subject"),
-    ),
-    "host": ("host", "hostname", "domain", "site", "website"),
-    LINE_ID: ("logid", "eventid", "requestid", "messageid", "hitid", "insertid"),
-}
 GUESSED_PATTERNS = (
     *("yyyy-MM-dd HH:mm:ss Z", "yyyy/MM/dd HH:mm:ss", "yyyy/MM/dd HH:mm", "yyyyMMddHHmmss"),
     *("dd/MM/yyyy HH:mm:ss", "MM/dd/yyyy HH:mm:ss", "dd/MM/yyyy HH:mm", "MM/dd/yyyy HH:mm"),
@@ -37,6 +25,7 @@ GUESSED_PATTERNS = (
     *("yyyy-MM-dd", "dd/MM/yyyy", "MM/dd/yyyy", "dd.MM.yyyy", "yyyyMMdd"),
 )
 _FIRST_YEAR, _LAST_YEAR = 1995, 2100  # of a number that is taken for a time
+_LONGEST_EXAMPLE = 24  # characters
 _ENOUGH = 0.9  # of the values that a time format must read
 _ZONE_AT_END = re.compile(r"(Z|[+-]\d\d(:?\d\d)?)$")
 
@@ -65,19 +54,16 @@ def guess_columns(file: FileGuess, named: Mapping[str, str]) -> ColumnGuess:
     """`named` are columns that a person said; the others are guessed."""
     if unknown := [theirs for theirs in named.values() if theirs not in file.columns]:
         raise BadInput(f"the file has no column {unknown[0]}; it has {', '.join(file.columns)}")
-    columns = dict(named)
     reasons = dict.fromkeys(named, "you said so")
-    for ours in _KNOWN_NAMES:
-        if ours in columns:
-            continue
-        free = [name for name in file.columns if name not in columns.values()]
-        if found := _best(ours, free, file):
-            columns[ours], reasons[ours] = found
-        elif ours in REQUIRED_COLUMNS:
-            raise BadInput(
-                f"no column looks like {ours}: say which one it is by --{ours.replace('_', '-')}; "
-                f"the file has {', '.join(file.columns)}"
-            )
+    columns = dict(named)
+    for found in (_by_names, _by_values):  # a name is surer than values
+        for ours, (theirs, why) in found(columns, file).items():
+            columns[ours], reasons[ours] = theirs, why
+    if missing := [ours for ours in REQUIRED_COLUMNS if ours not in columns]:
+        raise BadInput(
+            f"no column looks like {missing[0]}: say which one it is by "
+            f"--{missing[0].replace('_', '-')}; the file has {_with_examples(file)}"
+        )
     theirs = columns["event_time"]
     values = _there(file.columns[theirs])
     time = TimeGuess("iso", 1.0) if theirs in file.instants else guess_time_format(values)
@@ -89,33 +75,56 @@ def guess_columns(file: FileGuess, named: Mapping[str, str]) -> ColumnGuess:
     has_zones = time.format in EPOCHS or "Z" in time.format or all(
         _ZONE_AT_END.search(value) for value in values
     )  # fmt: skip
-    order = [ours for ours in _KNOWN_NAMES if ours in columns]
+    order = [ours for ours in KNOWN_NAMES if ours in columns]
     return ColumnGuess({ours: columns[ours] for ours in order}, time, has_zones, reasons)
 
 
-def _best(ours: str, free: Sequence[str], file: FileGuess) -> tuple[str, str] | None:
-    """The column with the surest name, of equal names the first, whose values fit; and why."""
-    places = {name: _place(ours, name) for name in free}
-    fitting = sorted(
-        (name for name in free if places[name] is not None and _fits(ours, name, file)),
-        key=lambda name: places[name] or 0,
-    )
-    if fitting:
-        others = f"; it could be {', '.join(fitting[1:3])} too" if fitting[1:] else ""
-        return fitting[0], f"its name{others}"
-    if ours == "event_time":
-        times = [name for name in free if _fits(ours, name, file)]
-        return (times[0], "its values are times") if times else None
-    return None
+_Found = dict[str, tuple[str, str]]  # by our name: the column, and why
 
 
-def _place(ours: str, theirs: str) -> int | None:
-    """Where the last step of a path stands among the known names; a whole path comes after it."""
-    known = _KNOWN_NAMES[ours]
-    step = re.sub(r"[\s_-]", "", theirs.rpartition(".")[2]).lower()
-    if step not in known:
-        return None
-    return known.index(step) + len(known) * theirs.count(".")
+def _by_names(taken: Mapping[str, str], file: FileGuess) -> _Found:
+    """Of each of our columns the one with the surest name, of equal names the first, whose values
+    fit."""
+    found: _Found = {}
+    for ours in KNOWN_NAMES:
+        used = {*taken.values(), *(theirs for theirs, _ in found.values())}
+        places = {name: name_place(ours, name) for name in file.columns if name not in used}
+        named = [name for name, place in places.items() if place is not None]
+        fitting = sorted(
+            (name for name in named if _fits(ours, name, file)), key=lambda name: places[name] or 0
+        )
+        if fitting and ours not in taken:
+            others = f"; it could be {', '.join(fitting[1:3])} too" if fitting[1:] else ""
+            found[ours] = fitting[0], f"its name{others}"
+    return found
+
+
+def _by_values(taken: Mapping[str, str], file: FileGuess) -> _Found:
+    """What no name tells: the times, then of the others the title, then the user."""
+    free = {name: _there(values) for name, values in file.columns.items() if any(values)}
+    times = [name for name in free if _fits("event_time", name, file)]
+    free = {name: free[name] for name in free if name not in (*taken.values(), *times)}
+    found: _Found = {}
+    times = [name for name in times if name not in taken.values()]
+    if times and "event_time" not in taken:
+        found["event_time"] = times[0], "its values are times"
+    if "title" not in taken and (title := title_of_values(free)):
+        del free[title]
+        found["title"] = title, "no name tells; its values have the most words"
+    if "user_id" not in taken and (user := user_of_values(free)):
+        users, lines = len(set(free[user])), len(free[user])
+        found["user_id"] = user, f"no name tells; {users} values repeat in {lines} lines"
+    return found
+
+
+def _with_examples(file: FileGuess) -> str:
+    """Each column with a value, by which a person knows it."""
+    values = {name: next(iter(_there(each)), "") for name, each in file.columns.items()}
+    return ", ".join(f"{name} ({_cut(value)!r})" for name, value in values.items())
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST_EXAMPLE else f"{text[: _LONGEST_EXAMPLE - 1]}…"
 
 
 def _fits(ours: str, theirs: str, file: FileGuess) -> bool:

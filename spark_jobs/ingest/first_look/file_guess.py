@@ -3,6 +3,7 @@
 import codecs
 import csv
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,7 @@ _MARKS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
+_NUMBER_OR_TIME = re.compile(r"\s*[-+]?\d[\d.,:/TZ+\s-]*")
 _NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
@@ -158,7 +160,9 @@ def _of_csv(path: Path, lines: Sequence[str], encoding: str, why: str) -> FileGu
             f"{path} is neither JSON lines nor Parquet, and no delimiter "
             f"({', '.join(_NAMES.values())}) cuts its first line into columns"
         )
-    header, records = rows[0], [row for row in rows[1:] if len(row) == width][:_MAX_RECORDS]
+    has_header = not _is_view(rows[0], rows[1:])
+    header = rows[0] if has_header else [f"column_{n + 1}" for n in range(width)]
+    records = [row for row in rows[has_header:] if len(row) == width][:_MAX_RECORDS]
     columns: dict[str, Values] = {
         name: [row[n] for row in records] for n, name in enumerate(header)
     }
@@ -169,7 +173,20 @@ def _of_csv(path: Path, lines: Sequence[str], encoding: str, why: str) -> FileGu
         reasons["quote"] = 'with the quote " fewer lines have all columns'
     if best.escape:
         reasons["escape"] = 'values hold \\"'
+    if not has_header:
+        reasons["format"] = f"its lines are cut into columns; the first is {rows[0]}"
+        reasons["header"] = "the first line is a view already, so the columns are numbered"
+        best = best.model_copy(update={"header": tuple(header)})
     return FileGuess("csv", columns, reasons, best)
+
+
+def _is_view(first: Sequence[str], others: Sequence[Sequence[str]]) -> bool:
+    """Whether the first row has a number or a time where others have one: then it names nothing."""
+    return any(
+        _NUMBER_OR_TIME.fullmatch(value)
+        and any(len(row) == len(first) and _NUMBER_OR_TIME.fullmatch(row[n]) for row in others)
+        for n, value in enumerate(first)
+    )
 
 
 def _rows(lines: Sequence[str], dialect: CsvDialect) -> list[list[str]]:

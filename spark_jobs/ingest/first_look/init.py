@@ -26,7 +26,7 @@ from spark_jobs.ingest.first_look.line_check import first_lines
 from spark_jobs.ingest.formats import format_names
 
 _CHECKED_LINES = 1_000  # of each file, under the settings that were guessed
-_DEFAULT_DIALECT = {"delimiter": ",", "quote": '"', "escape": "", "encoding": "utf-8"}
+_DEFAULT_DIALECT = {"delimiter": ",", "quote": '"', "escape": "", "encoding": "utf-8", "header": ()}
 
 
 def settings_text(file: FileGuess, columns: ColumnGuess, time_zone: str) -> str:
@@ -51,9 +51,9 @@ def _settings_lines(file: FileGuess, columns: ColumnGuess, time_zone: str) -> It
         yield from (f"{name} = {_toml(value)}" for name, value in dialect.items())
 
 
-def _toml(text: str) -> str:
-    """A basic string of TOML, whose escapes are those of JSON."""
-    return json.dumps(text, ensure_ascii=False)
+def _toml(value: str | tuple[str, ...]) -> str:
+    """A basic string of TOML or a list of them, whose signs are those of JSON."""
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _guesses(
@@ -61,9 +61,9 @@ def _guesses(
 ) -> Iterator[tuple[str, str, str]]:
     """Setting, value and why."""
     yield "format", file.format, file.reasons["format"]
-    for name in ("delimiter", "quote", "escape", "encoding"):
+    for name in ("delimiter", "quote", "escape", "encoding", "header"):
         if name in file.reasons:
-            yield f"csv.{name}", repr(getattr(file.dialect, name)), file.reasons[name]
+            yield f"csv.{name}", _toml(getattr(file.dialect, name)), file.reasons[name]
     for ours, theirs in columns.columns.items():
         yield f"columns.{ours}", theirs, columns.reasons[ours]
     time = columns.time
@@ -129,6 +129,6 @@ def main(
     print_parts(
         guesses,
         checked,
-        f"{path} has these settings; put the files of a day into a folder beside it, such as "
-        f"{path.parent / '2026-01-31'}, and try `userbert landing check` on one of them",
+        f"{path} has these settings. Next: `userbert landing split FILE...` puts the lines of "
+        "files into a folder for each day; `userbert landing check FILE` shows what becomes of one",
     )

@@ -1,4 +1,4 @@
-"""CSV: a header that names the columns, then a record for each view."""
+"""CSV: a header that names the columns, unless settings.toml does; then a record for each view."""
 
 import csv
 from collections.abc import Collection, Iterator, Sequence
@@ -64,7 +64,12 @@ class _Csv:
                 yield _parsed(some, places, reasons)
 
     def _header(self, path: Path) -> Record | None:
-        """A file's first record that is not blank: the names of its columns."""
+        """The names of a file's columns: its first record that is not blank, or the settings'.
+
+        The settings' stand before line 1.
+        """
+        if self._dialect.header:
+            return Record(0, [], list(self._dialect.header), None)
         for record in self._all_records(whole_file(date.min, path, "")):
             if record.error and record.error != BLANK_LINE:
                 raise DamagedFile(path, f"its first line names no columns: {record.error}")
