@@ -37,6 +37,11 @@ class _Labels:
     doc: str
     table: pa.Table
 
+    @property
+    def is_sensitive(self) -> bool:
+        """Facts about people, as against what they buy: the privacy card asks about them."""
+        return self.is_static
+
 
 def _demographic_labels(demographics: pa.Table) -> Iterator[_Labels]:
     """Age and income by their classes, and whether there are children."""
@@ -91,6 +96,7 @@ def _write_labels(folder: Path, labels: _Labels) -> None:
         "kind": labels.kind,
         "is_static": labels.is_static,
         "doc": labels.doc,
+        "is_sensitive": labels.is_sensitive,
     }
     # A JSON string or truth value is written in TOML as it is in JSON.
     text = "".join(f"{name} = {json.dumps(value)}\n" for name, value in settings.items())

@@ -266,6 +266,11 @@ COMMANDS = {
         "Measure how many of a user's neighbors stay, for the model's card.",
         ("model", "features", "spark", "downstream"),
     ),
+    "models privacy": CommandEntry(
+        "downstream.privacy.commands",
+        "Measure what a model's vectors give away about people, for its card.",
+        ("model", "features", "spark", "downstream"),
+    ),
     "user-embeddings": CommandEntry(
         "spark_jobs.tables.user_embeddings",
         "Embed the active users of a day.",

@@ -32,16 +32,32 @@ def user_split(num_users: int, seed: int, number: int) -> Split:
 def paired_p_value(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> float:
     """Two-sided p of a paired t-test over Monte Carlo splits, corrected for their overlap.
 
-    Splits share users, so an uncorrected test finds differences that are not there. The variance
-    of the mean is therefore var x (1/n + test/train) (Nadeau and Bengio 2003). NaN values, splits
-    that one side could not answer, are left out; 1 where no split differs or fewer than two remain.
+    Splits share users, so an uncorrected test finds differences that are not there. NaN values,
+    splits that one side could not answer, are left out; 1 where no split differs or fewer than two
+    remain.
     """
     differences = ours - theirs
     differences = differences[np.isfinite(differences)]
     if len(differences) < 2 or not differences.any():
         return 1.0
-    overlap = 1 / len(differences) + TEST_SHARE / (1 - TEST_SHARE)
-    error = float(np.sqrt(differences.var(ddof=1) * overlap))
+    error = error_of_mean(differences)
     if error == 0:
         return 0.0
     return float(2 * student.sf(abs(differences.mean()) / error, len(differences) - 1))
+
+
+def error_of_mean(values: NDArray[np.float64]) -> float:
+    """The standard error of the mean over two or more random splits.
+
+    Its square is var x (1/n + test/train), since splits share users (Nadeau and Bengio 2003).
+    """
+    overlap = 1 / len(values) + TEST_SHARE / (1 - TEST_SHARE)
+    return float(np.sqrt(values.var(ddof=1) * overlap))
+
+
+def interval_of_mean(values: NDArray[np.float64]) -> tuple[float, float]:
+    """The ends of the 95 % interval of the mean over splits; NaN of fewer than two."""
+    if len(values) < 2:
+        return float("nan"), float("nan")
+    reach = float(student.ppf(0.975, len(values) - 1)) * error_of_mean(values)
+    return float(values.mean()) - reach, float(values.mean()) + reach

@@ -4,6 +4,8 @@
     is_static = true        # a fact that does not change, such as a birth year: no time is needed
     doc = "age group"
 
+    is_sensitive = true     # may be left out: the privacy card measures what vectors say of it
+
 The file has the columns user_id and value, and event_time unless `is_static`. A label from before
 the cut is refused: it could stand in the views that the vectors were made from.
 """
@@ -37,6 +39,7 @@ class _LabelSettings:
     kind: Kind
     is_static: bool
     doc: str
+    is_sensitive: bool = False
 
 
 def labels_files(folder: Path) -> dict[str, Path]:
@@ -73,6 +76,16 @@ def read_labels(path: Path) -> tuple[pa.Table, str]:
     return _read_table(path, settings), settings.doc
 
 
+def sensitive_files(folder: Path) -> dict[str, Path]:
+    """Those files of labels whose settings say `is_sensitive`, by task name."""
+    files = labels_files(folder)
+    return {
+        name: path
+        for name, path in files.items()
+        if _read_settings(path.with_suffix(".toml")).is_sensitive
+    }
+
+
 def _read_settings(path: Path) -> _LabelSettings:
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -82,13 +95,16 @@ def _read_settings(path: Path) -> _LabelSettings:
             'kind = "binary", is_static = false and doc = "what a label means"'
         ) from error
     kind, is_static, doc = (values.pop(n, None) for n in ("kind", "is_static", "doc"))
+    is_sensitive = values.pop("is_sensitive", False)
     if kind not in _FILE_KINDS or not isinstance(is_static, bool) or not isinstance(doc, str):
         raise BadInput(
             f"{path} must have kind ({', '.join(_FILE_KINDS)}), is_static (true or false) and doc"
         )
+    if not isinstance(is_sensitive, bool):
+        raise BadInput(f"{path}: is_sensitive is {is_sensitive!r}; it must be true or false")
     if values:
         raise BadInput(f"{path}: there is no setting {next(iter(values))}")
-    return _LabelSettings(kind, is_static, doc)
+    return _LabelSettings(kind, is_static, doc, is_sensitive)
 
 
 def _read_table(path: Path, settings: _LabelSettings) -> pa.Table:

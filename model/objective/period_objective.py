@@ -22,6 +22,8 @@ from model.objective.tasks.periods import CutRange, Cuts, PeriodPlan, PeriodTask
 from model.objective.tasks.task import implementation_of
 from model.objective.title_classes import class_ids_of_titles, classes_of_titles
 
+_USERS_PER_SHARE = 512  # whose losses are computed at a time, without gradient
+
 
 class PeriodObjective:
     """The loss of any step of a run, from its step number and users alone.
@@ -87,6 +89,23 @@ class PeriodObjective:
             counts=counts | {"titles": encoded.num_titles, "behaviors": encoded.num_views},
             sampling_seconds=planned - started,
         )
+
+    def losses_of_users(self, step: int, cuts: Cuts) -> dict[str, NDArray[np.float32]]:
+        """(B,) the loss of each row by the tasks that have one of each user.
+
+        period_matching has none: its loss depends on who else is in the step.
+        """
+        tasks = {name: each for name, each in self.tasks.items() if each.has_loss_of_each_user}
+        parts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in tasks}
+        for start in range(0, len(cuts), _USERS_PER_SHARE):
+            share = np.arange(start, min(start + _USERS_PER_SHARE, len(cuts)))
+            asked = Step(step, cuts, share, self.title_classes, self.config)
+            plans = {name: task.plan(asked) for name, task in tasks.items()}
+            encoded = _Encoded(self.model, self.corpus, self.config, step, plans)
+            for name, task in tasks.items():
+                losses = task.outcome(asked, encoded)[0].losses
+                parts[name].append(losses.detach().float().cpu().numpy())
+        return {name: np.concatenate(found) for name, found in parts.items() if found}
 
 
 class _Encoded:

@@ -125,7 +125,19 @@ def accuracy_of(scores: NDArray[np.float64]) -> float:
 
 def loss_of(scores: NDArray[np.float64]) -> float:
     """Mean cross-entropy of the first of (n, C) candidates, nats."""
-    if not len(scores):
-        return 0.0
+    return float(losses_of_answers(scores).mean()) if len(scores) else 0.0
+
+
+def losses_of_answers(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n,) the cross-entropy of the first of (n, C) candidates, nats; C of 1 or more."""
     shifted = scores - scores.max(1, keepdims=True)  # so that no exponential overflows
-    return float((np.log(np.exp(shifted).sum(1)) - shifted[:, 0]).mean())
+    losses: NDArray[np.float64] = np.log(np.exp(shifted).sum(1)) - shifted[:, 0]
+    return losses
+
+
+def answer_scores(
+    model: UserEncoder, questions: Questions, settings: ScoreSettings
+) -> dict[str, NDArray[np.float64]]:
+    """By metric the (n, C) scores that the model gives the candidates, the right one first."""
+    vectors = _Vectors(model, questions, settings)
+    return {metric: question.scores(vectors) for metric, question in questions.by_metric.items()}

@@ -8,6 +8,7 @@ userbert models rollback                     back to the champion before
 userbert models retire|refuse MODEL_ID --reason TEXT
 userbert models align NEW --to OLD           NEW's vectors in OLD's space, as a model of its own
 userbert models stability MODEL_ID           neighbors kept from night to night, for its card
+userbert models privacy [MODEL_ID]           what its vectors give away about people, for its card
 userbert models list | show MODEL_ID | compare MODEL_ID MODEL_ID      at once, without Spark
 
 The table `models` is the truth of who the champion is, and published_embeddings follows it, and
@@ -34,6 +35,7 @@ from model.objective.calibration import is_calibration_bin
 from model.task_registry import METRICS
 from spark_jobs.registry.downstream_results import downstream_results, staleness_results
 from spark_jobs.registry.model_card import model_card
+from spark_jobs.registry.privacy_lines import read_privacy
 from spark_jobs.registry.stability_lines import read_stability
 from spark_jobs.tables.models import Model, Models, find_model, read_models
 
@@ -150,8 +152,8 @@ def show(model_id: ModelId) -> None:
     """Print the model's card, in Markdown."""
     places = Places.from_environment()
     results, stale = (read(places, model_id) for read in (downstream_results, staleness_results))
-    stability = read_stability(places, model_id)
-    _print(model_card(find_model(_models(), model_id), results, stale, stability))
+    measured = [read(places, model_id) for read in (read_stability, read_privacy)]
+    _print(model_card(find_model(_models(), model_id), results, stale, *measured))
 
 
 @app.command()

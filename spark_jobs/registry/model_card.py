@@ -8,6 +8,7 @@ from typing import Any
 from contracts.vectors import describe_blocks, own_space, vector_blocks
 from model.objective.calibration import CALIBRATION_PREFIX
 from spark_jobs.registry.calibration import calibration_lines
+from spark_jobs.registry.privacy_lines import privacy_lines
 from spark_jobs.registry.space_lines import ALIGNMENT_PREFIX, space_lines
 from spark_jobs.registry.stability_lines import stability_lines
 from spark_jobs.tables.models import Model
@@ -18,9 +19,14 @@ def model_card(
     results: Sequence[Any] = (),
     stale: Sequence[Any] = (),
     stability: Mapping[str, Any] = MappingProxyType({}),
+    privacy: Mapping[str, Any] = MappingProxyType({}),
 ) -> str:
     """`results` and `stale` are the model's rows of `evaluations`, as of the cut and older ones."""
-    sections = (*_downstream(results), *stability_lines(stability, stale))
+    sections = (
+        *_downstream(results),
+        *stability_lines(stability, stale),
+        *privacy_lines(privacy),
+    )
     return "\n".join(_lines(model, sections)) + "\n"
 
 

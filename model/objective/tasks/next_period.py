@@ -87,6 +87,8 @@ class NextActivity:
 class NextPeriod(PeriodTask):
     """Activity, frequent words and titles of the period after the cut."""
 
+    has_loss_of_each_user = True
+
     def plan(self, step: Step) -> PeriodPlan:
         own = step.cuts.take(step.share)
         return PeriodPlan({"before": (own.before(), own.at)}, _candidates(step))

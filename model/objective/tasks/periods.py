@@ -190,6 +190,8 @@ class PeriodPlan:
 class PeriodTask(ABC):
     """One self-supervision task of the memory form."""
 
+    has_loss_of_each_user = False  # whether each row of a share has one loss, in its order
+
     @abstractmethod
     def plan(self, step: Step) -> PeriodPlan:
         """What has to be encoded."""

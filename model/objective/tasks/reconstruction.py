@@ -22,6 +22,8 @@ _RECENT_WEIGHT = 0.5  # of the last 28 days next to the whole history
 class Reconstruction(PeriodTask):
     """Squared errors in units of the deviation of each word's log count over training users."""
 
+    has_loss_of_each_user = True
+
     def plan(self, step: Step) -> PeriodPlan:
         own = step.cuts.take(step.share)
         return PeriodPlan({"before": (own.before(), own.at)}, np.empty(0, np.int64))

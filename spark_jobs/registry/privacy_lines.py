@@ -1,0 +1,50 @@
+"""What a model's vectors give away about people, as a section of its card."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from contracts.paths import Places
+
+
+def privacy_file(places: Places, model_id: str) -> Path:
+    """Where `userbert models privacy` leaves its figures."""
+    return places.evaluations / "privacy" / f"{model_id}.json"
+
+
+def read_privacy(places: Places, model_id: str) -> Mapping[str, Any]:
+    """The figures; none before they were measured."""
+    path = privacy_file(places, model_id)
+    found: Mapping[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    return found
+
+
+def privacy_lines(measured: Mapping[str, Any]) -> Iterator[str]:
+    """Markdown; nothing before anything was measured."""
+    if not measured:
+        return
+    yield from ("", "## Privacy", "")
+    yield f"`userbert models privacy`, as of {measured['as_of']}; the interval of 95 % behind each."
+    yield from ("", "| question | figure | chance |", "|---|---|---|")
+    for row in measured["reidentified"]:
+        if row["group"] == "held out":
+            yield (
+                f"| a held-out user's vector finds the one of {measured['half_days']} days before "
+                f"among {row['candidates']:,}: {row['vectors']}, {row['compared_by']} | "
+                f"{_estimate(row['top_1'])} | {1 / row['candidates']:.4f} |"
+            )
+    for row in measured["membership"]:
+        yield (
+            f"| was the user trained on? {row['sees']}, head {row['head']} (AUC) | "
+            f"{_estimate(row['auc'])} | 0.5 |"
+        )
+    for row in measured["leaks"]:
+        yield (
+            f"| {row['label']} by {row['vectors']}, {row['head']} ({row['metric']}) | "
+            f"{_estimate(row['score'])} | {row['chance']:g} |"
+        )
+
+
+def _estimate(found: Mapping[str, float]) -> str:
+    return f"{found['value']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
