@@ -12,7 +12,6 @@ import json as jsonlib
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 from typing import Annotated
@@ -27,9 +26,9 @@ from contracts.storage.atomic_write import write_text
 from contracts.terminal.options import AsJson, day_option
 from contracts.terminal.printing import plain_console, print_parts
 from downstream.privacy.measured_users import CardChoices
-from downstream.privacy.noise_picture import draw_noise
+from downstream.privacy.noise_picture import check_picture, draw_noise
 from downstream.privacy.privacy_card import PrivacyCard, measure_privacy, num_parts
-from downstream.privacy.tables import markdown_page, terminal_parts
+from downstream.privacy.tables import card_facts, markdown_page, terminal_parts
 from downstream.rivals.encoders import champion_id
 from spark_jobs.registry.privacy_lines import privacy_file
 
@@ -40,7 +39,7 @@ def write_card(places: Places, card: PrivacyCard) -> Path:
     """The figures for the model's card, and the page beside them; neither names a user."""
     path = privacy_file(places, card.model_id)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, jsonlib.dumps(asdict(card), indent=1) + "\n")
+    write_text(path, jsonlib.dumps(card_facts(card), indent=1) + "\n")
     write_text(path.with_suffix(".md"), markdown_page(card))
     return path
 
@@ -115,6 +114,8 @@ def main(
     ] = None,
     json: AsJson = False,
 ) -> None:
+    if picture:
+        check_picture(picture, has_noise=noise)
     choices = CardChoices(
         as_of=as_of,
         labels=tuple(name.strip() for name in labels.split(",") if name.strip()),
@@ -129,6 +130,6 @@ def main(
     if picture:
         draw_noise(card, picture)
     if json:
-        sys.stdout.write(jsonlib.dumps(asdict(card), indent=1) + "\n")
+        sys.stdout.write(jsonlib.dumps(card_facts(card), indent=1) + "\n")
         return
     print_parts(*terminal_parts(card), f"the same stands in {path} and {path.stem}.md")

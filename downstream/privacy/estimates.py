@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from model.data.keyed_random import keyed_generator
 
 _RESAMPLINGS = 1_000
+_MAX_DRAWN = 2**21  # rows at a time: 16 MB
 _INTERVAL = (2.5, 97.5)  # percentiles: the interval holds the true figure 19 times of 20
 
 
@@ -29,13 +30,21 @@ class Estimate:
 
 
 def resampled_estimate(
-    statistic: Callable[[NDArray[np.int64]], float], num_users: int, seed: int, purpose: str
+    statistic: Callable[[NDArray[np.int64]], NDArray[np.float64]],
+    num_users: int,
+    seed: int,
+    purpose: str,
 ) -> Estimate:
-    """`statistic` of all rows of users; its interval is that of users drawn with replacement."""
+    """`statistic` of all users; its interval is that of users drawn with replacement.
+
+    Shapes: `statistic` takes (R, n) rows of users, R draws of them, and returns (R,).
+    """
     draw = keyed_generator(seed, purpose)
-    everybody = np.arange(num_users)
+    at_a_time = max(1, min(_RESAMPLINGS, _MAX_DRAWN // num_users))
     found = [
-        statistic(np.sort(draw.integers(num_users, size=num_users))) for _ in range(_RESAMPLINGS)
+        statistic(draw.integers(num_users, size=(min(at_a_time, _RESAMPLINGS - done), num_users)))
+        for done in range(0, _RESAMPLINGS, at_a_time)
     ]
-    low, high = np.nanpercentile(found, _INTERVAL)
-    return Estimate(statistic(everybody), float(low), float(high))
+    low, high = np.nanpercentile(np.concatenate(found), _INTERVAL)
+    (value,) = statistic(np.arange(num_users)[None])
+    return Estimate(float(value), float(low), float(high))

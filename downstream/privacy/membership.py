@@ -69,9 +69,9 @@ def _attack(
     return MembershipAttack(sees, head, trained, len(was_trained) - trained, auc)
 
 
-def _auc_of_rows(scores: Floats, was_trained: NDArray[np.bool_], rows: NDArray[np.int64]) -> float:
-    labels = was_trained[rows].astype(np.float64)[:, None]
-    return float(column_auc(labels, scores[rows][:, None])[0])
+def _auc_of_rows(scores: Floats, was_trained: NDArray[np.bool_], rows: NDArray[np.int64]) -> Floats:
+    """(R, n) rows of users -> (R,)"""
+    return column_auc(was_trained[rows].T.astype(np.float64), scores[rows].T)
 
 
 def _cross_fitted(

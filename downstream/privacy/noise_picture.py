@@ -9,13 +9,20 @@ from downstream.privacy.privacy_card import PrivacyCard
 _FORMATS = (".png", ".svg")
 
 
+def check_picture(path: Path, has_noise: bool) -> None:
+    """`BadInput` before anything is measured where there would be nothing to draw, or nowhere."""
+    if path.suffix not in _FORMATS or not path.absolute().parent.is_dir():
+        raise BadInput(
+            f"--picture {path}: name a file that ends in {' or '.join(_FORMATS)} in a folder that "
+            "is there"
+        )
+    if not has_noise:
+        raise BadInput("--picture draws the table of noise: give --noise, too")
+
+
 def draw_noise(card: PrivacyCard, path: Path) -> None:
     """Left the tasks' scores, right the share of users who are found; dashed: clipped, no noise."""
-    if path.suffix not in _FORMATS:
-        raise BadInput(f"--picture {path}: name a file that ends in {' or '.join(_FORMATS)}")
     noisy = [each for each in card.noise if each.epsilon is not None]
-    if not noisy:
-        raise BadInput("--picture draws the table of noise: give --noise, too")
     from matplotlib.figure import Figure
 
     clipped = next(each for each in card.noise if each.export == CLIPPED)

@@ -17,6 +17,7 @@ from downstream.privacy.estimates import Estimate, resampled_estimate
 from model.vector_measures import NUM_NEIGHBORS
 
 _MAX_COSINES = 2**22  # 16 MB at a time
+_ROUNDING = 1e-5  # of a number's largest value: what varies less is constant
 _TIE = 1e-6  # cosines in single precision that differ by less are equal
 
 # (N, D): a dense array or a sparse matrix of SciPy, whose stubs do not say so.
@@ -120,7 +121,9 @@ def standardized(features: NDArray[np.floating]) -> NDArray[np.float64]:
     """
     exact = np.asarray(features, np.float64)
     deviation = exact.std(axis=0)
-    scale = np.where(deviation > 1e-9, 1 / deviation.clip(1e-9), 0.0)
+    # Of a constant in single precision only rounding varies, which must not become a number.
+    is_constant = deviation <= _ROUNDING * np.abs(exact).max(axis=0)
+    scale = np.where(is_constant, 0.0, 1 / np.where(is_constant, 1.0, deviation))
     return np.asarray((exact - exact.mean(axis=0)) * scale)
 
 
@@ -143,5 +146,5 @@ def summarized(
 def _resampled(statistic: Callable[..., Any], values: NDArray[np.float64], seed: int) -> Estimate:
     """The statistic of (n,) values, with the interval of its users."""
     return resampled_estimate(
-        lambda rows: float(statistic(values[rows])), len(values), seed, "privacy ranks"
+        lambda rows: np.asarray(statistic(values[rows], axis=1)), len(values), seed, "privacy ranks"
     )

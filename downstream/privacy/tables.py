@@ -1,6 +1,8 @@
 """A privacy card as tables for people, and as the page that stands in docs/results."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
 
 from rich.table import Table as Grid
 
@@ -10,6 +12,20 @@ from downstream.privacy.privacy_card import PrivacyCard
 _Cells = Sequence[str]
 # A title, what the figures mean, the names of the columns, and the rows.
 _Section = tuple[str, str, _Cells, list[_Cells]]
+
+
+def card_facts(card: PrivacyCard) -> dict[str, Any]:
+    """The card for programs, with six digits of each number: the last bits of vectors may vary."""
+    facts: dict[str, Any] = _rounded(asdict(card))
+    return facts
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    if isinstance(value, dict):
+        return {name: _rounded(each) for name, each in value.items()}
+    return [_rounded(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def terminal_parts(card: PrivacyCard) -> Iterator[str | Grid]:
