@@ -19,7 +19,7 @@ from contracts.errors import BadInput
 from downstream.privacy.measured_users import CardChoices
 from downstream.privacy.membership import attacks_by_heads, attacks_by_losses
 from downstream.privacy.privacy_card import measure_privacy
-from downstream.privacy.reidentification import ranks_of_own, standardized, summarized
+from downstream.privacy.reidentification import ranks_of_own, standardized_columns, summarized_ranks
 from downstream.privacy.tables import markdown_page
 from model.config import PRESETS
 from model.data.batches import BatchOrder
@@ -56,23 +56,23 @@ def test_users_with_habits_are_found_and_strangers_are_not():
     habits = random.standard_normal((300, 12))
     periods = [habits + 0.1 * random.standard_normal(habits.shape) for _ in range(2)]
     rows = np.arange(300)
-    found = summarized(ranks_of_own(*periods), ("a", "cosine", "all"), rows, seed=0)
+    found = summarized_ranks(ranks_of_own(*periods), ("a", "cosine", "all"), rows, seed=0)
     assert found.top_1.low > 0.9
     assert found.median_rank.value == 1
     assert found.chances == (1 / 300, 10 / 300, 150.5)
     strangers = ranks_of_own(random.standard_normal((300, 12)), habits)
-    found = summarized(strangers, ("a", "cosine", "all"), rows, seed=0)
+    found = summarized_ranks(strangers, ("a", "cosine", "all"), rows, seed=0)
     assert found.top_10.low < 10 / 300 < found.top_10.high
     assert found.median_rank.low < 150.5 < found.median_rank.high
-    assert found == summarized(strangers, ("a", "cosine", "all"), rows, seed=0)
+    assert found == summarized_ranks(strangers, ("a", "cosine", "all"), rows, seed=0)
 
 
 def test_standardizing_undoes_scales_and_a_constant_tells_nothing():
     random = np.random.default_rng(0)
     plain = random.standard_normal((40, 3))
     scaled = np.column_stack([plain * (1, 100, 1e-3) + 5, np.full(40, 7.0)])
-    assert standardized(scaled)[:, :3] == pytest.approx(standardized(plain))
-    assert not standardized(scaled)[:, 3].any()
+    assert standardized_columns(scaled)[:, :3] == pytest.approx(standardized_columns(plain))
+    assert not standardized_columns(scaled)[:, 3].any()
 
 
 def test_who_was_trained_on_is_found_where_it_shows_and_nowhere_else():

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from analyst.vectors.private_noise import PrivacySettings, clipped_rows, private_vectors
 from downstream.judging.heads import LINEAR_HEAD
 from downstream.privacy.leaked_labels import scores_of_splits
-from downstream.privacy.reidentification import ranks_of_own, standardized
+from downstream.privacy.reidentification import ranks_of_own, standardized_columns
 from downstream.tasks.task import Task
 from model.vector_measures import NUM_NEIGHBORS
 
@@ -118,7 +118,7 @@ def _reidentified(earlier: _Matrix, later: _Matrix) -> tuple[float, float]:
     directions = np.linalg.svd(earlier - center, full_matrices=False)[2][:_MAIN_DIRECTIONS]
     found = [
         ranks_of_own(earlier, later),
-        ranks_of_own(standardized(earlier), standardized(later)),
+        ranks_of_own(standardized_columns(earlier), standardized_columns(later)),
         ranks_of_own((earlier - center) @ directions.T, (later - center) @ directions.T),
     ]
     return max(

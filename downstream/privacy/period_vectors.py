@@ -18,8 +18,8 @@ from downstream.privacy.reidentification import (
     FeatureRows,
     Reidentification,
     ranks_of_own,
-    standardized,
-    summarized,
+    standardized_columns,
+    summarized_ranks,
 )
 from downstream.rivals.aggregates import recency_frequency
 from downstream.rivals.encoders import model_vectors
@@ -71,7 +71,7 @@ class PeriodVectors:
             for group, chosen in ((HELD_OUT_GROUP, ~was_trained), (TRAINED_GROUP, was_trained)):
                 if chosen.any():
                     rows, names = np.flatnonzero(chosen), (name, compared_by, group)
-                    yield summarized(ranks, names, rows, self.measured.choices.seed)
+                    yield summarized_ranks(ranks, names, rows, self.measured.choices.seed)
 
 
 def split_periods(measured: MeasuredUsers) -> PeriodVectors:
@@ -95,7 +95,7 @@ def _both_standardized(
     pair: tuple[NDArray[np.floating], NDArray[np.floating]],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Each by the mean and deviation of its own period, which whoever has both files can do."""
-    return standardized(pair[0]), standardized(pair[1])
+    return standardized_columns(pair[0]), standardized_columns(pair[1])
 
 
 def _tfidf(counts: tuple[csr_matrix, csr_matrix]) -> tuple[csr_matrix, csr_matrix]:

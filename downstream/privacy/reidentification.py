@@ -114,7 +114,7 @@ def _scaled_rows(matrix: csr_matrix, lengths: NDArray[np.float64]) -> csr_matrix
     return scaled
 
 
-def standardized(features: NDArray[np.floating]) -> NDArray[np.float64]:
+def standardized_columns(features: NDArray[np.floating]) -> NDArray[np.float64]:
     """(N, D) with mean 0 and deviation 1 of each number over the users; a constant becomes 0.
 
     Whoever has a file of vectors can do that, and numbers that vary little count as much as others.
@@ -127,7 +127,7 @@ def standardized(features: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.asarray((exact - exact.mean(axis=0)) * scale)
 
 
-def summarized(
+def summarized_ranks(
     ranks: Ranks, names: tuple[str, str, str], rows: NDArray[np.int64], seed: int
 ) -> Reidentification:
     """The figures of the users in `rows`; `names` are the vectors, the comparison, the group."""
