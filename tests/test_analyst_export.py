@@ -179,3 +179,56 @@ def test_tensorboards_projector_reads_the_folder(out, places):
 def test_a_folder_that_is_there_is_left_alone(out, capsys):
     assert export(out, "--format", "projector") == 2
     assert "is there already" in capsys.readouterr().err
+
+
+def private(out, *flags):
+    return export(out, "--private", *flags)
+
+
+def test_a_private_export_hides_the_vector_and_is_of_a_space_of_its_own(out, places, capsys):
+    publish(places, [embedding("cat", TUESDAY, [1], **dict.fromkeys(FORECAST_NAMES, 0.5))])
+    for name in ("a", "b"):
+        assert private(out / name, "--epsilon", "4", "--clip", "2", "--round-to", "0.5") == 0
+    tables = [pq.read_table(out / name) for name in ("a", "b")]
+    assert tables[0].column_names == ["user_id", "as_of", "embedding"]  # no forecast
+    assert set(tables[0]["as_of"].to_pylist()) == {TUESDAY}  # nobody's own last day
+    first, second = (np.array(table["embedding"].to_pylist()) for table in tables)
+    assert (first * 2 == np.round(first * 2)).all()
+    said = json.loads((out / "a.privacy.json").read_text())
+    assert (said["epsilon"], said["clip"], said["round_to"], said["rows"]) == (4, 2, 0.5, 3)
+    assert first.std() == pytest.approx(said["noise_deviation"], rel=0.2)
+    assert abs(np.corrcoef(first.ravel(), second.ravel())[0, 1]) < 0.3
+    assert said["made_from"] == "m1"
+    assert said["is_repeatable"] is False
+    assert said["does_not_protect"]
+    spaces = {json.loads((out / f"{name}.privacy.json").read_text())["space_id"] for name in "ab"}
+    assert len(spaces) == 2
+    facts = pq.read_metadata(out / "a").metadata
+    assert facts[b"userbert.model_id"].decode() == said["model_id"] != "m1"
+    assert said["space_id"] == f"space-{said['model_id']}"
+
+
+def test_a_seed_is_for_tests_and_says_so(out, capsys):
+    for name in ("a", "b"):
+        assert private(out / name, "--epsilon", "1", "--seed", "7", "--format", "npz") == 0
+        assert "warning: --seed makes the noise repeatable" in capsys.readouterr().err
+    assert (out / "a").read_bytes() == (out / "b").read_bytes()
+    assert json.loads((out / "a.privacy.json").read_text())["is_repeatable"] is True
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--private"], "--private needs --epsilon"),
+        (["--private", "--epsilon", "-1"], "epsilon is -1"),
+        (["--private", "--epsilon", "1", "--delta", "0.5"], "far below 0.5"),
+        (["--private", "--epsilon", "1", "--with-counts"], "leave one out"),
+        (["--epsilon", "1"], "--epsilon is of a private export"),
+        (["--round-to", "1"], "--round-to is of a private export"),
+        (["--seed", "1"], "--seed is of a private export"),
+    ],
+)
+def test_private_exports_that_promise_nothing_are_refused(out, capsys, flags, message):
+    assert export(out / "v", *flags) == 2
+    assert message in capsys.readouterr().err
+    assert not list(out.iterdir())

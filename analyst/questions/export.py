@@ -8,12 +8,17 @@ It is there whole, or not there. Next to a vector stand the user's forecasts, wh
 any; and with --with-counts the numbers that heads are usually given, computed from the views before
 the day: recency, frequency, sessions, hours, and views by title word (the names begin with past_).
 
+--private --epsilon 64 cuts each vector to a length and adds noise: the file then says little of what
+one user's vector was, and FILE.privacy.json beside it says how little, and what is not promised.
+Forecasts and counts are left out. docs/privacy.md has what it costs.
+
 --format projector writes a new folder for TensorBoard's projector: the numbers that stand next to a
 vector become what users are colored and searched by. `tensorboard --logdir FOLDER` shows it, and
 `tensorboard --logdir_spec curves:data/models,users:FOLDER` next to the curves of the trainings.
 """
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,7 +31,9 @@ from analyst.lake_access.open_lake import open_lake
 from analyst.lake_access.registered_models import blocks_of
 from analyst.lake_access.user_numbers import UserNumbers, past_counts, user_forecasts
 from analyst.output.answers import print_answer
+from analyst.output.private_manifest import PrivateManifest, made_private
 from analyst.vectors.model_space import Vectors, row_slices
+from analyst.vectors.private_noise import PrivacySettings
 from contracts.errors import BadInput
 from contracts.provenance import code_version
 from contracts.storage.atomic_write import atomic_file, atomic_folder
@@ -197,14 +204,47 @@ def main(
             help="Add counts of each user's views before the day, so that a head can have both.",
         ),
     ] = False,
+    private: Annotated[
+        bool,
+        typer.Option("--private", help="Cut the vectors' lengths and add noise, by --epsilon."),
+    ] = False,
+    epsilon: Annotated[
+        float | None,
+        typer.Option("--epsilon", help="Of a private export: the lower, the more noise."),
+    ] = None,
+    delta: Annotated[
+        float | None,
+        typer.Option("--delta", help="Of a private export. [default: 0.000001]"),
+    ] = None,
+    clip: Annotated[
+        float | None,
+        typer.Option(
+            "--clip", help="The length of a private export's longest vectors. [default: 1]"
+        ),
+    ] = None,
+    round_to: Annotated[
+        float | None,
+        typer.Option("--round-to", help="Make a private export's numbers multiples of this one."),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option("--seed", help="For tests alone: noise that can be taken off again."),
+    ] = None,
 ) -> None:
+    settings = _privacy_settings(private, with_counts, seed, epsilon=epsilon, delta=delta,
+                                 clip=clip, round_to=round_to)  # fmt: skip
+    manifest: PrivateManifest | None = None
     with open_lake() as lake:
         found = lake.snapshot(model, as_of)
         vectors = found.vectors
-        numbers = user_forecasts(lake, vectors, model)
+        blocks = blocks_of(lake, vectors.model_id) if lake.has(MODELS) else {}
+        if settings:
+            numbers = UserNumbers.none(len(vectors))
+            vectors, manifest = made_private(vectors, settings, seed)
+        else:
+            numbers = user_forecasts(lake, vectors, model)
         if with_counts:
             numbers = numbers.joined(past_counts(lake, vectors))
-        blocks = blocks_of(lake, vectors.model_id) if lake.has(MODELS) else {}
     metadata = Metadata(
         vectors.model_id,
         str(vectors.as_of),
@@ -217,9 +257,33 @@ def main(
         describe_blocks(blocks),
     )
     export(vectors, out, format, metadata, numbers)
+    if manifest:
+        manifest.write(out)
     summary = f"{out}: {len(vectors):,} vectors of {vectors.model_id} as of {vectors.as_of}"
     if numbers.names:
         summary += f", {len(numbers.names)} numbers beside each"
     files = list(out.glob("*")) if out.is_dir() else [out]
     size = sum(file.stat().st_size for file in files) / 1e6
     print_answer(metadata, json_summary, f"{summary}, {size:,.1f} MB")
+
+
+def _privacy_settings(
+    private: bool, with_counts: bool, seed: int | None, **choices: float | None
+) -> PrivacySettings | None:
+    """None where the export is not private."""
+    given = {name: value for name, value in choices.items() if value is not None}
+    if not private:
+        if given or seed is not None:
+            name = next(iter([*given, "seed"])).replace("_", "-")
+            raise BadInput(f"--{name} is of a private export: say --private, too")
+        return None
+    if "epsilon" not in given:
+        raise BadInput("--private needs --epsilon: `userbert models privacy --noise` shows prices")
+    if with_counts:
+        raise BadInput("--with-counts would say without noise what --private hides: leave one out")
+    if seed is not None:
+        sys.stderr.write(
+            "warning: --seed makes the noise repeatable, so whoever guesses the seed takes it off: "
+            "give this file to nobody\n"
+        )
+    return PrivacySettings(**given)
