@@ -8,7 +8,7 @@ It is there whole, or not there. Next to a vector stand the user's forecasts, wh
 any; and with --with-counts the numbers that heads are usually given, computed from the views before
 the day: recency, frequency, sessions, hours, and views by title word (the names begin with past_).
 
---private --epsilon 64 cuts each vector to a length and adds noise: the file then says little of what
+--private --epsilon 64 cuts and blurs each vector: the file then tells little of what
 one user's vector was, and FILE.privacy.json beside it says how little, and what is not promised.
 Forecasts and counts are left out. docs/privacy.md has what it costs.
 
