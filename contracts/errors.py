@@ -1,6 +1,20 @@
 """What a person can do something about: `userbert` prints it in one line, without a traceback."""
 
 import sys
+from collections.abc import Iterator
+
+
+def on_one_line(text: str) -> str:
+    """A text of the data in a message: what breaks a line or drives a terminal is escaped."""
+    shown = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return "".join(shown)
+
+
+def error_causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error, and those that it was raised from or during."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 class UserbertError(Exception):

@@ -361,6 +361,15 @@ def test_the_only_line_of_a_file_is_a_header_or_names_the_file(lines, tmp_path, 
     assert lines("", settings("csv")) == {}
 
 
+def test_a_message_is_one_line_whatever_the_names_of_columns_and_files_are(tmp_path):
+    folder = tmp_path / "a\nb"
+    folder.mkdir()
+    path = folder / "c\x1b[2J.csv"
+    path.write_text("\\\nuser\r")
+    with pytest.raises(DamagedFile, match=r"a\\nb/c\\x1b\[2J.csv: .*\(found \\nuser\)$"):
+        landing_format(settings("csv", csv={"escape": "\\"})).count(path)
+
+
 def test_a_carriage_return_and_a_number_that_nobody_can_read_are_named_in_words(lines):
     (_, reason) = lines("user,time,title\nu1,t,a\nu2,t,b\rc\n", settings("csv")).values()
     assert reason == ["not CSV (a carriage return outside of quotes)"]

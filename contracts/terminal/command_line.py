@@ -20,6 +20,7 @@ from contracts.errors import UserbertError
 from contracts.terminal import error_codes
 from contracts.terminal.damaged_file import damaged_file_named
 from contracts.terminal.full_disk import full_disk_named
+from contracts.terminal.lost_process import lost_process_named
 
 CONTEXT_SETTINGS = {"max_content_width": 100, "help_option_names": ["-h", "--help"]}
 _BAD_INPUT = 2
@@ -102,7 +103,7 @@ def run_command(command: Command, words: Sequence[str], name: str) -> int:
 
 
 def _invoke(command: Command, context: Any) -> int:
-    with full_disk_named(), damaged_file_named():
+    with full_disk_named(), damaged_file_named(), lost_process_named():
         return int(command.invoke(context) or 0)
 
 

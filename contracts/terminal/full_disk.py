@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from contracts.errors import UserbertError
+from contracts.errors import UserbertError, error_causes
 from contracts.paths import Places
 
 # EFBIG is what a limit on the size of files ends in (`ulimit -f`).
@@ -54,14 +54,7 @@ def is_of_full_disk(error: BaseException) -> bool:
 
 
 def _full_disk_cause(error: BaseException) -> BaseException | None:
-    return next((each for each in _causes(error) if _is_full_disk(each)), None)
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """The error, and those that it was raised from or during."""
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
+    return next((each for each in error_causes(error) if _is_full_disk(each)), None)
 
 
 def _is_full_disk(error: BaseException) -> bool:

@@ -17,6 +17,8 @@ from typing import IO, Any
 import pyarrow as pa
 import zstandard
 
+from contracts.errors import on_one_line
+
 _CHUNK_BYTES = 1 << 16
 
 
@@ -24,7 +26,7 @@ class DamagedFile(Exception):
     """A landing file that cannot be read: which one, and why."""
 
     def __init__(self, path: Path, cause: str) -> None:
-        super().__init__(f"{path}: {cause}")
+        super().__init__(on_one_line(f"{path}: {cause}"))
         self.cause = cause
 
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from contracts.errors import on_one_line
 from contracts.landing_settings import LANDING_COLUMNS, LINE_ID, OPTIONAL_COLUMNS
 from contracts.user_lists import EDGE_CHARACTERS
 
@@ -100,5 +101,6 @@ def missing_or_doubled(names: Sequence[str], wanted: Mapping[str, str]) -> list[
 
 
 def _listed(names: Sequence[str]) -> str:
-    short = [name if len(name) <= 60 else f"{name[:57]}..." for name in names[:20]]
+    shown = map(on_one_line, names[:20])
+    short = [name if len(name) <= 60 else f"{name[:57]}..." for name in shown]
     return ", ".join(short) + (", ..." if len(names) > 20 else "")
