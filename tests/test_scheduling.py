@@ -3,17 +3,21 @@
 import contextlib
 import json
 import os
+import signal
 import socketserver
 import sys
 import threading
+import time
 from datetime import UTC, date, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from types import SimpleNamespace
 
+import psutil
 import pytest
 from small_lake import embedding, publish
 
 from contracts.errors import BadInput
+from userbert.local import airflow_processes
 from userbert.local.airflow_home import (
     AirflowInUse,
     airflow_environment,
@@ -285,6 +289,69 @@ def test_the_shell_of_another_installation_does_not_lead_to_its_airflow(places, 
     assert ours["AIRFLOW_HOME"] == str(places.airflow)
     assert ours["AIRFLOW__API__PORT"] == "8081"
     assert ours["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] == "postgresql://db.example/airflow"
+
+
+def test_a_process_of_airflow_that_is_killed_is_started_again_and_not_for_ever(
+    places, monkeypatch, tmp_path, capsys
+):
+    """With a program in the place of Airflow that sleeps, and has a child that sleeps too."""
+    program = tmp_path / "sleeper"
+    program.write_text(f"#!/bin/sh\nsleep 60 &\necho $! >> {tmp_path}/children\nwait\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(airflow_processes, "_AIRFLOW", str(program))
+    monkeypatch.setattr(airflow_processes, "_WATCH_SECONDS", 0.01)
+    monkeypatch.setattr(airflow_processes, "_MAX_RESTARTS", 1)
+    prepare_home(places)
+    log = places.airflow / "standalone.log"
+
+    def first_pid():
+        return json.loads((places.airflow / "running.json").read_text())["pids"][0]
+
+    def kill_first(num_children):
+        await_true(lambda: (tmp_path / "children").read_text().count("\n") == num_children)
+        pid = first_pid()
+        os.kill(pid, signal.SIGKILL)
+        return pid
+
+    def kill_twice():
+        with (
+            sole_use(places) as lock,
+            airflow_processes._Processes(dict(os.environ), log, lock, 8099) as processes,
+        ):
+            processes.start("scheduler")
+            processes.start("triggerer")
+            processes.keep_running()
+            killed = kill_first(2)
+            await_true(lambda: first_pid() != killed)
+            kill_first(3)
+            time.sleep(60)  # until SIGTERM
+
+    with pytest.raises(SystemExit) as ended:
+        kill_twice()
+    assert ended.value.code == 143
+    first, last = capsys.readouterr().err.splitlines()
+    assert first == "`airflow scheduler` ended with exit code -9; it is started again"
+    assert last == f"`airflow scheduler` ended with exit code -9, after 1 starts again; read {log}"
+    children = map(int, (tmp_path / "children").read_text().split())
+    await_true(lambda: not any(map(is_at_work, children)))
+
+
+def await_true(holds, seconds=30):
+    deadline = time.monotonic() + seconds
+    while not holds_now(holds):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def holds_now(holds):
+    try:
+        return holds()
+    except (FileNotFoundError, ValueError):
+        return False
+
+
+def is_at_work(pid):
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
 def test_a_second_airflow_on_one_folder_is_refused_with_the_port_of_the_first(places):

@@ -1,10 +1,12 @@
-"""Airflow's processes: started in the right order, and stopped with all their children."""
+"""Airflow's processes: started in the right order, started again where one ends by itself, and
+stopped with all their children."""
 
 import contextlib
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,6 +26,8 @@ DAG_IDS = ("history", "pretraining", "nightly", "backfill", "maintenance")
 _START_SECONDS = 180  # until Airflow is ready; two cores take 25 to 40
 _ATTACH_SECONDS = 60  # until an Airflow that runs already must be ready
 _STOP_SECONDS = 15  # between SIGTERM and SIGKILL
+_WATCH_SECONDS = 2.0  # between two looks whether all processes are there
+_MAX_RESTARTS = 5  # of all processes together; then something is wrong that a start does not mend
 _AIRFLOW = str(Path(sys.prefix) / "bin" / "airflow")
 # Servers for logs would listen on all interfaces (ports 8793 and 8794). They are not needed: the
 # API reads the log files themselves, on the same machine.
@@ -51,6 +55,7 @@ def running_airflow(places: Places, wanted_port: int = 8080) -> Iterator[Airflow
             processes.start("triggerer", _WITHOUT_LOG_SERVER)
             processes.wait_until(lambda: airflow.is_ready(set(DAG_IDS)))
             airflow.add_pool("gpu", slots=1)
+            processes.keep_running()
             yield airflow
 
 
@@ -86,6 +91,9 @@ class _Processes:
     def __init__(self, environ: dict[str, str], log: Path, lock: HomeLock, port: int) -> None:
         self._environ, self._log, self._lock, self._port = environ, log, lock, port
         self._started: list[subprocess.Popen[bytes]] = []
+        self._is_closing = threading.Event()
+        self._watcher: threading.Thread | None = None
+        self._num_restarts = 0
 
     def __enter__(self) -> "_Processes":
         # Who ends this process ends Airflow with it.
@@ -93,6 +101,9 @@ class _Processes:
         return self
 
     def __exit__(self, *error: object) -> None:
+        self._is_closing.set()
+        if self._watcher:
+            self._watcher.join()
         for process in reversed(self._started):
             _signal_session(process, signal.SIGTERM)
         deadline = time.monotonic() + _STOP_SECONDS
@@ -115,6 +126,36 @@ class _Processes:
     def start(self, *words: str) -> None:
         self._popen(words)
 
+    def keep_running(self) -> None:
+        """From now on start again what ends by itself or is killed.
+
+        Without its scheduler a night would stand still for ever, and nobody would hear of it.
+        """
+        self._watcher = threading.Thread(target=self._watch, daemon=True)
+        self._watcher.start()
+
+    def _watch(self) -> None:
+        while not self._is_closing.wait(_WATCH_SECONDS):
+            for place, process in enumerate(self._started):
+                if process.poll() is not None and not self._start_again(place, process):
+                    os.kill(os.getpid(), signal.SIGTERM)
+                    return
+
+    def _start_again(self, place: int, dead: "subprocess.Popen[bytes]") -> bool:
+        """Whether it is worth it. What a dead scheduler had at work ends first: the new one gives
+        these tasks another try, and one that still ran would do the same work at the same time."""
+        words = tuple(dead.args[1:])  # type: ignore[index]
+        ended = f"`airflow {words[0]}` ended with exit code {dead.returncode}"
+        if self._num_restarts == _MAX_RESTARTS:
+            sys.stderr.write(f"{ended}, after {_MAX_RESTARTS} starts again; read {self._log}\n")
+            return False
+        sys.stderr.write(f"{ended}; it is started again\n")
+        self._num_restarts += 1
+        _signal_session(dead, signal.SIGKILL)
+        self._started[place] = self._launched(words)
+        self._note()
+        return True
+
     def wait_until(self, is_true: Callable[[], bool]) -> None:
         def holds() -> bool:
             self._must_all_run()
@@ -133,8 +174,17 @@ class _Processes:
                 )
 
     def _popen(self, words: tuple[str, ...]) -> "subprocess.Popen[bytes]":
+        process = self._launched(words)
+        self._started.append(process)
+        self._note()
+        return process
+
+    def _note(self) -> None:
+        self._lock.note(self._port, [each.pid for each in self._started])
+
+    def _launched(self, words: tuple[str, ...]) -> "subprocess.Popen[bytes]":
         with self._log.open("ab") as out:
-            process = subprocess.Popen(
+            return subprocess.Popen(
                 [_AIRFLOW, *words],
                 env=self._environ,
                 stdin=subprocess.DEVNULL,
@@ -143,9 +193,6 @@ class _Processes:
                 start_new_session=True,
                 pass_fds=[self._lock.descriptor],
             )
-        self._started.append(process)
-        self._lock.note(self._port, [each.pid for each in self._started])
-        return process
 
 
 def _comes_true(is_true: Callable[[], bool], seconds: float) -> bool:
