@@ -194,11 +194,13 @@ def _open_published(store: "Store") -> "Published":
 
 def _apply(store: "Store", published: "Published") -> str:
     name = store.apply(published)
+    store.note_checksums()
     return f"registered {name} in {store.places.feature_store}; serving {store.serving()}"
 
 
 def _materialize(store: "Store", published: "Published", as_of: date) -> str:
     users = store.materialize(published, as_of)
+    store.note_checksums()
     return f"online: {users:,} users of {published.model_id}, newest as of {published.days[-1]}"
 
 

@@ -1,36 +1,81 @@
 """Feast's own files, damaged: which can be made anew from the lake, and how that is said."""
 
+import hashlib
+import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
+from contracts.storage.atomic_write import write_json
 from contracts.storage.damage import DamagedFile
 
 _REFRESH_COMMAND = "`userbert features refresh --as-of DAY`"
+_CHECKSUMS_FILE = "checksums.json"
 
 
 @contextmanager
 def name_damage(registry: Path, online: Path | None) -> Iterator[None]:
     """Turn the errors of a damaged registry or SQLite file into one line each."""
+    for path in filter(None, (registry, online)):
+        if not is_as_left(path):
+            raise _damage(path, "nobody has written to it since userbert did, and it has changed")
     try:
+        _must_not_be_empty(registry)
         yield
     except DecodeError:
-        raise DamagedFile(
-            f"{registry} is damaged: it is no registry of Feast. It is made from the lake: "
-            f"{_REFRESH_COMMAND} makes it anew"
-        ) from None
+        raise _damage(registry, "it is no registry of Feast") from None
     except sqlite3.DatabaseError as error:
         if online is None:
             raise
         missing = not online.exists() or not online.stat().st_size
-        fault = "it is gone or empty" if missing else str(error)
-        raise DamagedFile(
-            f"{online} is damaged: {fault}. It is made from the lake: "
-            f"{_REFRESH_COMMAND} makes it anew"
-        ) from None
+        raise _damage(online, "it is gone or empty" if missing else str(error)) from None
+
+
+def _damage(path: Path, fault: str) -> DamagedFile:
+    return DamagedFile(
+        f"{path} is damaged: {fault}. It is made from the lake: {_REFRESH_COMMAND} makes it anew"
+    )
+
+
+def note_checksums(paths: Iterable[Path]) -> None:
+    """Keep the checksums of files in one folder as they are now, with their sizes and times."""
+    noted = {path.name: [*_state(path), _sha256(path)] for path in paths if path.exists()}
+    for folder in {path.parent for path in paths}:
+        write_json(folder / _CHECKSUMS_FILE, noted)
+
+
+def is_as_left(path: Path) -> bool:
+    """Whether a file holds what `note_checksums` saw, or somebody has written to it since.
+
+    Neither SQLite nor protobuf keeps checksums: a bit that a disk has flipped would be another
+    vector, or another name of a feature.
+    """
+    try:
+        noted: Any = json.loads(path.with_name(_CHECKSUMS_FILE).read_bytes())
+        *state, checksum = noted[path.name]
+        return state != _state(path) or checksum == _sha256(path)
+    except (OSError, ValueError, KeyError, TypeError):
+        return True  # nothing is known of it
+
+
+def _state(path: Path) -> list[int]:
+    facts = path.stat()
+    return [facts.st_size, facts.st_mtime_ns]
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _must_not_be_empty(registry: Path) -> None:
+    """Feast reads a file without a byte as a registry that knows nothing, and writes none such."""
+    if registry.exists() and not registry.stat().st_size:
+        raise DecodeError
 
 
 def is_whole_registry(path: Path) -> bool:
@@ -38,6 +83,7 @@ def is_whole_registry(path: Path) -> bool:
     from feast.protos.feast.core.Registry_pb2 import Registry
 
     try:
+        _must_not_be_empty(path)
         Registry.FromString(path.read_bytes())
     except FileNotFoundError:
         return True

@@ -27,7 +27,14 @@ from contracts.errors import BadInput, MissingTable
 from contracts.paths import Places
 from contracts.storage.object_store import let_duckdb_read
 from contracts.vectors import CHAMPION_SERVICE, service_name
-from feature_store.damage import is_whole_database, is_whole_registry, name_damage, put_aside
+from feature_store.damage import (
+    is_as_left,
+    is_whole_database,
+    is_whole_registry,
+    name_damage,
+    note_checksums,
+    put_aside,
+)
 from feature_store.definitions import (
     AS_KNOWN_SERVICE,
     MODEL_ENTITY,
@@ -142,13 +149,18 @@ class Store:
         """Registry and online rows are made from the lake, so a damaged file makes room for a
         new one; a line for each."""
         damaged = []
-        if not is_whole_registry(self.registry_path):
+        if not (is_whole_registry(self.registry_path) and is_as_left(self.registry_path)):
             damaged.append(self.registry_path)
-        if self.online_path and not is_whole_database(self.online_path):
-            damaged.append(self.online_path)
+        online = self.online_path
+        if online and not (is_whole_database(online) and is_as_left(online)):
+            damaged.append(online)
         for path in damaged:
             put_aside(path)
         return [f"{path} was damaged: it is kept as {path.name}.damaged" for path in damaged]
+
+    def note_checksums(self) -> None:
+        """Of the registry and the online rows as they were just written."""
+        note_checksums([path for path in (self.registry_path, self.online_path) if path])
 
     def apply(self, published: Published) -> str:
         """Register what is published; readers change model only in `materialize`."""
@@ -293,6 +305,7 @@ class Store:
         except FeatureServiceNotFoundException:
             known = ", ".join(s.name for s in self.feast.list_feature_services()) or "none"
             raise MissingTable(
-                f"Feast has no service {name} (known: {known}); a pinned one goes when another "
-                "model is published, `userbert features apply` makes the champion's"
+                f"Feast has no service {name} (known to {self.registry_path}: {known}); a pinned "
+                "one goes when another model is published, `userbert features apply` makes the "
+                "champion's"
             ) from None

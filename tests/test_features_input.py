@@ -1,6 +1,7 @@
 """Rows that a person hands to `userbert features history`, and files of Feast that are damaged."""
 
 import json
+import os
 import shutil
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -182,7 +183,7 @@ def test_a_damaged_online_file_is_named_and_refresh_makes_it_anew(run, places, d
     assert run("get", "u1", "NA", "007")[0] == 0
 
 
-@pytest.mark.parametrize("damage", [halve, scramble])
+@pytest.mark.parametrize("damage", [halve, scramble, lambda path: path.write_bytes(b"")])
 def test_a_damaged_registry_is_named_and_refresh_makes_it_anew(run, places, damage):
     path = places.feature_store / "registry.db"
     damage(path)
@@ -194,6 +195,27 @@ def test_a_damaged_registry_is_named_and_refresh_makes_it_anew(run, places, dama
     code, out, _ = run("refresh", "--as-of", "2017-06-27")
     assert code == 0
     assert f"{path} was damaged: it is kept as registry.db.damaged" in out
+    assert run("get", "u1", "NA", "007")[0] == 0
+
+
+@pytest.mark.parametrize("name", ["online.db", "registry.db"])
+def test_a_bit_that_the_disk_has_flipped_is_named_and_refresh_makes_the_file_anew(
+    run, places, name
+):
+    assert run("refresh", "--as-of", "2017-06-27")[0] == 0
+    path = places.feature_store / name
+    whole, times = path.read_bytes(), path.stat()
+    place = whole.index(b"days_until_next_view")
+    path.write_bytes(whole[:place] + b"e" + whole[place + 1 :])
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    for words in (["get", "u1"], ["check"]):
+        code, _, err = run(*words)
+        assert code == 2, words
+        assert f"{path} is damaged: nobody has written to it since userbert did" in err
+        assert err.count("\n") == 1
+    code, out, _ = run("refresh", "--as-of", "2017-06-27")
+    assert code == 0
+    assert f"{path} was damaged" in out
     assert run("get", "u1", "NA", "007")[0] == 0
 
 

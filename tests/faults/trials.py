@@ -19,7 +19,7 @@ from deltalake import DeltaTable
 
 from benchmarks.harness import benchmark_parser, print_line, print_result
 from contracts.paths import Places
-from contracts.tables import Table
+from contracts.tables import WRITTEN_AT, Table
 
 How = Literal["clean", "one line", "wrong"]
 Rows = list[dict[str, Any]]
@@ -105,8 +105,9 @@ def table_of(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def table_rows(root: Path, table: Table) -> Rows:
-    """All of a table, by its key."""
-    found = DeltaTable(f"{Places(root).lake}/{table.name}").to_pyarrow_table(columns=table.names)
+    """All of a table, by its key, without when it was written."""
+    names = [name for name in table.names if name != WRITTEN_AT]
+    found = DeltaTable(f"{Places(root).lake}/{table.name}").to_pyarrow_table(columns=names)
     return list(found.sort_by([(name, "ascending") for name in table.key]).to_pylist())
 
 
