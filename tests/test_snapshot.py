@@ -107,11 +107,25 @@ def test_what_is_wrong_is_one_line_and_nothing_is_left(root, tmp_path, monkeypat
     assert sorted(path.name for path in tmp_path.iterdir()) == ["copy", "full", "root"]
 
 
-def test_a_copy_that_breaks_the_rules_of_the_lake_is_not_kept(root, tmp_path, capsys):
+def test_a_lake_with_a_broken_rule_has_a_copy_and_comes_back_as_it_was(
+    root, tmp_path, monkeypatch, capsys
+):
     write(Places(root), "titles", SOUND["titles"])  # the same title twice
-    assert main(["snapshot", str(tmp_path / "copy")]) == 1
-    assert "the copy breaks rules of `userbert audit`: titles: " in capsys.readouterr().err
-    assert [path.name for path in tmp_path.iterdir()] == ["root"]
+    copy = tmp_path / "copy"
+    assert main(["snapshot", str(copy)]) == 0
+    assert "it breaks what the lake broke: titles: no title_id twice" in capsys.readouterr().out
+    monkeypatch.setenv("USERBERT_DATA", str(tmp_path / "new"))
+    assert main(["restore", str(copy)]) == 0
+    assert "what the lake broke: titles: no title_id twice" in capsys.readouterr().out
+    shutil.rmtree(tmp_path / "new")
+    facts = json.loads((copy / "snapshot.json").read_text())
+    (copy / "snapshot.json").write_text(json.dumps(facts | {"broken_rules": {}}))
+    assert main(["restore", str(copy)]) == 1
+    assert "rules of `userbert audit` that hold of the lake" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_copy_without_a_data_file_is_not_kept(root, tmp_path):
     (part, *_) = (root / "lake" / "sessions").glob("**/*.parquet")
     Path(part).unlink()
     assert main(["snapshot", str(tmp_path / "copy")]) != 0

@@ -18,6 +18,7 @@ import typer
 from analyst.lake_access.open_lake import OpenLake, open_lake
 from analyst.landing_counts import day_folders, lines_by_file
 from analyst.output.answers import Listing, print_answer
+from contracts.errors import MissingTable
 from contracts.landing_settings import are_days_expected
 from contracts.limits import (
     EMBEDDING_WIDTH,
@@ -26,6 +27,7 @@ from contracts.limits import (
     MAX_VIEWS_A_DAY,
     SESSION_GAP_MINUTES,
 )
+from contracts.paths import Places
 from contracts.settings.embedding import EmbeddingSettings
 from contracts.tables import (
     BROWSING_LOGS,
@@ -299,6 +301,12 @@ def main(
     with open_lake() as lake:
         lake.check_all_pages()
         answer = _Audit(list(audit(lake)))
+    if not answer.rules:
+        places = Places.from_environment()
+        raise MissingTable(
+            f"there is no table below {places.lake}, and so no rule to ask: name the right root by "
+            "USERBERT_DATA, or make one by `userbert run`"
+        )
     rules = _findings_listing(answer.rules)
     print_answer(answer, json, *_report(answer.rules, sql), rules, csv=rules if csv else None)
     return int(any(finding.broken for finding in answer.rules))

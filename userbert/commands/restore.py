@@ -23,6 +23,7 @@ from userbert.commands.snapshot import (
     Snapshot,
     SnapshotFailed,
     SnapshotFile,
+    broken_rules,
     check_rules,
     copy_files,
     must_be_new,
@@ -43,7 +44,7 @@ def restore_snapshot(folder: Path, root: Path) -> Snapshot:
                 f"{len(differing)} files of {folder} are not what they were when it was made, the "
                 f"first of them {differing[0]}: take another snapshot; nothing was restored"
             )
-        check_rules(Places(unfinished))
+        check_rules(broken_rules(Places(unfinished)), snapshot.broken_rules)
     return snapshot
 
 
@@ -69,6 +70,6 @@ def main(folder: Annotated[Path, typer.Argument(help="The folder of a snapshot."
     snapshot = restore_snapshot(folder, places.root)
     print_parts(
         f"{places.root} is as it was at {snapshot.made_at}: {len(snapshot.tables)} tables, "
-        f"{len(snapshot.files):,} files, each compared with its sum; the rules of the lake hold"
+        f"{len(snapshot.files):,} files, each compared with its sum; {snapshot.rules_line}"
     )
     print_parts("`userbert features refresh --as-of DAY` fills the online store again")

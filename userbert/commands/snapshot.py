@@ -4,14 +4,15 @@ userbert snapshot FOLDER [--landing]
 
 Each table is copied at one version, while jobs may go on writing. What later commands make again is
 left out: training arrays, the online store, reports, logs, Airflow's database. The copy holds what
-people read: keep it as safe as the lake. The rules of the lake are checked on the copy, and the
-folder is there whole or not at all. `userbert restore FOLDER` makes a data root of it.
+people read: keep it as safe as the lake. The rules of the lake are checked on the copy, which may
+break those that the lake itself breaks, and the folder is there whole or not at all. `userbert
+restore FOLDER` makes a data root of it.
 """
 
 import hashlib
 import shutil
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -54,6 +55,13 @@ class Snapshot:
     code: str
     tables: dict[str, int]  # versions
     files: dict[str, SnapshotFile]  # by their path below the folder
+    broken_rules: dict[str, int] = field(default_factory=dict)  # of the lake, with how many rows
+
+    @property
+    def rules_line(self) -> str:
+        if not self.broken_rules:
+            return "the rules of the lake hold of it"
+        return f"it breaks what the lake broke: {rules_of(self.broken_rules)}"
 
 
 def take_snapshot(places: Places, folder: Path, has_landing: bool = False) -> Snapshot:
@@ -71,9 +79,11 @@ def take_snapshot(places: Places, folder: Path, has_landing: bool = False) -> Sn
     with atomic_folder(folder) as unfinished:
         files = copy_files(paths, unfinished)
         made_at = datetime.now(UTC).isoformat(timespec="seconds")
-        snapshot = Snapshot(_FORMAT, made_at, code_version(), versions, files)
+        broken = broken_rules(Places(unfinished))
+        if broken:
+            check_rules(broken, broken_rules(places))
+        snapshot = Snapshot(_FORMAT, made_at, code_version(), versions, files, broken)
         write_json(unfinished / MANIFEST_FILE, asdict(snapshot))
-        check_rules(Places(unfinished))
     return snapshot
 
 
@@ -113,14 +123,27 @@ def _copy(source: Path, target: Path) -> SnapshotFile:
     return SnapshotFile(num_bytes, digest.hexdigest())
 
 
-def check_rules(places: Places) -> None:
-    """`SnapshotFailed` if a file that a table names is damaged or gone, or a rule is broken."""
+def broken_rules(places: Places) -> dict[str, int]:
+    """By how many rows each rule is broken; an error if a file of a table is damaged or gone."""
     with open_lake(places) as lake:
         lake.check_all_pages()
-        broken = [each for each in audit(lake) if each.broken]
-    if broken:
-        rules = "; ".join(f"{each.table}: {each.rule} ({each.broken:,} rows)" for each in broken)
-        raise SnapshotFailed(f"the copy breaks rules of `userbert audit`: {rules}")
+        return {f"{each.table}: {each.rule}": each.broken for each in audit(lake) if each.broken}
+
+
+def check_rules(broken: Mapping[str, int], allowed: Mapping[str, int]) -> None:
+    """`SnapshotFailed` if a rule is broken that may not be.
+
+    A lake with a broken rule needs a copy more than another, so the copy may break it as well.
+    """
+    if alone := {rule: rows for rule, rows in broken.items() if rule not in allowed}:
+        raise SnapshotFailed(
+            "the copy breaks rules of `userbert audit` that hold of the lake, perhaps since a job "
+            f"wrote to two tables in between: {rules_of(alone)}. Run the same command again"
+        )
+
+
+def rules_of(broken: Mapping[str, int]) -> str:
+    return "; ".join(f"{rule} ({rows:,} rows)" for rule, rows in broken.items())
 
 
 def _newest_versions(lake: Path) -> dict[str, int]:
@@ -171,6 +194,6 @@ def main(
     num_bytes = sum(file.num_bytes for file in snapshot.files.values())
     print_parts(
         f"{folder} holds {len(snapshot.tables)} tables in {len(snapshot.files):,} files of "
-        f"{num_bytes / (1 << 20):,.1f} MiB; the rules of the lake hold of it"
+        f"{num_bytes / (1 << 20):,.1f} MiB; {snapshot.rules_line}"
     )
     print_parts(f"`USERBERT_DATA=NEW userbert restore {folder}` makes a data root of it")
