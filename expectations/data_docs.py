@@ -131,7 +131,11 @@ def _observed_text(finding: Finding) -> str:
 
 def _with_code(text: str) -> Markup:
     """`text` with what stands between backticks as code; everything in it is escaped."""
-    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+    parts = re.split(r"`([^`]+)`", text)  # by turns outside of backticks, and between two
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if number % 2 else escape(part)
+        for number, part in enumerate(parts)
+    )
 
 
 def _failures_first(result: GateResult) -> Iterator[Finding]:
