@@ -57,7 +57,7 @@ def is_as_left(path: Path) -> bool:
     try:
         noted: Any = json.loads(path.with_name(_CHECKSUMS_FILE).read_bytes())
         *state, checksum = noted[path.name]
-        return state != _state(path) or checksum == _sha256(path)
+        return bool(state != _state(path) or checksum == _sha256(path))
     except (OSError, ValueError, KeyError, TypeError):
         return True  # nothing is known of it
 

@@ -159,7 +159,10 @@ def test_a_day_in_the_middle_that_was_never_ingested_is_named_everywhere(
 def test_a_root_without_a_table_is_no_sound_lake(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("USERBERT_DATA", str(tmp_path / "empty"))
     assert main(["audit"]) == 4
-    assert f"no table below {tmp_path / 'empty'}/lake, and so no rule to ask" in capsys.readouterr().err
+    assert (
+        f"no table below {tmp_path / 'empty'}/lake, and so no rule to ask"
+        in capsys.readouterr().err
+    )
 
 
 def test_a_sequence_with_a_view_of_its_own_day_is_found(places):
