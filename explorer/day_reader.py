@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import cached_property, wraps
-from importlib.util import find_spec
 from threading import RLock, Timer
 from typing import ParamSpec, TypeVar
 
@@ -30,7 +29,6 @@ _MAX_DAYS = 4  # model days in memory; one of 100,000 users takes 100 MB
 _MAX_PCA_USERS = 5_000  # whose vectors the directions of the map are made from
 _RECENT_DAYS = 28
 _MAX_QUERY_SECONDS = 30
-_SEED = 20210
 _Asked = ParamSpec("_Asked")
 _Answer = TypeVar("_Answer")
 
@@ -42,7 +40,7 @@ class ModelDay:
     Shapes: N users, D width.
         places        (N, 2)
         center        (D,) and
-        directions    (2, D) of the map by principal components; empty for another map
+        directions    (2, D) of the map, by principal components
         recent_views  (N,) int64, accepted views in the 28 days before as_of
     """
 
@@ -59,10 +57,6 @@ class ModelDay:
         return placed
 
 
-def has_umap() -> bool:
-    return find_spec("umap") is not None
-
-
 class DayReader:
     """All that the page asks of the lake."""
 
@@ -71,7 +65,7 @@ class DayReader:
         self.lake = open_lake(places)
         self.lake.need(PUBLISHED_EMBEDDINGS if self._is_published else USER_EMBEDDINGS)
         self._lock = RLock()
-        self._days: OrderedDict[tuple[str | None, date, str], ModelDay] = OrderedDict()
+        self._days: OrderedDict[tuple[str | None, date], ModelDay] = OrderedDict()
         self._clusters: dict[tuple[str | None, date], Clusters] = {}
 
     @property
@@ -113,16 +107,16 @@ class DayReader:
         rows = self.lake.connection.execute(query, {"model": model_id}).fetchall()
         return [day for (day,) in rows]
 
-    def day(self, model_id: str | None, as_of: date, projection: str = "pca") -> ModelDay:
-        key = (model_id, as_of, projection)
+    def day(self, model_id: str | None, as_of: date) -> ModelDay:
+        key = (model_id, as_of)
         if key not in self._days:
-            self._days[key] = self._read_day(model_id, as_of, projection)
+            self._days[key] = self._read_day(model_id, as_of)
         self._days.move_to_end(key)
         while len(self._days) > _MAX_DAYS:
             self._days.popitem(last=False)
         return self._days[key]
 
-    def _read_day(self, model_id: str | None, as_of: date, projection: str) -> ModelDay:
+    def _read_day(self, model_id: str | None, as_of: date) -> ModelDay:
         vectors = self.lake.embeddings(model_id, as_of)
         vectors = replace(vectors, matrix=np.array(vectors.matrix))  # from the disk into memory
         units = vectors.units()
@@ -131,8 +125,6 @@ class DayReader:
         directions = main_directions(units[steps])  # (2, D), or fewer of one user
         directions = np.pad(directions, ((0, 2 - len(directions)), (0, 0)))
         views = self._recent_views(vectors)
-        if projection == "umap":
-            return ModelDay(vectors, _umap_places(units), center, directions[:0], views)
         return ModelDay(vectors, (units - center) @ directions.T, center, directions, views)
 
     def in_space_of(self, day: ModelDay, other: ModelDay) -> ModelDay:
@@ -200,10 +192,3 @@ class DayReader:
             raise BadInput(f"DuckDB cannot run this: {error}") from error
         finally:
             timer.cancel()
-
-
-def _umap_places(units: NDArray[np.float32]) -> NDArray[np.float64]:
-    from umap import UMAP
-
-    placed: NDArray[np.float64] = UMAP(metric="cosine", random_state=_SEED).fit_transform(units)
-    return placed

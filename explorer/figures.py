@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from explorer.day_reader import ModelDay
 
 MAX_POINTS = 100_000  # drawn at once; of more users, those at even steps
+_POINT_SIZES = (2.0, 5.0)  # pixels; points of many users would cover one another
+_USERS_OF_LARGE_POINTS = 5_000
+_RING = 4  # pixels around a point
 _MAX_NAME = 48  # letters of a group's name in the legend
 # Each is at least 3:1 against white and against the dark page.
 _GROUP_COLORS = (
@@ -26,6 +29,8 @@ _USER_COLOR, _NEAR_COLOR, _CHOSEN_COLOR = "#d0342c", "#e07b00", "#c218a8"
 _DAY_MS = 24 * 60 * 60 * 1000
 
 Figure = dict[str, Any]
+NUM_HIGHLIGHTS = 4  # who is chosen, who is near, a user's way, the user: the last traces of a map
+_NO_TRACE: Figure = {"type": "scattergl", "x": [], "y": [], "visible": False}
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +63,13 @@ def shown_rows(num_users: int) -> NDArray[np.int64]:
     return np.unique(steps.astype(np.int64))
 
 
+def point_size(num_points: int) -> float:
+    """Pixels across. With four times the points, each takes half the room."""
+    smallest, largest = _POINT_SIZES
+    wanted = largest * (_USERS_OF_LARGE_POINTS / max(num_points, 1)) ** 0.5
+    return min(largest, max(smallest, wanted))
+
+
 def map_figure(day: ModelDay, coloring: Coloring, marked: Highlights) -> Figure:
     rows = shown_rows(len(day.vectors))
     traces = [*_user_traces(day, coloring, rows), *_highlight_traces(day, marked)]
@@ -83,7 +95,7 @@ def _user_traces(day: ModelDay, coloring: Coloring, rows: NDArray[np.int64]) -> 
         members = rows[coloring.groups[rows] == group]
         if len(members):
             color = _GROUP_COLORS[group % len(_GROUP_COLORS)] if group >= 0 else _NO_GROUP_COLOR
-            marker = {"size": 5, "color": color, "opacity": 0.75}
+            marker = {"size": point_size(len(rows)), "color": color, "opacity": 0.75}
             traces.append(_points(day, members, name, marker) | {"meta": name})
     return traces
 
@@ -97,25 +109,21 @@ def _values_trace(day: ModelDay, coloring: Coloring, rows: NDArray[np.int64]) ->
     if coloring.is_logarithmic:
         ticks = [0, 1, 3, 10, 30, 100, 300, 1000, 3000]
         bar |= {"tickvals": np.log1p(ticks).tolist(), "ticktext": [f"{tick:,}" for tick in ticks]}
-    marker = {"size": 5, "color": _packed(colors), "colorscale": _SCALE, "opacity": 0.8}
-    return _points(day, rows, "users", marker | {"colorbar": bar, "showscale": True})
+    marker = {"size": point_size(len(rows)), "color": _packed(colors), "opacity": 0.8}
+    return _points(
+        day, rows, "users", marker | {"colorscale": _SCALE, "colorbar": bar, "showscale": True}
+    )
 
 
 def _points(day: ModelDay, rows: NDArray[np.int64], name: str, marker: Figure) -> Figure:
-    users = day.vectors.user_ids[rows].tolist()
-    views = day.recent_views[rows].tolist()
-    texts = [
-        f"user {_plot_text(user)}<br>{seen:,} views in 28 days"
-        for user, seen in zip(users, views, strict=True)
-    ]
+    """Points that know the row of their user; who it is, the page asks when it needs to."""
     return {
         "type": "scattergl",
         "mode": "markers",
         "x": _packed(day.places[rows, 0]),
         "y": _packed(day.places[rows, 1]),
-        "customdata": users,
-        "text": texts,
-        "hoverinfo": "text",
+        "customdata": _packed(rows, np.int32),
+        "hoverinfo": "none",  # the page has a label of its own
         "name": _plot_text(name),
         "marker": marker,
         "unselected": {"marker": {"opacity": 0.75}},  # who was chosen has a ring instead
@@ -123,24 +131,27 @@ def _points(day: ModelDay, rows: NDArray[np.int64], name: str, marker: Figure) -
 
 
 def _highlight_traces(day: ModelDay, marked: Highlights) -> list[Figure]:
+    """One trace for each of `NUM_HIGHLIGHTS`, so that they can be changed without the others."""
     traces = []
-    ring = {"color": _NO_COLOR, "size": 9}
+    ring = {"color": _NO_COLOR, "size": point_size(len(day.vectors)) + _RING}
     drawn = marked.chosen[shown_rows(len(marked.chosen))] if len(marked.chosen) else marked.chosen
     for name, rows, color in (
         (f"chosen ({len(marked.chosen):,})", drawn, _CHOSEN_COLOR),
         ("nearest", np.array(marked.near, np.int64), _NEAR_COLOR),
     ):
-        if len(rows):
-            marker = ring | {"line": {"color": color, "width": 1}, "opacity": 0.6}
-            traces.append(_points(day, rows, name, marker) | {"hoverinfo": "skip", "meta": name})
-    if marked.way is not None and len(marked.way) > 1:
-        traces.append(_way_trace(marked))
-    if marked.user is not None:
-        user = np.array([marked.user])
-        star = {"symbol": "star", "size": 15, "color": _USER_COLOR}
-        name = f"user {day.vectors.user_ids[marked.user]}"
-        traces.append(_points(day, user, name, star) | {"meta": name})
+        marker = ring | {"line": {"color": color, "width": 1}, "opacity": 0.6}
+        points = _points(day, rows, name, marker) | {"hoverinfo": "skip", "meta": name}
+        traces.append(points if len(rows) else _NO_TRACE)
+    has_way = marked.way is not None and len(marked.way) > 1
+    traces.append(_way_trace(marked) if has_way else _NO_TRACE)
+    traces.append(_NO_TRACE if marked.user is None else _star_trace(day, marked.user))
     return traces
+
+
+def _star_trace(day: ModelDay, row: int) -> Figure:
+    star = {"symbol": "star", "size": 15, "color": _USER_COLOR}
+    name = f"user {day.vectors.user_ids[row]}"
+    return _points(day, np.array([row]), name, star) | {"meta": name}
 
 
 def _way_trace(marked: Highlights) -> Figure:
@@ -209,7 +220,7 @@ def _plot_text(text: str) -> str:
     return escape(short, quote=False)
 
 
-def _packed(numbers: NDArray[Any]) -> Mapping[str, str]:
+def _packed(numbers: NDArray[Any], kind: type[np.generic] = np.float32) -> Mapping[str, str]:
     """As Plotly's binary arrays: a third of the bytes of digits."""
-    flat = np.ascontiguousarray(numbers, np.float32)
-    return {"dtype": "f4", "bdata": base64.b64encode(flat.tobytes()).decode()}
+    flat = np.ascontiguousarray(numbers, kind)
+    return {"dtype": flat.dtype.str[1:], "bdata": base64.b64encode(flat.tobytes()).decode()}

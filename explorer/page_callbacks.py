@@ -1,15 +1,15 @@
 """What happens when somebody uses a control of the page."""
 
-from collections.abc import Mapping
 from typing import Any
 
-from dash import Dash, Input, Output, State, ctx, no_update, set_props
-from dash.exceptions import PreventUpdate
+from dash import Dash, Input, Output, Patch, State, ctx, set_props
 
 from contracts.errors import BadInput, UserbertError
+from explorer.choice_callbacks import add_choices
 from explorer.csv_export import csv_text
 from explorer.day_reader import DayReader, ModelDay
-from explorer.figures import MAX_POINTS, Figure, map_figure
+from explorer.figures import MAX_POINTS, NUM_HIGHLIGHTS, Figure, map_figure
+from explorer.page_inputs import STATE, STATE_INPUTS, PageValues, view_of
 from explorer.page_layout import page_for
 from explorer.panels import (
     cohort_panel,
@@ -20,23 +20,9 @@ from explorer.panels import (
     user_panel,
 )
 from explorer.view import View
-from explorer.view_state import Selection, ViewState, drawn_corners
+from explorer.view_state import ViewState
 
-_CONTROLS = ("model", "day", "color", "projection", "other")
-_Values = Mapping[str, Any]
-_STATE_INPUTS = {name: Input(name, "value") for name in _CONTROLS} | {
-    "user": Input("user", "data"),
-    "selection": Input("selection", "data"),
-}
-_STATE = {
-    name: State(*_of)
-    for name, _of in (
-        *((name, (name, "value")) for name in _CONTROLS),
-        ("user", ("user", "data")),
-        ("selection", ("selection", "data")),
-    )
-}
-_MAX_NAMED = 8  # users that a search names
+_HIGHLIGHTED_BY = {"user", "selection"}  # inputs that change no point, but who stands out
 
 
 def say_error(error: Exception) -> None:
@@ -49,15 +35,9 @@ def say_error(error: Exception) -> None:
 def add_callbacks(app: Dash, reader: DayReader) -> None:
     _add_page(app, reader)
     _add_maps(app, reader)
-    _add_choices(app, reader)
+    add_choices(app, reader)
     _add_panels(app, reader)
     _add_export(app, reader)
-
-
-def _view(reader: DayReader, values: _Values) -> View:
-    state = {name: values[name] or "" for name in _CONTROLS} | {"user": values["user"] or ""}
-    state["other"] = "" if state["other"] == "none" else state["other"]
-    return View(reader, ViewState(**state, **Selection.of_store(values["selection"]).store))
 
 
 def _add_page(app: Dash, reader: DayReader) -> None:
@@ -112,18 +92,20 @@ def _add_maps(app: Dash, reader: DayReader) -> None:
             "share": Output("share", "value"),
             "notice": Output("notice", "children"),
         },
-        inputs={"values": _STATE_INPUTS},
+        inputs={"values": STATE_INPUTS},
     )
     @reader.alone
-    def draw_maps(values: _Values) -> dict[str, Any]:
-        view = _view(reader, values)
+    def draw_maps(values: PageValues) -> dict[str, Any]:
+        view = view_of(reader, values)
         other = view.other_day
         figure = _figure(view, view.day)
         other_figure = _figure(view, other) if other else {"data": [], "layout": {}}
+        changed = {prop.partition(".")[0] for prop in ctx.triggered_prop_ids}
+        sent = _highlights_of if changed and changed <= _HIGHLIGHTED_BY else _all_of
         drawn = {
-            "figure": figure,
+            "figure": sent(figure),
             "caption": [_caption(view.day), legend_list(figure)],
-            "other": other_figure,
+            "other": sent(other_figure) if other else other_figure,
             "other_caption": [_caption(other), legend_list(other_figure)] if other else [],
             "other_class": "" if other else "hidden",
             "comparison": comparison_panel(view),
@@ -136,6 +118,18 @@ def _figure(view: View, day: ModelDay) -> Figure:
     return map_figure(day, view.coloring(day), view.highlights(day))
 
 
+def _all_of(figure: Figure) -> Figure:
+    return figure
+
+
+def _highlights_of(figure: Figure) -> Patch:
+    """What is sent where the browser has the points already: of 100,000 users they are 1.6 MB."""
+    patch, first = Patch(), len(figure["data"]) - NUM_HIGHLIGHTS
+    for number, trace in enumerate(figure["data"][first:], first):
+        patch["data"][number] = trace
+    return patch
+
+
 def _caption(day: ModelDay) -> str:
     users = len(day.vectors)
     said = f"{users:,} users of {day.vectors.model_id} as of {day.vectors.as_of}"
@@ -144,115 +138,48 @@ def _caption(day: ModelDay) -> str:
     return said
 
 
-def _add_choices(app: Dash, reader: DayReader) -> None:
-    @app.callback(
-        Output("selection", "data"),
-        Input("map", "selectedData"),
-        Input("other-map", "selectedData"),
-        Input("sql-button", "n_clicks"),
-        Input("clear-button", "n_clicks"),
-        State("sql", "value"),
-        prevent_initial_call=True,
-    )
-    @reader.alone
-    def choose_users(
-        drawn: _Values | None, drawn_on_other: _Values | None, _run: int, _clear: int, sql: str
-    ) -> dict[str, str]:
-        if ctx.triggered_id == "clear-button":
-            return Selection().store
-        if ctx.triggered_id == "sql-button":
-            if not (sql or "").strip():
-                raise BadInput("write a query first: one SELECT of user_id")
-            reader.users_of_query(sql)  # a query that cannot run leaves who was chosen before
-            return Selection(sql=sql.strip()).store
-        is_on_other = ctx.triggered_id == "other-map"
-        corners = drawn_corners(drawn_on_other if is_on_other else drawn)
-        if not corners:  # a chart that was drawn anew says so, too
-            raise PreventUpdate
-        return Selection(corners, is_on_other=is_on_other).store
-
-    @app.callback(
-        Output("user", "data"),
-        Output("user-search", "value"),
-        Input("map", "clickData"),
-        Input("other-map", "clickData"),
-        Input("user-button", "n_clicks"),
-        Input("user-search", "n_submit"),
-        State("user-search", "value"),
-        State("model", "value"),
-        State("day", "value"),
-        prevent_initial_call=True,
-    )
-    @reader.alone
-    def choose_user(
-        clicked: _Values | None,
-        clicked_on_other: _Values | None,
-        _button: int,
-        _submit: int,
-        text: str | None,
-        model: str,
-        day: str,
-    ) -> Any:
-        if ctx.triggered_id in ("map", "other-map"):
-            point = (clicked if ctx.triggered_id == "map" else clicked_on_other) or {}
-            user = next((each.get("customdata") for each in point.get("points", [])), None)
-            return (user, user) if user else (no_update, no_update)
-        user = (text or "").strip()
-        _must_be_known(View(reader, ViewState(model=model, day=day)), user)
-        return user, user
-
-
-def _must_be_known(view: View, user: str) -> None:
-    """The line of an unknown user names those whose ids begin like it."""
-    users = view.day.vectors.user_ids
-    if user and user not in view.day.vectors:
-        near = [each for each in users.tolist() if each.startswith(user)][:_MAX_NAMED]
-        named = f"; ids that begin so: {', '.join(near)}" if near else ""
-        raise BadInput(f"no user {user} has a vector as of {view.as_of}{named}")
-
-
 def _add_panels(app: Dash, reader: DayReader) -> None:
-    shown = {name: _STATE_INPUTS[name] for name in ("model", "day", "user")}
-    rest = {name: _STATE[name] for name in ("color", "projection", "other", "selection")}
+    shown = {name: STATE_INPUTS[name] for name in ("model", "day", "user")}
+    rest = {name: STATE[name] for name in ("color", "other", "selection")}
 
     @app.callback(Output("user-panel", "children"), inputs={"values": {**shown, **rest}})
     @reader.alone
-    def show_user(values: _Values) -> list[Any]:
-        return user_panel(_view(reader, values))
+    def show_user(values: PageValues) -> list[Any]:
+        return user_panel(view_of(reader, values))
 
-    @app.callback(Output("cohort-panel", "children"), inputs={"values": _STATE_INPUTS})
+    @app.callback(Output("cohort-panel", "children"), inputs={"values": STATE_INPUTS})
     @reader.alone
-    def show_cohort(values: _Values) -> list[Any]:
-        return cohort_panel(_view(reader, values))
+    def show_cohort(values: PageValues) -> list[Any]:
+        return cohort_panel(view_of(reader, values))
 
     @app.callback(
         Output("explanation", "children"),
-        inputs={"clicks": Input("explain-button", "n_clicks"), "values": _STATE},
+        inputs={"clicks": Input("explain-button", "n_clicks"), "values": STATE},
         prevent_initial_call=True,
     )
     @reader.alone
-    def explain_user(clicks: int | None, values: _Values) -> list[Any]:
-        return explanation_panel(_view(reader, values)) if clicks else []
+    def explain_user(clicks: int | None, values: PageValues) -> list[Any]:
+        return explanation_panel(view_of(reader, values)) if clicks else []
 
     @app.callback(
         Output("coverage-panel", "children"),
-        inputs={"clicks": Input("coverage-button", "n_clicks"), "values": _STATE},
+        inputs={"clicks": Input("coverage-button", "n_clicks"), "values": STATE},
         prevent_initial_call=True,
     )
     @reader.alone
-    def show_coverage(clicks: int | None, values: _Values) -> list[Any]:
-        return coverage_panel(_view(reader, values)) if clicks else []
+    def show_coverage(clicks: int | None, values: PageValues) -> list[Any]:
+        return coverage_panel(view_of(reader, values)) if clicks else []
 
 
 def _add_export(app: Dash, reader: DayReader) -> None:
     @app.callback(
         Output("download", "data"),
-        inputs={"clicks": Input("export-button", "n_clicks"), "values": _STATE},
+        inputs={"clicks": Input("export-button", "n_clicks"), "values": STATE},
         prevent_initial_call=True,
     )
     @reader.alone
-    def export_users(clicks: int | None, values: _Values) -> dict[str, str]:
-        view = _view(reader, values)
+    def export_users(clicks: int | None, values: PageValues) -> dict[str, str]:
+        view = view_of(reader, values)
         if not view.chosen_users:
             raise BadInput("nobody is chosen: draw around users on the map, or write a query")
         name = f"users-{view.as_of}.csv"

@@ -4,7 +4,7 @@ from typing import Any
 
 from dash import dcc, html
 
-from explorer.day_reader import DayReader, has_umap
+from explorer.day_reader import DayReader
 from explorer.panels import GRAPH_CONFIG
 from explorer.view import View, color_choices
 from explorer.view_state import Selection, ViewState
@@ -41,6 +41,7 @@ def page_for(reader: DayReader, state: ViewState, notice: str = "") -> list[Any]
         html.Div(notice, id="address-notice", className="notice", role="alert"),
         html.Div(id="notice", className="notice", role="alert"),
         dcc.Store(id="selection", data=Selection.of_state(state).store),
+        *(dcc.Store(id=name) for name in ("drawn", "clicked", "pointed")),
         dcc.Store(id="user", data=state.user),
         dcc.Download(id="download"),
         _controls(view),
@@ -57,9 +58,6 @@ def page_for(reader: DayReader, state: ViewState, notice: str = "") -> list[Any]
 def _controls(view: View) -> Any:
     reader, state = view.reader, view.state
     models = reader.models
-    projections = {"pca": "principal components"}
-    if has_umap():
-        projections["umap"] = "UMAP"
     days = {str(day): str(day) for day in reader.days(view.model_id)}
     chosen = {str(view.as_of): str(view.as_of)}
     return html.Div(
@@ -67,7 +65,6 @@ def _controls(view: View) -> Any:
             _choice("model", "Model", models, view.model_id or ""),
             _choice("day", "Day", chosen | days, str(view.as_of)),
             _choice("color", "Color by", color_choices(reader), state.color or "cluster"),
-            _choice("projection", "Map by", projections, state.projection or "pca"),
             _choice("other", "Second model", {"none": "none", **_named(models)}, _other(view)),
             html.Div(
                 [
@@ -105,7 +102,15 @@ def _maps() -> Any:
             [
                 html.Figcaption(id=f"{id}-caption"),
                 html.Div(
-                    dcc.Graph(id=id, config=GRAPH_CONFIG, style={"height": _MAP_HEIGHT}),
+                    [
+                        dcc.Graph(
+                            id=id,
+                            config=GRAPH_CONFIG,
+                            style={"height": _MAP_HEIGHT},
+                            clear_on_unhover=True,
+                        ),
+                        dcc.Tooltip(id=f"{id}-tooltip", className="tooltip", loading_text=""),
+                    ],
                     role="group",
                     **{"aria-label": "Map of users. By keyboard: search a user, or write a query."},
                 ),

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from analyst.vectors.model_space import Vectors
 from contracts.errors import BadInput
 from downstream.tasks.labels_file import labels_files, read_labels
-from explorer.day_reader import DayReader, ModelDay, has_umap
+from explorer.day_reader import DayReader, ModelDay
 from explorer.figures import Coloring, Highlights
 from explorer.view_state import Selection, ViewState, inside_polygon
 
@@ -59,8 +59,7 @@ class View:
 
     @cached_property
     def day(self) -> ModelDay:
-        is_umap = self.state.projection == "umap" and has_umap()
-        return self.reader.day(self.model_id, self.as_of, "umap" if is_umap else "pca")
+        return self.reader.day(self.model_id, self.as_of)
 
     @cached_property
     def other_day(self) -> ModelDay | None:
@@ -71,7 +70,7 @@ class View:
         if not self.state.other or self.as_of < self.reader.days(self.other_id)[-1]:
             return None
         other = self.reader.day(self.other_id, self.as_of)
-        if self.is_one_space and len(self.day.directions):
+        if self.is_one_space:
             return self.reader.in_space_of(other, self.day)
         return other
 
@@ -107,7 +106,7 @@ class View:
         if self.state.user not in day.vectors:
             return Highlights(chosen)
         row = int(day.vectors.rows([self.state.user])[0])
-        if day is not self.day or not len(day.directions):
+        if day is not self.day:
             return Highlights(chosen, row)
         days, matrix = self.reader.vectors_of_user(self.model_id, self.state.user, self.as_of)
         days, matrix = days[-_MAX_WAY_DAYS:], matrix[-_MAX_WAY_DAYS:]

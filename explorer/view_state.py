@@ -20,7 +20,6 @@ class ViewState:
     day: str = ""
     model: str = ""  # empty: the champion
     other: str = ""  # a second model; empty: none
-    projection: str = ""
     color: str = ""
     user: str = ""
     sql: str = ""  # the query that selects users

@@ -1,5 +1,6 @@
 """The explorer in a real browser, each control used; and what it refuses, without one."""
 
+import base64
 import csv
 import http.client
 import itertools
@@ -20,7 +21,7 @@ from contracts.paths import Places
 from explorer.commands import make_app
 from explorer.csv_export import csv_text
 from explorer.day_reader import DayReader
-from explorer.figures import map_figure
+from explorer.figures import map_figure, point_size
 from explorer.guarded_server import Door, bind_server
 from explorer.view import View
 from explorer.view_state import Selection, ViewState, inside_polygon
@@ -120,6 +121,15 @@ def test_the_page_answers_with_each_of_its_controls(browser, address, pictures, 
     browser.click("#coverage-button")
     says(browser, "#coverage-panel", "User user 01: embedded on the day")
 
+    point_at(browser, "user 02")
+    says(browser, "#map-tooltip", "user user 02: 1 views in 28 days")
+    point_at(browser, "<b>bold</b>", is_clicked=True)
+    says(browser, "#user-panel", "User <b>bold</b> viewed lately")  # an id is text
+    assert shown_state(browser)["user"] == "<b>bold</b>"
+    browser.type("#user-search", "user 01")
+    browser.press("Enter")
+    says(browser, "#user-panel", "User user 01 viewed lately")
+
     browser.value("document.querySelector('#maps').scrollIntoView()")
     box = browser.value("document.querySelector('#map .nsewdrag').getBoundingClientRect().toJSON()")
     left, top, middle = box["x"] + 2, box["y"] + 2, box["x"] + box["width"] / 2
@@ -173,6 +183,26 @@ def between(a, b, steps=4):
     return [(a[0] + (b[0] - a[0]) * n / steps, a[1] + (b[1] - a[1]) * n / steps) for n in range(5)]
 
 
+def point_at(browser, user, is_clicked=False):
+    """With the mouse, at the point of a user on the first map."""
+    row = sorted(USERS).index(user)
+    browser.value("document.querySelector('#maps').scrollIntoView()")
+    x, y = browser.value(f"""(() => {{
+      const chart = document.querySelector('#map .js-plotly-plot'), layout = chart._fullLayout;
+      const box = chart.querySelector('.nsewdrag').getBoundingClientRect();
+      for (const trace of chart._fullData.filter((t) => t.visible && t.customdata)) {{
+        const n = [...trace.customdata].indexOf({row});
+        const right = layout.xaxis.d2p(trace.x[n]), down = layout.yaxis.d2p(trace.y[n]);
+        if (n >= 0) return [box.x + right, box.y + down];
+      }}
+    }})()""")
+    for step in (3, 1, 0):  # a mouse that comes from elsewhere
+        browser.call("Input.dispatchMouseEvent", type="mouseMoved", x=x + step, y=y)
+        time.sleep(0.1)
+    if is_clicked:
+        browser.drag([(x, y)])
+
+
 def wait_for_file(path, seconds=20):
     end = time.monotonic() + seconds
     while not path.exists() and time.monotonic() < end:
@@ -216,7 +246,7 @@ def test_the_page_is_used_by_keyboard(browser, address):
     for _ in range(40):
         browser.press("Tab")
         seen.append(browser.value(focus))
-    wanted = ["model", "day", "color", "projection", "other", "share", "user-search"]
+    wanted = ["model", "day", "color", "other", "share", "user-search"]
     wanted += ["user-button", "sql", "sql-button", "clear-button", "export-button"]
     places = [seen.index(name) for name in wanted]
     assert places == sorted(places)
@@ -251,11 +281,10 @@ def test_a_spreadsheet_runs_no_cell():
 def test_titles_and_users_are_no_markup_in_a_chart(reader):
     view = View(reader, ViewState())
     figure = map_figure(view.day, view.coloring(view.day), view.highlights(view.day))
-    texts = [trace["name"] for trace in figure["data"]]
-    texts += [text for trace in figure["data"] for text in trace["text"]]
+    texts = [trace["name"] for trace in figure["data"] if "name" in trace]
     assert any("&lt;img src=x" in text for text in texts)
-    assert any("user &lt;b&gt;bold&lt;/b&gt;<br>" in text for text in texts)
     assert not any("<b>" in text or "<img" in text for text in texts)
+    assert "text" not in figure["data"][0]  # who a point is, the page asks and writes as text
 
 
 def test_who_lies_inside_a_polygon():
@@ -294,9 +323,22 @@ def test_more_users_than_a_map_holds_are_drawn_at_even_steps(reader, monkeypatch
     monkeypatch.setattr("explorer.figures.MAX_POINTS", 10)
     view = View(reader, ViewState(color="activity", lasso="-9,-9;-9,9;9,9;9,-9"))
     figure = map_figure(view.day, view.coloring(view.day), view.highlights(view.day))
-    assert [len(trace["customdata"]) for trace in figure["data"]] == [10, 10]
-    assert figure["data"][1]["name"] == "chosen (82)"
+    points, chosen, *others = figure["data"]
+    assert [len(rows_of(trace)) for trace in (points, chosen)] == [10, 10]
+    assert rows_of(points).tolist() == [0, 9, 18, 27, 36, 45, 54, 63, 72, 81]
+    assert chosen["name"] == "chosen (82)"
+    assert [trace["visible"] for trace in others] == [False] * 3
     assert len(view.chosen_users) == 82
+
+
+def rows_of(trace):
+    packed = trace["customdata"]
+    return np.frombuffer(base64.b64decode(packed["bdata"]), packed["dtype"])
+
+
+def test_points_of_many_users_are_small():
+    sizes = [point_size(users) for users in (0, 2_393, 5_000, 20_000, 100_000)]
+    assert sizes == [5, 5, 5, 2.5, 2]
 
 
 def test_the_command_says_what_is_missing(places, tmp_path, monkeypatch, capsys):

@@ -5,6 +5,22 @@ window.dash_clientside.explorer = {
     window.history.replaceState(null, "", window.location.pathname + (query || ""));
     return "The part of the address that says what is shown";
   },
+  pointed_row: function (on_map, on_other) { // of a click, or of where the mouse is
+    const map = window.dash_clientside.callback_context.triggered[0].prop_id.split(".")[0];
+    const pointed = map === "map" ? on_map : on_other;
+    if (!pointed || !pointed.points.length) return { map: map };
+    const point = pointed.points[0];
+    const chart = document.querySelector("#" + map + " .js-plotly-plot");
+    const rows = (chart._fullData[point.curveNumber] || {}).customdata; // Plotly has unpacked it
+    if (!rows) return { map: map };
+    return { map: map, row: rows[point.pointNumber], bbox: point.bbox };
+  },
+  drawn_shape: function (on_map, on_other) {
+    const map = window.dash_clientside.callback_context.triggered[0].prop_id.split(".")[0];
+    const drawn = map === "map" ? on_map : on_other;
+    if (!drawn || !(drawn.lassoPoints || drawn.range)) return window.dash_clientside.no_update;
+    return { map: map, lassoPoints: drawn.lassoPoints, range: drawn.range };
+  },
   fit_charts: function (shown) {
     if (shown !== "hidden") {
       [50, 500].forEach(function (later) { // the second time for a page that was slow to draw
