@@ -7,7 +7,7 @@ from dash.exceptions import PreventUpdate
 
 from contracts.errors import BadInput
 from explorer.day_reader import DayReader
-from explorer.page_inputs import MAPS, STATE, PageValues, view_of
+from explorer.page_inputs import MAP_NAMES, PAGE_STATE, PageValues, view_of
 from explorer.view import View
 from explorer.view_state import Selection, drawn_corners
 
@@ -21,11 +21,12 @@ def add_choices(app: Dash, reader: DayReader) -> None:
 
 
 def _add_groups(app: Dash, reader: DayReader) -> None:
-    # The server is sent what was drawn, and not the thousands of points inside of it.
+    # A shape, and not Plotly's lasso, which tests every point at each move of the mouse: the server
+    # finds who is inside.
     app.clientside_callback(
         "window.dash_clientside.explorer.drawn_shape",
         Output("drawn", "data"),
-        *(Input(name, "selectedData") for name in MAPS),
+        *(Input(name, "relayoutData") for name in MAP_NAMES),
         prevent_initial_call=True,
     )
 
@@ -53,15 +54,13 @@ def _add_groups(app: Dash, reader: DayReader) -> None:
 
 
 def _add_user(app: Dash, reader: DayReader) -> None:
-    _add_pointed(app, "clicked", "clickData")
-
     @app.callback(
         output=(Output("user", "data"), Output("user-search", "value")),
         inputs={
-            "clicked": Input("clicked", "data"),
+            "clicked": Input("clicked", "data"),  # which view.js sets
             "_asked": (Input("user-button", "n_clicks"), Input("user-search", "n_submit")),
             "text": State("user-search", "value"),
-            "values": STATE,
+            "values": PAGE_STATE,
         },
         prevent_initial_call=True,
     )
@@ -87,31 +86,26 @@ def _must_be_known(view: View, user: str) -> None:
         raise BadInput(f"no user {user} has a vector as of {view.as_of}{named}")
 
 
-def _add_pointed(app: Dash, store: str, of_map: str) -> None:
-    """Keep the row of the user whose point `clickData` or `hoverData` of either map is of."""
-    app.clientside_callback(
-        "window.dash_clientside.explorer.pointed_row",
-        Output(store, "data"),
-        *(Input(name, of_map) for name in MAPS),
-        prevent_initial_call=True,
-    )
-
-
 def _add_labels(app: Dash, reader: DayReader) -> None:
     """Who the point is that the mouse is at: asked for one user, instead of sent for all."""
-    _add_pointed(app, "pointed", "hoverData")
+    app.clientside_callback(
+        "window.dash_clientside.explorer.pointed_row",
+        Output("pointed", "data"),
+        *(Input(name, "hoverData") for name in MAP_NAMES),
+        prevent_initial_call=True,
+    )
 
     @app.callback(
         output={
             name: [Output(f"{name}-tooltip", prop) for prop in ("show", "bbox", "children")]
-            for name in MAPS
+            for name in MAP_NAMES
         },
-        inputs={"pointed": Input("pointed", "data"), "values": STATE},
+        inputs={"pointed": Input("pointed", "data"), "values": PAGE_STATE},
         prevent_initial_call=True,
     )
     @reader.alone
     def show_label(pointed: PageValues | None, values: PageValues) -> dict[str, list[Any]]:
-        labels: dict[str, list[Any]] = {name: [False, no_update, no_update] for name in MAPS}
+        labels: dict[str, list[Any]] = {name: [False, no_update, no_update] for name in MAP_NAMES}
         if pointed and (found := _pointed_user(view_of(reader, values), pointed)):
             said = f"user {found[0]}: {found[1]:,} views in 28 days"
             labels[pointed["map"]] = [True, pointed["bbox"], said]

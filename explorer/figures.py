@@ -3,7 +3,7 @@
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from html import escape
 from typing import Any
 
@@ -11,10 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer.day_reader import ModelDay
+from explorer.view_state import Corners
 
 MAX_POINTS = 100_000  # drawn at once; of more users, those at even steps
 _POINT_SIZES = (2.0, 5.0)  # pixels; points of many users would cover one another
 _USERS_OF_LARGE_POINTS = 5_000
+_MARGIN = 0.05  # around the points of a map, which is about one wide
+_FEWEST_DAYS = 28  # on the axis of a user's views, so that one day is no wall
 _RING = 4  # pixels around a point
 _MAX_NAME = 48  # letters of a group's name in the legend
 # Each is at least 3:1 against white and against the dark page.
@@ -26,6 +29,7 @@ _NO_GROUP_COLOR = "#808890"
 _SCALE = [[0, "#5586c4"], [0.5, "#9a8a1f"], [1, "#d0452f"]]
 _USER_COLOR, _NEAR_COLOR, _CHOSEN_COLOR = "#d0342c", "#e07b00", "#c218a8"
 
+_FEW_VIEWS = 3  # of a day; there is no half one
 _DAY_MS = 24 * 60 * 60 * 1000
 
 Figure = dict[str, Any]
@@ -66,14 +70,17 @@ def shown_rows(num_users: int) -> NDArray[np.int64]:
 def point_size(num_points: int) -> float:
     """Pixels across. With four times the points, each takes half the room."""
     smallest, largest = _POINT_SIZES
-    wanted = largest * (_USERS_OF_LARGE_POINTS / max(num_points, 1)) ** 0.5
+    wanted = largest * float(np.sqrt(_USERS_OF_LARGE_POINTS / max(num_points, 1)))
     return min(largest, max(smallest, wanted))
 
 
-def map_figure(day: ModelDay, coloring: Coloring, marked: Highlights) -> Figure:
+def map_figure(
+    day: ModelDay, coloring: Coloring, marked: Highlights, corners: Corners | None = None
+) -> Figure:
+    """`corners` of what was drawn around the users who are chosen."""
     rows = shown_rows(len(day.vectors))
     traces = [*_user_traces(day, coloring, rows), *_highlight_traces(day, marked)]
-    return {"data": traces, "layout": _map_layout(coloring)}
+    return {"data": traces, "layout": _map_layout(_clipped(corners or [], day))}
 
 
 def legend_entries(figure: Figure) -> list[tuple[str, str]]:
@@ -170,11 +177,13 @@ def _way_trace(marked: Highlights) -> Figure:
     }
 
 
-def _map_layout(coloring: Coloring) -> Figure:
+def _map_layout(corners: Corners) -> Figure:
     axis = {"showgrid": False, "zeroline": False, "showticklabels": False, "title": {"text": ""}}
     return {
         **_PLAIN,
-        "dragmode": "lasso",
+        "dragmode": "drawclosedpath",
+        "newshape": _OUTLINE | {"drawdirection": "diagonal"},
+        "shapes": [_outline(corners)] if corners else [],
         "hovermode": "closest",
         "xaxis": axis,
         "yaxis": axis | {"scaleanchor": "x"},
@@ -184,6 +193,18 @@ def _map_layout(coloring: Coloring) -> Figure:
     }
 
 
+def _clipped(corners: Corners, day: ModelDay) -> Corners:
+    """A shape that is larger than the map would make the map's points small."""
+    low, high = day.places.min(axis=0), day.places.max(axis=0)  # (2,) each
+    inside = np.clip(np.reshape(corners, (-1, 2)), low - _MARGIN, high + _MARGIN)
+    return [(float(x), float(y)) for x, y in inside]
+
+
+def _outline(corners: Corners) -> Figure:
+    path = "L".join(f"{x:.6g},{y:.6g}" for x, y in corners)
+    return {"type": "path", "path": f"M{path}Z", **_OUTLINE}
+
+
 # The page's own colors are behind the chart and in its texts: style.css sets them.
 _NO_COLOR = "rgba(0,0,0,0)"
 _PLAIN: Figure = {
@@ -191,6 +212,9 @@ _PLAIN: Figure = {
     "plot_bgcolor": _NO_COLOR,
     "modebar": {"bgcolor": _NO_COLOR, "color": _NO_GROUP_COLOR, "activecolor": _USER_COLOR},
 }
+
+
+_OUTLINE: Figure = {"line": {"color": _CHOSEN_COLOR, "width": 1.5}, "fillcolor": _NO_COLOR}
 
 
 def views_figure(days: Sequence[tuple[date, int]]) -> Figure:
@@ -203,14 +227,19 @@ def views_figure(days: Sequence[tuple[date, int]]) -> Figure:
         "marker": {"color": _GROUP_COLORS[0]},
         "hovertemplate": "%{x}: %{y} views<extra></extra>",
     }
-    axis = {"showgrid": False, "zeroline": False}
-    layout = {
+    axis: Figure = {"showgrid": False, "zeroline": False}
+    most = max((views for _, views in days), default=0)
+    layout: Figure = {
         **_PLAIN,
         "height": 160,
         "margin": {"l": 32, "r": 8, "t": 8, "b": 32},
         "xaxis": axis | {"type": "date", "tickformat": "%Y-%m-%d", "nticks": 5, "tickangle": 0},
-        "yaxis": axis,
+        "yaxis": axis | ({"dtick": 1} if most <= _FEW_VIEWS else {"nticks": 4}),
     }
+    if days:
+        (first, _), (last, _) = days[0], days[-1]
+        begin = min(first, last - timedelta(days=_FEWEST_DAYS))
+        layout["xaxis"] |= {"range": [str(begin), str(last + timedelta(days=1))]}
     return {"data": [bars], "layout": layout}
 
 

@@ -9,7 +9,7 @@ from explorer.choice_callbacks import add_choices
 from explorer.csv_export import csv_text
 from explorer.day_reader import DayReader, ModelDay
 from explorer.figures import MAX_POINTS, NUM_HIGHLIGHTS, Figure, map_figure
-from explorer.page_inputs import STATE, STATE_INPUTS, PageValues, view_of
+from explorer.page_inputs import PAGE_INPUTS, PAGE_STATE, PageValues, view_of
 from explorer.page_layout import page_for
 from explorer.panels import (
     cohort_panel,
@@ -92,7 +92,7 @@ def _add_maps(app: Dash, reader: DayReader) -> None:
             "share": Output("share", "value"),
             "notice": Output("notice", "children"),
         },
-        inputs={"values": STATE_INPUTS},
+        inputs={"values": PAGE_INPUTS},
     )
     @reader.alone
     def draw_maps(values: PageValues) -> dict[str, Any]:
@@ -115,7 +115,9 @@ def _add_maps(app: Dash, reader: DayReader) -> None:
 
 
 def _figure(view: View, day: ModelDay) -> Figure:
-    return map_figure(day, view.coloring(day), view.highlights(day))
+    is_drawn_here = view.selection.is_on_other == (day is not view.day)
+    corners = view.selection.corners if is_drawn_here else []
+    return map_figure(day, view.coloring(day), view.highlights(day), corners)
 
 
 def _all_of(figure: Figure) -> Figure:
@@ -127,6 +129,7 @@ def _highlights_of(figure: Figure) -> Patch:
     patch, first = Patch(), len(figure["data"]) - NUM_HIGHLIGHTS
     for number, trace in enumerate(figure["data"][first:], first):
         patch["data"][number] = trace
+    patch["layout"]["shapes"] = figure["layout"]["shapes"]
     return patch
 
 
@@ -139,22 +142,22 @@ def _caption(day: ModelDay) -> str:
 
 
 def _add_panels(app: Dash, reader: DayReader) -> None:
-    shown = {name: STATE_INPUTS[name] for name in ("model", "day", "user")}
-    rest = {name: STATE[name] for name in ("color", "other", "selection")}
+    shown = {name: PAGE_INPUTS[name] for name in ("model", "day", "user")}
+    rest = {name: PAGE_STATE[name] for name in ("color", "other", "selection")}
 
     @app.callback(Output("user-panel", "children"), inputs={"values": {**shown, **rest}})
     @reader.alone
     def show_user(values: PageValues) -> list[Any]:
         return user_panel(view_of(reader, values))
 
-    @app.callback(Output("cohort-panel", "children"), inputs={"values": STATE_INPUTS})
+    @app.callback(Output("cohort-panel", "children"), inputs={"values": PAGE_INPUTS})
     @reader.alone
     def show_cohort(values: PageValues) -> list[Any]:
         return cohort_panel(view_of(reader, values))
 
     @app.callback(
         Output("explanation", "children"),
-        inputs={"clicks": Input("explain-button", "n_clicks"), "values": STATE},
+        inputs={"clicks": Input("explain-button", "n_clicks"), "values": PAGE_STATE},
         prevent_initial_call=True,
     )
     @reader.alone
@@ -163,7 +166,7 @@ def _add_panels(app: Dash, reader: DayReader) -> None:
 
     @app.callback(
         Output("coverage-panel", "children"),
-        inputs={"clicks": Input("coverage-button", "n_clicks"), "values": STATE},
+        inputs={"clicks": Input("coverage-button", "n_clicks"), "values": PAGE_STATE},
         prevent_initial_call=True,
     )
     @reader.alone
@@ -174,7 +177,7 @@ def _add_panels(app: Dash, reader: DayReader) -> None:
 def _add_export(app: Dash, reader: DayReader) -> None:
     @app.callback(
         Output("download", "data"),
-        inputs={"clicks": Input("export-button", "n_clicks"), "values": STATE},
+        inputs={"clicks": Input("export-button", "n_clicks"), "values": PAGE_STATE},
         prevent_initial_call=True,
     )
     @reader.alone

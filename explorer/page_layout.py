@@ -9,6 +9,7 @@ from explorer.panels import GRAPH_CONFIG
 from explorer.view import View, color_choices
 from explorer.view_state import Selection, ViewState
 
+_DRAWING = ["drawclosedpath", "drawrect"]  # around users, to choose them
 _MAP_HEIGHT = "min(70vh, 640px)"
 PAGE_TEMPLATE = """<!DOCTYPE html>
 <html lang="en">
@@ -105,7 +106,7 @@ def _maps() -> Any:
                     [
                         dcc.Graph(
                             id=id,
-                            config=GRAPH_CONFIG,
+                            config=GRAPH_CONFIG | {"modeBarButtonsToAdd": _DRAWING},
                             style={"height": _MAP_HEIGHT},
                             clear_on_unhover=True,
                         ),

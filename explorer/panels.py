@@ -191,5 +191,5 @@ GRAPH_CONFIG: dict[str, Any] = {
     "displaylogo": False,
     "responsive": True,
     "showSendToCloud": False,
-    "modeBarButtonsToRemove": ["sendDataToCloud", "toImage", "autoScale2d"],
+    "modeBarButtonsToRemove": ["sendDataToCloud", "toImage", "autoScale2d", "lasso2d", "select2d"],
 }

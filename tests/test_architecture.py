@@ -40,7 +40,7 @@ ROOMS: dict[str, set[str]] = {
     },
     "benchmarks": {
         *("contracts", "landing", "expectations", "model", "feature_store", "spark_jobs"),
-        *("analyst", "downstream", "userbert", "tests"),
+        *("analyst", "downstream", "explorer", "userbert", "tests"),
     },
 }
 

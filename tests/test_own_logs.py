@@ -95,6 +95,21 @@ def test_nobody_finds_a_red_run_in_airflow(folder):
     assert runs == [("history", "success"), ("nightly", "success"), ("pretraining", "success")]
 
 
+def test_each_task_has_a_note_with_its_rows_and_seconds_and_each_run_leads_to_its_report(folder):
+    with sqlite3.connect(folder / "data/airflow/airflow.db") as database:
+        notes = database.execute("""select dag_id || '.' || task_id, content from task_instance
+            join task_instance_note on ti_id = id""").fetchall()
+        links = database.execute("select value from xcom where key like '_link%'").fetchall()
+    by_task = dict(notes)
+    assert re.search(
+        r"^browsing_logs: 240 rows, gate passed; .*; \d+ s$", by_task["nightly.tables"]
+    )
+    assert re.search(r"^sequence_pairs: \d+ rows, ", by_task["pretraining.sequence_pairs"])
+    pages = {json.loads(value).partition("/userbert/")[2] for (value,) in links}
+    assert {page.split("/")[1] for page in pages} == {"history", "training", "night"}
+    assert [page for page in pages if not (folder / "data" / page).is_file()] == []
+
+
 def test_the_folder_of_airflow_names_no_place_so_that_it_can_be_moved(folder):
     assert str(folder) not in (folder / "data/airflow/airflow.cfg").read_text()
 

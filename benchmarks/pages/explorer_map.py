@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
+import psutil  # type: ignore[import-untyped]
 import pyarrow as pa
 from deltalake import write_deltalake
 
@@ -41,7 +41,7 @@ small_model: Any = importlib.import_module("small_model")
 browsers: Any = importlib.import_module("headless_browser")
 
 # Fulfilled when the map has been drawn and the browser has shown it.
-DRAWN = """window.drawn = null; (() => {
+_DRAWN = """window.drawn = null; (() => {
   const chart = document.querySelector('#map .js-plotly-plot');
   const began = performance.now();
   chart.once('plotly_afterplot', () => requestAnimationFrame(() => setTimeout(() => {
@@ -62,16 +62,15 @@ def write_lake(places: Places, users: int) -> None:
     centers = rng.normal(size=(INTERESTS, width)).astype(np.float32)
     spread = rng.normal(size=(users, width)).astype(np.float32)
     matrix = centers[interests] + 1.5 * spread  # (users, width)
-    offsets = pa.array(np.arange(users + 1, dtype=np.int32) * width)
+    offsets: Any = pa.array(np.arange(users + 1, dtype=np.int32) * width)
     embeddings = pa.ListArray.from_arrays(offsets, pa.array(matrix.ravel()))
     row = lake_rows.embedding("", DAY, [1], "m1", written_at=datetime(2026, 1, 6, 2))
     own = {"user_id": names, "embedding": embeddings}
     for name in ("user_embeddings", "published_embeddings", "published_history"):
         write_columns(places, name, row, own, users)
     views = lake_rows.views("", DAY, 0)
-    titles = pa.ListArray.from_arrays(
-        pa.array(np.arange(users + 1, dtype=np.int32)), pa.array(interests.astype(np.int64))
-    )
+    each: Any = pa.array(np.arange(users + 1, dtype=np.int32))
+    titles = pa.ListArray.from_arrays(each, pa.array(interests.astype(np.int64)))
     write_columns(places, "user_sequences", views, {"user_id": names, "title_ids": titles}, users)
     log = {"event_date": DAY - timedelta(days=1), "title": "a title", "log_id": 0}
     own = {"user_id": names, "title_id": interests.astype(np.int64)}
@@ -102,7 +101,7 @@ def write_columns(
 
 
 @contextmanager
-def served(places: Places) -> Iterator[str]:
+def served_page(places: Places) -> Iterator[str]:
     """The address of the page, which a thread serves."""
     door = Door()
     server = bind_server(make_app(DayReader(places), door).server, 0)
@@ -135,7 +134,7 @@ class Walk:
 
     def relayout(self, change: dict[str, Any]) -> dict[str, float]:
         before = self.cpu_seconds()
-        self._browser.value(DRAWN % json.dumps(change))
+        self._browser.value(_DRAWN % json.dumps(change))
         self._browser.wait_for("window.drawn !== null", 60)
         seconds = float(self._browser.value("window.drawn"))
         self._settle()
@@ -201,7 +200,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         places = Places(Path(folder))
         write_lake(places, given.users)
-        with served(places) as address:
+        with served_page(places) as address:
             steps = walk_map(address, given.rounds)
     figures = {
         "users": given.users,
