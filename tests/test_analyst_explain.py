@@ -17,6 +17,7 @@ from analyst.questions.explain import (
 from contracts.errors import MissingTable
 from model.data.ragged import Ragged
 from model.inference.vectors import to_numpy, user_vectors
+from model.layers.packed_histories import PackedHistories
 from model.layers.packed_sequences import Layout
 from model.storage import checkpoint
 from userbert.cli import main
@@ -149,7 +150,7 @@ def test_the_weighted_sum_of_the_states_is_the_vector(places):
     rows = torch.from_numpy(titles)
     with torch.no_grad():
         states, users = model.encode_users(rows, torch.tensor([2, 3]))
-        weights = model.view_weights(rows, torch.tensor([2, 3]))
+        weights = model.view_weights(PackedHistories(rows, torch.tensor([2, 3])))
         again = Layout(torch.tensor([2, 3]), rows.device).sum(states, weights)
     torch.testing.assert_close(again, users)
     alone = to_numpy(user_vectors(model, titles, Ragged.of([[0, 1], [2, 3, 4]])))

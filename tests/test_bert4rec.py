@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from contracts.errors import BadInput
 from model.config import BASE_MODELS, ModelConfig
+from model.layers.packed_histories import PackedHistories
 from model.layers.user_model import UserModel
 
 TINY = {"width": 8, "word_width": 6, "query_width": 5, "heads": 2, "dropout": 0.0, "max_views": 12}
@@ -50,7 +51,7 @@ def test_the_weights_of_views_are_the_attention_of_the_mask_in_the_last_block():
     for context in ("self_attention", "transformer"):
         model = model_of(context_encoder=context)
         rows = torch.randn(16, 8).double()
-        weights = model.view_weights(rows, LENGTHS)
+        weights = model.view_weights(PackedHistories(rows, LENGTHS))
         for part in torch.split(weights, LENGTHS.tolist()):
             assert part.sum().item() == pytest.approx(1)
         if context == "self_attention":  # by hand of the first sequence

@@ -16,6 +16,7 @@ from model.forms.build_user_model import build_user_model
 from model.forms.decayed_sums import decay_weights, decayed_sums
 from model.forms.known_titles import title_keys
 from model.forms.memory_model import MemoryModel
+from model.layers.packed_histories import PackedHistories
 
 NOW = 18_000 * DAY_MICROSECONDS
 SMALL = ModelConfig(
@@ -107,7 +108,7 @@ def test_a_vector_carries_the_sums_that_a_hand_counts():
     model.activity_features.deviation.fill_(2)
     model.preference_features.deviation.fill_(4)
     (user,) = model.encode_histories(
-        titles[[0, 1]], torch.tensor([2]), instants(28, 7), AS_OF
+        PackedHistories(titles[[0, 1]], torch.tensor([2]), instants(28, 7), AS_OF)
     ).tolist()
     week, month = (2**-4 + 2**-1, 2**-1 + 2**-0.25)
     sums = [week, month, week, month, 7, 28]  # views, sessions, ages
@@ -178,23 +179,25 @@ def test_a_user_alone_is_the_user_in_company(model):
     titles = model.encode_titles(torch.tensor([2, 3, 4, 5]), torch.tensor([1, 2, 1]))
     rows, lengths = torch.tensor([0, 1, 2, 2]), torch.tensor([3, 1])
     times = instants(30, 20, 10, 5)
-    both = model.encode_histories(titles[rows], lengths, times, AS_OF.repeat(2))
-    alone = model.encode_histories(titles[rows[3:]], lengths[1:], times[3:], AS_OF)
+    both = model.encode_histories(PackedHistories(titles[rows], lengths, times, AS_OF.repeat(2)))
+    alone = model.encode_histories(PackedHistories(titles[rows[3:]], lengths[1:], times[3:], AS_OF))
     torch.testing.assert_close(both[1:], alone, rtol=0, atol=1e-12)
 
 
 def test_a_user_without_views_has_a_finite_vector(model):
     titles = model.encode_titles(torch.tensor([2]), torch.tensor([1]))
-    users = model.encode_histories(titles, torch.tensor([0, 1]), instants(1), AS_OF.repeat(2))
+    users = model.encode_histories(
+        PackedHistories(titles, torch.tensor([0, 1]), instants(1), AS_OF.repeat(2))
+    )
     assert users.isfinite().all()
 
 
 def test_a_view_at_the_instant_itself_is_refused(model):
     titles = model.encode_titles(torch.tensor([2]), torch.tensor([1]))
     with pytest.raises(ValueError, match="not before the instant"):
-        model.encode_histories(titles, torch.tensor([1]), instants(0), AS_OF)
+        model.encode_histories(PackedHistories(titles, torch.tensor([1]), instants(0), AS_OF))
     with pytest.raises(ValueError, match="the times of views"):
-        model.encode_histories(titles, torch.tensor([1]))
+        model.encode_histories(PackedHistories(titles, torch.tensor([1])))
 
 
 def test_a_title_of_new_words_keeps_what_is_known_of_it(model):
@@ -204,7 +207,7 @@ def test_a_title_of_new_words_keeps_what_is_known_of_it(model):
     titles = model.encode_titles(words, torch.tensor([3, 3, 1, 3]))
     assert titles.isfinite().all()
     users = model.encode_histories(
-        titles, torch.tensor([1, 1, 1, 1]), instants(1, 1, 1, 1), AS_OF.repeat(4)
+        PackedHistories(titles, torch.tensor([1, 1, 1, 1]), instants(1, 1, 1, 1), AS_OF.repeat(4))
     )
     known, partly, _, other = F.normalize(users - users.mean(0), dim=1)
     assert users.isfinite().all()
@@ -221,15 +224,19 @@ def test_user_times_candidate_is_the_logit_of_the_title(model):
 def test_a_hidden_view_is_predicted_by_the_others(model):
     titles = model.encode_titles(torch.tensor([2, 3, 4]), torch.tensor([1, 1, 1]))
     lengths, times = torch.tensor([3]), instants(3, 2, 1)
-    states = model.hidden_states(titles, torch.tensor([False, True, True]), lengths, times, AS_OF)
-    rest = model.encode_histories(titles[:1], torch.tensor([1]), times[:1], AS_OF)
+    states = model.hidden_states(
+        PackedHistories(titles, lengths, times, AS_OF), torch.tensor([False, True, True])
+    )
+    rest = model.encode_histories(PackedHistories(titles[:1], torch.tensor([1]), times[:1], AS_OF))
     torch.testing.assert_close(states[:, 5:], rest[:, 5:].repeat(2, 1))
     assert not states[:, :5].any()  # how much a user views tells no title from another
 
 
 def test_the_weights_of_views_sum_to_one_and_favor_the_newest(model):
     titles = model.encode_titles(torch.tensor([2]), torch.tensor([1]))[[0, 0, 0]]
-    weights = model.view_weights(titles, torch.tensor([2, 1]), instants(7, 1, 3), AS_OF.repeat(2))
+    weights = model.view_weights(
+        PackedHistories(titles, torch.tensor([2, 1]), instants(7, 1, 3), AS_OF.repeat(2))
+    )
     first, second, only = weights.tolist()
     assert first + second == pytest.approx(1)
     assert only == pytest.approx(1)

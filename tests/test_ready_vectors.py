@@ -27,6 +27,7 @@ from model.data.ready_vectors import (
 )
 from model.data.vocabulary import Vocabulary
 from model.inference.embed_users import embed_users
+from model.layers.packed_histories import PackedHistories
 from model.storage.checkpoint import load_model, read_manifest, ready_vectors_of
 from model.training.distributed import Processes
 from model.training.pretrain import model_id, pretrain_model, run_pretraining
@@ -207,7 +208,11 @@ def test_a_model_of_given_titles_embeds_titles_that_its_pairs_do_not_have(given,
     linear = trained.model.behavior.linear
     mean = vectors.astype(np.float64).mean(0).astype(np.float32)
     mapped = linear(torch.from_numpy(np.stack([vectors[0], vectors[-1], mean])))
-    expected = trained.model.encode_histories(mapped, torch.tensor([2, 1])).detach().numpy()
+    expected = (
+        trained.model.encode_histories(PackedHistories(mapped, torch.tensor([2, 1])))
+        .detach()
+        .numpy()
+    )
     np.testing.assert_allclose(found.vectors, expected, atol=1e-6)
     again = ready_vectors_of(folder).titles
     np.testing.assert_array_equal(again.vectors, titles.vectors)

@@ -15,6 +15,7 @@ from model.data.batches import BatchOrder
 from model.data.ragged import Ragged
 from model.inference.vectors import user_vectors
 from model.layers.aggregators import SeveralQueries
+from model.layers.packed_histories import PackedHistories
 from model.layers.packed_sequences import Layout
 from model.layers.time_features import hours_and_weekdays, repeats_before, time_amounts
 from model.layers.user_model import UserModel, split_into_windows
@@ -212,18 +213,18 @@ def test_a_vector_of_all_windows_is_the_mean_of_their_unit_vectors():
         for part in torch.split(rows, [1, 4, 4, 4])
     ]
     expected = torch.cat([sum(units[:3]) / 3, units[3]])
-    torch.testing.assert_close(model.encode_histories(rows, lengths), expected)
-    weights = model.view_weights(rows, lengths)
+    torch.testing.assert_close(model.encode_histories(PackedHistories(rows, lengths)), expected)
+    weights = model.view_weights(PackedHistories(rows, lengths))
     assert weights[:9].sum().item() == pytest.approx(1)
     assert weights[0].item() == pytest.approx(1 / 3)
     with pytest.raises(ValueError, match="9 behaviors, and max_views is 4"):
-        one.encode_histories(rows, lengths)
+        one.encode_histories(PackedHistories(rows, lengths))
     assert (one.max_views, model.max_views, model_of(windows=3).max_views) == (4, None, 12)
 
 
 def test_the_hidden_views_of_a_long_history_are_predicted_within_their_windows():
     rows, hidden = torch.randn(9, 8).double(), torch.arange(9) == 5
-    found = model_of(windows=0).hidden_states(rows, hidden, torch.tensor([9]))
+    found = model_of(windows=0).hidden_states(PackedHistories(rows, torch.tensor([9])), hidden)
     one = model_of()
     masked = rows.clone()
     masked[5] = one.mask.detach()

@@ -200,6 +200,7 @@ def weigh_views(
     from model.data.ragged import Ragged
     from model.inference.embed_users import encoder_input
     from model.inference.vectors import evaluation_mode, title_vectors, to_numpy, user_vectors
+    from model.layers.packed_histories import PackedHistories
 
     model, length = trained.model, len(sequence.titles)
     words: Any = pa.array(sequence.words, pa.list_(pa.string()))
@@ -207,7 +208,8 @@ def weigh_views(
     as_of = np.array([midnight_microseconds(day)])  # (1,)
     with evaluation_mode(model):
         when = [torch.from_numpy(each).to(model.device) for each in (sequence.micros, as_of)]
-        weights = model.view_weights(titles, torch.tensor([length]), *when).double().cpu().numpy()
+        history = PackedHistories(titles, torch.tensor([length]), *when)
+        weights = model.view_weights(history).double().cpu().numpy()
     places = np.lexsort((-np.arange(length), -weights))[:k]
     by_title = _heaviest_titles(sequence, weights)[:k]
     every = np.arange(length)

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from model.layers.packed_histories import PackedHistories
 from model.layers.user_encoder import UserEncoder
 
 
@@ -49,34 +50,14 @@ class AlignedModel(UserEncoder):
     def encode_titles(self, words: Tensor, lengths: Tensor) -> Tensor:
         return self.own.encode_titles(words, lengths)
 
-    def encode_histories(
-        self,
-        behaviors: Tensor,
-        lengths: Tensor,
-        times: Tensor | None = None,
-        as_of: Tensor | None = None,
-    ) -> Tensor:
-        return self._turned(self.own.encode_histories(behaviors, lengths, times, as_of))
+    def encode_histories(self, histories: PackedHistories) -> Tensor:
+        return self._turned(self.own.encode_histories(histories))
 
-    def hidden_states(
-        self,
-        behaviors: Tensor,
-        is_hidden: Tensor,
-        lengths: Tensor,
-        times: Tensor | None = None,
-        as_of: Tensor | None = None,
-    ) -> Tensor:
-        states = self.own.hidden_states(behaviors, is_hidden, lengths, times, as_of)
-        return self._turned(states)
+    def hidden_states(self, histories: PackedHistories, is_hidden: Tensor) -> Tensor:
+        return self._turned(self.own.hidden_states(histories, is_hidden))
 
-    def view_weights(
-        self,
-        behaviors: Tensor,
-        lengths: Tensor,
-        times: Tensor | None = None,
-        as_of: Tensor | None = None,
-    ) -> Tensor:
-        return self.own.view_weights(behaviors, lengths, times, as_of)
+    def view_weights(self, histories: PackedHistories) -> Tensor:
+        return self.own.view_weights(histories)
 
     def title_candidates(self, titles: Tensor) -> Tensor:
         return self._turned(self.own.title_candidates(titles))

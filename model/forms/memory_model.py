@@ -16,6 +16,7 @@ from model.forms.decayed_sums import decay_weights, decayed_sums
 from model.forms.known_titles import KnownTitles
 from model.forms.period_heads import PeriodHeads
 from model.layers.dropout import Dropout
+from model.layers.packed_histories import PackedHistories
 from model.layers.user_encoder import UserEncoder
 from model.settings.later_memory import num_activity_sums
 
@@ -80,7 +81,9 @@ class MemoryModel(UserEncoder):
 
         model = MemoryModel(ModelConfig(form="memory"), num_words=100_002)
         titles = model.encode_titles(torch.tensor([7, 8, 9]), torch.tensor([2, 1]))  # (2, 168)
-        users = model.encode_histories(titles, torch.tensor([2]), times, as_of)  # (1, 256)
+        users = model.encode_histories(
+            PackedHistories(titles, torch.tensor([2]), times, as_of)
+        )  # (1, 256)
 
     Shapes: as `UserEncoder`; T title width, K and S soft counts of preference and of activity, C
     class counts, so E = T + K + S + C; H half-lives; A activity width.
@@ -171,14 +174,8 @@ class MemoryModel(UserEncoder):
         has_class = class_membership(words, lengths, classes, len(self.titles.words.weight))
         return torch.cat([titles, positive, has_class.to(titles.dtype)], 1)
 
-    def encode_histories(
-        self,
-        behaviors: Tensor,
-        lengths: Tensor,
-        times: Tensor | None = None,
-        as_of: Tensor | None = None,
-    ) -> Tensor:
-        times, as_of = _needed(times), _needed(as_of)
+    def encode_histories(self, histories: PackedHistories) -> Tensor:
+        behaviors, lengths, times, as_of = _with_times(histories)
         views = torch.arange(len(behaviors), device=behaviors.device)
         return self.encode_views(behaviors, views, lengths.to(self.device), times, as_of)
 
@@ -245,38 +242,26 @@ class MemoryModel(UserEncoder):
             preference = torch.cat([preference, torch.log1p(_COUNT_SCALE * counts[:, 0])], 1)
         return torch.cat(activity, 1), preference
 
-    def hidden_states(
-        self,
-        behaviors: Tensor,
-        is_hidden: Tensor,
-        lengths: Tensor,
-        times: Tensor | None = None,
-        as_of: Tensor | None = None,
-    ) -> Tensor:
+    def hidden_states(self, histories: PackedHistories, is_hidden: Tensor) -> Tensor:
         """The preference block of the other views, once for each hidden view.
 
         How much a user views says nothing of what is hidden: with the activity block, whose part of
         the logit is the same popularity for everybody, 28 % of the demo's hidden titles were found,
         and 36 % without it (of five, where the wrong ones are drawn by popularity).
         """
-        times, as_of = _needed(times), _needed(as_of)
+        behaviors, lengths, times, as_of = _with_times(histories)
         lengths = lengths.to(self.device)
         owners = torch.repeat_interleave(lengths)
         rest = lengths - torch.bincount(owners[is_hidden], minlength=len(lengths))
-        users = self.encode_histories(behaviors[~is_hidden], rest, times[~is_hidden], as_of)
+        others = PackedHistories(behaviors[~is_hidden], rest, times[~is_hidden], as_of)
+        users = self.encode_histories(others)
         block = self.config.activity_width
         preference = F.pad(users[:, block:], (block, 0))  # (N, D), zeros for activity
         return preference[owners[is_hidden]]
 
-    def view_weights(
-        self,
-        behaviors: Tensor,
-        lengths: Tensor,
-        times: Tensor | None = None,
-        as_of: Tensor | None = None,
-    ) -> Tensor:
+    def view_weights(self, histories: PackedHistories) -> Tensor:
         """The mean over half-lives of a view's share of the decayed sums of its history."""
-        times, as_of = _needed(times), _needed(as_of)
+        behaviors, lengths, times, as_of = _with_times(histories)
         owners = torch.repeat_interleave(lengths.to(self.device))
         ages = (as_of[owners] - times).to(torch.float64) / DAY_MICROSECONDS
         soft = behaviors[:, self.config.title_width : self._end_of_soft_counts]  # (R, K + S)
@@ -296,10 +281,12 @@ class MemoryModel(UserEncoder):
         return self.heads.forecasts(users[:, : self.config.activity_width])
 
 
-def _needed(instants: Tensor | None) -> Tensor:
-    if instants is None:
+def _with_times(histories: PackedHistories) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The four tensors; an error where the views or the instants of encoding have no times."""
+    behaviors, lengths, times, as_of = histories
+    if times is None or as_of is None:
         raise ValueError("the memory form reads the times of views, and as of when they are read")
-    return instants
+    return behaviors, lengths, times, as_of
 
 
 def _starts_session(owners: Tensor, times: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.data.ragged import Ragged
+from model.layers.packed_histories import PackedHistories
 from model.layers.user_encoder import UserEncoder
 
 _TITLES_PER_BATCH = 2048  # of ten words: about 20,000 words at a time
@@ -70,7 +71,8 @@ def user_vectors(
         if times is not None and as_of is not None:
             their_times = Ragged(times, sequences.offsets).take(rows).values  # (R,)
             when = [torch.from_numpy(each).to(model.device) for each in (their_times, as_of[rows])]
-        return model.encode_histories(views.to(model.device), lengths, *when)  # (R, E) -> (B, D)
+        histories = PackedHistories(views.to(model.device), lengths, *when)
+        return model.encode_histories(histories)  # (R, E) -> (B, D)
 
     width = model.config.width
     return _in_batches(sequences.lengths(), model, encode, width, per_batch, sort_by_length)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from model.config import ModelConfig
+from model.layers.packed_histories import PackedHistories
 
 
 class UserEncoder(nn.Module, ABC):
@@ -51,46 +52,19 @@ class UserEncoder(nn.Module, ABC):
         """M titles, packed words (R,) with lengths (M,), to (M, E), without dropout."""
 
     @abstractmethod
-    def encode_histories(
-        self,
-        behaviors: Tensor,
-        lengths: Tensor,
-        times: Tensor | None = None,
-        as_of: Tensor | None = None,
-    ) -> Tensor:
-        """Histories, oldest view first, to one vector a user.
-
-        Shapes: behaviors (R, E) title vectors, packed; lengths (N,); times (R,) int64 microseconds
-        UTC of the views; as_of (N,) int64, the instant as of which each history is encoded, later
-        than all its views; returns (N, D).
-        """
+    def encode_histories(self, histories: PackedHistories) -> Tensor:
+        """Histories to one vector a user, (N, D)."""
 
     @abstractmethod
-    def view_weights(
-        self,
-        behaviors: Tensor,
-        lengths: Tensor,
-        times: Tensor | None = None,
-        as_of: Tensor | None = None,
-    ) -> Tensor:
-        """How much of a user's vector each view makes up.
-
-        Shapes as `encode_histories`; returns (R,) float, summing to one over each history.
-        """
+    def view_weights(self, histories: PackedHistories) -> Tensor:
+        """How much of a user's vector each view makes up, (R,): it sums to one over a history."""
 
     @abstractmethod
-    def hidden_states(
-        self,
-        behaviors: Tensor,
-        is_hidden: Tensor,
-        lengths: Tensor,
-        times: Tensor | None = None,
-        as_of: Tensor | None = None,
-    ) -> Tensor:
+    def hidden_states(self, histories: PackedHistories, is_hidden: Tensor) -> Tensor:
         """What predicts each view that is hidden from the model, from the others of its history.
 
-        Shapes as `encode_histories`, with is_hidden (R,) bool, whose title vectors are not read;
-        returns (n, D) for n hidden views, to be multiplied with `title_candidates`.
+        Shapes: is_hidden (R,) bool, whose title vectors are not read; returns (n, D) for n hidden
+        views, to be multiplied with `title_candidates`.
         """
 
     @abstractmethod

@@ -10,6 +10,7 @@ from model.layers.attention import SelfAttention
 from model.layers.context import build_context_encoder
 from model.layers.dropout import Dropout
 from model.layers.encoders import build_behavior_encoder
+from model.layers.packed_histories import PackedHistories
 from model.layers.packed_sequences import Layout, rows_at
 from model.layers.time_features import TimeFeatures, repeats_before
 from model.layers.transformer import TransformerBlocks
@@ -100,55 +101,34 @@ class UserModel(UserEncoder):
         users = self.aggregator(states, layout)
         return (states if is_view is None else states[is_view]), users
 
-    def encode_histories(
-        self,
-        behaviors: Tensor,
-        lengths: Tensor,
-        times: Tensor | None = None,
-        as_of: Tensor | None = None,
-    ) -> Tensor:
+    def encode_histories(self, histories: PackedHistories) -> Tensor:
         """With `windows` above 1 a history of any length is cut into windows, from its newest view
         on, and its vector is the mean of their unit vectors."""
         if self.config.windows == 1:
-            return self.encode_users(behaviors, lengths, times, as_of)[1]
-        in_windows, counts = self._windows(lengths)
-        vectors = self.encode_users(behaviors, in_windows, times, _repeated(as_of, counts))[1]
+            return self.encode_users(*histories)[1]
+        windows, counts = self._windows(histories)
+        vectors = self.encode_users(*windows)[1]
         units = F.normalize(vectors, dim=-1)  # (W, D) for W windows
-        windows = Layout(counts, self.device)
         shares = (1 / counts.to(units)).repeat_interleave(counts.to(self.device))  # (W,)
-        return windows.sum(units, shares)
+        return Layout(counts, self.device).sum(units, shares)
 
-    def hidden_states(
-        self,
-        behaviors: Tensor,
-        is_hidden: Tensor,
-        lengths: Tensor,
-        times: Tensor | None = None,
-        as_of: Tensor | None = None,
-    ) -> Tensor:
+    def hidden_states(self, histories: PackedHistories, is_hidden: Tensor) -> Tensor:
+        behaviors = histories.behaviors
         masked = torch.where(is_hidden[:, None], self.mask.to(behaviors.dtype), behaviors)
-        in_windows, counts = self._windows(lengths)
-        states, _ = self.encode_users(masked, in_windows, times, _repeated(as_of, counts))
+        windows, _ = self._windows(histories._replace(behaviors=masked))
+        states, _ = self.encode_users(*windows)
         return states[is_hidden]
 
     def title_candidates(self, titles: Tensor) -> Tensor:
         return titles
 
-    def view_weights(
-        self,
-        behaviors: Tensor,
-        lengths: Tensor,
-        times: Tensor | None = None,
-        as_of: Tensor | None = None,
-    ) -> Tensor:
+    def view_weights(self, histories: PackedHistories) -> Tensor:
         """How much of a user's vector each behavior's state makes up, by the aggregator.
 
-        Of the aggregator `mask`: how much the mask attends to each. Shapes as `encode_histories`;
-        returns (R,) float, summing to one over each history.
+        Of the aggregator `mask`: how much the mask attends to each.
         """
-        in_windows, counts = self._windows(lengths)
-        entering = self._entering(behaviors, in_windows, times, _repeated(as_of, counts))
-        behaviors, layout, is_view = entering
+        windows, counts = self._windows(histories)
+        behaviors, layout, is_view = self._entering(*windows)
         if is_view is None:
             weights = self.aggregator.weights(self._states(behaviors, layout), layout)  # (R,)
         else:
@@ -156,7 +136,7 @@ class UserModel(UserEncoder):
         if self.config.windows == 1:
             return weights
         shares = (1 / counts.to(weights)).repeat_interleave(counts.to(self.device))  # (W,)
-        return weights * shares.repeat_interleave(in_windows.to(self.device))
+        return weights * shares.repeat_interleave(windows.lengths.to(self.device))
 
     def _attention_of_mask(self, behaviors: Tensor, layout: Layout) -> Tensor:
         """(R,) how much the mask, the last row of each sequence, attends to each of the others."""
@@ -167,11 +147,15 @@ class UserModel(UserEncoder):
         shares: Tensor = weights / of_views
         return shares
 
-    def _windows(self, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """The windows' lengths (W,), and how many windows each history has (N,)."""
+    def _windows(self, histories: PackedHistories) -> tuple[PackedHistories, Tensor]:
+        """The W windows as histories of their own, and how many of them each history has (N,)."""
+        lengths, as_of = histories.lengths, histories.as_of
         if self.config.windows == 1:
-            return lengths, torch.ones_like(lengths)
-        return split_into_windows(lengths, self.config.max_views)
+            return histories, torch.ones_like(lengths)
+        in_windows, counts = split_into_windows(lengths, self.config.max_views)
+        if as_of is not None:
+            as_of = as_of.repeat_interleave(counts.to(as_of.device))  # (W,)
+        return histories._replace(lengths=in_windows, as_of=as_of), counts
 
     def _entering(
         self, behaviors: Tensor, lengths: Tensor, times: Tensor | None, as_of: Tensor | None
@@ -230,8 +214,3 @@ def split_into_windows(lengths: Tensor, longest: int) -> tuple[Tensor, Tensor]:
     windows = torch.full((int(counts.sum()),), longest, dtype=lengths.dtype)  # (W,)
     windows[oldest] = lengths - (counts - 1) * longest
     return windows, counts
-
-
-def _repeated(as_of: Tensor | None, counts: Tensor) -> Tensor | None:
-    """(N,) the instant of each history to (W,) that of each of its windows."""
-    return None if as_of is None else as_of.repeat_interleave(counts.to(as_of.device))

@@ -27,6 +27,7 @@ from model.inference.vectors import (
     to_numpy,
     user_vectors,
 )
+from model.layers.packed_histories import PackedHistories
 from model.layers.packed_sequences import rows_at
 from model.layers.user_encoder import UserEncoder
 from model.objective.tasks.task import contrast_candidates
@@ -157,7 +158,9 @@ def click_loss(
     rows = rows_at(vectors, places)  # (R + B (1 + K), E)
     num_views = len(histories.values)
     lengths = torch.from_numpy(histories.lengths())
-    users = model.encode_histories(rows[:num_views], lengths, *_instants(shown, model.device))
+    users = model.encode_histories(
+        PackedHistories(rows[:num_views], lengths, *_instants(shown, model.device))
+    )
     offered = model.title_candidates(rows[num_views:]).view(*candidates.shape, -1)  # (B, 1 + K, D)
     missing = torch.zeros(
         len(candidates), candidates.shape[1] - 1, dtype=torch.bool, device=users.device

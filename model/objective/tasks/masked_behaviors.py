@@ -15,6 +15,7 @@ from model.data.corpus import Corpus
 from model.data.keyed_random import keyed_bits
 from model.data.ragged import Ragged, owners_of, positions_of
 from model.inference.vectors import USERS_PER_BATCH, evaluation_mode, pack_rows
+from model.layers.packed_histories import PackedHistories
 from model.objective.tasks.task import (
     HIDDEN_TITLE,
     NUM_WRONG_ANSWERS,
@@ -199,13 +200,13 @@ class MaskedQuestion:
                 as_of = torch.from_numpy(self.as_of[rows])
                 is_hidden = titles == HIDDEN_TITLE  # (R,)
                 behaviors = torch.from_numpy(vectors.titles(titles.numpy()))  # (R, E)
-                states = model.hidden_states(
+                histories = PackedHistories(
                     behaviors.to(model.device),
-                    is_hidden.to(model.device),
                     lengths,
                     times.to(model.device),
                     as_of.to(model.device),
                 )
+                states = model.hidden_states(histories, is_hidden.to(model.device))
                 found.append(states.float().cpu().numpy())
         return np.concatenate(found)
 
