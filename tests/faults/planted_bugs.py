@@ -115,8 +115,8 @@ BUGS = (
     Bug(
         "the masked question is asked without its mask",
         MASKED,
-        "                    is_hidden.to(model.device),\n",
-        "                    torch.zeros_like(is_hidden).to(model.device),\n",
+        "model.hidden_states(histories, is_hidden.to(model.device))",
+        "model.hidden_states(histories, torch.zeros_like(is_hidden).to(model.device))",
         "test_evaluation",
     ),
     Bug(
