@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from matplotlib.figure import Figure
 from small_clicks import MIDNIGHT, write_clicks_lake
 from small_corpus import DAY
 
@@ -23,7 +24,9 @@ from experiments.grid.grid import given_model
 from experiments.grid.pilot import PretrainingCost
 from experiments.grid.settings import DEFAULT_FILE, ExperimentFile, finetune_settings, variant_names
 from experiments.grid.work import run_cell
-from experiments.results.summary import paired_p_value, summary_rows
+from experiments.results.picture import _draw_bars
+from experiments.results.report import _columns
+from experiments.results.summary import Row, paired_p_value, summary_rows
 from model.config import PRESETS
 from userbert.cli import main
 from userbert.commands.experiment import _grid
@@ -141,6 +144,8 @@ def test_planted_interests_are_asked_of_vectors_without_any_fine_tuning(places, 
         assert result.metrics["passing_chance"] == pytest.approx(29 / 59)
     first = next(iter(results.values())).metrics
     assert first["lasting_lift"] == pytest.approx(first["lasting_shared"] * 59 / 14)
+    page = (places.root / "experiments/results/planted-tiny/results.md").read_text()
+    assert "| base model | variant | ours | p |\n" in page  # no labels, and no numbers of the paper
 
 
 def test_the_memory_form_is_fine_tuned_from_scratch_and_pre_trained(places, grid, capsys):
@@ -256,6 +261,26 @@ def test_rows_have_means_deviations_and_the_papers_numbers(grid):
     assert (row.metric, row.share, row.values) == ("auc", 0.25, (0.6, 0.7))
     assert row.deviation == pytest.approx(0.1 / np.sqrt(2))
     assert (row.p_value, row.paper) == (1.0, 0.602)
+
+
+@pytest.mark.parametrize(
+    ("p_value", "text"), [(None, ""), (1.0, "1.000"), (0.001, "0.001"), (0.0004, "< 0.001")]
+)
+def test_a_small_p_is_not_printed_as_zero(p_value, text):
+    row = Row("nrms", "CP", 1.0, "auc", (0.6, 0.7), p_value, None)
+    assert _columns(FILE.experiment("table2"), [row])["p"](row) == text
+
+
+def test_a_bar_is_drawn_with_its_whole_deviation():
+    """Means that are near each other, with deviations wider than what separates them."""
+    panel = Figure().subplots()
+    rows = [Row("nrms", name, 1.0, "auc", values, None, None)
+            for name, values in (("none", (0.4, 0.6)), ("CP", (0.51, 0.53)))]  # fmt: skip
+    _draw_bars(panel, rows)
+    low, high = panel.get_ylim()
+    assert low < 0.5 - rows[0].deviation
+    assert high > 0.5 + rows[0].deviation
+    assert panel.get_xlabel() == "share of the labels"  # the paper has no mean of these
 
 
 def test_a_cell_is_named_by_all_that_changes_its_figures(grid):

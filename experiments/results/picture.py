@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from experiments.grid.grid import Grid
+from experiments.grid.settings import INTERESTS
 from experiments.grid.step_times import StepTimes
 from experiments.results.summary import Row
 
@@ -32,6 +33,9 @@ def draw_picture(grid: Grid, rows: Sequence[Row], times: dict[str, StepTimes], p
             some = [r for r in rows if (r.metric, r.base_model) == (metric, base_model)]
             draw = _draw_lines if is_sweep else _draw_bars
             draw(panel, some)
+            if experiment.kind == INTERESTS:  # which have no labels to take a share of
+                panel.set_xticks([])
+                panel.set_xlabel("")
             panel.set_title(f"{base_model}: {metric}", fontsize=9)
         if is_sweep:
             _draw_seconds(line[-1], grid, times)
@@ -58,7 +62,9 @@ def _draw_bars(panel: Any, rows: Sequence[Row]) -> None:
             panel.plot(*zip(*paper, strict=True), "kx", markersize=5)
     _fit_height(panel, rows)
     panel.set_xticks(range(len(shares)), [f"{share:.0%}" for share in shares])
-    panel.set_xlabel("share of the labels; x: the paper's mean", fontsize=8)
+    has_paper = any(row.paper is not None for row in rows)
+    crosses = "; x: the paper's mean" if has_paper else ""
+    panel.set_xlabel(f"share of the labels{crosses}", fontsize=8)
     panel.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))
 
 
@@ -94,8 +100,12 @@ def _swept_value(variant: str) -> float:
 
 
 def _fit_height(panel: Any, rows: Sequence[Row]) -> None:
-    """Bars that begin a little below the least value, as the paper's do."""
-    values = [row.mean for row in rows] + [row.paper for row in rows if row.paper is not None]
-    if values:
-        spread = max(0.01, float(np.ptp(values)))
-        panel.set_ylim(min(values) - 0.5 * spread, max(values) + 0.3 * spread)
+    """Bars that begin a little below the least value, as the paper's do, with all deviations."""
+    papers = [row.paper for row in rows if row.paper is not None]
+    means = [row.mean for row in rows] + papers
+    if means:
+        spread = max(0.01, float(np.ptp(means)))
+        lowest = min([row.mean - row.deviation for row in rows] + papers)
+        highest = max([row.mean + row.deviation for row in rows] + papers)
+        low, high = min(min(means) - 0.5 * spread, lowest), max(max(means) + 0.3 * spread, highest)
+        panel.set_ylim(low - 0.02 * (high - low), high + 0.02 * (high - low))

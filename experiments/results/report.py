@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -12,12 +12,12 @@ from contracts.provenance import code_version
 from contracts.terminal.printing import grid as table_of
 from experiments.grid.cells import Cell, CellResult
 from experiments.grid.grid import Grid
-from experiments.grid.settings import ExperimentSettings
+from experiments.grid.settings import INTERESTS, ExperimentSettings
 from experiments.grid.step_times import StepTimes
 from experiments.grid.work import pretraining_cpu_seconds
 from experiments.results.summary import Row, summary_rows
 
-_HEAD = ("base model", "variant", "labels", "ours", "p", "the paper's")
+_LEAST_P = 0.001  # a smaller one is printed as "below"
 
 
 def all_rows(grid: Grid) -> list[Row]:
@@ -35,8 +35,11 @@ def _other_metrics(results: dict[Cell, CellResult], chosen: tuple[str, ...]) -> 
 
 def tables(grid: Grid, rows: list[Row]) -> list[Table]:
     """A table for each of the experiment's metrics."""
+    columns = _columns(grid.experiment, rows)
     return [
-        table_of(_lines(rows, metric), *_HEAD, title=f"{grid.experiment.caption}: {metric}")
+        table_of(
+            _lines(columns, rows, metric), *columns, title=f"{grid.experiment.caption}: {metric}"
+        )
         for metric in grid.experiment.metrics
     ]
 
@@ -51,17 +54,33 @@ def paper_words(experiment: ExperimentSettings) -> list[str]:
     ]
 
 
-def _lines(rows: list[Row], metric: str) -> Iterator[list[str]]:
-    for row in rows:
-        if row.metric == metric:
-            yield [
-                row.base_model,
-                row.variant,
-                f"{row.share:.0%}",
-                f"{row.mean:.4f} ± {row.deviation:.4f}",
-                "" if row.p_value is None else f"{row.p_value:.3f}",
-                "" if row.paper is None else f"{row.paper:.4f}",
-            ]
+_Columns = dict[str, Callable[[Row], str]]  # by their heads, what each shows of a row
+
+
+def _columns(experiment: ExperimentSettings, rows: list[Row]) -> _Columns:
+    """What the tables show: interests have no labels, and most figures no means of the paper."""
+    columns: _Columns = {
+        "base model": lambda row: row.base_model,
+        "variant": lambda row: row.variant,
+    }
+    if experiment.kind != INTERESTS:
+        columns["labels"] = lambda row: f"{row.share:.0%}"
+    columns["ours"] = lambda row: f"{row.mean:.4f} ± {row.deviation:.4f}"
+    columns["p"] = lambda row: _p_value_text(row.p_value)
+    if any(row.paper is not None for row in rows):
+        columns["the paper's"] = lambda row: "" if row.paper is None else f"{row.paper:.4f}"
+    return columns
+
+
+def _p_value_text(p_value: float | None) -> str:
+    """Three digits, or "< 0.001"; nothing for the baseline itself and for one seed."""
+    if p_value is None:
+        return ""
+    return f"< {_LEAST_P}" if p_value < _LEAST_P else f"{p_value:.3f}"
+
+
+def _lines(columns: _Columns, rows: list[Row], metric: str) -> list[list[str]]:
+    return [[show(row) for show in columns.values()] for row in rows if row.metric == metric]
 
 
 def as_csv(rows: list[Row]) -> str:
@@ -106,12 +125,13 @@ def as_markdown(grid: Grid, rows: list[Row]) -> str:
 
 
 def _markdown(grid: Grid, rows: list[Row]) -> Iterator[str]:
+    columns = _columns(grid.experiment, rows)
     yield f"## {grid.experiment.caption}\n"
     yield f"Preset `{grid.preset_name}`, {grid.preset.seeds} seeds, commit {code_version()}.\n"
     yield from (f"{words[0].upper()}{words[1:]}.\n" for words in paper_words(grid.experiment))
     for metric in grid.experiment.metrics:
         yield f"{metric} (p: paired t-test against {grid.experiment.baseline})\n"
-        yield f"| {' | '.join(_HEAD)} |"
-        yield f"|{'---|' * len(_HEAD)}"
-        yield from (f"| {' | '.join(line)} |" for line in _lines(rows, metric))
+        yield f"| {' | '.join(columns)} |"
+        yield f"|{'---|' * len(columns)}"
+        yield from (f"| {' | '.join(line)} |" for line in _lines(columns, rows, metric))
         yield ""
