@@ -8,7 +8,8 @@ versions and their logs; their lines from the landing files; training arrays, ne
 Spark event logs that may hold them; their rows of the online store; their names from gate results
 and task logs. Later ingests refuse their lines, and keep nothing of them. At the end every file
 below the data root is looked through. The models that had learned from the users are listed: a
-model cannot unlearn, so train another one.
+model cannot unlearn, so train another one; what its own training took stands beside it, and
+`userbert models list` marks it from then on.
 
 Pause the DAGs first: nothing else may use the lake meanwhile, and older versions of the tables can
 be read no more. Safe to run again; what a kill leaves undone is done then. The ids appear in no
@@ -68,6 +69,7 @@ def main(
 def _forget_users(places: Places, users: Users) -> Users:
     """Forget them, and print each step; the users, with the spellings that tables had of them."""
     from erasure.forgetting import Forgetting
+    from spark_jobs.tables.forgotten_users import describe_cost
 
     work = Forgetting(places, users, lambda: _start_lake(places))
     models, unknown = work.put_on_list()
@@ -78,6 +80,8 @@ def _forget_users(places: Places, users: Users) -> Users:
         result = step()
         _print(f"{name}: {result} ({time.monotonic() - began:.1f} s)")
     _print(f"models that had learned from them: {', '.join(models) or 'none'}")
+    for model_id in models:
+        _print(f"  {model_id}: {describe_cost(places.models / model_id)}")
     return work.known_users
 
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 
 from analyst.lake_access.open_lake import OpenLake
 from contracts.limits import PRETRAINING_DAYS
@@ -60,19 +60,19 @@ def _longer_ids(lake: OpenLake, tables: Iterable[Table], users: Users) -> set[st
 
 
 def models_that_saw(lake: OpenLake, ids: Sequence[str]) -> list[str]:
-    """The models whose pairs had one of the users; where those pairs are gone, who may have had."""
-    if not lake.has(MODELS):
-        return []
-    days_of_pairs, pairs_with_users = set[object](), set[object]()
+    """The models whose pairs had one of the users; where those pairs are gone, who may have had.
+
+    Of the registry, and of folders of trainings that are not registered, finished or not.
+    """
+    days_of_pairs, pairs_with_users = set[date](), set[date]()
     if lake.has(SEQUENCE_PAIRS):
         days_of_pairs = _days(lake, f"SELECT DISTINCT as_of FROM {SEQUENCE_PAIRS.name}", [])
         pairs_with_users = _days(lake, _days_with_users("as_of", SEQUENCE_PAIRS), ids)
-    session_days = set[object]()
+    session_days = set[date]()
     if lake.has(SESSIONS):
         session_days = _days(lake, _days_with_users("session_date", SESSIONS), ids)
     saw = []
-    models = f"SELECT model_id, trained_before FROM {MODELS.name} ORDER BY created_at, model_id"
-    for model_id, end in lake.connection.execute(models).fetchall():
+    for model_id, end in _known_models(lake):
         start = end - timedelta(days=PRETRAINING_DAYS)
         if end in days_of_pairs:
             if end in pairs_with_users:
@@ -82,6 +82,19 @@ def models_that_saw(lake: OpenLake, ids: Sequence[str]) -> list[str]:
     return saw
 
 
+def _known_models(lake: OpenLake) -> list[tuple[str, date]]:
+    """Each model and the day that it was trained before, those of the registry first."""
+    found: dict[str, date] = {}
+    if lake.has(MODELS):
+        models = f"SELECT model_id, trained_before FROM {MODELS.name} ORDER BY created_at, model_id"
+        found = dict(lake.connection.execute(models).fetchall())
+    folder = lake.places.models
+    for path in sorted([*folder.glob("*/manifest.json"), *folder.glob("*/step-*/manifest.json")]):
+        facts = json.loads(path.read_text())
+        found.setdefault(facts["model_id"], date.fromisoformat(facts["trained_before"]))
+    return list(found.items())
+
+
 def _days_with_users(column: str, table: Table) -> str:
     return (
         f"SELECT DISTINCT {column} FROM {table.name} WHERE trim(user_id, $edge) IN "
@@ -89,7 +102,7 @@ def _days_with_users(column: str, table: Table) -> str:
     )
 
 
-def _days(lake: OpenLake, query: str, ids: Sequence[str]) -> set[object]:
+def _days(lake: OpenLake, query: str, ids: Sequence[str]) -> set[date]:
     values = {"edge": EDGE_CHARACTERS, "ids": list(ids)} if ids else {}
     return {day for (day,) in lake.connection.execute(query, values).fetchall()}
 

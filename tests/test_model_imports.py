@@ -17,6 +17,7 @@ MODEL_LAYERS = (
     "model.layers",
     "model.forms",
     "model.storage.checkpoint",
+    "model.storage.training_record",
     "model.inference",
     "model.objective",
     "model.training",

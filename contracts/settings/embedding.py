@@ -18,6 +18,9 @@ class EmbeddingSettings:
 
     window_days: int = 182
     stale_users: str = "keep"  # or "leave": whose newest view is before the window
+    # Days after which a model that was trained on a user who was forgotten is neither promoted nor
+    # published; 0: it is marked, and served on.
+    retrain_within_days: int = 0
 
     @property
     def do_stale_users_leave(self) -> bool:
@@ -47,7 +50,12 @@ def _is_positive(value: object) -> bool:
     return type(value) is int and value > 0
 
 
+def _is_count(value: object) -> bool:
+    return type(value) is int and value >= 0
+
+
 _RULES = {
     "window_days": ("a whole number of 1 or more", _is_positive),
     "stale_users": (" or ".join(map(repr, _STALE_USERS)), _STALE_USERS.__contains__),
+    "retrain_within_days": ("a whole number of 0 or more", _is_count),
 }

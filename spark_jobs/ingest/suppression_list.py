@@ -10,9 +10,9 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import lru_cache
 from pathlib import Path
 
@@ -60,6 +60,20 @@ class SuppressionList:
         return found
 
 
+@dataclass(frozen=True)
+class ForgottenUser:
+    """A line of the list. A user who was forgotten twice has two."""
+
+    user_hash: str
+    asked: date  # the UTC day
+    models: tuple[str, ...]  # that had learned from the user by then
+
+
+def forgotten_users(places: Places) -> Iterator[ForgottenUser]:
+    """All lines, the oldest first. No key is needed, and none of them names a user."""
+    yield from _read_lines(_list_folder(places) / "users.jsonl")
+
+
 @lru_cache(maxsize=100_000)
 def _keyed_hash(user: str, key: bytes) -> str:
     return hashlib.blake2b(user.encode(), key=key, digest_size=16).hexdigest()
@@ -101,13 +115,19 @@ def add_users(places: Places, users: Iterable[str], models: Iterable[str]) -> No
 
 
 def _models_by_hash(path: Path) -> dict[str, set[str]]:
-    """A line that a kill has torn was never acted on."""
     noted: dict[str, set[str]] = {}
+    for entry in _read_lines(path):
+        noted.setdefault(entry.user_hash, set()).update(entry.models)
+    return noted
+
+
+def _read_lines(path: Path) -> Iterator[ForgottenUser]:
+    """A line that a kill has torn was never acted on."""
     for line in path.read_text().splitlines() if path.exists() else ():
         if line.endswith("}"):
             entry = json.loads(line)
-            noted.setdefault(entry["user"], set()).update(entry["models"])
-    return noted
+            asked = date.fromisoformat(entry["asked"])
+            yield ForgottenUser(entry["user"], asked, tuple(entry["models"]))
 
 
 def _read_key(folder: Path) -> bytes:

@@ -19,7 +19,8 @@ it leaves them out. It passes over refused models, and returns to retired ones.
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -37,7 +38,15 @@ from spark_jobs.registry.downstream_results import downstream_results, staleness
 from spark_jobs.registry.model_card import model_card
 from spark_jobs.registry.privacy_lines import read_privacy
 from spark_jobs.registry.stability_lines import read_stability
-from spark_jobs.tables.models import Model, Models, find_model, read_models
+from spark_jobs.tables.forgotten_users import SeenUsers, forgotten_lines, seen_by_models
+from spark_jobs.tables.models import (
+    Model,
+    Models,
+    find_model,
+    model_folder,
+    read_models,
+    settings_of_models,
+)
 
 # The commands that change something import Spark; those that only look take less than a second.
 if TYPE_CHECKING:
@@ -47,7 +56,8 @@ _BY_HAND = "promoted by hand"  # the reason of a promotion for which none is giv
 _LISTED_MEASURES = (*(f"{metric}_accuracy" for metric in METRICS), "effective_rank")
 
 
-def model_list(models: Models) -> Grid:
+def model_list(models: Models, seen: Mapping[str, SeenUsers] = MappingProxyType({})) -> Grid:
+    """`seen` are those models that were trained on users who were forgotten since."""
     rows = []
     for m in models.values():
         measures = json.loads(m.measures)
@@ -63,11 +73,12 @@ def model_list(models: Models) -> Grid:
                 values,
                 m.space_id,
                 blocks,
+                *([str(seen.get(m.model_id, ""))] if seen else []),
                 m.status_reason,
             )
         )
     columns = ("model_id", "status", "since (UTC)", "trained before", "measures", "space", "blocks")
-    return grid(rows, *columns, "reason")
+    return grid(rows, *columns, *(["saw forgotten users"] if seen else []), "reason")
 
 
 def _comparison_grid(one: Model, other: Model) -> Grid:
@@ -137,7 +148,8 @@ def _print_change(registry: "Registry", line: str) -> None:
 @app.command("list")
 def list_models() -> None:
     """List all models, the oldest first."""
-    print_parts(model_list(_models()))
+    models, places = _models(), Places.from_environment()
+    print_parts(model_list(models, seen_by_models(places, settings_of_models(models))))
 
 
 @app.command()
@@ -152,8 +164,12 @@ def show(model_id: ModelId) -> None:
     """Print the model's card, in Markdown."""
     places = Places.from_environment()
     results, stale = (read(places, model_id) for read in (downstream_results, staleness_results))
-    measured = [read(places, model_id) for read in (read_stability, read_privacy)]
-    _print(model_card(find_model(_models(), model_id), results, stale, *measured))
+    stability, privacy = read_stability(places, model_id), read_privacy(places, model_id)
+    models = _models()
+    model = find_model(models, model_id)
+    seen = seen_by_models(places, settings_of_models(models)).get(model_id)
+    forgotten = list(forgotten_lines(seen, model_folder(places, model)))
+    _print(model_card(model, results, stale, stability, privacy, forgotten))
 
 
 @app.command()

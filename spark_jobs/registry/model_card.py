@@ -20,9 +20,14 @@ def model_card(
     stale: Sequence[Any] = (),
     stability: Mapping[str, Any] = MappingProxyType({}),
     privacy: Mapping[str, Any] = MappingProxyType({}),
+    forgotten: Sequence[str] = (),
 ) -> str:
-    """`results` and `stale` are the model's rows of `evaluations`, as of the cut and older ones."""
+    """`results` and `stale` are the model's rows of `evaluations`, as of the cut and older ones.
+
+    `forgotten` are the lines on users who were forgotten since the training.
+    """
     sections = (
+        *forgotten,
         *_downstream(results),
         *stability_lines(stability, stale),
         *privacy_lines(privacy),

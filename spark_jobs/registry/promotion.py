@@ -35,6 +35,7 @@ from spark_jobs.registry.registration import (
     model_from_folder,
     with_registered,
 )
+from spark_jobs.tables.forgotten_users import must_not_be_overdue
 from spark_jobs.tables.models import (
     Model,
     Models,
@@ -43,6 +44,7 @@ from spark_jobs.tables.models import (
     find_model,
     load_models,
     model_folder,
+    settings_of_models,
 )
 from spark_jobs.tables.published_embeddings import (
     check_no_day_is_lost,
@@ -103,9 +105,13 @@ class Registry:
     ) -> None:
         """Make a model that is fit the champion, or with `force` any model.
 
-        What was against it is kept with the reason of a forced promotion.
+        What was against it is kept with the reason of a forced promotion. A model that saw users
+        who were forgotten too long ago is never promoted: the next night would not publish it.
         """
-        against = reason_not_to_promote(load_models(self.lake), model_id)
+        models = load_models(self.lake)
+        find_model(models, model_id)
+        must_not_be_overdue(self.places, model_id, lambda: settings_of_models(models))
+        against = reason_not_to_promote(models, model_id)
         if against and not force:
             raise GateFailed(
                 f"{model_id} {against}; the champion stays. `userbert models judge {model_id} "
@@ -135,6 +141,9 @@ class Registry:
     def _return_to(
         self, target: Model, changed: Callable[[Models], Models], allow_missing_days: bool
     ) -> str:
+        must_not_be_overdue(
+            self.places, target.model_id, lambda: settings_of_models(load_models(self.lake))
+        )
         if not allow_missing_days:
             self._embed_published_days(target)
         self._switch(target.model_id, changed, not allow_missing_days)

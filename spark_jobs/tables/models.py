@@ -147,6 +147,11 @@ def find_model(models: Models, model_id: str) -> Model:
     return models[model_id]
 
 
+def settings_of_models(models: Models) -> dict[str, str]:
+    """The JSON of each model's settings, by id."""
+    return {model_id: model.settings for model_id, model in models.items()}
+
+
 def champion_model(models: Models) -> Model | None:
     return next((m for m in models.values() if m.status == "champion"), None)
 

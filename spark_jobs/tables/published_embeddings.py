@@ -31,7 +31,8 @@ from expectations.run_history import usual_expectations
 from spark_jobs.lake.lake import ALL_ROWS, Commit, Lake
 from spark_jobs.spark.job_run import spark_job
 from spark_jobs.spark.session import damaged_files_left_out
-from spark_jobs.tables.models import Model, champion_id, find_model, load_models
+from spark_jobs.tables.forgotten_users import must_not_be_overdue
+from spark_jobs.tables.models import Model, champion_id, find_model, load_models, settings_of_models
 from spark_jobs.tables.published_history import (
     Publication,
     catch_up,
@@ -237,6 +238,7 @@ def publish_day(lake: Lake, places: Places, day: date, now: datetime | None = No
 
     def attempt(written_at: datetime) -> tuple[Passed, Publication]:
         champion = champion_id(lake)
+        must_not_be_overdue(places, champion, lambda: settings_of_models(load_models(lake)))
         leaving = _leaving_users(lake, champion, day)
         if published_models(lake) <= {champion} and len(leaving) <= _MAX_LEAVING:
             passed = one_day(lake, places, champion, day, written_at, leaving)

@@ -5,10 +5,12 @@ from typing import Any
 
 from contracts.errors import UserbertError
 from contracts.paths import Places
+from contracts.settings.embedding import EmbeddingSettings
 from contracts.storage.delta_reading import arrow_dataset, open_delta_table
 from contracts.storage.model_folder import check_model_folder, find_model_folder
 from contracts.tables import MODELS
 from spark_jobs.backfill.day_locks import DayLocks, locked_days
+from spark_jobs.tables.forgotten_users import seen_by_models, why_overdue
 from userbert.doctor.finding import FAULT, FINE, NOTE, Finding
 from userbert.local.airflow_home import running_airflow_port
 
@@ -57,6 +59,7 @@ def _check_models(places: Places, models: list[dict[str, Any]]) -> Iterator[Find
         says = f"no champion among {len(models)} models"
         yield Finding("champion", NOTE, says, to_do)
     for row in champions:
+        yield from _check_forgotten(places, row["model_id"], models)
         folder = find_model_folder(places.models, row["model_id"], row["path"])
         try:
             check_model_folder(folder)
@@ -68,6 +71,30 @@ def _check_models(places: Places, models: list[dict[str, Any]]) -> Iterator[Find
         since = f"{row['status_changed_at']:%Y-%m-%d %H:%M} UTC"
         says = f"{row['model_id']} since {since}, of {len(models)} models"
         yield Finding("champion", FINE, says)
+
+
+def _check_forgotten(
+    places: Places, model_id: str, models: list[dict[str, Any]]
+) -> Iterator[Finding]:
+    """Users who were forgotten are still in the champion's weights: a note, then a fault."""
+    settings = {row["model_id"]: row["settings"] for row in models}
+    seen = seen_by_models(places, settings).get(model_id)
+    if seen is None:
+        return
+    retrain = (
+        "userbert pretrain --as-of DAY, then userbert models judge MODEL_ID --register --promote"
+    )
+    try:
+        limit = EmbeddingSettings.from_environment().retrain_within_days
+    except UserbertError as error:
+        yield Finding("champion", FAULT, str(error), "correct the file")
+        return
+    if reason := why_overdue(seen, limit):
+        yield Finding("champion", FAULT, f"{model_id} {reason}", retrain)
+        return
+    within = f" (retrain_within_days is {limit})" if limit else ""
+    says = f"{model_id} was trained on users who were forgotten: {seen}{within}"
+    yield Finding("champion", NOTE, says, retrain)
 
 
 def _check_feature_store(places: Places) -> Finding:
