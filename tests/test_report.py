@@ -7,11 +7,13 @@ from html.parser import HTMLParser
 
 import pytest
 from small_lake import write
+from small_model import save
 from small_report import AS_OF, DAY, HOSTILE, MODEL, USERS, gate_result, views_of, write_root
 
 from contracts.paths import Places
 from contracts.tables import TABLES
 from expectations.results import save_result
+from spark_jobs.registry.privacy_lines import privacy_file
 from userbert.cli import main
 from userbert.report.differences import list_differences
 
@@ -197,3 +199,26 @@ def test_every_table_of_a_report_is_a_table_of_the_contracts():
         subject = Subject(kind, DAY, DAY)
         assert set(subject.tables) <= set(TABLES)
         assert subject.tables
+
+
+def test_the_page_of_a_training_has_the_models_privacy_card(root):
+    save(root, MODEL)
+    measured = {
+        "half_days": 90,
+        "reidentified": [
+            {"group": group, "candidates": 200, "vectors": "model", "compared_by": "cosine",
+             "top_1": {"value": value, "low": 0.1, "high": 0.3}}
+            for group, value in (("held out", 0.21), ("trained on", 0.99))
+        ],
+        "membership": [],
+        "leaks": [],
+    }  # fmt: skip
+    path = privacy_file(root, MODEL)
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(measured))
+    assert main(["report", "--of", "training", "--model", MODEL]) == 0
+    (page,) = (root.reports / "training").glob("*.html")
+    text = Document(page.read_text()).text
+    assert "What its vectors give away" in text
+    assert "0.210 [0.100, 0.300]" in text
+    assert "0.990" not in text

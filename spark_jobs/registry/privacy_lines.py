@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,24 +28,38 @@ def privacy_lines(measured: Mapping[str, Any]) -> Iterator[str]:
     yield from ("", "## Privacy", "")
     yield f"`userbert models privacy`, as of {measured['as_of']}; the interval of 95 % behind each."
     yield from ("", "| question | figure | chance |", "|---|---|---|")
-    for row in measured["reidentified"]:
+    yield from (
+        f"| {each.question} | {each.figure} | {each.chance:.4g} |"
+        for each in privacy_figures(measured)
+    )
+
+
+@dataclass(frozen=True)
+class PrivacyFigure:
+    """A row for people."""
+
+    question: str
+    figure: str  # with its interval
+    chance: float  # what guessing gives
+
+
+def privacy_figures(measured: Mapping[str, Any]) -> Iterator[PrivacyFigure]:
+    """The main figures of a measurement; none before anything was measured."""
+    for row in measured.get("reidentified", ()):
         if row["group"] == "held out":
-            yield (
-                f"| a held-out user's vector finds the one of {measured['half_days']} days before "
-                f"among {row['candidates']:,}: {row['vectors']}, {row['compared_by']} | "
-                f"{_estimate(row['top_1'])} | {1 / row['candidates']:.4f} |"
+            yield PrivacyFigure(
+                f"a held-out user's vector finds the one of {measured['half_days']} days before "
+                f"among {row['candidates']:,}: {row['vectors']}, {row['compared_by']}",
+                _with_interval(row["top_1"]),
+                1 / row["candidates"],
             )
-    for row in measured["membership"]:
-        yield (
-            f"| was the user trained on? {row['sees']}, head {row['head']} (AUC) | "
-            f"{_estimate(row['auc'])} | 0.5 |"
-        )
-    for row in measured["leaks"]:
-        yield (
-            f"| {row['label']} by {row['vectors']}, {row['head']} ({row['metric']}) | "
-            f"{_estimate(row['score'])} | {row['chance']:g} |"
-        )
+    for row in measured.get("membership", ()):
+        question = f"was the user trained on? {row['sees']}, head {row['head']} (AUC)"
+        yield PrivacyFigure(question, _with_interval(row["auc"]), 0.5)
+    for row in measured.get("leaks", ()):
+        question = f"{row['label']} by {row['vectors']}, {row['head']} ({row['metric']})"
+        yield PrivacyFigure(question, _with_interval(row["score"]), row["chance"])
 
 
-def _estimate(found: Mapping[str, float]) -> str:
+def _with_interval(found: Mapping[str, float]) -> str:
     return f"{found['value']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"

@@ -14,6 +14,7 @@ from contracts.errors import UserbertError
 from contracts.storage.model_folder import check_model_folder, find_model_folder
 from contracts.tables import EVALUATIONS, MODELS
 from model.task_registry import METRICS, TASKS
+from spark_jobs.registry.privacy_lines import PrivacyFigure, privacy_figures, read_privacy
 from userbert.report.lake_tables import LakeTables
 
 _MAX_POINTS = 60  # of a curve; more steps are averaged
@@ -62,6 +63,7 @@ class TrainingFacts:
     held_out: list[_Curve]
     judged: list[_JudgedTask] = field(default_factory=list)
     evaluation_id: str = ""
+    privacy: list[PrivacyFigure] = field(default_factory=list)
 
 
 def champion_id(tables: LakeTables) -> str | None:
@@ -113,6 +115,7 @@ def gather_training(tables: LakeTables, model_id: str | None) -> TrainingFacts |
         [_curve(f"{name}_accuracy", held_out, f"{name}_accuracy") for name in METRICS],
         judged,
         evaluation_id,
+        list(privacy_figures(read_privacy(tables.places, model_id))),
     )
 
 
