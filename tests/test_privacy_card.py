@@ -16,9 +16,9 @@ from small_model import DAY, save
 
 from analyst import open_lake
 from contracts.errors import BadInput
-from downstream.privacy.measured_users import CardChoices
+from downstream.privacy.measured_users import CardChoices, read_users
 from downstream.privacy.membership import attacks_by_heads, attacks_by_losses
-from downstream.privacy.privacy_card import measure_privacy
+from downstream.privacy.privacy_card import loss_attacks, measure_privacy
 from downstream.privacy.reidentification import ranks_of_own, standardized_columns, summarized_ranks
 from downstream.privacy.tables import markdown_page
 from model.config import PRESETS
@@ -26,6 +26,7 @@ from model.data.batches import BatchOrder
 from model.forms.build_user_model import build_user_model
 from model.objective.period_objective import PeriodObjective
 from model.objective.tasks.periods import CutRange, Cuts
+from model.storage.checkpoint import load_model
 from model.training.evaluation import draw_questions, evaluate_model
 from model.training.user_losses import UserLosses, losses_of_users
 from spark_jobs.registry.model_card import model_card
@@ -243,3 +244,24 @@ def test_a_label_is_sensitive_only_if_its_settings_say_so(root):
         settings.write_text(settings.read_text() + 'is_sensitive = "yes"\n')
         with pytest.raises(BadInput, match="is_sensitive is 'yes'"):
             measure_privacy(lake, "m1", CardChoices(splits=2))
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({}, "no sequence_pairs"),
+        ({"inputs": {"sessions": 99}}, "data are gone"),
+        ({"alignment": {"from": "m0"}}, "those of an aligned model are m0's"),
+    ],
+)
+def test_losses_are_left_out_with_a_reason_where_they_cannot_be_had(root, changes, reason):
+    path = root.models / "m1" / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    if "inputs" in changes:
+        pair = {"as_of": DAY, "user_id": "user-000"}
+        write(root, "sequence_pairs", [pair])
+    with open_lake(root) as lake:
+        measured = read_users(lake, load_model(root.models / "m1"), CardChoices())
+        assert list(loss_attacks(measured)) == []
+    (note,) = measured.notes
+    assert reason in note

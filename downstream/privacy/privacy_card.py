@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from deltalake.exceptions import DeltaError
 from numpy.typing import NDArray
 
 from analyst.lake_access.open_lake import OpenLake
@@ -118,11 +119,11 @@ def _membership(measured: MeasuredUsers) -> Iterator[MembershipAttack]:
     yield from attacks_by_heads("vectors", vectors, was_trained, seed)
     counts = aggregate_counts(past, day)
     yield from attacks_by_heads("hand-made counts (control)", counts, was_trained, seed)
-    yield from _attacks_by_losses(measured)
+    yield from loss_attacks(measured)
 
 
-def _attacks_by_losses(measured: MeasuredUsers) -> Iterator[MembershipAttack]:
-    """On the very arrays of the training, as far as the lake still has them."""
+def loss_attacks(measured: MeasuredUsers) -> Iterator[MembershipAttack]:
+    """On the very arrays of the training; a note where the lake no longer has them."""
     manifest, seed = measured.manifest, measured.choices.seed
     if manifest.alignment:
         measured.notes.append(
@@ -133,8 +134,9 @@ def _attacks_by_losses(measured: MeasuredUsers) -> Iterator[MembershipAttack]:
         given = training_input_for(
             manifest.config, measured.lake.places, manifest.trained_before, manifest.inputs
         )
-    except (UserbertError, OSError) as error:
-        measured.notes.append(f"losses were left out: {error}")
+    except (UserbertError, DeltaError, OSError) as error:
+        reason = str(error).partition("\n")[0]
+        measured.notes.append(f"losses were left out: the training's data are gone ({reason})")
         return
     if given.content != manifest.content:
         measured.notes.append(
