@@ -35,7 +35,7 @@ def user_panel(view: View) -> list[Any]:
     lake = view.reader.lake
     found = neighbors(lake, user, _NUM_NEAR, view.model_id, view.as_of)
     viewed = views_by_day(lake, user)
-    lately = " · ".join(found.recent_titles) or "no titles known"
+    lately = " · ".join(found.recent_written) or "no titles known"
     columns = ("user", "#cosine", "#overlap", "viewed by both (weight)", "viewed lately")
     return [
         html.P([html.Strong(f"User {user}"), f" viewed lately: {lately}"]),
@@ -54,7 +54,7 @@ def user_panel(view: View) -> list[Any]:
 
 def _near_row(near: Neighbor) -> Sequence[object]:
     titles = [f"{t.written or t.title} ({t.weight:.3f})" for t in near.common_titles]
-    return (near.user_id, near.cosine, near.overlap, titles[:_SHOWN_TITLES], near.recent_titles)
+    return (near.user_id, near.cosine, near.overlap, titles[:_SHOWN_TITLES], near.recent_written)
 
 
 def explanation_panel(view: View) -> list[Any]:
@@ -81,7 +81,7 @@ def cohort_panel(view: View) -> list[Any]:
         return [html.P(f"{none}: draw around users on the map, or write a query.")]
     found = cohort(view.reader.lake, users, _NUM_MARKS, view.model_id, view.as_of)
     marks = [(m.written or m.title, m.viewed_inside, m.viewed_outside, m.z) for m in found.marks]
-    near = [(n.user_id, n.cosine, n.recent_titles) for n in found.nearest_outside[:5]]
+    near = [(n.user_id, n.cosine, n.recent_written) for n in found.nearest_outside[:5]]
     return [
         html.P(
             f"{found.users:,} users. Mean cosine to their center {found.tightness:.3f}, of "

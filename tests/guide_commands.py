@@ -44,7 +44,7 @@ def page_text(name: str) -> str:
 def shell_lines(name: str) -> list[list[str]]:
     """The words of each indented command line of a page, without its comment and `.venv/bin/`."""
     text = page_text(name).replace("\\\n", " ")
-    command = r"^ {4}(?:\.venv/bin/)?(userbert [a-z][a-z-]*(?: .+)?|torchrun .+)$"
+    command = r"^ {4,8}(?:\.venv/bin/)?(userbert [a-z][a-z-]*(?: .+)?|torchrun .+)$"
     return [shlex.split(line, comments=True) for line in re.findall(command, text, re.MULTILINE)]
 
 

@@ -27,7 +27,14 @@ def write_demo(places):
         for day in (FRIDAY, SATURDAY)
     ]
     publish(places, rows)
-    write(places, "models", [{"model_id": MODEL, "settings": "{}"}])
+    model = {
+        "model_id": MODEL,
+        "settings": "{}",
+        "measures": "{}",
+        "inputs": "{}",
+        "status": "champion",
+    }
+    write(places, "models", [model])
     titles = [
         {"title_id": n, "title": title, "words": title.split()}
         for n, title in small_model.TITLES.items()

@@ -95,6 +95,9 @@ def test_titles_stand_as_most_lines_have_them(places):
     write(places, "browsing_logs", lines)
     (first, *_) = neighbors(open_lake(places), "near").neighbors
     assert [(t.title, t.written) for t in first.common_titles] == [("green tea", "Green Tea")]
+    assert "green tea" in first.recent_titles
+    assert "Green Tea" in first.recent_written
+    assert len(first.recent_written) == len(first.recent_titles)
     marks = cohort(open_lake(places), ["near", "twin"], k=2).marks
     assert [mark.written for mark in marks] == ["Green Tea", ""]
 

@@ -125,4 +125,35 @@ def test_each_command_of_a_guide_is_one_that_userbert_has():
                 if "No such option" in error.format_message():
                     wrong.append((path.name, words, error.format_message()))
     assert wrong == []
+    assert {"your-logs.md", "schedule.md"} <= seen  # whose lines stand in a list
     assert {"training.md", "backfill.md", "analysts.md", "feature-store.md"} <= seen
+
+
+def test_each_command_that_a_sentence_names_is_one_that_userbert_has():
+    """In backticks, with or without options: `userbert models judge MODEL_ID`."""
+    wrong = []
+    for path in (*DOCS.rglob("*.md"), DOCS.parent / "README.md"):
+        for named in re.findall(r"`userbert ([a-z][^`]*)`", path.read_text()):
+            command, words = root_command(), named.split()
+            while words and getattr(command, "commands", None):
+                word = words.pop(0)
+                if not re.fullmatch(r"[a-z-]+", word) or word.startswith("-"):
+                    break
+                if word not in command.commands:
+                    wrong.append((path.name, named))
+                    break
+                command = command.commands[word]
+                command = command.loaded() if hasattr(command, "loaded") else command
+    assert wrong == []
+
+
+def test_each_file_that_a_guide_names_is_there():
+    """Where an equation is in the code, which example a guide starts from."""
+    folders = "analyst|benchmarks|conf|contracts|dags|downstream|erasure|expectations|experiments"
+    folders += "|explorer|feature_store|landing|model|spark_jobs|tests|userbert"
+    for path in DOCS.glob("*.md"):
+        named = re.findall(
+            rf"`((?:{folders})/[\w/.-]+\.(?:py|toml|conf|yaml|sh))`", path.read_text()
+        )
+        gone = [name for name in named if not (DOCS.parent / name).exists()]
+        assert {*gone} <= {"landing/settings.toml", "landing/arrival.toml"}, path.name  # a root's

@@ -102,7 +102,7 @@ def test_each_task_has_a_note_with_its_rows_and_seconds_and_each_run_leads_to_it
         links = database.execute("select value from xcom where key like '_link%'").fetchall()
     by_task = dict(notes)
     assert re.search(
-        r"^browsing_logs: 240 rows, gate passed; .*; \d+ s$", by_task["nightly.tables"]
+        r"^browsing_logs: 234 rows, gate passed; .*; \d+ s$", by_task["nightly.tables"]
     )
     assert re.search(r"^sequence_pairs: \d+ rows, ", by_task["pretraining.sequence_pairs"])
     pages = {json.loads(value).partition("/userbert/")[2] for (value,) in links}

@@ -1,6 +1,6 @@
 """What users viewed, by title: their newest views, what two viewed both, and titles as logged."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date
 
@@ -57,6 +57,12 @@ def recent_titles(lake: OpenLake, users: Vectors, limit: int = _NUM_RECENT) -> d
     for user, title in found:
         titles.setdefault(user, []).append(title)
     return {user: newest[:limit] for user, newest in titles.items()}
+
+
+def as_written(lake: OpenLake, titles: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    """The same lists with each title as `written_titles` has it; normalized where no log has it."""
+    written = written_titles(lake, {title for listed in titles.values() for title in listed})
+    return {key: [written.get(title, title) for title in listed] for key, listed in titles.items()}
 
 
 def titles_in_common(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from analyst.lake_access.open_lake import OpenLake, open_lake
 from analyst.lake_access.title_marks import Mark, title_marks
-from analyst.lake_access.viewed_titles import recent_titles
+from analyst.lake_access.viewed_titles import as_written, recent_titles
 from analyst.output.answers import Listing, print_answer
 from analyst.questions.neighbors import NearUser, describe_near_users
 from analyst.vectors.model_space import Vectors, row_slices
@@ -66,7 +66,7 @@ def cohort(
         float(cosines[rows].mean()),
         float(others.mean()) if len(others) else float("nan"),
         _least_typical(members, cosines[rows]),
-        describe_near_users(everybody, outside, titles),
+        describe_near_users(everybody, outside, titles, as_written(lake, titles)),
         title_marks(lake, everybody, members, k),
     )
 
@@ -105,7 +105,7 @@ def main(
         f"least typical: {', '.join(f'{user} ({c:.3f})' for user, c in found.least_typical)}\n"
         "nearest outside"
     )
-    near = [(n.user_id, n.cosine, n.vector_of, n.recent_titles) for n in found.nearest_outside]
+    near = [(n.user_id, n.cosine, n.vector_of, n.recent_written) for n in found.nearest_outside]
     marked = [
         (m.title, m.written, m.viewed_inside, m.viewed_outside, m.log_odds, m.z)
         for m in found.marks

@@ -19,6 +19,7 @@ from analyst.lake_access.open_lake import OpenLake, open_lake
 from analyst.lake_access.viewed_titles import (
     CommonTitle,
     InCommon,
+    as_written,
     recent_titles,
     titles_in_common,
 )
@@ -36,7 +37,8 @@ class NearUser:
     user_id: str
     cosine: float
     vector_of: date  # as_of of the vector: the day asked for, or an earlier one
-    recent_titles: list[str]  # newest first
+    recent_titles: list[str]  # newest first, normalized
+    recent_written: list[str]  # the same, as most lines of the logs have them
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,8 @@ class Neighbors:
     model_id: str
     as_of: date
     searched: int  # users
-    recent_titles: list[str]  # of the user asked for
+    recent_titles: list[str]  # of the user asked for, normalized
+    recent_written: list[str]
     neighbors: list[Neighbor]  # nearest first; ties go by user_id
 
 
@@ -65,7 +68,8 @@ def neighbors(
     own = vectors.rows([user])
     found = nearest_rows(vectors, vectors.matrix[own], k, leave_out=own)
     titles = recent_titles(lake, vectors.at(np.sort(np.append(found.rows[0], own))))
-    near = describe_near_users(vectors, found, titles)
+    written = as_written(lake, titles)
+    near = describe_near_users(vectors, found, titles, written)
     common = titles_in_common(lake, vectors, user, [each.user_id for each in near])
     return Neighbors(
         user,
@@ -73,6 +77,7 @@ def neighbors(
         vectors.as_of,
         len(vectors),
         titles.get(user, []),
+        written.get(user, []),
         [_neighbor(each, common.get(each.user_id, InCommon(0.0, []))) for each in near],
     )
 
@@ -82,13 +87,16 @@ def _neighbor(near: NearUser, common: InCommon) -> Neighbor:
 
 
 def describe_near_users(
-    vectors: Vectors, found: Nearest, titles: dict[str, list[str]]
+    vectors: Vectors,
+    found: Nearest,
+    titles: dict[str, list[str]],
+    written: dict[str, list[str]],
 ) -> list[NearUser]:
     """Those nearest to the first query."""
     users = vectors.user_ids[found.rows[0]].tolist()
     days = vectors.days[found.rows[0]].tolist()
     return [
-        NearUser(user, cosine, day, titles.get(user, []))
+        NearUser(user, cosine, day, titles.get(user, []), written.get(user, []))
         for user, cosine, day in zip(users, found.cosine[0].tolist(), days, strict=True)
     ]
 
@@ -106,8 +114,8 @@ def main(
     rows = [
         (
             *(n.user_id, n.cosine, n.vector_of, n.overlap),
-            [title.title for title in n.common_titles[:_SHOWN_TITLES]],
-            n.recent_titles,
+            [title.written or title.title for title in n.common_titles[:_SHOWN_TITLES]],
+            n.recent_written,
         )
         for n in found.neighbors
     ]
@@ -115,6 +123,6 @@ def main(
     near = Listing(rows, columns)
     title = (
         f"nearest to {user} of {found.searched:,} users, {found.model_id} as of {found.as_of}"
-        f"\n{user} viewed lately: {' · '.join(found.recent_titles) or 'no titles known'}"
+        f"\n{user} viewed lately: {' · '.join(found.recent_written) or 'no titles known'}"
     )
     print_answer(found, json, title, near, csv=near if csv else None)
