@@ -71,7 +71,8 @@ bench: setup ## every claim about speed, measured again; the last line of each i
 
 docs: setup ## the guides as a site in build/site, with references made of the code
 	PYTHONPATH=. NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
-	@echo "open build/site/index.html"
+	@echo "open build/site/index.html; with the search, http://127.0.0.1:8000 after:"
+	@echo "  $(BIN)/python -m http.server --bind 127.0.0.1 --directory build/site 8000"
 
 airflow: setup ## Airflow's UI with this project's DAGs, until Ctrl-C
 	$(BIN)/userbert airflow

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from headless_browser import Browser
 from mkdocs.commands.build import build
 from mkdocs.config import load_config
 from test_guides import parse
@@ -37,6 +38,15 @@ def test_the_site_is_built_without_a_warning_and_loads_nothing(site):
     assert loading == []
     styles = [path.read_text() for path in site.rglob("*.css")]
     assert [text[:40] for text in styles if re.search(r"url\(['\"]?(?:https?:)?//", text)] == []
+
+
+def test_pages_open_from_a_disk_and_the_search_says_that_it_needs_a_server(site, tmp_path):
+    with Browser(tmp_path / "browser") as browser:
+        browser.open(site / "index.html", 1280, "light")
+        field = "document.querySelector('.md-search__input')"
+        browser.wait_for(f"{field}.disabled && {field}.placeholder.includes('make docs')")
+        assert browser.console == []
+        assert {url.split(":")[0] for url in browser.requests} <= {"file", "data"}
 
 
 def test_every_guide_is_in_the_navigation(site):

@@ -20,12 +20,24 @@ _PAGES = {
     "reference/settings.md": settings_page,
     "reference/catalog.html": catalog_html,
 }
+# A browser lets no page that it opened from a disk start the worker that searches.
+_SEARCH_NOTE = "assets/search-note.js"
+_SEARCH_NOTE_SCRIPT = """if (location.protocol === "file:") {
+  document.addEventListener("DOMContentLoaded", function () {
+    const field = document.querySelector(".md-search__input");
+    field.disabled = true;
+    field.placeholder = "Search works when served (make docs)";
+  });
+}
+"""
 # A link to a file of the repository that is no page of the site.
 _OUTSIDE = re.compile(r"\[([^\]]+)\]\((?:\.\./)+(?!docs/)[^)]*\)")
 
 
 def on_config(config: Any) -> Any:
-    """Add the guides that mkdocs.yml does not name, so that none is without a way to it."""
+    """Add the guides that mkdocs.yml does not name, so that none is without a way to it, and what
+    the search says where it cannot work."""
+    config.extra_javascript.append(_SEARCH_NOTE)
     named = str(config.nav)
     more = sorted(path.name for path in Path(config.docs_dir).glob("*.md"))
     more = [name for name in more if f"'{name}'" not in named]
@@ -36,6 +48,7 @@ def on_config(config: Any) -> Any:
 
 def on_files(files: Files, config: Any) -> Files:
     """Add the pages that are made of the code."""
+    files.append(File.generated(config, _SEARCH_NOTE, content=_SEARCH_NOTE_SCRIPT))
     for name, page in _PAGES.items():
         files.append(File.generated(config, name, content=page()))
     return files
