@@ -99,3 +99,17 @@ def test_users_are_asked_by_name_and_by_a_list(places, monkeypatch, capsys):
     assert main(["coverage"]) == 0
     assert "3 of 10 users have a vector of m1 as of 2026-01-06" in capsys.readouterr().out
     assert main(["coverage", "--model", "m9"]) == 4
+
+
+@pytest.mark.parametrize("name", ["Kunden-Nr.", 'a"b', "$x/~y", "*", ".", "user.id", " "])
+def test_a_refused_line_names_its_user_under_any_name_of_the_column(name, places):
+    lines = [{name: "u-named"}, {"user": {"id": "u-inside"}}]
+    rows = [{"raw": json.dumps(line), "line": n} for n, line in enumerate(lines, 10)]
+    write(places, "rejected_logs", rows)
+    (places.landing / "settings.toml").write_text(
+        f'format = "jsonl"\n[columns]\nuser_id = {json.dumps(name)}\n'
+        'event_time = "at"\ntitle = "title"\n'
+    )
+    refused = {r.reason: r.examples for r in coverage(open_lake(places)).reasons}
+    expected = ["u-inside", "u-named"] if name == "user.id" else ["u-named"]
+    assert refused["only refused lines"] == expected

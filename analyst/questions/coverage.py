@@ -261,7 +261,7 @@ def _gather_refused(lake: OpenLake) -> int:
         SELECT nullif(trim(CASE WHEN json_valid(raw) THEN coalesce(
             json_extract_string(raw, $name), json_extract_string(raw, $path)) END), '') AS user_id
         FROM {REJECTED_LOGS.name}""",
-        {"name": f'$."{column}"', "path": "$" + "".join(f'."{s}"' for s in column.split("."))},
+        {"name": _json_pointer(column), "path": _json_pointer(*column.split("."))},
     )
     lake.connection.execute(
         "INSERT INTO refused SELECT DISTINCT user_id FROM named WHERE user_id IS NOT NULL"
@@ -269,6 +269,12 @@ def _gather_refused(lake: OpenLake) -> int:
     unnamed = lake.sql("SELECT count(*) FROM named WHERE user_id IS NULL").fetchone()
     assert unnamed is not None
     return int(unnamed[0])
+
+
+def _json_pointer(*steps: str) -> str:
+    """RFC 6901, which any name fits into, `Kunden-Nr.` too: DuckDB's paths know no empty step."""
+    escaped = (step.replace("~", "~0").replace("/", "~1") for step in steps)
+    return "".join(f"/{step}" for step in escaped)
 
 
 def _user_column(lake: OpenLake) -> str:
