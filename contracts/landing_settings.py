@@ -22,6 +22,10 @@ quote = '"'               # "" where no value is quoted
 escape = ""               # the character before a quote that is part of the value, often "\\"
 encoding = "utf-8"
 header = []               # the names of the columns, where the files' first line is a view already
+
+[pseudonyms]              # may be left out; then ids are stored as they were logged
+columns = ["user_id"]     # and optional columns, such as host
+key_file = "/etc/userbert/pseudonyms.keys"  # or key_variable: an environment variable with the path
 """
 
 from __future__ import annotations
@@ -59,6 +63,8 @@ LANDING_COLUMNS = (*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS, LINE_ID)
 _ADVICE = {  # by setting, where pydantic's own words would not say what to write
     "time_format": "say iso, epoch_s, epoch_ms, epoch_us or a Spark datetime pattern such as "
     "dd/MM/yyyy HH:mm:ss",
+    "pseudonyms.columns": "say a list of user_id and, if they shall be pseudonyms too, of "
+    f"{', '.join(OPTIONAL_COLUMNS)}",
     "nobody": 'say a list of texts such as ["anonymous", "undefined"]',
     "csv.delimiter": "say one character",
     "csv.quote": 'say one character, or "" where no value is quoted',
@@ -153,6 +159,29 @@ def _with_declared_columns(dialect: CsvDialect, context: ValidationInfo) -> CsvD
     return dialect
 
 
+class PseudonymSettings(BaseModel):
+    """Which columns hold pseudonyms, and where the keys are. Settings never hold a key itself."""
+
+    model_config = _STRICT
+    columns: Annotated[
+        tuple[Literal["user_id", *OPTIONAL_COLUMNS], ...],  # type: ignore[valid-type]
+        Field(strict=False),
+    ] = ("user_id",)
+    key_file: str = ""  # its path
+    key_variable: str = ""  # the environment variable that names its path
+
+    @model_validator(mode="after")
+    def _user_and_one_key(self) -> Self:
+        if "user_id" not in self.columns:
+            raise ValueError("columns must name user_id")
+        if bool(self.key_file) == bool(self.key_variable):
+            raise ValueError(
+                "say either key_file, the path of a key file, or key_variable, the environment "
+                "variable that names it"
+            )
+        return self
+
+
 class LandingSettings(BaseModel):
     """How to read the landing files. `columns` maps our names to the names in the files."""
 
@@ -169,6 +198,7 @@ class LandingSettings(BaseModel):
     tokenizer: Literal["nltk", "jieba", "janome", "pythainlp"] = "nltk"
     columns: _Columns
     csv: Annotated[CsvDialect, AfterValidator(_with_declared_columns)] = CsvDialect()
+    pseudonyms: PseudonymSettings | None = None
 
 
 def are_days_expected(landing: Path) -> bool:
@@ -227,7 +257,8 @@ def _problem(kind: str, mistake: Mapping[str, Any], names: list[str]) -> str:
     if kind == "missing":
         return f"missing; {_advice(mistake, names)}"
     if kind == "extra_forbidden":
-        model = CsvDialect if names[0] == "csv" else LandingSettings
+        inner = {"csv": CsvDialect, "pseudonyms": PseudonymSettings}
+        model = inner.get(names[0], LandingSettings)
         known = LANDING_COLUMNS if in_columns else tuple(model.model_fields)
         return f"unknown; say one of {', '.join(known)}"
     return f"found {mistake['input']!r}; {_advice(mistake, names)}"

@@ -27,7 +27,8 @@ import typer
 
 from contracts.errors import BadInput
 from contracts.paths import Places
-from contracts.terminal.options import UserFile
+from contracts.settings.pseudonyms import ids_as_stored, read_key_ring
+from contracts.terminal.options import ArePseudonyms, UserFile
 from contracts.user_lists import named_users
 
 if TYPE_CHECKING:  # pyarrow, DuckDB and Spark are imported when the command runs
@@ -50,6 +51,7 @@ def main(
         bool,
         typer.Option("--check", help="Only look for them; exit code 1 if anything is found."),
     ] = False,
+    pseudonyms: ArePseudonyms = False,
 ) -> int:
     from erasure.landing_search import landing_settings, user_columns
     from erasure.user_patterns import Users
@@ -59,7 +61,8 @@ def main(
     named = named_users(users or [], file, columns)
     if named.num_comments:
         _print(f"{file}: {named.num_comments} comment lines that begin with # name nobody")
-    wanted = Users(named.ids, columns, named.spellings)
+    stored = tuple(ids_as_stored(named.ids, pseudonyms, places))
+    wanted = Users(stored, columns, named.spellings, ring=read_key_ring(places))
     if check:
         return 1 if search_everything(places, _with_spellings(places, wanted)) else 0
     _confirm(len(named.ids), yes)

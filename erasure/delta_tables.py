@@ -11,7 +11,7 @@ What is to go, and the checksums of all that stays, are read without Spark: a lo
 Spark some 25 stages, and a call some 1,200. Spark does what only Delta's own code may do.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -42,6 +42,7 @@ _ERASED_TABLES = (
     TITLES,
 )
 _AT_ONCE = "interval 0 seconds"
+_OF_A_COMMIT = ("job", "run", "code", "commit")  # what its own writer says of itself
 _LineTest = Callable[[str], bool]  # whether a refused line is of one of the users
 
 
@@ -151,14 +152,20 @@ def _checksum(lake: OpenLake, table: Table, but: str = "") -> Checksum:
 def _erase(lake: Lake, doomed: _Doomed) -> None:
     """Erase the rows, which are of the table's newest version, and all that files keep of them."""
     table = doomed.table
-    measures, days = lake.measures(table), held_days(lake, table) or KEEP_DAYS
+    provenance, days = lake.metadata(table), held_days(lake, table) or KEEP_DAYS
     lake.set_properties(table, {FILE_RETENTION: _AT_ONCE})
     if doomed.num_rows:
         _delete_rows(lake, lake.delta_table(table), doomed)
-    lake.log(table).remove_unused_files()
-    lake.mark(table, measures=measures)
-    lake.log(table).remove_history()
+    drop_older_versions(lake, table, provenance)
     set_retention(lake, table, days)
+
+
+def drop_older_versions(lake: Lake, table: Table, provenance: Mapping[str, object]) -> None:
+    """Remove all files but the newest version's, and the log before a commit that keeps what the
+    `provenance` of an older one said of the rows."""
+    lake.log(table).remove_unused_files()
+    lake.mark(table, **{key: provenance[key] for key in provenance if key not in _OF_A_COMMIT})
+    lake.log(table).remove_history()
 
 
 def _delete_rows(lake: Lake, delta: DeltaTable, doomed: _Doomed) -> None:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from contracts.settings.key_ring import KeyRing
 from contracts.user_lists import USER_COLUMN, trim_user_id
 
 _REPLACEMENT = b"(forgotten)"
@@ -40,6 +41,7 @@ class Users:
     columns: tuple[str, ...] = (USER_COLUMN,)
     spellings: tuple[str, ...] = ()
     longer: tuple[str, ...] = ()
+    ring: KeyRing | None = None  # where `ids` are pseudonyms: landing files hold raw ids
 
     @cached_property
     def texts(self) -> tuple[str, ...]:
@@ -57,7 +59,9 @@ class Users:
 
     def has(self, value: str) -> bool:
         """Whether a whole value of a user column is one of them."""
-        return trim_user_id(value) in self._id_set
+        text = trim_user_id(value)
+        forms = self.ring.stages(text) if self.ring else ()
+        return text in self._id_set or any(form in self._id_set for form in forms)
 
     @cached_property
     def _as_value(self) -> re.Pattern[bytes]:

@@ -6,6 +6,7 @@ from dash import Dash, Input, Output, State, ctx, no_update
 from dash.exceptions import PreventUpdate
 
 from contracts.errors import BadInput
+from contracts.settings.pseudonyms import ids_as_stored
 from explorer.day_reader import DayReader
 from explorer.page_inputs import MAP_NAMES, PAGE_STATE, PageValues, view_of
 from explorer.view import View
@@ -72,9 +73,15 @@ def _add_user(app: Dash, reader: DayReader) -> None:
         if ctx.triggered_id == "clicked":
             user = _pointed_user(view, clicked)
             return (user[0], user[0]) if user else (no_update, no_update)
-        named = (text or "").strip()
+        named = _as_stored(view, (text or "").strip())
         _must_be_known(view, named)
         return named, named
+
+
+def _as_stored(view: View, user: str) -> str:
+    """A search takes what the tables hold and, where that is a pseudonym, a raw id too."""
+    is_stored = not user or user in view.day.vectors
+    return user if is_stored else ids_as_stored([user], places=view.reader.places)[0]
 
 
 def _must_be_known(view: View, user: str) -> None:

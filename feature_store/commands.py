@@ -25,8 +25,9 @@ import typer
 
 from contracts.errors import BadInput, MissingTable
 from contracts.paths import Places
+from contracts.settings.pseudonyms import ids_as_stored
 from contracts.terminal.command_line import command_group
-from contracts.terminal.options import AsOfOrNewest, day_option
+from contracts.terminal.options import ArePseudonyms, AsOfOrNewest, day_option
 from contracts.vectors import CHAMPION_SERVICE
 
 if TYPE_CHECKING:  # Feast takes five seconds to import; `--help` must not
@@ -122,9 +123,11 @@ def refresh(as_of: _PublishedDay) -> None:
 def get(
     users: Annotated[list[str], typer.Argument(metavar="USER", help="The ids of the users.")],
     service: _Service = CHAMPION_SERVICE,
+    pseudonyms: ArePseudonyms = False,
 ) -> None:
     """Print the online features of some users as JSON lines; exit code 4 if one has none."""
     store = _open_store()
+    users = ids_as_stored(users, pseudonyms, store.places)
     with store.named_damage():
         rows = store.get(users, service)
     known = rows[rows["model_id"].notna()]
@@ -160,6 +163,7 @@ def history(
             help="With --as-known: a model that is or was published. [default: the champion]",
         ),
     ] = None,
+    pseudonyms: ArePseudonyms = False,
 ) -> None:
     """Write the features of users as of past times, in the order of the file's rows."""
     from feature_store.history_file import read_points
@@ -168,6 +172,7 @@ def history(
         raise BadInput("--model goes with --as-known; --service pins the model that is published")
 
     points = read_points(file)
+    points["user_id"] = ids_as_stored(points["user_id"], pseudonyms)
     if not out.parent.is_dir():
         raise BadInput(f"--out {out}: there is no folder {out.parent}")
     store = _open_store()

@@ -291,6 +291,11 @@ COMMANDS = {
         "Remove users from every table, version, file, log and cache.",
         ("spark", "model"),
     ),
+    "pseudonyms": CommandEntry(
+        "erasure.pseudonym_commands",
+        "Make keys of pseudonyms, and rotate them.",
+        ("spark", "model", "features"),
+    ),
     "maintenance": CommandEntry(
         "spark_jobs.lake.maintenance",
         "Compact files, and remove what nobody needs.",

@@ -21,7 +21,15 @@ from analyst.questions.neighbors import NearUser, describe_near_users
 from analyst.vectors.model_space import Vectors, row_slices
 from analyst.vectors.search import nearest_rows
 from contracts.errors import BadInput
-from contracts.terminal.options import AsCsv, AsJson, AsOfOrNewest, ModelOrChampion, UserFile
+from contracts.settings.pseudonyms import ids_as_stored
+from contracts.terminal.options import (
+    ArePseudonyms,
+    AsCsv,
+    AsJson,
+    AsOfOrNewest,
+    ModelOrChampion,
+    UserFile,
+)
 from contracts.user_lists import named_users
 
 
@@ -93,10 +101,11 @@ def main(
     k: Annotated[int, typer.Option("-k", help="How many users and titles to show.")] = 10,
     as_of: AsOfOrNewest = None,
     model: ModelOrChampion = None,
+    pseudonyms: ArePseudonyms = False,
     json: AsJson = False,
     csv: AsCsv = False,
 ) -> None:
-    named = list(named_users(users or [], file).ids)
+    named = ids_as_stored(named_users(users or [], file).ids, pseudonyms)
     with open_lake() as lake:
         found = cohort(lake, named, k, model, as_of)
     title = (

@@ -20,6 +20,7 @@ from contracts.errors import BadInput, MissingTable
 from contracts.landing_settings import read_settings
 from contracts.limits import MAX_VIEWS_A_DAY
 from contracts.settings.embedding import EmbeddingSettings
+from contracts.settings.pseudonyms import ids_as_stored
 from contracts.tables import (
     BROWSING_LOGS,
     PUBLISHED_EMBEDDINGS,
@@ -28,7 +29,14 @@ from contracts.tables import (
     USER_EMBEDDINGS,
     USER_SEQUENCES,
 )
-from contracts.terminal.options import AsCsv, AsJson, AsOfOrNewest, ModelOrChampion, UserFile
+from contracts.terminal.options import (
+    ArePseudonyms,
+    AsCsv,
+    AsJson,
+    AsOfOrNewest,
+    ModelOrChampion,
+    UserFile,
+)
 from contracts.user_lists import named_users
 
 _MAX_EXAMPLES = 3
@@ -323,11 +331,12 @@ def main(
     file: UserFile = None,
     as_of: AsOfOrNewest = None,
     model: ModelOrChampion = None,
+    pseudonyms: ArePseudonyms = False,
     json: AsJson = False,
     csv: AsCsv = False,
 ) -> None:
     words = [*(users or []), *(more_users or [])]
-    named = list(named_users(words, file).ids) if words or file else None
+    named = ids_as_stored(named_users(words, file).ids, pseudonyms) if words or file else None
     with open_lake() as lake:
         found = coverage(lake, as_of, model, named)
     title = (

@@ -23,8 +23,9 @@ from analyst.lake_access.viewed_titles import written_titles
 from analyst.output.answers import Listing, print_answer
 from contracts.errors import BadInput, MissingTable
 from contracts.instants import midnight_microseconds
+from contracts.settings.pseudonyms import ids_as_stored
 from contracts.tables import TITLES, USER_SEQUENCES
-from contracts.terminal.options import AsCsv, AsJson, AsOfOrNewest, ModelOrChampion
+from contracts.terminal.options import ArePseudonyms, AsCsv, AsJson, AsOfOrNewest, ModelOrChampion
 
 if TYPE_CHECKING:
     from model.storage.checkpoint import TrainedModel
@@ -257,9 +258,11 @@ def main(
     ] = False,
     as_of: AsOfOrNewest = None,
     model: ModelOrChampion = None,
+    pseudonyms: ArePseudonyms = False,
     json: AsJson = False,
     csv: AsCsv = False,
 ) -> None:
+    (user,) = ids_as_stored([user], pseudonyms)
     with open_lake() as lake:
         found = explain_vector(lake, user, k, model, as_of)
     parts = [

@@ -27,8 +27,10 @@ from analyst.output.answers import print_answer, print_csv
 from analyst.vectors.model_space import Vectors, row_slices
 from contracts.errors import BadInput, MissingTable
 from contracts.forecasts import FORECAST_DAYS, FORECAST_NAMES
+from contracts.settings.pseudonyms import ids_as_stored
 from contracts.tables import BROWSING_LOGS, TITLES
 from contracts.terminal.options import (
+    ArePseudonyms,
     AsCsv,
     AsJson,
     AsOfOrNewest,
@@ -291,6 +293,7 @@ def main(
     all_users: Annotated[bool, typer.Option("--all", help="Show every user.")] = False,
     as_of: AsOfOrNewest = None,
     model: ModelOrChampion = None,
+    pseudonyms: ArePseudonyms = False,
     json: AsJson = False,
     csv: AsCsv = False,
 ) -> None:
@@ -298,7 +301,7 @@ def main(
         raise BadInput(f"-k is {k}: ask for one user or more")
     if json and csv:
         raise BadInput("say --json or --csv, not both")
-    named = list(named_users(users or [], file).ids) if users or file else None
+    named = ids_as_stored(named_users(users or [], file).ids, pseudonyms) if users or file else None
     number = None if all_users else k
     asked = _only_text(title=title, word=word, host=host)
     with open_lake() as lake:

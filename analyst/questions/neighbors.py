@@ -27,7 +27,8 @@ from analyst.output.answers import Listing, print_answer
 from analyst.vectors.model_space import Vectors
 from analyst.vectors.search import Nearest, nearest_rows
 from contracts.errors import BadInput
-from contracts.terminal.options import AsCsv, AsJson, AsOfOrNewest, ModelOrChampion
+from contracts.settings.pseudonyms import ids_as_stored
+from contracts.terminal.options import ArePseudonyms, AsCsv, AsJson, AsOfOrNewest, ModelOrChampion
 
 _SHOWN_TITLES = 3  # in common, of the table; the JSON has more
 
@@ -106,9 +107,11 @@ def main(
     k: Annotated[int, typer.Option("-k", help="How many neighbors to show.")] = 10,
     as_of: AsOfOrNewest = None,
     model: ModelOrChampion = None,
+    pseudonyms: ArePseudonyms = False,
     json: AsJson = False,
     csv: AsCsv = False,
 ) -> None:
+    (user,) = ids_as_stored([user], pseudonyms)
     with open_lake() as lake:
         found = neighbors(lake, user, k, model, as_of)
     rows = [

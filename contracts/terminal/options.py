@@ -72,6 +72,13 @@ UserFile = Annotated[
         help="A list of more users: one id a line, or the column user_id of a CSV.",
     ),
 ]
+ArePseudonyms = Annotated[
+    bool,
+    typer.Option(
+        "--pseudonyms",
+        help="The users are named by pseudonyms, as tables have them, and not by raw ids.",
+    ),
+]
 LandingRoot = Annotated[
     Path | None,
     typer.Option(

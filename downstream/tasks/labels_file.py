@@ -3,8 +3,8 @@
     kind = "classes"        # binary (0 and 1), classes (text or numbers) or number
     is_static = true        # a fact that does not change, such as a birth year: no time is needed
     doc = "age group"
-
     is_sensitive = true     # may be left out: the privacy card measures what vectors say of it
+    ids = "raw"             # or "pseudonyms", where the file names users as the tables do
 
 The file has the columns user_id and value, and event_time unless `is_static`. A label from before
 the cut is refused: it could stand in the views that the vectors were made from.
@@ -25,11 +25,14 @@ from numpy.typing import NDArray
 
 from contracts.errors import BadInput
 from contracts.instants import midnight_microseconds
+from contracts.paths import Places
+from contracts.settings.pseudonyms import ids_as_stored
 from downstream.data.views import Views
 from downstream.tasks.task import Kind, Task
 
 _FILE_KINDS: tuple[Kind, ...] = ("binary", "classes", "number")
 _MAX_CLASSES = 50
+_RAW, _PSEUDONYMS = "raw", "pseudonyms"  # how the file names users
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class _LabelSettings:
     is_static: bool
     doc: str
     is_sensitive: bool = False
+    are_pseudonyms: bool = False
 
 
 def labels_files(folder: Path) -> dict[str, Path]:
@@ -96,6 +100,9 @@ def _read_settings(path: Path) -> _LabelSettings:
         ) from error
     kind, is_static, doc = (values.pop(n, None) for n in ("kind", "is_static", "doc"))
     is_sensitive = values.pop("is_sensitive", False)
+    ids = values.pop("ids", _RAW)
+    if ids not in (_RAW, _PSEUDONYMS):
+        raise BadInput(f'{path}: ids is {ids!r}; say "{_RAW}" or "{_PSEUDONYMS}"')
     if kind not in _FILE_KINDS or not isinstance(is_static, bool) or not isinstance(doc, str):
         raise BadInput(
             f"{path} must have kind ({', '.join(_FILE_KINDS)}), is_static (true or false) and doc"
@@ -104,7 +111,7 @@ def _read_settings(path: Path) -> _LabelSettings:
         raise BadInput(f"{path}: is_sensitive is {is_sensitive!r}; it must be true or false")
     if values:
         raise BadInput(f"{path}: there is no setting {next(iter(values))}")
-    return _LabelSettings(kind, is_static, doc, is_sensitive)
+    return _LabelSettings(kind, is_static, doc, is_sensitive, ids == _PSEUDONYMS)
 
 
 def _read_table(path: Path, settings: _LabelSettings) -> pa.Table:
@@ -123,7 +130,9 @@ def _read_table(path: Path, settings: _LabelSettings) -> pa.Table:
     table = table.select(needed)
     if empty := [name for name in needed if table[name].null_count]:
         raise BadInput(f"{path}: {table[empty[0]].null_count} rows have no {empty[0]}")
-    return table.set_column(0, "user_id", table["user_id"].cast(pa.string()))
+    given = table["user_id"].cast(pa.string()).to_pylist()
+    users = ids_as_stored(given, settings.are_pseudonyms, Places(path.absolute().parents[1]))
+    return table.set_column(0, "user_id", pa.array(users, pa.string()))
 
 
 def _must_be_after(path: Path, table: pa.Table, as_of: date) -> None:

@@ -6,6 +6,7 @@ from datetime import date
 from pyspark.sql import DataFrame, SparkSession
 
 from contracts.landing_settings import LandingSettings
+from contracts.settings.pseudonyms import Pseudonyms
 from spark_jobs.ingest.landing_files import landing_file_names
 from spark_jobs.ingest.landing_frame import landing_frame
 from spark_jobs.ingest.line_reasons import judged_alone
@@ -24,6 +25,12 @@ class LandedDays:
     parts: list[Part]
     settings: LandingSettings
     forgotten: SuppressionList | None = None
+    pseudonyms: Pseudonyms | None = None
+
+    @property
+    def provenance(self) -> dict[str, object]:
+        """What commits of both tables record of how ids were stored; never a key."""
+        return {"pseudonyms": self.pseudonyms.record} if self.pseudonyms else {}
 
     @property
     def span(self) -> str:
@@ -48,7 +55,7 @@ class LandedDays:
 
     def judged_lines(self, spark: SparkSession) -> DataFrame:
         """browsing_logs' columns of each line, its `place`, and its `reasons` or null."""
-        lines = landing_frame(spark, self.parts, self.settings, self.forgotten)
+        lines = landing_frame(spark, self.parts, self.settings, self.forgotten, self.pseudonyms)
         return judged_alone(lines, self.settings)
 
     def files(self, spark: SparkSession) -> DataFrame:

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from pyspark.sql import DataFrame, SparkSession
 
 from contracts.landing_settings import LANDING_COLUMNS, LandingSettings
+from contracts.settings.pseudonyms import Pseudonyms
 from spark_jobs.ingest.formats import LandingFormat, landing_format
 from spark_jobs.ingest.landing_files import landing_file_names
 from spark_jobs.ingest.parsing.packed_files import DamagedFile
@@ -29,6 +30,7 @@ from spark_jobs.ingest.parsing.parsed_lines import (
     damage_mark,
 )
 from spark_jobs.ingest.parsing.private_values import cut_urls, mask_texts
+from spark_jobs.ingest.pseudonymized_lines import with_pseudonyms, without_details
 from spark_jobs.ingest.suppression_list import FORGOTTEN_USER, SuppressionList
 
 MAX_LINES = 1 << 40  # that a file can have; place = MAX_LINES * its number + line
@@ -57,6 +59,7 @@ def landing_frame(
     parts: list[Part],
     settings: LandingSettings,
     forgotten: SuppressionList | None = None,
+    pseudonyms: Pseudonyms | None = None,
 ) -> DataFrame:
     """The lines of `parts`, in which the landing columns are text as the line holds them.
 
@@ -79,7 +82,9 @@ def landing_frame(
             each for batch in ids for n in batch.column(0) for each in tasks[n.as_py()]
         ):
             for lines in _line_batches(form, part):
-                yield _rows(_masked(lines, mask), part, offset, forgotten, is_iso)
+                errors = _errors(lines, forgotten)  # asked by raw ids, which stay here
+                lines = _without_raw_ids(_masked(replace(lines, errors=errors), mask), pseudonyms)
+                yield _rows(lines, part, offset, is_iso)
 
     schema = ", ".join(f"{name} {kind}" for name, kind in _SCHEMA.items())
     return spark.range(0, len(tasks), 1, max(len(tasks), 1)).mapInArrow(read, schema)
@@ -119,11 +124,17 @@ def _masked(lines: LineBatch, mask: Collection[str]) -> LineBatch:
     return replace(lines, columns=columns)
 
 
-def _rows(
-    lines: LineBatch, part: Part, offset: int, forgotten: SuppressionList | None, is_iso: bool
-) -> pa.RecordBatch:
+def _without_raw_ids(lines: LineBatch, pseudonyms: Pseudonyms | None) -> LineBatch:
+    if pseudonyms is None:
+        return lines
+    errors = None if lines.errors is None else without_details(lines.errors)
+    columns = with_pseudonyms(lines.columns, pseudonyms)
+    return replace(lines, columns=columns, errors=errors, raw_of_errors=())
+
+
+def _rows(lines: LineBatch, part: Part, offset: int, is_iso: bool) -> pa.RecordBatch:
     """A batch of the frame. Of a line with errors nothing but its place and they are kept."""
-    errors = _errors(lines, forgotten)
+    errors = pa.nulls(len(lines.line_numbers), TEXTS) if lines.errors is None else lines.errors
     columns, instants = dict(lines.columns), lines.instants
     count = len(lines.line_numbers)
     if instants is None and is_iso:
@@ -146,10 +157,10 @@ def _rows(
     return pa.RecordBatch.from_arrays(arrays, list(_SCHEMA))
 
 
-def _errors(lines: LineBatch, forgotten: SuppressionList | None) -> Column:
-    errors = pa.nulls(len(lines.line_numbers), TEXTS) if lines.errors is None else lines.errors
+def _errors(lines: LineBatch, forgotten: SuppressionList | None) -> Column | None:
     if forgotten is None or not (gone := forgotten.has_lines(lines)).any():
-        return errors
+        return lines.errors
+    errors = pa.nulls(len(lines.line_numbers), TEXTS) if lines.errors is None else lines.errors
     found: Any = pc.if_else(pa.array(gone), pa.scalar([FORGOTTEN_USER], TEXTS), errors)
     return found  # type: ignore[no-any-return]
 

@@ -11,12 +11,14 @@ from contracts.landing_settings import LINE_ID, OPTIONAL_COLUMNS, REQUIRED_COLUM
 from contracts.tables import BROWSING_LOGS
 from contracts.user_lists import trim_user_id
 from spark_jobs.ingest.event_time import event_time
+from spark_jobs.ingest.pseudonymized_lines import keyed_view_id
 from spark_jobs.ingest.reason_kinds import (
     AFTER_LANDING_DAY,
     EARLIEST_TIME,
     NOBODYS_LINE,
     NUL_IN_USER,
     SHOWN_CHARACTERS,
+    UNREADABLE_TIME,
 )
 from spark_jobs.transforms.title_text import normalized_title, title_id
 
@@ -32,6 +34,8 @@ def _with_facts(lines: DataFrame, settings: LandingSettings) -> DataFrame:
     # A null column leaves xxhash64 as it is, so a new optional column changes no view's id.
     facts = F.xxhash64(*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS)
     log_id = F.xxhash64(LINE_ID) if LINE_ID in settings.columns else facts
+    if settings.pseudonyms and LINE_ID not in settings.columns:
+        log_id = keyed_view_id()  # event_time is an instant where it is asked
     time = F.coalesce("instant", event_time(F.col("event_time"), settings))
     return (
         lines.withColumn("time_text", F.col("event_time"))
@@ -50,7 +54,8 @@ def _with_reasons(lines: DataFrame, settings: LandingSettings) -> DataFrame:
     time = F.coalesce("time_text", F.col("event_time").cast("string"))
     shown = F.concat(F.lit(" ("), F.substring(time, 1, SHOWN_CHARACTERS), F.lit(")"))
     details = {
-        "time": F.coalesce(shown, F.lit("")),
+        # Where ids are pseudonyms nothing of an unreadable time is shown: it may be an id.
+        "time": F.lit("") if settings.pseudonyms else F.coalesce(shown, F.lit("")),
         NOBODYS_LINE: F.concat(F.lit(" ("), "user_id", F.lit(")")),
     }
     reasons = [F.when(condition, _reason(kind, details)) for kind, condition in conditions.items()]
@@ -73,7 +78,7 @@ def _conditions(settings: LandingSettings) -> dict[str, Column]:
         "blank user_id": _is_blank(F.col("user_id")),
         NUL_IN_USER: F.coalesce(F.contains("user_id", F.lit("\0")), no),
         "blank title": F.coalesce(F.col("normalized"), F.lit("")) == "",
-        "unreadable event_time": time.isNull(),
+        UNREADABLE_TIME: time.isNull(),
         AFTER_LANDING_DAY: F.coalesce(_day_in(settings.time_zone) > F.col("landing_day"), no),
         f"event_time before {EARLIEST_TIME.year}": F.coalesce(is_early, no),
     }

@@ -2,6 +2,7 @@
 
 from datetime import date
 
+UNREADABLE_TIME = "unreadable event_time"
 AFTER_LANDING_DAY = "event_time after its landing day"
 NOBODYS_LINE = "user_id of nobody"
 NUL_IN_USER = "NUL character in user_id"  # which nobody could name to have the user forgotten

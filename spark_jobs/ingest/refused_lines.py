@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from itertools import groupby
 from typing import Any
@@ -12,18 +12,28 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 
 from contracts.landing_settings import LandingSettings
+from contracts.settings.pseudonyms import Pseudonyms
 from spark_jobs.ingest.formats import LandingFormat, landing_format
 from spark_jobs.ingest.landing_files import by_file
 from spark_jobs.ingest.parsing.packed_files import DamagedFile
 from spark_jobs.ingest.parsing.parsed_lines import DAMAGED_FILE, TEXT, Part
 from spark_jobs.ingest.parsing.private_values import mask_line
+from spark_jobs.ingest.pseudonymized_lines import refused_texts
+from spark_jobs.ingest.reason_kinds import UNREADABLE_TIME
 from spark_jobs.ingest.suppression_list import FORGOTTEN_USER
 
 
-def with_raw(refused: DataFrame, parts: list[Part], settings: LandingSettings) -> DataFrame:
+def with_raw(
+    refused: DataFrame,
+    parts: list[Part],
+    settings: LandingSettings,
+    pseudonyms: Pseudonyms | None = None,
+) -> DataFrame:
     """Add `raw` to refused lines (file, line, reasons, ...).
 
     Of a forgotten user's line nothing is kept, and of a file that cannot be read there is nothing.
+    With `pseudonyms` a line that was parsed is kept as JSON of its declared columns, and of others
+    there is nothing: the id may stand anywhere in them.
     Few lines are refused, so carrying all lines to the end for their sake would cost more than
     opening their files again.
     """
@@ -37,15 +47,19 @@ def with_raw(refused: DataFrame, parts: list[Part], settings: LandingSettings) -
             ]
             files, lines, reasons = columns
             wanted = [
-                (file, line)
+                (file, line, UNREADABLE_TIME not in why)
                 for file, line, why in zip(files, lines, reasons, strict=True)
                 if _is_kept(why)
             ]
             found: dict[tuple[str, int], str] = {}
             for file, some in groupby(wanted, key=lambda each: each[0]):
-                numbers = [line for _, line in some]
+                has_time = {line: is_time for _, line, is_time in some}
                 with suppress(DamagedFile):  # in a column that no view is made of
-                    for line, raw in _lines_as_they_were(form, parts_of[file], numbers):
+                    for line, raw in (
+                        _lines_by_pseudonym(form, parts_of[file], has_time, pseudonyms)
+                        if pseudonyms
+                        else _lines_as_they_were(form, parts_of[file], list(has_time))
+                    ):
                         found[file, line] = mask_line(raw, settings.mask)
             raw_lines = [found.get(each, "") for each in zip(files, lines, strict=True)]
             yield batch.append_column("raw", pa.array(raw_lines, TEXT))
@@ -57,6 +71,16 @@ def with_raw(refused: DataFrame, parts: list[Part], settings: LandingSettings) -
 
 def _is_kept(reasons: list[str]) -> bool:
     return reasons != [FORGOTTEN_USER] and not reasons[0].startswith(DAMAGED_FILE)
+
+
+def _lines_by_pseudonym(
+    form: LandingFormat, parts: list[Part], has_time: Mapping[int, bool], pseudonyms: Pseudonyms
+) -> Iterator[tuple[int, str]]:
+    """The lines of one file that were parsed."""
+    starts = [part.first_line for part in parts]
+    for nth in sorted({bisect_right(starts, line) - 1 for line in has_time}):
+        for batch in form.parse(parts[nth]):
+            yield from refused_texts(batch, pseudonyms, has_time)
 
 
 def _lines_as_they_were(

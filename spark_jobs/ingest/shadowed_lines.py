@@ -9,6 +9,7 @@ own landing day. Each step may be repeated: a run that a kill ended is finished 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date
 
 from pyspark.sql import DataFrame
@@ -79,7 +80,7 @@ def _with_their_files(places: Places, landed: LandedDays, refused: DataFrame) ->
     days: list[date] = sorted({row["landing_day"] for row in rows})
     parts = landing_parts(places.landing, days, landed.settings, allow_missing_days=True)
     parts = [part for part in parts if part.file in files]
-    return LandedDays(days, parts, landed.settings, landed.forgotten)
+    return replace(landed, days=days, parts=parts)
 
 
 def _append(
@@ -92,7 +93,7 @@ def _append(
     """Add the views that the table does not hold yet."""
     num_views = 0
 
-    def attempt() -> tuple[Passed, dict[str, object]] | None:
+    def attempt() -> tuple[Passed, Mapping[str, object]] | None:
         nonlocal num_views
         known = lake.read(BROWSING_LOGS).select("event_date", "log_id")
         new = views.join(known, ["event_date", "log_id"], "left_anti").select(BROWSING_LOGS.names)
@@ -100,7 +101,7 @@ def _append(
             new, BROWSING_LOGS, places=places, run=f"{landed.run_name}_back", measures=counts
         )
         num_views = int(passed.measures["rows"])
-        return (passed, {}) if num_views else None
+        return (passed, landed.provenance) if num_views else None
 
     lake.append_alone(BROWSING_LOGS, attempt)
     return num_views
@@ -119,4 +120,5 @@ def _mend_reasons(
     rows = rows.where("is_changed is null or new is not null")
     rows = rows.withColumn("reasons", F.coalesce("new", "reasons")).select(REJECTED_LOGS.names)
     run = f"{landed.run_name}_back"
-    lake.replace(run_gate(rows, REJECTED_LOGS, places=places, run=run), of_days)
+    passed = run_gate(rows, REJECTED_LOGS, places=places, run=run)
+    lake.replace(passed, of_days, **landed.provenance)

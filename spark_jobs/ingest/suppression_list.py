@@ -22,6 +22,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from contracts.paths import Places
+from contracts.settings.key_ring import KeyRing
+from contracts.settings.pseudonyms import read_key_ring
 from contracts.user_lists import trim_user_id
 from spark_jobs.ingest.parsing.parsed_lines import LineBatch
 
@@ -37,9 +39,22 @@ class SuppressionList:
 
     key: bytes = field(repr=False)
     hashes: frozenset[str] = field(repr=False)
+    ring: KeyRing | None = None  # where tables hold pseudonyms
 
     def __contains__(self, user: object) -> bool:
-        return isinstance(user, str) and _keyed_hash(trim_user_id(user), self.key) in self.hashes
+        """Whether a raw id or a pseudonym is on the list.
+
+        The list keeps the pseudonyms of the day on which somebody asked. A rotation changes the
+        tables' and not the list's: a raw id passes through the older ones on its way.
+        """
+        return isinstance(user, str) and any(
+            _keyed_hash(form, self.key) in self.hashes for form in self._forms(trim_user_id(user))
+        )
+
+    def _forms(self, user: str) -> Iterator[str]:
+        yield user
+        if self.ring:
+            yield from self.ring.stages(user)
 
     def names(self, line: str) -> bool:
         """Whether any word of a line that has no columns is a user on the list."""
@@ -87,7 +102,9 @@ def read_suppression_list(places: Places) -> SuppressionList | None:
     """The list; None where nobody is on it, so that an ingest has nothing to ask."""
     folder = _list_folder(places)
     models = _models_by_hash(folder / "users.jsonl")
-    return SuppressionList(_read_key(folder), frozenset(models)) if models else None
+    if not models:
+        return None
+    return SuppressionList(_read_key(folder), frozenset(models), read_key_ring(places))
 
 
 def models_of(places: Places, users: Iterable[str]) -> set[str]:

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 
 from pyspark.sql import SparkSession
 
+from contracts.paths import Places
+from contracts.settings.pseudonyms import must_not_rotate
 from contracts.terminal.full_disk import is_of_full_disk
 from expectations.gx_validation import import_early
 from spark_jobs.spark.session import session
@@ -31,6 +33,7 @@ def spark_job(name: str, gated: bool = True) -> Iterator[tuple[SparkSession, _Re
     What the gates of a `gated` job need is imported while the JVM starts.
     """
     started = time.monotonic()
+    must_not_rotate(Places.from_environment())
     if gated:
         import_early()
     spark = session(name)

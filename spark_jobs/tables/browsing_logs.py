@@ -20,6 +20,7 @@ from pyspark.sql import functions as F
 from contracts.errors import BadInput
 from contracts.landing_settings import read_settings
 from contracts.paths import Places
+from contracts.settings.pseudonyms import pseudonyms_of
 from contracts.tables import BROWSING_LOGS, REJECTED_LOGS
 from contracts.terminal.options import day_option
 from expectations.day_history import day_expectations, save_days
@@ -40,6 +41,7 @@ from spark_jobs.ingest.shadowed_lines import bring_back, were_ingested_before
 from spark_jobs.ingest.suppression_list import FORGOTTEN_USER, read_suppression_list
 from spark_jobs.ingest.whole_days import judge_landed
 from spark_jobs.lake.lake import Commit, Lake
+from spark_jobs.lake.pseudonym_record import must_be_stored_by
 from spark_jobs.spark.job_run import spark_job
 
 # Duplicates up to which all of them are sent to every task, at 40 bytes each.
@@ -64,7 +66,7 @@ def rejected_lines(judged: DataFrame, found: DataFrame, landed: LandedDays) -> D
     line = F.expr(f"place % {MAX_LINES}").alias("line")
     bad = bad.join(F.broadcast(files), F.expr(f"place div {MAX_LINES} = number"))
     bad = bad.select("landing_day", "file", line, "reasons")
-    whole = with_raw(bad, landed.parts, landed.settings)
+    whole = with_raw(bad, landed.parts, landed.settings, landed.pseudonyms)
     return whole.select(REJECTED_LOGS.names).hint("rebalance", "landing_day")
 
 
@@ -160,8 +162,8 @@ def ingest_days(lake: Lake, places: Places, landed: LandedDays) -> Commit:
     refusals = gate(bad, REJECTED_LOGS)
     _warn_of_days(judged_days)
     may_shadow = were_ingested_before(lake, landed)
-    commit = lake.replace(views, landed.span)
-    lake.replace(refusals, landed.span)
+    commit = lake.replace(views, landed.span, **landed.provenance)
+    lake.replace(refusals, landed.span, **landed.provenance)
     save_days(places, facts)
     if may_shadow:
         bring_back(lake, places, landed, counts)
@@ -188,12 +190,14 @@ def main(
 ) -> None:
     places = Places.from_environment()
     settings = read_settings(places.landing / "settings.toml", format_names())
+    pseudonyms = pseudonyms_of(settings, places)
     days = days_between(from_day, to_day)
     parts = landing_parts(places.landing, days, settings, allow_missing_days)
     with spark_job("browsing_logs") as (spark, tell):
         check_time_format(spark, settings)
         lake = Lake(spark, places.lake)
-        landed = LandedDays(days, parts, settings, read_suppression_list(places))
+        must_be_stored_by(lake, pseudonyms)
+        landed = LandedDays(days, parts, settings, read_suppression_list(places), pseudonyms)
         commit = lake.settle(BROWSING_LOGS, lambda: ingest_days(lake, places, landed))
         measures = lake.measures(BROWSING_LOGS)
         tell(commit, **measures)

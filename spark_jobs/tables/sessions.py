@@ -55,10 +55,15 @@ def to_sessions(views: DataFrame, max_views_a_day: int = MAX_VIEWS_A_DAY) -> Dat
         by_user(views, "event_time", "log_id", "title_id")
         .mapInArrow(partial(_cut_all, limit=max_views_a_day), _CUT_COLUMNS)
         .withColumn("session_date", F.to_date("start_time"))
-        .withColumn("session_id", F.xxhash64("user_id", "start_time"))
+        .withColumn("session_id", session_id())
         .withColumn("num_views", F.size("title_ids"))
         .select(SESSIONS.names)
     )
+
+
+def session_id() -> Column:
+    """Of a session's user_id and start_time."""
+    return F.xxhash64("user_id", "start_time")
 
 
 def _cut_all(batches: Iterator[pa.RecordBatch], limit: int) -> Iterator[pa.RecordBatch]:

@@ -35,6 +35,7 @@ from spark_jobs.ingest.reason_kinds import (
     NOBODYS_LINE,
     NUL_IN_USER,
     SHOWN_CHARACTERS,
+    UNREADABLE_TIME,
 )
 from spark_jobs.transforms.plain_title import normalized_text
 
@@ -116,7 +117,7 @@ def _reasons(
     if _is_blank(values["title"]):
         yield "blank title"
     if time is None:
-        yield f"unreadable event_time{shown}"
+        yield f"{UNREADABLE_TIME}{shown}"
     elif day is not None and time.astimezone(ZoneInfo(settings.time_zone)).date() > day:
         yield f"{AFTER_LANDING_DAY}{shown}"
     if time is not None and time.date() < EARLIEST_TIME:
