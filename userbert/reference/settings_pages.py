@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 
 from contracts.evaluation_settings import EvaluationSettings
-from contracts.landing_settings import CsvDialect, LandingSettings
+from contracts.landing_settings import CsvDialect, LandingSettings, PseudonymSettings
 from contracts.settings.embedding import EmbeddingSettings
 from expectations.days.bounds import DAY_MEASURES
 from userbert.launchers.settings import PodSettings, TrainingSettings
@@ -32,6 +32,7 @@ ENVIRONMENT_VARIABLES = {
 _FILES = (
     ("landing/settings.toml: how landing files are read", (LandingSettings,), "landing-files.md"),
     ("landing/settings.toml, [csv]", (CsvDialect,), "landing-files.md"),
+    ("landing/settings.toml, [pseudonyms]", (PseudonymSettings,), "pseudonyms.md"),
     ("landing/arrival.toml: when a landing day is complete", (ArrivalSettings,), "airflow.md"),
     ("conf/embedding.toml: whom the nights embed", (EmbeddingSettings,), "backfill.md"),
     ("conf/training.toml: where trainings run", (TrainingSettings,), "training.md"),
