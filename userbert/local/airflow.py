@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from contracts.paths import Places
-from userbert.local.airflow_home import airflow_environment
+from userbert.local.airflow_home import airflow_environment, passwords_file
 from userbert.local.airflow_processes import running_airflow
 
 
@@ -40,6 +40,7 @@ def main(
     with running_airflow(places, port) as airflow:
         print(  # noqa: T201
             f"Airflow's UI: {airflow.address}   (Ctrl-C stops it)\n"
+            f"Its login is in {passwords_file(places)}\n"
             f'In a second shell: eval "$(userbert airflow --environment --port {port})", then\n'
             "  airflow backfill create --dag-id nightly --from-date DAY --to-date DAY "
             "--max-active-runs 1",

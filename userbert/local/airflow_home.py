@@ -21,6 +21,7 @@ from contracts.errors import BadInput
 from contracts.paths import Places
 from spark_jobs.spark import class_archive
 from spark_jobs.spark.delta_jars import spark_home
+from userbert.scheduling.airflow_api import AIRFLOW_USER
 
 # Values of a generated airflow.cfg that name the folder in which it was generated. Without them
 # Airflow takes the same places below AIRFLOW_HOME.
@@ -47,7 +48,9 @@ def airflow_environment(places: Places, port: int) -> dict[str, str]:
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
         "AIRFLOW__CORE__PARALLELISM": "2",
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "False",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{AIRFLOW_USER}:admin",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords_file(places)),
         # Parsing the DAG files takes 3 CPU seconds; every 30 s (the default) is a tenth of a core.
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
         # A task whose process is gone is tried again after this; Airflow's default is 300.
@@ -82,9 +85,15 @@ def _scheduled_from(places: Places) -> str:
     return f"{tomorrow}T00:00:00+00:00"
 
 
+def passwords_file(places: Places) -> Path:
+    """Where Airflow's SimpleAuthManager finds the password of each user, as JSON."""
+    return places.airflow / "passwords.json"
+
+
 def prepare_home(places: Places) -> None:
-    """Make the folder, and its airflow.cfg with secrets and without paths."""
+    """Make the folder, its login, and its airflow.cfg with secrets and without paths."""
     places.airflow.mkdir(parents=True, exist_ok=True)
+    _make_login(passwords_file(places))
     (places.airflow / "scheduled_from").write_text(_scheduled_from(places))
     config = places.airflow / "airflow.cfg"
     if config.exists():
@@ -95,6 +104,22 @@ def prepare_home(places: Places) -> None:
     if fresh != text:
         config.touch(mode=0o600)
         config.write_text(fresh, encoding="utf-8")
+
+
+def _make_login(path: Path) -> None:
+    """A random password, which is shown once. Airflow makes none for a user who has one."""
+    password = secrets.token_urlsafe(18)
+    try:
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        path.chmod(0o600)
+        return
+    with os.fdopen(file, "w", encoding="utf-8") as out:
+        json.dump({AIRFLOW_USER: password}, out)
+    sys.stderr.write(
+        f"Airflow's login, shown this once: user {AIRFLOW_USER}, password {password}\n"
+        f"  {path} keeps it; remove the file for a new one\n"
+    )
 
 
 def _new_config() -> str:

@@ -16,6 +16,7 @@ from userbert.local.airflow_home import (
     AirflowInUse,
     HomeLock,
     airflow_environment,
+    passwords_file,
     prepare_home,
     sole_use,
 )
@@ -45,7 +46,7 @@ def running_airflow(places: Places, wanted_port: int = 8080) -> Iterator[Airflow
     with sole_use(places) as lock:
         port = free_port(wanted_port)
         log = places.airflow / "standalone.log"
-        airflow = Airflow(f"http://localhost:{port}")
+        airflow = Airflow(f"http://localhost:{port}", passwords_file(places))
         with _Processes(airflow_environment(places, port), log, lock, port) as processes:
             processes.run_to_end("db", "migrate")
             processes.start("api-server")
@@ -70,15 +71,15 @@ def own_or_running_airflow(places: Places, wanted_port: int = 8080) -> Iterator[
         try:
             airflow = stack.enter_context(running_airflow(places, wanted_port))
         except AirflowInUse as in_use:
-            airflow = _attach(in_use)
+            airflow = _attach(in_use, places)
         yield airflow
 
 
-def _attach(in_use: AirflowInUse) -> Airflow:
+def _attach(in_use: AirflowInUse, places: Places) -> Airflow:
     """The API of an Airflow that is running; the error itself where it never gets ready."""
     if in_use.port is None:
         raise in_use
-    airflow = Airflow(f"http://localhost:{in_use.port}")
+    airflow = Airflow(f"http://localhost:{in_use.port}", passwords_file(places))
     sys.stderr.write(f"an Airflow runs here already: {airflow.address}. It stays afterwards\n")
     if not _comes_true(lambda: airflow.is_ready(set(DAG_IDS)), _ATTACH_SECONDS):
         raise in_use

@@ -5,11 +5,13 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from contracts.errors import UserbertError
 
+AIRFLOW_USER = "userbert"  # of the embedded Airflow
 _CONFLICT = 409
 _DagRun = dict[str, Any]
 
@@ -23,7 +25,8 @@ class Airflow:
     """A running Airflow at `address`."""
 
     address: str
-    token: str = ""
+    passwords: Path | None = None  # the file of Airflow's SimpleAuthManager: passwords by user
+    token: str = field(default="", repr=False)
 
     def call(self, method: str, path: str, body: object = None) -> dict[str, Any]:
         request = urllib.request.Request(
@@ -38,10 +41,15 @@ class Airflow:
     def answers(self) -> bool:
         """Whether the API answers; from then on tasks can report to it."""
         try:
-            self.token = self.call("GET", "/auth/token")["access_token"]
+            self.token = self.call("POST", "/auth/token", self._login())["access_token"]
             return bool(self.call("GET", "/api/v2/monitor/health"))
         except (OSError, KeyError):
             return False
+
+    def _login(self) -> dict[str, str]:
+        """Without a file the login of one that asks for none."""
+        known = json.loads(self.passwords.read_text()) if self.passwords else {}
+        return {"username": AIRFLOW_USER, "password": known.get(AIRFLOW_USER, "none")}
 
     def is_ready(self, dags: set[str]) -> bool:
         """Whether the API answers, the scheduler lives, and all of `dags` are parsed."""

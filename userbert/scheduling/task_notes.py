@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -16,8 +17,8 @@ _logger = logging.getLogger(__name__)
 def note_task(context: Any) -> None:
     """Write the note into the log, and onto the task in Airflow's UI where its API lets us.
 
-    Airflow's embedded API gives a token to whoever is on this machine. One that asks for a
-    password refuses, and the note stays in the log.
+    A task of the embedded Airflow finds the login in its file. Where there is none the API
+    refuses, and the note stays in the log.
     """
     task = context["ti"]
     started = task.start_date or datetime.now(UTC)
@@ -47,7 +48,9 @@ def _write_note(task: Any, note: str) -> None:
 
     from userbert.scheduling.airflow_api import Airflow
 
-    airflow = Airflow(conf.get("api", "base_url", fallback="").rstrip("/"))
+    passwords = conf.get("core", "simple_auth_manager_passwords_file", fallback="")
+    address = conf.get("api", "base_url", fallback="").rstrip("/")
+    airflow = Airflow(address, Path(passwords) if passwords else None)
     if airflow.address and airflow.answers():
         path = f"/api/v2/dags/{task.dag_id}/dagRuns/{quote(task.run_id)}/taskInstances"
         airflow.call("PATCH", f"{path}/{task.task_id}?update_mask=note", {"note": note})
