@@ -2,6 +2,9 @@
 
 userbert maintenance [--table sessions --table titles] [--dry-run]
 
+First goes what conf/retention.toml no longer keeps: landing days, old rows, logs, results and
+reports, each deletion a line (not with --table).
+
 A partition of more than MAX_SMALL_FILES small files is compacted (OPTIMIZE), unless it is one of
 the newest days, which jobs are writing. VACUUM removes files that were replaced longer ago than the
 table's retention, which is prolonged for the versions that models name (see
@@ -22,11 +25,14 @@ from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 from contracts.paths import Places
+from contracts.settings.retention import RetentionSettings
 from contracts.tables import MODELS, PUBLISHED_EMBEDDINGS, TABLES, USER_EMBEDDINGS, Table
 from contracts.terminal.options import choice_option
 from spark_jobs.lake import retention
+from spark_jobs.lake.expired_files import expired_files
+from spark_jobs.lake.expired_rows import expired_rows, ingested_days
 from spark_jobs.lake.lake import Lake
-from spark_jobs.lake.table_properties import retention_days, wanted_properties
+from spark_jobs.lake.table_properties import KEEP_DAYS, retention_days, wanted_properties
 from spark_jobs.spark.job_run import spark_job
 
 _MIB = 1 << 20
@@ -135,7 +141,11 @@ def _num_unread_files(lake: Lake, table: Table) -> int:
 
 
 def maintain_table(
-    lake: Lake, table: Table, pin: retention.Pin | None, dry_run: bool = False
+    lake: Lake,
+    table: Table,
+    pin: retention.Pin | None,
+    dry_run: bool = False,
+    wanted_days: int = KEEP_DAYS,
 ) -> TableUpkeep:
     """Look at one table and, without `dry_run`, put it in order.
 
@@ -150,7 +160,7 @@ def maintain_table(
     files.unpersist()
     committed = {commit.version: commit.at for commit in log.commits()}
     age = retention.age_days(committed, pin, datetime.now(UTC))
-    days = retention.keep_days(held_days(lake, table), age)
+    days = retention.keep_days(held_days(lake, table), age, wanted_days)
     upkeep = TableUpkeep(table.name, sizes[0], sizes[1], len(crowded), days, pin)
     if dry_run:
         return replace(upkeep, num_unread=_num_unread_files(lake, table))
@@ -164,6 +174,28 @@ def maintain_table(
     return replace(upkeep, compacted=compacted, num_unread=num_unread)
 
 
+def _remove_expired(lake: Lake, places: Places, settings: RetentionSettings, dry_run: bool) -> int:
+    """List what the settings no longer keep, and remove it without `dry_run`; how many groups."""
+    today = datetime.now(UTC).date()
+    files = list(expired_files(places, settings, ingested_days(lake), today))
+    gone = {path for group in files for path in group.paths}
+
+    def landing_stays(day: date) -> bool:
+        folder = places.landing / str(day)
+        return folder.is_dir() and folder not in gone
+
+    rows = list(expired_rows(lake, settings, landing_stays, today))
+    for group in files:
+        sys.stdout.write(f"{group}\n")
+        if not dry_run:
+            group.remove()
+    for each in rows:
+        sys.stdout.write(f"{each}\n")
+        if not dry_run:
+            each.remove(lake)
+    return 0 if dry_run else len(files) + len(rows)
+
+
 def main(
     table: Annotated[
         list[str] | None,
@@ -175,11 +207,17 @@ def main(
         bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")
     ] = False,
 ) -> None:
+    settings, places = RetentionSettings.from_environment(), Places.from_environment()
     with spark_job("maintenance", gated=False) as (spark, report):
-        lake = Lake(spark, Places.from_environment().lake)
+        lake = Lake(spark, places.lake)
+        num_expired = 0 if table else _remove_expired(lake, places, settings, dry_run)
         models = lake.read_or_empty(MODELS).select("model_id", "status", "inputs").collect()
         pins = retention.oldest_pins(row.asDict() for row in models)
         wanted = [t for t in TABLES if t.name in (table or [t.name]) and lake.exists(t)]
-        done = [maintain_table(lake, t, pins.get(t.name), dry_run) for t in wanted]
+        days = settings.older_versions_days
+        done = [maintain_table(lake, t, pins.get(t.name), dry_run, days) for t in wanted]
         sys.stdout.writelines(f"{upkeep}\n" for upkeep in done)
-        report(files_removed=0 if dry_run else sum(upkeep.num_unread for upkeep in done))
+        report(
+            files_removed=0 if dry_run else sum(upkeep.num_unread for upkeep in done),
+            expired_groups_removed=num_expired,
+        )

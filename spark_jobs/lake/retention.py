@@ -63,9 +63,10 @@ def age_days(committed: Mapping[int, datetime], pin: Pin | None, now: datetime) 
     return -(-(now - at) // timedelta(days=1))
 
 
-def keep_days(held: int, age: int) -> int:
-    """How many days replaced files shall stay: `held`, as now, while that is about right."""
-    least = max(KEEP_DAYS, age + _SPARE_DAYS if age else 0)
-    if least <= held <= least + KEEP_DAYS:
-        return held
-    return KEEP_DAYS + age
+def keep_days(held: int, age: int, wanted: int = KEEP_DAYS) -> int:
+    """How many days replaced files shall stay: `held`, as now, while that is about right, or
+    `wanted`, and longer where a version of `age` is pinned."""
+    if not age:
+        return wanted
+    least = max(wanted, age + _SPARE_DAYS)
+    return held if least <= held <= least + wanted else wanted + age

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contracts.evaluation_settings import EvaluationSettings
 from contracts.landing_settings import CsvDialect, LandingSettings, PseudonymSettings
 from contracts.settings.embedding import EmbeddingSettings
+from contracts.settings.retention import RetentionSettings
 from expectations.days.bounds import DAY_MEASURES
 from userbert.launchers.settings import PodSettings, TrainingSettings
 from userbert.scheduling.landing_arrival import ArrivalSettings
@@ -17,6 +18,7 @@ ENVIRONMENT_VARIABLES = {
     "the data root",
     "USERBERT_TRAINING": "a file in place of conf/training.toml",
     "USERBERT_EMBEDDING": "a file in place of conf/embedding.toml",
+    "USERBERT_RETENTION": "a file in place of conf/retention.toml",
     "USERBERT_DOWNSTREAM": "a file in place of conf/downstream.toml",
     "USERBERT_EXPERIMENTS": "a file in place of conf/experiments.toml",
     "USERBERT_SCHEDULED_FROM": "an ISO time before which Airflow's clock starts nothing",
@@ -35,6 +37,7 @@ _FILES = (
     ("landing/settings.toml, [pseudonyms]", (PseudonymSettings,), "pseudonyms.md"),
     ("landing/arrival.toml: when a landing day is complete", (ArrivalSettings,), "airflow.md"),
     ("conf/embedding.toml: whom the nights embed", (EmbeddingSettings,), "backfill.md"),
+    ("conf/retention.toml: how long data is kept", (RetentionSettings,), "privacy.md"),
     ("conf/training.toml: where trainings run", (TrainingSettings,), "training.md"),
     ("conf/training.toml, [kubernetes]", (PodSettings,), "training.md"),
     ("conf/downstream.toml: how vectors are judged", (EvaluationSettings,), "downstream.md"),
