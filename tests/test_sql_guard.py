@@ -154,6 +154,17 @@ WAYS_TO_READ = (
     "SELECT * FROM duckdb_settings()",
     "SELECT * FROM pragma_database_list()",
     "SELECT * FROM secrets",
+    "SELECT * FROM json_execute_serialized_sql("
+    "json_serialize_sql('FROM read_text(''{root}/secret.csv'')'))",
+    "SELECT list_transform([1], x -> (SELECT content FROM read_text('{root}/secret.csv')))",
+    "SELECT * FROM (VALUES (1)) t(x), read_blob('{root}/secret.csv')",
+    "SELECT * FROM titles ASOF JOIN read_text('{root}/secret.csv') r ON true",
+    "SELECT * FROM 'file://{root}/secret.csv'",
+    "SELECT * FROM 'https://example.org/x.csv'",
+    "SELECT * FROM 's3://bucket/x.parquet'",
+    "SELECT * FROM sqlite_scan('{root}/secret.csv', 'x')",
+    "SELECT * FROM which_secret('s3://bucket', 's3')",
+    "SELECT current_setting('s3_secret_access_key')",
 )
 SELECTS = (
     "SELECT count(*) FROM titles",
@@ -281,6 +292,12 @@ def test_values_are_printed_as_they_are(run):
     for text in ("[/video] how to", "[bold]hello[/bold]", ":x: and :smile:", r"red \x1b[31m"):
         assert text in printed.out
     assert ":x: [b]title[/b]" in printed.out
+
+
+def test_a_csv_holds_no_formula_of_the_data(run):
+    query = "SELECT * FROM (VALUES (1, '=1+1'), (-2, '@x'), (3, '-5 %'), (4, 'tea')) t(n, title)"
+    code, printed = run(query, "--csv")
+    assert (code, printed.out) == (0, "n,title\n1,'=1+1\n-2,'@x\n3,'-5 %\n4,tea\n")
 
 
 def test_a_wrong_query_says_what_tables_there_are(run):

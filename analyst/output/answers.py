@@ -11,6 +11,7 @@ import numpy as np
 from rich.table import Table as Grid
 
 from contracts.errors import BadInput
+from contracts.terminal.csv_cells import plain_cell
 from contracts.terminal.printing import grid, print_parts
 
 
@@ -47,10 +48,11 @@ def print_json(value: object) -> None:
 
 
 def print_csv(rows: Iterable[Sequence[object]], columns: Sequence[str]) -> None:
-    """Print rows below a header; numbers with all their digits, null as nothing."""
+    """Print rows below a header; numbers with all their digits, null as nothing, and no text that
+    a spreadsheet would run."""
     writer = csv_writer.writer(sys.stdout, lineterminator="\n")
     writer.writerow(columns)
-    writer.writerows(rows)
+    writer.writerows([plain_cell(value) for value in row] for row in rows)
 
 
 def _csv_cell(value: object) -> object:

@@ -21,6 +21,7 @@ from analyst.lake_access.sql_guard import lock_to_tables, must_be_one_select
 from analyst.output.answers import print_json
 from contracts.errors import BadInput
 from contracts.tables import PUBLISHED_EMBEDDINGS, TABLES, Table
+from contracts.terminal.csv_cells import plain_cell
 from contracts.terminal.printing import grid, print_parts
 
 _VIEWS_OF_PUBLISHED = ("user_embeddings_latest", "user_embeddings_as_of")
@@ -68,7 +69,10 @@ def _print_rows(rows: duckdb.DuckDBPyRelation, json: bool, csv: bool) -> None:
     if json:
         print_json([dict(zip(rows.columns, row, strict=True)) for row in rows.fetchall()])
     elif csv:
-        print(rows.df().to_csv(index=False), end="")  # noqa: T201
+        frame = rows.df()
+        for name in frame.select_dtypes("object"):
+            frame[name] = frame[name].map(plain_cell)
+        print(frame.to_csv(index=False), end="")  # noqa: T201
     else:
         cells = [[_short(value) for value in row] for row in rows.fetchall()]
         print_parts(grid(cells, *rows.columns))
