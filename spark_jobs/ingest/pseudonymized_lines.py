@@ -85,11 +85,9 @@ def refused_texts(
     columns.pop(LINE_ID)
     if lines.instants is not None:
         columns["event_time"] = pc.coalesce(lines.instants.cast(TEXT), columns["event_time"])
-    is_broken = [False] * len(lines.line_numbers)
-    if lines.errors is not None:
-        is_broken = lines.errors.is_valid().to_pylist()
+    errors = [None] * len(lines.line_numbers) if lines.errors is None else lines.errors.to_pylist()
     for place, number in enumerate(lines.line_numbers.tolist()):
-        if number in is_shown and not is_broken[place]:
+        if number in is_shown and not errors[place]:
             values = {name: texts[place].as_py() for name, texts in columns.items()}
             if not is_shown[number]:
                 values.pop("event_time")
