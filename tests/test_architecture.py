@@ -60,6 +60,7 @@ FOLDER_ORDER: dict[str, tuple[str, ...]] = {
     ),
     "expectations": ("days", "."),
     "analyst": ("vectors", "lake_access", "output", ".", "questions"),
+    "erasure": (".", "pseudonyms"),
     "downstream": ("data", "tasks", "rivals", "judging", "output", "privacy", "."),
     "experiments": (".", "data", "grid", "results"),
     "benchmarks": (".", "alignment", "encoder", "nightly", "pages", "publishing", "peers", "gpu"),

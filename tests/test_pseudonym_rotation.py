@@ -11,9 +11,9 @@ from contracts.paths import Places
 from contracts.settings.key_ring import write_new_key
 from contracts.settings.pseudonyms import rotation_note
 from contracts.tables import BROWSING_LOGS, SESSIONS, TABLES, TITLES
-from erasure import rotation as rotation_module
-from erasure.rotated_tables import Rotation
-from erasure.rotation import OlderPseudonyms
+from erasure.pseudonyms import rotation as rotation_module
+from erasure.pseudonyms.rotated_tables import Rotation
+from erasure.pseudonyms.rotation import OlderPseudonyms
 from spark_jobs.ingest.suppression_list import add_users
 from spark_jobs.lake.lake import Lake
 from spark_jobs.tables import browsing_logs

@@ -292,7 +292,7 @@ COMMANDS = {
         ("spark", "model"),
     ),
     "pseudonyms": CommandEntry(
-        "erasure.pseudonym_commands",
+        "erasure.pseudonyms.commands",
         "Make keys of pseudonyms, and rotate them.",
         ("spark", "model", "features"),
     ),

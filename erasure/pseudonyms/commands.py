@@ -54,7 +54,7 @@ def rotate(
     Run it again after a kill. Afterwards landing/settings.toml must name the new key file.
     """
     ring, places = read_key_file(to), Places.from_environment()
-    from erasure.rotation import RotationSteps, plan_rotation, read_note
+    from erasure.pseudonyms.rotation import RotationSteps, plan_rotation, read_note
     from spark_jobs.lake.lake import Lake
     from spark_jobs.spark.session import session
 

@@ -30,8 +30,8 @@ from contracts.tables import (
 from erasure.delta_tables import drop_older_versions
 from erasure.forgetting import Forgetting
 from erasure.known_users import USER_TABLES
+from erasure.pseudonyms.rotated_tables import Rotation, held_columns, rotate_table
 from erasure.redaction import redact_file, text_files
-from erasure.rotated_tables import Rotation, held_columns, rotate_table
 from erasure.scan import scan_files
 from erasure.user_patterns import Users
 from spark_jobs.lake.lake import Lake
