@@ -8,13 +8,17 @@ import pytest
 from small_pseudonyms import DAY, HOST, LINES, USERS, found_in, write_settings
 
 from contracts.errors import BadInput
-from contracts.landing_settings import checked_settings
+from contracts.landing_settings import checked_settings, read_settings
 from contracts.paths import Places
 from contracts.settings.key_ring import KeyRing, read_key_file, write_new_key
 from contracts.settings.pseudonyms import ids_as_stored, pseudonyms_of, read_key_ring
+from spark_jobs.ingest.duplicates import find_duplicates
+from spark_jobs.ingest.landed_days import LandedDays
+from spark_jobs.ingest.landing_files import landing_parts
 from spark_jobs.lake.lake import Lake
 from spark_jobs.lake.pseudonym_record import recorded_keys
 from spark_jobs.tables import browsing_logs
+from spark_jobs.tables.browsing_logs import rejected_lines
 from userbert.cli import main
 
 OLD, NEW = KeyRing((b"a" * 32,)), KeyRing((b"a" * 32, b"b" * 32))
@@ -153,6 +157,19 @@ def test_no_byte_of_the_data_root_holds_the_key_or_a_raw_id(places, ingested):
     pseudonym = ingested.pseudonym(USERS[0]).encode()
     assert found_in(places.root, [pseudonym])  # the scan finds what is there
     assert found_in(places.root, secrets_of(ingested), but=[places.landing]) == []
+
+
+def test_no_plan_shows_a_key_or_a_raw_id(spark, places, ingested):
+    """Event logs and the history server hold the plans of what ran."""
+    found = read_settings(places.landing / "settings.toml")
+    parts = landing_parts(places.landing, [DAY], found, False)
+    landed = LandedDays([DAY], parts, found, None, pseudonyms_of(found, places))
+    lines = landed.judged_lines(spark)
+    refused = rejected_lines(lines, find_duplicates(lines, lines.limit(0), 2), landed)
+    plans = "".join(frame._jdf.queryExecution().toString() for frame in (lines, refused))
+    assert "mapInArrow" in plans.replace("MapInArrow", "mapInArrow")
+    assert [each for each in secrets_of(ingested) if each.decode(errors="replace") in plans] == []
+    assert not any(repr(key) in repr(landed) for key in ingested.keys)
 
 
 def test_a_rerun_leaves_equal_rows(spark, places, ingested, monkeypatch):
