@@ -1,6 +1,6 @@
 # The two commands of a new machine: `make run` and `make test`. Both set up what is missing first.
 .DEFAULT_GOAL := help
-.PHONY: help docs setup check-machine object-store run test test-docs test-faults lint audit bench airflow lock clean
+.PHONY: help docs setup check-machine object-store run test test-docs test-pseudonyms test-faults lint audit bench airflow lock clean
 SHELL := /bin/bash
 PYTHON ?= python3.11
 BIN := .venv/bin
@@ -39,16 +39,20 @@ object-store: .venv/object-store ## fetch what a lake on S3 needs (28 MB): docs/
 run: setup ## the main job: six months of real logs to served user embeddings, through Airflow
 	$(BIN)/userbert run
 
-# `make test-docs` runs them: guides of a minute each.
+# `make test-docs` and `make test-pseudonyms` run them: a minute each.
 FOLLOWED := tests/test_followed_guides.py::test_every_line_of_the_guide_does_what_it_says
 LONG_TESTS := tests/test_guide_commands.py::test_every_command_of_the_guide_runs_as_it_stands[backfill.md] \
-  $(FOLLOWED)[forgetting.md] $(FOLLOWED)[upgrade.md] $(FOLLOWED)[cluster.md]
+  $(FOLLOWED)[forgetting.md] $(FOLLOWED)[upgrade.md] $(FOLLOWED)[cluster.md] \
+  tests/test_pseudonym_rotation.py
 
 test: setup object-store ## all tests, with real Spark, Delta, Airflow, Great Expectations, Feast and torchrun
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(LONG_TESTS:%=--deselect %)
 
 test-docs: setup ## every command of the guides that can be followed on a tiny lake, from its first line to its last
 	$(BIN)/python -m pytest tests/test_guide_commands.py tests/test_followed_guides.py tests/test_guides.py tests/test_sql_cookbook.py
+
+test-pseudonyms: setup ## a rotation of keys over all tables, killed twice, and forgetting by raw id and by pseudonym
+	$(BIN)/python -m pytest tests/test_pseudonyms.py tests/test_pseudonym_rotation.py
 
 test-faults: setup ## 10,000 hostile inputs of each kind, then more than 200 faults with fixed seeds, in a table
 	$(BIN)/python -m pytest tests/test_hostile_input.py --hypothesis-profile=long --timeout 1200 --numprocesses 2

@@ -1,4 +1,5 @@
-"""A rotated lake equals one that was written under the newer keys from the start."""
+"""A rotated lake equals one that was written under the newer keys from the start, and forgetting
+knows pseudonyms. `make test-pseudonyms` runs it; a short form is in tests/test_pseudonyms.py."""
 
 import json
 from datetime import timedelta
@@ -12,8 +13,6 @@ from contracts.settings.key_ring import write_new_key
 from contracts.settings.pseudonyms import rotation_note
 from contracts.tables import BROWSING_LOGS, SESSIONS, TABLES, TITLES
 from erasure.pseudonyms import rotation as rotation_module
-from erasure.pseudonyms.rotated_tables import Rotation
-from erasure.pseudonyms.rotation import OlderPseudonyms
 from spark_jobs.ingest.suppression_list import add_users
 from spark_jobs.lake.lake import Lake
 from spark_jobs.tables import browsing_logs
@@ -145,23 +144,31 @@ def test_the_ingest_goes_on_under_the_newer_key_file_alone(spark, rotated, monke
     write_settings(places, places.root.parent / "new")
     browsing_logs.main(DAY, DAY, False)
     views = spark.read.format("delta").load(f"{places.lake}/browsing_logs").collect()
-    # Who was forgotten under the older key stays away.
-    assert {view["user_id"] for view in views} == set(map(new.pseudonym, USERS[:3]))
+    # Who was forgotten under the older key, the fourth, stays away.
+    named = (*USERS[:3], "forgotten-0005")
+    assert {view["user_id"] for view in views} == set(map(new.pseudonym, named))
     assert main(["pseudonyms", "rotate", "--to", str(places.root.parent / "new")]) == 0
     assert "nothing to do" in capsys.readouterr().out
     assert main(["pseudonyms", "rotate", "--to", str(places.root.parent / "old")]) == 2
     assert "does not begin with the keys of the lake" in capsys.readouterr().err
 
 
-def test_text_is_renamed_once_however_often_it_is_read():
-    from contracts.settings.key_ring import KeyRing
-
-    newer = KeyRing((b"b" * 32,))
-    rotation = Rotation("user_id:a", "user_id:a+b", ("user_id",), newer)
-    older, unknown = "1" * 32, "2" * 32
-    known = newer.pseudonym(older)
-    users = OlderPseudonyms((), rotation=rotation, known=frozenset([known]))
-    text = f"{older} user_id={older} user_id={unknown} {unknown} x{older}f".encode()
-    once = users.redact_text(text)
-    assert once == f"{known} user_id={known} user_id=(unknown) {unknown} x{older}f".encode()
-    assert users.redact_text(once) == once
+def test_who_is_forgotten_by_a_raw_id_is_in_no_file_and_stays_away(
+    spark, rotated, monkeypatch, capsys
+):
+    _, places, _, ring = rotated
+    monkeypatch.setenv("USERBERT_DATA", str(places.root))
+    assert main(["forget", USERS[0], "--yes"]) == 0, capsys.readouterr()
+    printed = "".join(capsys.readouterr())
+    assert USERS[0] not in printed
+    assert "; 0 name a user" in printed
+    wanted = [USERS[0].encode(), ring.pseudonym(USERS[0]).encode()]
+    assert found_in(places.root, wanted, but=[places.landing]) == []
+    landed = (places.landing / str(DAY) / "views.jsonl").read_text().split("\n")
+    assert [n for n, text in enumerate(landed, 1) if USERS[0] in text] == [10]  # of another id
+    assert main(["forget", ring.pseudonym(USERS[1]), "--pseudonyms", "--yes"]) == 0
+    left = (places.landing / str(DAY) / "views.jsonl").read_text()
+    assert USERS[1] not in left
+    browsing_logs.main(DAY, DAY, False)
+    views = spark.read.format("delta").load(f"{places.lake}/browsing_logs").collect()
+    assert {v["user_id"] for v in views} == set(map(ring.pseudonym, USERS[2:]))

@@ -12,6 +12,8 @@ from contracts.landing_settings import checked_settings, read_settings
 from contracts.paths import Places
 from contracts.settings.key_ring import KeyRing, read_key_file, write_new_key
 from contracts.settings.pseudonyms import ids_as_stored, pseudonyms_of, read_key_ring
+from erasure.pseudonyms.rotated_tables import Rotation
+from erasure.pseudonyms.rotation import OlderPseudonyms
 from spark_jobs.ingest.duplicates import find_duplicates
 from spark_jobs.ingest.landed_days import LandedDays
 from spark_jobs.ingest.landing_files import landing_parts
@@ -172,16 +174,6 @@ def test_no_plan_shows_a_key_or_a_raw_id(spark, places, ingested):
     assert not any(repr(key) in repr(landed) for key in ingested.keys)
 
 
-def test_a_rerun_leaves_equal_rows(spark, places, ingested, monkeypatch):
-    monkeypatch.setenv("USERBERT_DATA", str(places.root))
-    tables = [f"{places.lake}/{name}" for name in ("browsing_logs", "rejected_logs")]
-    before = [sorted(map(str, spark.read.format("delta").load(t).collect())) for t in tables]
-    browsing_logs.main(DAY, DAY, False)
-    assert before == [
-        sorted(map(str, spark.read.format("delta").load(t).collect())) for t in tables
-    ]
-
-
 def test_a_lake_takes_no_other_key_and_none_without(
     spark, places, keys, ingested, monkeypatch, capsys
 ):
@@ -251,25 +243,36 @@ def test_no_command_prints_the_raw_id_that_it_was_given(places, ingested, monkey
         main(words)
         printed = capsys.readouterr()
         assert USERS[0] not in printed.out + printed.err, words
-        main([*words, "--pseudonyms"])
-        assert USERS[0] in "".join(capsys.readouterr()), words
 
 
-def test_who_is_forgotten_by_a_raw_id_is_in_no_file_and_stays_away(
-    spark, places, ingested, monkeypatch, capsys
+def test_rotated_tables_equal_those_of_an_ingest_under_the_newer_keys(
+    spark, places, keys, ingested, monkeypatch, capsys
 ):
+    """The short form of tests/test_pseudonym_rotation.py (make test-pseudonyms)."""
     monkeypatch.setenv("USERBERT_DATA", str(places.root))
-    assert main(["forget", USERS[0], "--yes"]) == 0, capsys.readouterr()
-    printed = "".join(capsys.readouterr())
-    assert USERS[0] not in printed
-    assert "; 0 name a user" in printed
-    wanted = [USERS[0].encode(), ingested.pseudonym(USERS[0]).encode()]
-    assert found_in(places.root, wanted, but=[places.landing]) == []
-    landed = (places.landing / str(DAY) / "views.jsonl").read_text().split("\n")
-    assert [n for n, text in enumerate(landed, 1) if USERS[0] in text] == [10]  # of another id
-    assert main(["forget", ingested.pseudonym(USERS[1]), "--pseudonyms", "--yes"]) == 0
-    left = (places.landing / str(DAY) / "views.jsonl").read_text()
-    assert USERS[1] not in left
+    newer = keys.with_name("newer")
+    ring = write_new_key(newer, ingested)
+    assert main(["pseudonyms", "rotate", "--to", str(newer)]) == 0
+    assert f'now let landing/settings.toml say key_file = "{newer}"' in capsys.readouterr().out
+    older = [ingested.pseudonym(user).encode() for user in USERS]
+    assert found_in(places.root, older) == []
+    tables = [f"{places.lake}/{name}" for name in ("browsing_logs", "rejected_logs")]
+    rotated = [sorted(map(str, spark.read.format("delta").load(t).collect())) for t in tables]
+    assert ring.pseudonym(USERS[0]) in str(rotated)
+    write_settings(places, newer)
     browsing_logs.main(DAY, DAY, False)
-    views = spark.read.format("delta").load(f"{places.lake}/browsing_logs").collect()
-    assert {v["user_id"] for v in views} == set(map(ingested.pseudonym, USERS[2:]))
+    assert rotated == [
+        sorted(map(str, spark.read.format("delta").load(t).collect())) for t in tables
+    ]
+
+
+def test_text_is_renamed_once_however_often_it_is_read():
+    newer = KeyRing((b"b" * 32,))
+    rotation = Rotation("user_id:a", "user_id:a+b", ("user_id",), newer)
+    older, unknown = "1" * 32, "2" * 32
+    known = newer.pseudonym(older)
+    users = OlderPseudonyms((), rotation=rotation, known=frozenset([known]))
+    text = f"{older} user_id={older} user_id={unknown} {unknown} x{older}f".encode()
+    once = users.redact_text(text)
+    assert once == f"{known} user_id={known} user_id=(unknown) {unknown} x{older}f".encode()
+    assert users.redact_text(once) == once

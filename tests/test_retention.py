@@ -10,6 +10,7 @@ from contracts.errors import BadInput
 from contracts.settings.retention import RetentionSettings
 from contracts.tables import BROWSING_LOGS, REJECTED_LOGS
 from spark_jobs.lake.expired_files import expired_files
+from spark_jobs.lake.expired_rows import expired_rows
 from spark_jobs.lake.maintenance import main
 from spark_jobs.lake.table_properties import retention_days
 
@@ -135,14 +136,11 @@ def test_maintenance_removes_old_days_lists_each_and_keeps_what_is_needed(
     assert kept == {late, edge, RECENT}
     assert [row["landing_day"] for row in lake.read(REJECTED_LOGS).collect()] == [RECENT]
     assert retention_days(lake.log(BROWSING_LOGS).metadata().properties) == 7
-    main(table=None, dry_run=False)
-    assert " go (" not in capsys.readouterr().out
 
 
-def test_nothing_goes_where_nothing_is_set(lake, places, monkeypatch, capsys):
-    monkeypatch.setenv("USERBERT_DATA", str(places.root))
-    file(places.landing / str(date(2017, 1, 1)) / "views.jsonl")
-    views(lake, ("a", date(2017, 1, 1), date(2017, 1, 1)))
-    main(table=None, dry_run=False)
-    assert " go (" not in capsys.readouterr().out
-    assert (places.landing / "2017-01-01").exists()
+def test_nothing_goes_where_nothing_is_set(places):
+    file(places.landing / "2017-01-01" / "views.jsonl", 5_000)
+    file(places.event_logs / "eventlog_v2_a" / "events_1", 5_000)
+    as_they_are, ingested = RetentionSettings(), {date(2017, 1, 1)}
+    assert list(expired_files(places, as_they_are, ingested, TODAY)) == []
+    assert list(expired_rows(None, as_they_are, bool, TODAY)) == []  # no table is opened

@@ -21,6 +21,7 @@ from spark_jobs.ingest.parsing.parsed_lines import DAMAGED_FILE, TEXT, TEXTS, Co
 from spark_jobs.transforms.plain_title import normalized_text
 
 _NUL = "\0"
+_NUL_USER = f"?{_NUL}"  # not blank, and refused for its NUL
 
 
 def with_pseudonyms(columns: Mapping[str, Column], pseudonyms: Pseudonyms) -> dict[str, Column]:
@@ -44,7 +45,7 @@ def _pseudonym(text: str, name: str, pseudonyms: Pseudonyms) -> str:
         return text
     if name == USER_COLUMN:
         if _NUL in text:
-            return _NUL
+            return _NUL_USER
         if (lower := trim_user_id(text).lower()) in pseudonyms.nobody:
             return lower
     return pseudonyms.ring.pseudonym(text, name)
