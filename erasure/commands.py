@@ -27,7 +27,7 @@ import typer
 
 from contracts.errors import BadInput
 from contracts.paths import Places
-from contracts.settings.pseudonyms import ids_as_stored, read_key_ring
+from contracts.settings.pseudonyms import ids_as_stored, must_not_rotate, read_key_ring
 from contracts.terminal.options import ArePseudonyms, UserFile
 from contracts.user_lists import named_users
 
@@ -57,6 +57,7 @@ def main(
     from erasure.user_patterns import Users
 
     places = Places.from_environment()
+    must_not_rotate(places)
     columns = user_columns(landing_settings(places))
     named = named_users(users or [], file, columns)
     if named.num_comments:

@@ -11,7 +11,7 @@ from contracts.errors import BadInput
 from contracts.landing_settings import checked_settings, read_settings
 from contracts.paths import Places
 from contracts.settings.key_ring import KeyRing, read_key_file, write_new_key
-from contracts.settings.pseudonyms import ids_as_stored, pseudonyms_of, read_key_ring
+from contracts.settings.pseudonyms import ids_as_stored, pseudonyms_of, read_key_ring, rotation_note
 from erasure.pseudonyms.rotated_tables import Rotation
 from erasure.pseudonyms.rotation import OlderPseudonyms
 from spark_jobs.ingest.duplicates import find_duplicates
@@ -210,6 +210,14 @@ def test_ids_given_by_people_are_hashed_in_one_home(places, ingested, monkeypatc
     assert ids_as_stored(["u1"], are_pseudonyms=True) == ["u1"]
     assert read_key_ring(Places(tmp_path)) is None
     assert ids_as_stored(["u1"], places=Places(tmp_path)) == ["u1"]
+
+
+def test_nothing_is_copied_or_forgotten_while_a_rotation_is_under_way(tmp_path, monkeypatch):
+    monkeypatch.setenv("USERBERT_DATA", str(tmp_path))
+    rotation_note(Places(tmp_path)).parent.mkdir()
+    rotation_note(Places(tmp_path)).write_text("{}")
+    for words in (["snapshot", str(tmp_path / "copy")], ["forget", "u1", "--yes"], ["titles"]):
+        assert main(words) == 2, words
 
 
 def test_labels_name_users_by_raw_ids_or_by_pseudonyms(places, ingested):

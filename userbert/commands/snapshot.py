@@ -24,6 +24,7 @@ from analyst.questions.audit import audit
 from contracts.errors import BadInput, UserbertError
 from contracts.paths import Places
 from contracts.provenance import code_version
+from contracts.settings.pseudonyms import must_not_rotate
 from contracts.storage.atomic_write import atomic_folder, write_json
 from contracts.terminal.printing import print_parts
 
@@ -190,7 +191,9 @@ def main(
         bool, typer.Option("--landing", help="Copy the landing files as well.")
     ] = False,
 ) -> None:
-    snapshot = take_snapshot(Places.from_environment(), folder, landing)
+    places = Places.from_environment()
+    must_not_rotate(places)
+    snapshot = take_snapshot(places, folder, landing)
     num_bytes = sum(file.num_bytes for file in snapshot.files.values())
     print_parts(
         f"{folder} holds {len(snapshot.tables)} tables in {len(snapshot.files):,} files of "
