@@ -257,7 +257,7 @@ def _problem(kind: str, mistake: Mapping[str, Any], names: list[str]) -> str:
     if kind == "missing":
         return f"missing; {_advice(mistake, names)}"
     if kind == "extra_forbidden":
-        inner = {"csv": CsvDialect, "pseudonyms": PseudonymSettings}
+        inner: dict[str, type[BaseModel]] = {"csv": CsvDialect, "pseudonyms": PseudonymSettings}
         model = inner.get(names[0], LandingSettings)
         known = LANDING_COLUMNS if in_columns else tuple(model.model_fields)
         return f"unknown; say one of {', '.join(known)}"

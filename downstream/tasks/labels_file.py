@@ -130,7 +130,7 @@ def _read_table(path: Path, settings: _LabelSettings) -> pa.Table:
     table = table.select(needed)
     if empty := [name for name in needed if table[name].null_count]:
         raise BadInput(f"{path}: {table[empty[0]].null_count} rows have no {empty[0]}")
-    given = table["user_id"].cast(pa.string()).to_pylist()
+    given: list[Any] = table["user_id"].cast(pa.string()).to_pylist()
     users = ids_as_stored(given, settings.are_pseudonyms, Places(path.absolute().parents[1]))
     return table.set_column(0, "user_id", pa.array(users, pa.string()))
 
