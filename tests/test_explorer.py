@@ -32,6 +32,7 @@ READY = "document.querySelector('#cohort-panel p') && document.querySelector('#u
 DRAWN = f"{READY} && document.querySelector('#map .main-svg')"
 FITTED = """[...document.querySelectorAll('.maps canvas, .maps .main-svg')].every(
     (e) => e.getBoundingClientRect().width <= e.closest('figure').clientWidth)"""
+MAP = "document.querySelector('#map .js-plotly-plot')"
 TEXT = "document.querySelector('{}').textContent"
 # Chromium says these of drawing without a graphics card.
 DRIVER = ("WebGL", "GL Driver", "GPU stall", "Canvas2D")
@@ -147,6 +148,20 @@ def test_the_page_answers_with_each_of_its_controls(browser, address, pictures, 
     wait_for_file(file)
     users = [row["user_id"] for row in csv.DictReader(file.open(newline=""))]
     assert sorted(users) == sorted(["'=1+1", *USERS[0:80:2]])
+
+    browser.click("#clear-button")
+    says(browser, "#cohort-panel", "Nobody is chosen")
+    browser.click("#map [data-val=drawrect]")
+    browser.value("document.querySelector('#maps').scrollIntoView()")
+    browser.drag(between((left, top), (middle, bottom)))
+    says(browser, "#cohort-panel", "41 users. Mean cosine to their center")
+    browser.wait_for("document.querySelectorAll('#map .shapelayer path').length === 1")
+    browser.click("#map [data-val=zoom]")
+    browser.value("document.querySelector('#maps').scrollIntoView()")
+    browser.drag(between((middle, top), (left + 40, bottom)))
+    browser.wait_for(f"{MAP}._fullLayout.xaxis.autorange === false")
+    browser.click("#map [data-attr=zoom][data-val=reset]")
+    browser.wait_for(f"{MAP}._fullLayout.xaxis.range[1] > 0")
 
     browser.click("#clear-button")
     says(browser, "#cohort-panel", "Nobody is chosen")

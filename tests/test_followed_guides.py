@@ -53,7 +53,7 @@ GUIDES = (
         "your-logs.md",
         root="my-data",
         words={"USER_ID": "1"},
-        only_parsed={"userbert run --source landing": OWN_LOGS},
+        only_parsed={"make setup": NO_NETWORK, "userbert run --source landing": OWN_LOGS},
     ),
     Followed("schedule.md", only_parsed={"userbert airflow": UNTIL_CTRL_C}),
     Followed(
@@ -152,8 +152,8 @@ class Reader:
             assert done.returncode == 0, (line, done.stderr)
 
     def _expanded(self, line):
-        """The folder instead of $PWD, and the files that a star stands for."""
-        return line.replace("$PWD", str(self.folder))
+        """What a shell would make of it."""
+        return line.replace("$PWD", str(self.folder)).replace("$PATH", os.environ["PATH"])
 
 
 def write_exports(folder):
