@@ -233,7 +233,14 @@ def views_figure(days: Sequence[tuple[date, int]]) -> Figure:
         **_PLAIN,
         "height": 160,
         "margin": {"l": 32, "r": 8, "t": 8, "b": 32},
-        "xaxis": axis | {"type": "date", "tickformat": "%Y-%m-%d", "nticks": 5, "tickangle": 0},
+        "xaxis": axis
+        | {
+            "type": "date",
+            "tickformat": "%Y-%m-%d",
+            "nticks": 5,
+            "tickangle": 0,
+            "ticklabelposition": "outside right",
+        },
         "yaxis": axis | ({"dtick": 1} if most <= _FEW_VIEWS else {"nticks": 4}),
     }
     if days:

@@ -182,7 +182,8 @@ def data_table(rows: Iterable[Sequence[object]], columns: Sequence[str], name: s
 
 
 def _chart(figure: Any, id: str, name: str) -> Any:
-    graph = dcc.Graph(id=id, figure=figure, config=GRAPH_CONFIG, style={"height": "160px"})
+    config = GRAPH_CONFIG | {"displayModeBar": False}  # it would cover the bars
+    graph = dcc.Graph(id=id, figure=figure, config=config, style={"height": "160px"})
     return html.Div(graph, role="group", **{"aria-label": name})
 
 
