@@ -20,13 +20,14 @@ from contracts.errors import BadInput
 from contracts.paths import Places
 from contracts.tables import PUBLISHED_EMBEDDINGS, SESSIONS, USER_EMBEDDINGS, USER_SEQUENCES
 from contracts.terminal.command_line import parse_options
+from contracts.terminal.options import days_between
 from contracts.vectors import own_space, service_name
 from model.storage.checkpoint import write_aligned_copy
 from spark_jobs.backfill.consequences import PromotionSwitch
 from spark_jobs.backfill.cost_record import DayCost, TableCost, add_cost, read_costs
 from spark_jobs.backfill.day import Day
 from spark_jobs.backfill.day_locks import DayLocks
-from spark_jobs.backfill.days import days_between, fill_days, published_days, survey_days
+from spark_jobs.backfill.days import fill_days, published_days, survey_days
 from spark_jobs.backfill.plan import make_plan
 from spark_jobs.backfill.price import price_by_record
 from spark_jobs.lake.lake import Lake

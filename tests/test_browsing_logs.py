@@ -10,6 +10,7 @@ import pytest
 from contracts.errors import BadInput, GateFailed
 from contracts.landing_settings import LandingSettings
 from contracts.tables import BROWSING_LOGS, REJECTED_LOGS
+from contracts.terminal.options import days_between
 from spark_jobs.ingest.duplicates import find_duplicates
 from spark_jobs.ingest.event_time import check_time_format
 from spark_jobs.ingest.landed_days import LandedDays
@@ -19,7 +20,6 @@ from spark_jobs.ingest.parsing import text_files
 from spark_jobs.ingest.parsing.column_texts import text_of
 from spark_jobs.ingest.refused_lines import with_raw
 from spark_jobs.tables.browsing_logs import (
-    days_between,
     ingest_days,
     main,
     rejected_lines,

@@ -3,7 +3,7 @@
 import inspect
 import os
 from collections.abc import Callable, Collection, Sequence
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -31,6 +31,16 @@ def day_option(name: str, help: str) -> Any:
 def day_argument(help: str) -> Any:
     """An argument that is a calendar day."""
     return typer.Argument(parser=_parse_day, metavar="DAY", help=help)
+
+
+def days_between(
+    first: date, last: date, options: tuple[str, str] = ("--from", "--to")
+) -> list[date]:
+    """Every day from `first` to `last`, both included; `options` are those that named the two."""
+    if last < first:
+        first_option, last_option = options
+        raise BadInput(f"{last_option} {last} is before {first_option} {first}: swap them")
+    return [first + timedelta(days=n) for n in range((last - first).days + 1)]
 
 
 def choice_option(name: str, choices: Collection[str], help: str) -> Any:

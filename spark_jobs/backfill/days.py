@@ -9,14 +9,13 @@ side by side: finished days are left alone.
 import itertools
 import time as clock
 from collections.abc import Callable, Iterator, Sequence
-from datetime import date, timedelta
+from datetime import date
 from functools import reduce
 
 from delta.exceptions import DeltaConcurrentModificationException
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from contracts.errors import BadInput
 from contracts.paths import Places
 from contracts.settings.embedding import EmbeddingSettings
 from contracts.tables import (
@@ -39,12 +38,6 @@ _ASSUMED_BYTES_A_ROW = 1_200.0  # 256 floats, and 20 views' ids and times, take 
 _MAX_ATTEMPTS = 5  # at a day whose tables other writers keep changing
 _WRITTEN_DAYS = itertools.count()  # by this process: its first one also warms it up
 _COMPARED_COLUMNS = ("as_of", "user_id", "content", "sequence_hash", "last_view_time")
-
-
-def days_between(first: date, last: date) -> list[date]:
-    if last < first:
-        raise BadInput(f"--to {last} is before --from {first}: swap them")
-    return [first + timedelta(days=n) for n in range((last - first).days + 1)]
 
 
 def published_days(lake: Lake) -> list[date]:

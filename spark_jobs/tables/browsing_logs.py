@@ -9,7 +9,7 @@ if it had run once. Views that arrive days late are simply lines of a later land
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from datetime import date, timedelta
+from datetime import date
 from functools import partial
 from typing import Annotated
 
@@ -17,12 +17,11 @@ import typer
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from contracts.errors import BadInput
 from contracts.landing_settings import read_settings
 from contracts.paths import Places
 from contracts.settings.pseudonyms import pseudonyms_of
 from contracts.tables import BROWSING_LOGS, REJECTED_LOGS
-from contracts.terminal.options import day_option
+from contracts.terminal.options import day_option, days_between
 from expectations.day_history import day_expectations, save_days
 from expectations.days.comparison import Judged
 from expectations.failure_message import commonest_reasons
@@ -47,6 +46,7 @@ from spark_jobs.spark.job_run import spark_job
 # Duplicates up to which all of them are sent to every task, at 40 bytes each.
 _MAX_BROADCAST = 1_000_000
 
+DAY_OPTIONS = ("--from-day", "--to-day")
 _Kinds = dict[tuple[str, ...], int]  # by the kinds of a line's reasons, how many lines
 
 
@@ -172,15 +172,11 @@ def ingest_days(lake: Lake, places: Places, landed: LandedDays) -> Commit:
     return commit
 
 
-def days_between(from_day: date, to_day: date) -> list[date]:
-    if to_day < from_day:
-        raise BadInput(f"--to-day {to_day} is before --from-day {from_day}")
-    return [from_day + timedelta(days=n) for n in range((to_day - from_day).days + 1)]
-
-
 def main(
-    from_day: Annotated[date, day_option("--from-day", help="The first landing day, YYYY-MM-DD.")],
-    to_day: Annotated[date, day_option("--to-day", help="The last landing day, YYYY-MM-DD.")],
+    from_day: Annotated[
+        date, day_option(DAY_OPTIONS[0], help="The first landing day, YYYY-MM-DD.")
+    ],
+    to_day: Annotated[date, day_option(DAY_OPTIONS[1], help="The last landing day, YYYY-MM-DD.")],
     allow_missing_days: Annotated[
         bool,
         typer.Option(
@@ -191,7 +187,7 @@ def main(
     places = Places.from_environment()
     settings = read_settings(places.landing / "settings.toml", format_names())
     pseudonyms = pseudonyms_of(settings, places)
-    days = days_between(from_day, to_day)
+    days = days_between(from_day, to_day, DAY_OPTIONS)
     parts = landing_parts(places.landing, days, settings, allow_missing_days)
     with spark_job("browsing_logs") as (spark, tell):
         check_time_format(spark, settings)

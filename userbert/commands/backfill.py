@@ -26,7 +26,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from contracts.errors import BadInput
 from contracts.paths import Places
 from contracts.terminal.command_line import Interrupted, command_group
-from contracts.terminal.options import AsJson, FirstAsOf, LastAsOf, ModelOrChampion
+from contracts.terminal.options import (
+    AsJson,
+    FirstAsOf,
+    LastAsOf,
+    ModelOrChampion,
+    days_between,
+)
 from contracts.terminal.printing import plain_console, print_parts
 from userbert.commands.backfill_grids import plan_grid, plan_words, status_grid
 
@@ -168,7 +174,7 @@ def _open_lake(action: str) -> tuple[Lake, Places]:
 
 def the_days(lake: Lake, first: date | None, last: date | None, published: bool) -> list[date]:
     """The days that --from and --to, or --published, name."""
-    from spark_jobs.backfill.days import days_between, published_days
+    from spark_jobs.backfill.days import published_days
 
     if published and not (first or last):
         return published_days(lake)

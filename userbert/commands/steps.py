@@ -26,6 +26,7 @@ from contracts.paths import Places
 from contracts.provenance import BY_HAND, run_name
 from contracts.storage.atomic_write import write_json
 from contracts.terminal.command_line import parse_options
+from contracts.terminal.options import days_between
 
 _KEPT = timedelta(days=30)  # of what a task has left that never came to its end
 
@@ -88,7 +89,7 @@ def _landing_state(landing: Path, words: Sequence[str]) -> str:
     from spark_jobs.tables import browsing_logs
 
     values = parse_options(browsing_logs.main, words)
-    days = browsing_logs.days_between(values["from_day"], values["to_day"])
+    days = days_between(values["from_day"], values["to_day"], browsing_logs.DAY_OPTIONS)
     files = [path for day in days for path in sorted((landing / str(day)).rglob("*"))]
     state = hashlib.sha256()
     for path in (*sorted(landing.glob("*.toml")), *files):
