@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from contracts.provenance import code_version
-from spark_jobs.spark.process_memory import measure_peak, process_tree
+from spark_jobs.spark.process_cost import cpu_seconds, measure_peak
 
 T = TypeVar("T")
 
@@ -66,30 +66,16 @@ class ProcessCost:
     peak_bytes: int = 0  # resident, summed over the processes: shared memory counts for each
 
 
-def _cpu_seconds() -> float:
-    """The CPU time of the living processes, and of those that they have waited for."""
-    import psutil  # type: ignore[import-untyped]
-
-    total = 0.0
-    for process in process_tree():
-        try:
-            times = process.cpu_times()
-        except psutil.Error:
-            continue
-        total += times.user + times.system + times.children_user + times.children_system
-    return total
-
-
 @contextmanager
 def measure_processes() -> Iterator[ProcessCost]:
     """The cost of the block; complete when the block has ended."""
-    cost, started, cpu = ProcessCost(), time.monotonic(), _cpu_seconds()
+    cost, started, cpu = ProcessCost(), time.monotonic(), cpu_seconds()
     with measure_peak() as peak:
         try:
             yield cost
         finally:
             cost.seconds = round(time.monotonic() - started, 2)
-            cost.cpu_seconds = round(_cpu_seconds() - cpu, 2)
+            cost.cpu_seconds = round(cpu_seconds() - cpu, 2)
     cost.peak_bytes = peak.bytes
 
 

@@ -27,7 +27,7 @@ from contracts.paths import Places
 from contracts.tables import USER_EMBEDDINGS, USER_SEQUENCES
 from spark_jobs.backfill.plan import BackfillPlan, make_plan
 from spark_jobs.lake.lake import Lake
-from spark_jobs.spark.process_memory import measure_peak
+from spark_jobs.spark.process_cost import measure_peak
 from spark_jobs.spark.session import session
 from spark_jobs.tables.models import find_model, load_models
 from userbert.commands.backfill import fill_with_progress

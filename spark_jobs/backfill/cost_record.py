@@ -11,11 +11,12 @@ from spark_jobs.backfill.day import FilledDay
 
 @dataclass(frozen=True)
 class TableCost:
-    """What one table of a day took; no bytes where older code recorded none."""
+    """What one table of a day took; None where older code did not record it."""
 
     rows: int
     seconds: float
     bytes: int | None = None
+    cpu_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,10 @@ class DayCost:
     def of(cls, model_id: str, filled: FilledDay) -> "DayCost":
         tables = {
             cost.commit.table: TableCost(
-                cost.commit.rows, round(cost.seconds, 2), cost.commit.bytes
+                cost.commit.rows,
+                round(cost.seconds, 2),
+                cost.commit.bytes,
+                round(cost.cpu_seconds, 2),
             )
             for cost in filled.costs
         }

@@ -79,6 +79,7 @@ class JobCost:
 
     commit: Commit
     seconds: float
+    cpu_seconds: float  # of the JVM and Python's workers too
 
 
 @dataclass(frozen=True)

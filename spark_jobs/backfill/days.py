@@ -27,8 +27,8 @@ from contracts.tables import (
 )
 from spark_jobs.backfill.day import Day, FilledDay, JobCost
 from spark_jobs.backfill.day_locks import DayLocks
-from spark_jobs.lake.lake import Lake
-from spark_jobs.spark.process_memory import measure_peak
+from spark_jobs.lake.lake import Commit, Lake
+from spark_jobs.spark.process_cost import cpu_seconds, measure_peak
 from spark_jobs.tables import user_embeddings, user_sequences
 from spark_jobs.tables.usable_users import beyond_active, coverage_measures
 from spark_jobs.tables.user_sequences import sequences_of
@@ -152,16 +152,20 @@ def _number(holds: Column, name: str) -> Column:
 
 def _write_day(lake: Lake, places: Places, model_id: str, day: Day) -> tuple[JobCost, ...]:
     """Write what the night of `day` would have written, by the nightly jobs; only what lacks."""
-    costs = []
+    jobs: list[Callable[[], Commit]] = []
     if day.sequences_to_write:
-        began = clock.monotonic()
-        commit = user_sequences.update_user_sequences(_fresh(lake), places, day.as_of, "active")
-        costs.append(JobCost(commit, clock.monotonic() - began))
+        update = user_sequences.update_user_sequences
+        jobs.append(lambda: update(_fresh(lake), places, day.as_of, "active"))
     if day.vectors_to_write:
-        began = clock.monotonic()
-        commit = user_embeddings.update_user_embeddings(_fresh(lake), places, day.as_of, model_id)
-        costs.append(JobCost(commit, clock.monotonic() - began))
-    return tuple(costs)
+        embed = user_embeddings.update_user_embeddings
+        jobs.append(lambda: embed(_fresh(lake), places, day.as_of, model_id))
+    return tuple(_measured_cost(write) for write in jobs)
+
+
+def _measured_cost(write: Callable[[], Commit]) -> JobCost:
+    began, cpu_before = clock.monotonic(), cpu_seconds()
+    commit = write()
+    return JobCost(commit, clock.monotonic() - began, cpu_seconds() - cpu_before)
 
 
 def _fresh(lake: Lake) -> Lake:

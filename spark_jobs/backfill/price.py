@@ -17,7 +17,7 @@ from contracts.tables import SESSIONS, TITLES, USER_EMBEDDINGS, USER_SEQUENCES
 from spark_jobs.backfill.cost_record import DayCost
 from spark_jobs.backfill.day import Day
 from spark_jobs.lake.lake import Lake
-from spark_jobs.spark.process_memory import measure_peak
+from spark_jobs.spark.process_cost import measure_peak
 from spark_jobs.tables.user_embeddings import shipped_model, titles_of, to_embeddings
 from spark_jobs.tables.user_sequences import to_sequences
 

@@ -1,4 +1,4 @@
-"""The resident memory of this process and of all that it started: the JVM and Python's workers."""
+"""What this process and all that it started, the JVM and Python's workers, take: memory and CPU."""
 
 import threading
 import time
@@ -21,6 +21,20 @@ def process_tree() -> "list[psutil.Process]":
 
     this = psutil.Process()
     return [this, *this.children(recursive=True)]
+
+
+def cpu_seconds() -> float:
+    """The CPU time of the living processes, and of those that they have waited for."""
+    import psutil
+
+    total = 0.0
+    for process in process_tree():
+        try:
+            times = process.cpu_times()
+        except psutil.Error:
+            continue
+        total += times.user + times.system + times.children_user + times.children_system
+    return total
 
 
 def resident_bytes() -> int:
