@@ -19,6 +19,7 @@ from spark_jobs.tables.published_embeddings import (
     one_day,
     publish_day,
     published_models,
+    published_now,
     published_rows,
     vectors_known_at,
 )
@@ -166,11 +167,12 @@ def test_a_night_that_a_promotion_overtakes_is_done_again_and_never_mixes(
     def night():
         attempts.append(published_models(lake))
         if len(attempts) == 1:
-            stale = one_day(lake, places, "m1", TUESDAY, NOON)
+            stale = one_day(lake, places, model("m1"), published_now(lake), TUESDAY, NOON)
             promote("m2")
             publish_day(lake, places, MONDAY)  # finds m1's rows, so replaces them all
             return stale, f"as_of = '{TUESDAY}'", {}
-        return one_day(lake, places, "m2", TUESDAY, NOON), f"as_of = '{TUESDAY}'", {}
+        new = one_day(lake, places, model("m2"), published_now(lake), TUESDAY, NOON)
+        return new, f"as_of = '{TUESDAY}'", {}
 
     lake.replace_alone(PUBLISHED_EMBEDDINGS, night)
     assert attempts == [{"m1"}, {"m2"}]

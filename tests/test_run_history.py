@@ -18,9 +18,10 @@ from spark_jobs.registry.model_status import with_champion
 from spark_jobs.tables.models import change_models
 from spark_jobs.tables.published_embeddings import publish_day
 from spark_jobs.tables.user_sequences import update_user_sequences
-from spark_jobs.tables.vector_moves import move_measures
+from spark_jobs.tables.vector_moves import comparable_day, move_measures
 
 DAY = date(2017, 6, 27)
+BEFORE = DAY - timedelta(days=1)
 USUAL = {"usable_users": 5000.0, "vector_drift": 0.1, "neighbors_kept": 0.8}
 
 
@@ -91,15 +92,22 @@ def units(seed, num=60):
 
 
 def test_moves_are_none_where_nobody_moved_and_chance_where_all_are_others(vectors):
-    yesterday = vectors(DAY - timedelta(days=1), units(1))
-    still = move_measures(yesterday, DAY, vectors(DAY, units(1)))
+    yesterday = vectors(BEFORE, units(1))
+    still = move_measures(yesterday, BEFORE, vectors(DAY, units(1)))
     assert still == {"moved_users": 60.0, "vector_drift": pytest.approx(0, abs=1e-6),
                      "neighbors_kept": 1.0}  # fmt: skip
-    other = move_measures(yesterday, DAY, vectors(DAY, units(2)))
+    other = move_measures(yesterday, BEFORE, vectors(DAY, units(2)))
     assert other["vector_drift"] == pytest.approx(1, abs=0.05)
     assert other["neighbors_kept"] == pytest.approx(10 / 59, abs=0.06)
-    assert move_measures(yesterday, DAY, vectors(DAY, units(1, num=20))) == {}
-    assert move_measures(yesterday.limit(0), DAY, vectors(DAY, units(1))) == {}
+    assert move_measures(yesterday, BEFORE, vectors(DAY, units(1, num=20))) == {}
+    assert move_measures(yesterday, None, vectors(DAY, units(1))) == {}
+
+
+def test_moves_are_from_the_last_day_of_the_week_before():
+    days = {DAY - timedelta(days=n) for n in (-1, 0, 3, 7, 9)}
+    assert comparable_day(days, DAY) == DAY - timedelta(days=3)
+    assert comparable_day({DAY - timedelta(days=7)}, DAY) == DAY - timedelta(days=7)
+    assert comparable_day({DAY, DAY - timedelta(days=8)}, DAY) is None
 
 
 def test_a_day_of_other_vectors_is_not_published_until_a_person_accepts_it(lake, places, vectors):

@@ -157,19 +157,23 @@ def champion_model(models: Models) -> Model | None:
 
 
 def champion_id_or_none(lake: "Lake") -> str | None:
-    row = lake.read_or_empty(MODELS).where("status = 'champion'").select("model_id").first()
-    return str(row["model_id"]) if row else None
+    champion = champion_model(load_models(lake))
+    return champion.model_id if champion else None
 
 
-def champion_id(lake: "Lake") -> str:
-    """The champion's model_id; `MissingTable` when no model has been promoted yet."""
-    model_id = champion_id_or_none(lake)
-    if model_id is None:
+def load_champion(lake: "Lake") -> Model:
+    """`MissingTable` when no model has been promoted yet."""
+    champion = champion_model(load_models(lake))
+    if champion is None:
         raise MissingTable(
             f"no model in {lake.path(MODELS)} is the champion yet: `userbert models list` shows "
             "the candidates, `userbert models judge MODEL_ID --promote` makes one the champion"
         )
-    return model_id
+    return champion
+
+
+def champion_id(lake: "Lake") -> str:
+    return load_champion(lake).model_id
 
 
 def model_folder(places: Places, model: Model) -> Path:

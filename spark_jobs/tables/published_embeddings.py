@@ -32,7 +32,13 @@ from spark_jobs.lake.lake import ALL_ROWS, Commit, Lake
 from spark_jobs.spark.job_run import spark_job
 from spark_jobs.spark.session import damaged_files_left_out
 from spark_jobs.tables.forgotten_users import must_not_be_overdue
-from spark_jobs.tables.models import Model, champion_id, find_model, load_models, settings_of_models
+from spark_jobs.tables.models import (
+    Model,
+    find_model,
+    load_champion,
+    load_models,
+    settings_of_models,
+)
 from spark_jobs.tables.published_history import (
     Publication,
     catch_up,
@@ -41,10 +47,27 @@ from spark_jobs.tables.published_history import (
     with_written_at,
 )
 from spark_jobs.tables.usable_users import coverage_measures, is_stale, newest_views
-from spark_jobs.tables.vector_moves import move_measures
+from spark_jobs.tables.vector_moves import comparable_day, move_measures
 
 _MAX_LEAVING = 1_000  # users who leave by one condition; for more all rows are written anew
 _UNWRITTEN = [name for name in PUBLISHED_EMBEDDINGS.names if name != WRITTEN_AT]
+
+
+@dataclass(frozen=True)
+class PublishedNow:
+    """What readers have: the models and the days of the published rows."""
+
+    models: frozenset[str]
+    days: frozenset[date]
+
+
+def published_now(lake: Lake) -> PublishedNow:
+    """Data files that are gone or damaged are left out: publishing their day is what mends them."""
+    with damaged_files_left_out(lake.spark):
+        published = lake.read_or_empty(PUBLISHED_EMBEDDINGS)
+        rows = published.select("model_id", "as_of").distinct().collect()
+    models, days = (frozenset(row[n] for row in rows) for n in range(2))
+    return PublishedNow(models, days)
 
 
 def published_rows(embeddings: DataFrame, model: Model) -> DataFrame:
@@ -59,9 +82,9 @@ def _rows_of(embeddings: DataFrame, model_id: str) -> DataFrame:
     return embeddings.where(F.col("model_id") == model_id)
 
 
-def _rows_to_publish(lake: Lake, model_id: str) -> DataFrame:
-    """Of all days, with the space that the table `models` says."""
-    return published_rows(lake.read(USER_EMBEDDINGS), find_model(load_models(lake), model_id))
+def _rows_to_publish(lake: Lake, model: Model) -> DataFrame:
+    """Of all days, with the model's space."""
+    return published_rows(lake.read(USER_EMBEDDINGS), model)
 
 
 def newest_vectors(published_embeddings: DataFrame) -> DataFrame:
@@ -107,7 +130,7 @@ def _all_days(
     """The rows of all days of `model_id`, past the gate."""
     if all_days_needed:
         check_no_day_is_lost(lake, model_id)
-    rows = _rows_to_publish(lake, model_id)
+    rows = _rows_to_publish(lake, find_model(load_models(lake), model_id))
     newest = rows.selectExpr("max(as_of)").collect()[0][0]
     settings = EmbeddingSettings.from_environment()
     if newest and settings.do_stale_users_leave:
@@ -128,7 +151,7 @@ def _measures(lake: Lake, newest: date, *rows: DataFrame) -> dict[str, float]:
     return found
 
 
-def _leaving_users(lake: Lake, model_id: str, day: date) -> list[str]:
+def _leaving_users(lake: Lake, model: Model, day: date) -> list[str]:
     """Whose newest view lies before the window, once `day` is published: nobody, if the setting is
     that such users stay."""
     settings = EmbeddingSettings.from_environment()
@@ -136,7 +159,7 @@ def _leaving_users(lake: Lake, model_id: str, day: date) -> list[str]:
         return []
     published = lake.read_or_empty(PUBLISHED_EMBEDDINGS).where(F.col("as_of") != F.lit(day))
     newest = published.selectExpr("max(as_of)").collect()[0][0]
-    views = newest_views(published, _rows_to_publish(lake, model_id).where(_of_day(day)))
+    views = newest_views(published, _rows_to_publish(lake, model).where(_of_day(day)))
     stale = views.where(is_stale(max(day, newest or day), settings.window_days))
     return [row["user_id"] for row in stale.limit(_MAX_LEAVING + 1).collect()]
 
@@ -149,13 +172,14 @@ def _history(lake: Lake, model_id: str, where: str) -> DataFrame:
 def one_day(
     lake: Lake,
     places: Places,
-    model_id: str,
+    model: Model,
+    published: PublishedNow,
     day: date,
     now: datetime,
     leaving: Sequence[str] = (),
 ) -> Passed:
     """The rows of one day, past the gate; without those of `leaving` users."""
-    rows = _rows_to_publish(lake, model_id).where(_of_day(day))
+    rows, model_id = _rows_to_publish(lake, model).where(_of_day(day)), model.model_id
     if rows.isEmpty():
         raise MissingTable(
             f"{model_id} has no vectors as of {day} in {lake.path(USER_EMBEDDINGS)}: run "
@@ -168,8 +192,11 @@ def one_day(
             '"leave": there is nothing to publish as of that day'
         )
     timed = with_written_at(rows, _history(lake, model_id, _of_day(day)), now)
-    measures = _newest_coverage(lake, day, rows, leaving)
-    measures |= move_measures(lake.read_or_empty(PUBLISHED_EMBEDDINGS), day, rows)
+    measures = {}
+    if day >= max(published.days, default=day):  # with an earlier day readers see no less
+        measures = _coverage(lake, day, rows, leaving)
+    last = comparable_day(published.days, day)
+    measures |= move_measures(lake.read_or_empty(PUBLISHED_EMBEDDINGS), last, rows)
     known = [bound for bound in PUBLICATION_MEASURES if bound.name in measures]
     num_users = measures.get("moved_users", measures.get("usable_users", 1.0))
     usual = usual_expectations(places, PUBLISHED_EMBEDDINGS, day, known, num_rows=num_users)
@@ -183,14 +210,9 @@ def one_day(
     )
 
 
-def _newest_coverage(
-    lake: Lake, day: date, rows: DataFrame, leaving: Sequence[str]
-) -> dict[str, float]:
-    """Who has a vector once `rows` are published; nothing where later days are published already:
-    with an earlier day readers see no less than before."""
+def _coverage(lake: Lake, day: date, rows: DataFrame, leaving: Sequence[str]) -> dict[str, float]:
+    """Who has a vector once `rows` are published, as of the newest day."""
     published = lake.read_or_empty(PUBLISHED_EMBEDDINGS)
-    if not published.where(F.col("as_of") > F.lit(day)).isEmpty():
-        return {}
     earlier = published.where(F.col("as_of") < F.lit(day)).where(~_of_users(leaving))
     return _measures(lake, day, earlier, rows)
 
@@ -217,13 +239,8 @@ def _sql_text(text: str) -> str:
 
 
 def published_models(lake: Lake) -> set[str]:
-    """The models whose rows are published: one, or none before the first.
-
-    Data files that are gone or damaged are left out: publishing their day is what mends them.
-    """
-    with damaged_files_left_out(lake.spark):
-        rows = lake.read_or_empty(PUBLISHED_EMBEDDINGS).select("model_id").distinct().collect()
-    return {row["model_id"] for row in rows}
+    """The models whose rows are published: one, or none before the first."""
+    return {*published_now(lake).models}
 
 
 def has_vectors(lake: Lake, model_id: str) -> bool:
@@ -237,15 +254,16 @@ def publish_day(lake: Lake, places: Places, day: date, now: datetime | None = No
     """
 
     def attempt(written_at: datetime) -> tuple[Passed, Publication]:
-        champion = champion_id(lake)
-        must_not_be_overdue(places, champion, lambda: settings_of_models(load_models(lake)))
+        champion, published = load_champion(lake), published_now(lake)
+        model_id = champion.model_id
+        must_not_be_overdue(places, model_id, lambda: settings_of_models(load_models(lake)))
         leaving = _leaving_users(lake, champion, day)
-        if published_models(lake) <= {champion} and len(leaving) <= _MAX_LEAVING:
-            passed = one_day(lake, places, champion, day, written_at, leaving)
+        if published.models <= {model_id} and len(leaving) <= _MAX_LEAVING:
+            passed = one_day(lake, places, champion, published, day, written_at, leaving)
             where, first_day = _replaced_rows(day, leaving), None if leaving else day
-            return passed, Publication(champion, where, first_day, written_at)
-        passed = _all_days(lake, places, champion, written_at)
-        return passed, Publication(champion, ALL_ROWS, None, written_at)
+            return passed, Publication(model_id, where, first_day, written_at)
+        passed = _all_days(lake, places, model_id, written_at)
+        return passed, Publication(model_id, ALL_ROWS, None, written_at)
 
     return _publish(lake, places, attempt, now)
 

@@ -14,7 +14,7 @@ days that are written after it came, and an earlier one when that is run again.
 
 from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
-from functools import partial, reduce
+from functools import partial
 from typing import Annotated, Literal, cast, get_args
 
 import numpy as np
@@ -35,7 +35,7 @@ from spark_jobs.lake.lake import Commit, Lake
 from spark_jobs.spark.job_run import spark_job
 from spark_jobs.spark.session import damaged_files_left_out
 from spark_jobs.tables.usable_users import beyond_active, usable_users, users_between
-from spark_jobs.transforms.session_views import OF_SESSION, views_of
+from spark_jobs.transforms.session_views import OF_SESSION, sessions_between, views_of
 from spark_jobs.transforms.user_batches import Ints, by_user, list_slices, to_micros, whole_users
 
 # The mean history of whoever was active on the day before; of the others a run may take any number.
@@ -129,28 +129,35 @@ def update_user_sequences(
 def _wanted_users(
     lake: Lake, sessions: DataFrame, as_of: date, users: WhichUsers, window_days: int
 ) -> DataFrame:
-    """Whose sequences the day holds: each has a view in the window."""
-    usable = usable_users(sessions, as_of, window_days)
+    """Whose sequences the day holds: each has a view in the window, which is scanned once."""
     if users == "all":
-        return usable
-    more = [_kept_users(lake, usable, as_of)]
+        return usable_users(sessions, as_of, window_days)
+    kept = _kept_users(lake, as_of)
+    if users == "active" and kept is None:
+        return _active_users(sessions, as_of)
+    since, day_before = as_of - timedelta(days=window_days), as_of - timedelta(days=1)
+    usable = sessions_between(sessions, since, as_of).groupBy("user_id")
+    wanted = F.col("last_end") >= F.lit(day_before).cast("timestamp")  # active
+    candidates = usable.agg(F.max("end_time").alias("last_end"))
+    if kept is not None:
+        marked = F.broadcast(kept.withColumn("is_kept", F.lit(True)))
+        candidates = candidates.join(marked, "user_id", "left")
+        wanted |= F.col("is_kept").isNotNull()
     if users == "auto":
-        published = lake.read_or_empty(PUBLISHED_EMBEDDINGS)
-        embedded = published.where(F.col("as_of") < F.lit(as_of)).select("user_id").distinct()
-        more.append(usable.join(embedded, "user_id", "left_anti"))
-    return reduce(DataFrame.union, more, _active_users(sessions, as_of)).distinct()
+        published = lake.read_or_empty(PUBLISHED_EMBEDDINGS).where(F.col("as_of") < F.lit(as_of))
+        embedded = published.select("user_id").distinct().withColumn("has_vector", F.lit(True))
+        candidates = candidates.join(embedded, "user_id", "left")
+        wanted |= F.col("has_vector").isNull()
+    return candidates.where(wanted).select("user_id")
 
 
-def _kept_users(lake: Lake, usable: DataFrame, as_of: date) -> DataFrame:
-    """Those whom the day holds beyond the active ones. A damaged file of it holds nobody: its rows
-    are about to be replaced."""
+def _kept_users(lake: Lake, as_of: date) -> DataFrame | None:
+    """Those whom the day holds beyond the active ones; None for nobody. A damaged file of it holds
+    nobody: its rows are about to be replaced."""
     with damaged_files_left_out(lake.spark):
         held = lake.read_or_empty(USER_SEQUENCES).where(F.col("as_of") == F.lit(as_of))
         kept = beyond_active(held).select("user_id").toArrow()
-    if not kept.num_rows:
-        return usable.limit(0)
-    users = lake.spark.createDataFrame(kept, "user_id string")
-    return usable.join(F.broadcast(users), "user_id", "left_semi")
+    return lake.spark.createDataFrame(kept, "user_id string") if kept.num_rows else None
 
 
 def main(

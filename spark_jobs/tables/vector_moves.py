@@ -1,5 +1,6 @@
 """How far the users of two published days have moved: beside chance, and among each other."""
 
+from collections.abc import Collection
 from datetime import date, timedelta
 
 import numpy as np
@@ -16,19 +17,22 @@ _MAX_DAYS = 7  # between the two days
 _Floats = NDArray[np.float64]
 
 
-def move_measures(published: DataFrame, day: date, rows: DataFrame) -> dict[str, float]:
-    """Of the users of `rows`, and of the last day that was published before: how far they moved.
+def comparable_day(days: Collection[date], day: date) -> date | None:
+    """The last of `days` before `day`, if it is near enough to compare users' vectors with."""
+    near = [each for each in days if day - timedelta(days=_MAX_DAYS) <= each < day]
+    return max(near, default=None)
+
+
+def move_measures(published: DataFrame, last: date | None, rows: DataFrame) -> dict[str, float]:
+    """Of the users of `rows`, and of the `last` day that was published before: how far they moved.
 
     `vector_drift` is the mean cosine distance of a user's two vectors, by that of two vectors of
     different users: 0 where nobody moved, 1 where the days have nothing in common. `neighbors_kept`
     is the share of the ten nearest that are the same. Nothing of too few users.
     """
-    near = published.where(F.col("as_of").between(day - timedelta(days=_MAX_DAYS), day))
-    earlier = near.where(F.col("as_of") < F.lit(day))
-    last = earlier.agg(F.max("as_of")).collect()[0][0]
     if last is None:
         return {}
-    before = earlier.where(F.col("as_of") == F.lit(last)).select(
+    before = published.where(F.col("as_of") == F.lit(last)).select(
         "user_id", "model_id", F.col("embedding").alias("before")
     )
     both = rows.select("user_id", "model_id", "embedding").join(before, ["user_id", "model_id"])
