@@ -5,13 +5,10 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from contracts.provenance import code_version
-from spark_jobs.spark.process_cost import cpu_seconds, measure_peak
 
 T = TypeVar("T")
 
@@ -55,28 +52,6 @@ def run_timed(
     started = clock()
     result = work()
     return clock() - started, result
-
-
-@dataclass
-class ProcessCost:
-    """What a block cost this process and all that it started: JVM and Python workers."""
-
-    seconds: float = 0.0
-    cpu_seconds: float = 0.0
-    peak_bytes: int = 0  # resident, summed over the processes: shared memory counts for each
-
-
-@contextmanager
-def measure_processes() -> Iterator[ProcessCost]:
-    """The cost of the block; complete when the block has ended."""
-    cost, started, cpu = ProcessCost(), time.monotonic(), cpu_seconds()
-    with measure_peak() as peak:
-        try:
-            yield cost
-        finally:
-            cost.seconds = round(time.monotonic() - started, 2)
-            cost.cpu_seconds = round(cpu_seconds() - cpu, 2)
-    cost.peak_bytes = peak.bytes
 
 
 def print_line(facts: dict[str, Any]) -> None:

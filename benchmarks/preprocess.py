@@ -34,9 +34,10 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness import benchmark_parser, measure_processes, print_result
+from benchmarks.harness import benchmark_parser, print_result
 from contracts.paths import Places
 from contracts.tables import BROWSING_LOGS, REJECTED_LOGS, SESSIONS, TITLES, USER_SEQUENCES
+from spark_jobs.spark.process_cost import measure_processes
 
 FIRST_DAY, NUM_DAYS = date(2017, 1, 1), 144  # in which a user has a hundred views
 PAPER_USERS, PAPER_DAYS = 500_000, 181  # in which they have the paper's 63.2 million

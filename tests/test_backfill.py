@@ -32,6 +32,7 @@ from spark_jobs.backfill.plan import make_plan
 from spark_jobs.backfill.price import price_by_record
 from spark_jobs.lake.lake import Lake
 from spark_jobs.registry.promotion import Registry
+from spark_jobs.spark.process_cost import ProcessCost
 from spark_jobs.tables import user_embeddings, user_sequences
 from spark_jobs.tables.models import find_model, load_models
 from userbert.commands.backfill import fill_with_progress, show_plan, the_days, the_model
@@ -287,6 +288,7 @@ def test_two_models_are_compared_each_in_its_own_space(switched, old, new):
         compare_models(lake, new, new, DAYS)
 
 
+QUIET = ProcessCost()  # a look at the days that took no time
 A_ROW = {USER_SEQUENCES.name: 10.0, USER_EMBEDDINGS.name: 1_000.0}
 
 
@@ -297,13 +299,13 @@ def missing_day(users, sequences=0):
 
 def test_a_price_is_of_each_table_a_part_for_the_day_and_one_for_each_row():
     record = [DayCost("m", "d", 100, 12.0), DayCost("m", "d", 300, 16.0)]  # of older code
-    prices = price_by_record(record, "m", A_ROW)
+    prices = price_by_record(record, "m", A_ROW, QUIET)
     assert prices.of([missing_day(200)] * 2).seconds == pytest.approx(28)
     assert prices.of([missing_day(200, sequences=200)]).seconds == pytest.approx(5 + 2)
     assert prices.of([missing_day(200)]).bytes == 200 * 1_010
-    others = price_by_record([DayCost("other", "d", 50, 9.0)], "m", A_ROW)
+    others = price_by_record([DayCost("other", "d", 50, 9.0)], "m", A_ROW, QUIET)
     assert others.of([missing_day(50)]).seconds == pytest.approx(9)
-    assert price_by_record([], "m", A_ROW) is None
+    assert price_by_record([], "m", A_ROW, QUIET) is None
 
 
 def test_a_recorded_day_prices_its_tables_its_memory_and_a_new_process(tmp_path):
@@ -314,7 +316,7 @@ def test_a_recorded_day_prices_its_tables_its_memory_and_a_new_process(tmp_path)
             USER_EMBEDDINGS.name: TableCost(100, 6.0, 90_000),
         }
         add_cost(places, DayCost("m", "d", 100, seconds, 2, tables, 3 << 30, is_first))
-    prices = price_by_record(read_costs(places), "m", A_ROW)
+    prices = price_by_record(read_costs(places), "m", A_ROW, QUIET)
     price = prices.of([missing_day(100)] * 3)
     assert (price.seconds, price.bytes) == (pytest.approx(3 * 8 + 12), 3 * 95_000)
     assert price.peak_bytes == 3 << 30
@@ -322,6 +324,20 @@ def test_a_recorded_day_prices_its_tables_its_memory_and_a_new_process(tmp_path)
     assert prices.of([missing_day(100, sequences=100)], in_new_process=False).seconds == (
         pytest.approx(6)
     )
+
+
+def test_a_price_in_time_is_of_cpu_seconds_and_of_how_busy_the_machine_is():
+    """Earlier days took four seconds for a CPU second, as did their surveys."""
+    tables = {USER_EMBEDDINGS.name: TableCost(100, 24.0, 90_000, 6.0)}
+    record = [DayCost("m", "d", 100, 24.0, 1, tables, 1, False, 8.0, 2.0)] * 5
+    days = [missing_day(100, sequences=100)] * 2
+    for survey_seconds, pace in ((16.0, 4), (4.0, 2)):  # as busy as then, and idle
+        prices = price_by_record(record, "m", A_ROW, ProcessCost(survey_seconds, 4.0))
+        price = prices.of(days)
+        assert price.cpu_seconds == pytest.approx(4 + 2 * 6)
+        assert price.seconds == pytest.approx(survey_seconds + 2 * 6 * pace)
+        warm = prices.of(days, in_new_process=False)
+        assert warm.seconds == pytest.approx(survey_seconds / 2 + 2 * 6 * pace)
 
 
 def test_a_day_says_why_it_would_be_written():

@@ -25,10 +25,11 @@ from typing import Any
 import pyarrow as pa
 from deltalake import DeltaTable
 
-from benchmarks.harness import benchmark_parser, measure_processes, print_line, print_result
+from benchmarks.harness import benchmark_parser, print_line, print_result
 from contracts.commands import DAGS_FOLDER
 from contracts.paths import Places
 from contracts.tables import WRITTEN_AT, Table
+from spark_jobs.spark.process_cost import measure_processes
 from userbert.local.airflow_processes import running_airflow
 from userbert.report.subject import Subject
 from userbert.scheduling.airflow_api import Airflow

@@ -13,7 +13,6 @@ was not exact.
 import argparse
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -27,7 +26,7 @@ from contracts.paths import Places
 from contracts.tables import USER_EMBEDDINGS, USER_SEQUENCES
 from spark_jobs.backfill.plan import BackfillPlan, make_plan
 from spark_jobs.lake.lake import Lake
-from spark_jobs.spark.process_cost import measure_peak
+from spark_jobs.spark.process_cost import measure_processes
 from spark_jobs.spark.session import session
 from spark_jobs.tables.models import find_model, load_models
 from userbert.commands.backfill import fill_with_progress
@@ -36,7 +35,7 @@ _TOLERANCE = 0.15
 _FIRST_PLANS = 2  # whose record is empty, or holds the days that warmed the process up
 _MAX_DAYS_A_PLAN = 4
 _HAPPENINGS = ("nothing", "late views", "vectors taken out", "all taken out")
-_MEASURES = ("seconds", "bytes", "peak_bytes")
+_MEASURES = ("seconds", "cpu_seconds", "bytes", "peak_bytes")
 
 
 def make_lake(
@@ -85,16 +84,16 @@ def plan_and_run(lake: Lake, places: Places, model_id: str, days: Sequence[date]
     """What was planned and what was taken, measure by measure."""
     model = find_model(load_models(lake), model_id)
     made: BackfillPlan = make_plan(lake, places, model, days, in_new_process=False)
-    began = time.monotonic()
-    with measure_peak() as peak:
+    with measure_processes() as cost:
         done = fill_with_progress(lake, places, model, days)
     commits = [commit for day in done for commit in day.commits]
     taken = {
-        "seconds": round(time.monotonic() - began, 1),
+        "seconds": round(cost.seconds, 1),
+        "cpu_seconds": round(cost.cpu_seconds, 1),
         "bytes": sum(commit.bytes for commit in commits),
-        "peak_bytes": peak.bytes,
+        "peak_bytes": cost.peak_bytes,
     }
-    planned = {name: round(getattr(made.price, name), 1) for name in _MEASURES}
+    planned = {name: round(getattr(made.price, name) or 0.0, 1) for name in _MEASURES}
     reasons = sorted({name for why in made.reasons.values() for name in why})
     rows = [made.rows, sum(commit.rows for commit in commits)]
     pairs = {name: [planned[name], taken[name]] for name in _MEASURES}

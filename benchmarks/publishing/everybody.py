@@ -24,9 +24,7 @@ import pyarrow as pa
 from deltalake import write_deltalake
 
 from benchmarks.harness import (
-    ProcessCost,
     benchmark_parser,
-    measure_processes,
     print_line,
     print_result,
 )
@@ -41,6 +39,7 @@ from contracts.tables import (
 )
 from model.config import PRESETS
 from spark_jobs.lake.lake import Lake
+from spark_jobs.spark.process_cost import ProcessCost, measure_processes
 from spark_jobs.spark.session import session
 from spark_jobs.tables.models import change_models
 from spark_jobs.tables.published_embeddings import publish_day

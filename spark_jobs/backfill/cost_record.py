@@ -31,15 +31,14 @@ class DayCost:
     tables: dict[str, TableCost] | None = None  # None: older code recorded the sum alone
     peak_bytes: int | None = None
     is_first: bool = False  # that its process wrote
+    survey_seconds: float | None = None  # of the look at all days, by which its run began
+    survey_cpu_seconds: float | None = None
 
     @classmethod
     def of(cls, model_id: str, filled: FilledDay) -> "DayCost":
         tables = {
             cost.commit.table: TableCost(
-                cost.commit.rows,
-                round(cost.seconds, 2),
-                cost.commit.bytes,
-                round(cost.cpu_seconds, 2),
+                cost.commit.rows, cost.taken.seconds, cost.commit.bytes, cost.taken.cpu_seconds
             )
             for cost in filled.costs
         }
@@ -52,7 +51,16 @@ class DayCost:
             tables=tables,
             peak_bytes=filled.peak_bytes,
             is_first=filled.is_first,
+            survey_seconds=filled.survey.seconds,
+            survey_cpu_seconds=filled.survey.cpu_seconds,
         )
+
+    @property
+    def cpu_seconds(self) -> float | None:
+        """Of its tables together; None where older code did not record it."""
+        costs = [cost.cpu_seconds for cost in (self.tables or {}).values()]
+        known = [seconds for seconds in costs if seconds is not None]
+        return sum(known) if known and len(known) == len(costs) else None
 
     def of_table(self, name: str) -> TableCost | None:
         """Of the sum alone each table had the same part."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from spark_jobs.lake.commits import Commit
+from spark_jobs.spark.process_cost import ProcessCost
 
 # Why a day would be written, by the name that `plan --json` has it by.
 WRITE_REASONS = {
@@ -75,11 +76,10 @@ class Day:
 
 @dataclass(frozen=True)
 class JobCost:
-    """One nightly job of a day: what it wrote, and its time."""
+    """One nightly job of a day: what it wrote, and what that took."""
 
     commit: Commit
-    seconds: float
-    cpu_seconds: float  # of the JVM and Python's workers too
+    taken: ProcessCost
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,7 @@ class FilledDay:
     seconds: float
     peak_bytes: int  # resident at most while it was written
     is_first: bool  # that the process has written, and by which it warmed up
+    survey: ProcessCost  # of all days, by which the run began
 
     @property
     def commits(self) -> tuple[Commit, ...]:

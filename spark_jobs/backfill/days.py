@@ -28,7 +28,7 @@ from contracts.tables import (
 from spark_jobs.backfill.day import Day, FilledDay, JobCost
 from spark_jobs.backfill.day_locks import DayLocks
 from spark_jobs.lake.lake import Commit, Lake
-from spark_jobs.spark.process_cost import cpu_seconds, measure_peak
+from spark_jobs.spark.process_cost import ProcessCost, measure_peak, measure_processes
 from spark_jobs.tables import user_embeddings, user_sequences
 from spark_jobs.tables.usable_users import beyond_active, coverage_measures
 from spark_jobs.tables.user_sequences import sequences_of
@@ -163,9 +163,9 @@ def _write_day(lake: Lake, places: Places, model_id: str, day: Day) -> tuple[Job
 
 
 def _measured_cost(write: Callable[[], Commit]) -> JobCost:
-    began, cpu_before = clock.monotonic(), cpu_seconds()
-    commit = write()
-    return JobCost(commit, clock.monotonic() - began, cpu_seconds() - cpu_before)
+    with measure_processes() as taken:
+        commit = write()
+    return JobCost(commit, taken)
 
 
 def _fresh(lake: Lake) -> Lake:
@@ -187,7 +187,8 @@ def fill_days(
     """
     locks = DayLocks(places.root / "backfill")
     surveyed = clock.time()
-    waiting = [day for day in survey_days(lake, model_id, days) if not day.finished]
+    with measure_processes() as survey:
+        waiting = [day for day in survey_days(lake, model_id, days) if not day.finished]
     expect(len(waiting))
     for wait in (False, True):
         left = []
@@ -197,12 +198,19 @@ def fill_days(
                     left.append(day)
                     continue
                 current = day if lock.is_untouched_since(surveyed) else None
-                yield _fill_day(lake, places, model_id, day.as_of, current)
+                yield _fill_day(lake, places, model_id, day.as_of, current, survey)
                 lock.touch()
         waiting = left
 
 
-def _fill_day(lake: Lake, places: Places, model_id: str, as_of: date, day: Day | None) -> FilledDay:
+def _fill_day(
+    lake: Lake,
+    places: Places,
+    model_id: str,
+    as_of: date,
+    day: Day | None,
+    survey: ProcessCost,
+) -> FilledDay:
     """Write one day; `day` is what the survey said about it, if that still holds."""
     began = clock.monotonic()
     for attempt in range(_MAX_ATTEMPTS):
@@ -216,5 +224,5 @@ def _fill_day(lake: Lake, places: Places, model_id: str, as_of: date, day: Day |
             day = None
             continue
         is_first = bool(costs) and not next(_WRITTEN_DAYS)
-        return FilledDay(day, costs, clock.monotonic() - began, peak.bytes, is_first)
+        return FilledDay(day, costs, clock.monotonic() - began, peak.bytes, is_first, survey)
     raise AssertionError

@@ -1,8 +1,7 @@
 """What a backfill would write now and why, its price, and what comes of it. It writes nothing."""
 
-import time as clock
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 
 from contracts.paths import Places
@@ -14,6 +13,7 @@ from spark_jobs.backfill.day_locks import DayLocks
 from spark_jobs.backfill.days import bytes_a_row, num_vectors, survey_days
 from spark_jobs.backfill.price import Price, PriceList, price_by_record, rehearse_day
 from spark_jobs.lake.lake import Lake
+from spark_jobs.spark.process_cost import ProcessCost, measure_processes
 from spark_jobs.tables.models import Model, model_folder
 
 
@@ -49,18 +49,16 @@ def make_plan(
 
     The price is that of a run in a process of its own, or in this one.
     """
-    began = clock.monotonic()
-    found = survey_days(lake, model.model_id, days)
-    survey_seconds = clock.monotonic() - began  # that the run takes once more
+    with measure_processes() as survey:  # that the run takes once more
+        found = survey_days(lake, model.model_id, days)
     vectors = num_vectors(lake, USER_EMBEDDINGS)
     with_others = {day for model_id, day in vectors if model_id != model.model_id}
     locks = DayLocks(places.root / "backfill")
     todo = [day for day in found if not day.finished]
     price, source = Price(0.0, 0, 0), "nothing to write"
     if todo:
-        price_list = _price_list(lake, places, model, todo)
+        price_list = _price_list(lake, places, model, todo, survey)
         price, source = price_list.of(todo, in_new_process), price_list.source
-        price = replace(price, seconds=price.seconds + survey_seconds)
     return BackfillPlan(
         model_id=model.model_id,
         days=found,
@@ -76,10 +74,12 @@ def make_plan(
     )
 
 
-def _price_list(lake: Lake, places: Places, model: Model, todo: Sequence[Day]) -> PriceList:
+def _price_list(
+    lake: Lake, places: Places, model: Model, todo: Sequence[Day], survey: ProcessCost
+) -> PriceList:
     """By the record of earlier days, or else a rehearsal."""
     a_row = {table.name: bytes_a_row(lake, table) for table in (USER_SEQUENCES, USER_EMBEDDINGS)}
-    if by_record := price_by_record(read_costs(places), model.model_id, a_row):
+    if by_record := price_by_record(read_costs(places), model.model_id, a_row, survey):
         return by_record
     largest = max(todo, key=lambda day: day.users)
-    return rehearse_day(lake, model_folder(places, model), largest.as_of, a_row)
+    return rehearse_day(lake, model_folder(places, model), largest.as_of, a_row, survey)

@@ -23,7 +23,7 @@ def process_tree() -> "list[psutil.Process]":
     return [this, *this.children(recursive=True)]
 
 
-def cpu_seconds() -> float:
+def _cpu_seconds() -> float:
     """The CPU time of the living processes, and of those that they have waited for."""
     import psutil
 
@@ -78,3 +78,25 @@ def measure_peak() -> Iterator[PeakMemory]:
         peak.read()
         is_over.set()
         watcher.join()
+
+
+@dataclass
+class ProcessCost:
+    """What a block cost this process and all that it started: JVM and Python workers."""
+
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    peak_bytes: int = 0  # resident, summed over the processes: shared memory counts for each
+
+
+@contextmanager
+def measure_processes() -> Iterator[ProcessCost]:
+    """The cost of the block; complete when the block has ended."""
+    cost, started, cpu = ProcessCost(), time.monotonic(), _cpu_seconds()
+    with measure_peak() as peak:
+        try:
+            yield cost
+        finally:
+            cost.seconds = round(time.monotonic() - started, 2)
+            cost.cpu_seconds = round(_cpu_seconds() - cpu, 2)
+    cost.peak_bytes = peak.bytes

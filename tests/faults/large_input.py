@@ -20,8 +20,9 @@ from pathlib import Path
 
 from deltalake import DeltaTable
 
-from benchmarks.harness import benchmark_parser, measure_processes, print_result
+from benchmarks.harness import benchmark_parser, print_result
 from contracts.paths import Places
+from spark_jobs.spark.process_cost import measure_processes
 from tests.faults.bring_back_trials import SETTINGS
 
 FIRST_DAY = date(2016, 1, 1)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # Spark takes seconds to start, and `--help` needs none
     from spark_jobs.backfill.consequences import PromotionSwitch
     from spark_jobs.backfill.day import Day
     from spark_jobs.backfill.plan import BackfillPlan
+    from spark_jobs.backfill.price import Price
     from spark_jobs.lake.lake import Lake
 
 _MIB, _GIB = 1 << 20, 1 << 30
@@ -63,7 +64,7 @@ def plan_words(made: BackfillPlan) -> Iterator[str]:
     todo, price = made.unfinished, made.price
     yield (
         f"{len(todo)} of {len(made.days)} days to write: {made.rows:,} rows, about "
-        f"{price.bytes / _MIB:,.1f} MiB, {_span(price.seconds)} by one process and "
+        f"{price.bytes / _MIB:,.1f} MiB, {_time_words(price)} by one process and "
         f"{price.peak_bytes / _GIB:.1f} GiB of memory ({made.source})"
     )
     if early := made.before_training_ended:
@@ -76,6 +77,12 @@ def plan_words(made: BackfillPlan) -> Iterator[str]:
         yield from _switch_words(made.switch)
     for each in made.dependents:
         yield f"{each.kind} ({_some(each.names)}): {each.what_happens}"
+
+
+def _time_words(price: Price) -> str:
+    """The time on a machine as busy as this one, and the part that no other work changes."""
+    of_cpu = f" ({_span(price.cpu_seconds)} of CPU time)" if price.cpu_seconds else ""
+    return _span(price.seconds) + of_cpu
 
 
 def _switch_words(switch: PromotionSwitch) -> Iterator[str]:
