@@ -2,9 +2,9 @@
 
 Each table has a line of its own: a part for the day and a part for each row, fitted to the record
 with the newest days before all. Time is fitted in CPU seconds, which other work on the machine
-changes little, and becomes seconds by how busy the machine was on the newest days and is now: what
-the plan's own look at the days took, beside its CPU seconds. Without a record a sample of users is embedded to measure the
-time, and nothing of it is kept.
+changes little. It becomes seconds by how busy the machine was on the newest days, and is now: what
+the plan's own survey of the days took, beside its CPU seconds. Without a record a sample of users
+is embedded to measure the time, and nothing of it is kept.
 """
 
 import time
