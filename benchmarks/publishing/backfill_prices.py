@@ -1,13 +1,14 @@
 """Random backfills: what `plan` says of each, next to what it then takes.
 
-    python -m benchmarks.publishing.backfill_prices [--plans 50] [--days 30] [--users 300] [--seed 0]
+    python -m benchmarks.publishing.backfill_prices [--plans 50] [--days 30] [--users 300]
+        [--seed 0]
 
 On a small lake of its own making, before each plan something happens to a random range of days: no
 vectors were made yet, views land late, vectors are taken out, or the sequences too. Then the days
 are planned under one of two models, and written. All in one process, whose record begins empty.
-A line of JSON a plan; the last line says, for time, CPU time, bytes and memory, how many plans were within
-15 % once there was a record, and what the first ones were off by. Exit code 1 if a number of rows
-was not exact.
+A line of JSON a plan; the last line says, for time, CPU time, bytes and memory, how many plans were
+within 15 % once there was a record, and what the first ones were off by. Exit code 1 if a number of
+rows was not exact.
 """
 
 import argparse

@@ -202,8 +202,7 @@ def rehearse_day(
     with measure_peak() as peak:
         a_job, a_row, users = _rehearsed_seconds(lake, model, as_of)
     return PriceList(
-        seconds=dict.fromkeys(_TABLES, Line(a_job, 0.0))
-        | {USER_EMBEDDINGS.name: Line(a_job, a_row)},
+        time={USER_SEQUENCES.name: Line(a_job, 0.0), USER_EMBEDDINGS.name: Line(a_job, a_row)},
         bytes={name: Line(0.0, bytes_a_row[name]) for name in _TABLES},
         peak_bytes=peak.bytes,
         first_day=0.0,
