@@ -38,6 +38,13 @@ if TYPE_CHECKING:
 FIRST_DAY = date(2017, 6, 1)
 _HERE = 0.7  # of the users have a row of a day
 MODEL = "made"
+# Compiling a query and planning each of its stages anew take longer than a few thousand rows do.
+_FOR_TINY_TABLES = {
+    "spark.sql.shuffle.partitions": "1",
+    "spark.sql.adaptive.enabled": "false",
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+}
 
 
 @dataclass(frozen=True)
@@ -202,10 +209,8 @@ def measure(nights: int, backfills: int, points: int, users: int) -> dict[str, i
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder, session("as_known", logged=False) as spark:
         places = Places(Path(folder))
-        spark.conf.set("spark.sql.shuffle.partitions", 1)  # a few thousand rows
-        spark.conf.set(
-            "spark.sql.adaptive.enabled", "false"
-        )  # each stage planned anew: 2 s a write
+        for key, value in _FOR_TINY_TABLES.items():
+            spark.conf.set(key, value)
         lake = Lake(spark, places.lake)
         make_champion(lake, places)
         made = random_writes(nights, backfills, rng)
