@@ -1,14 +1,14 @@
 """Random backfills: what `plan` says of each, next to what it then takes.
 
     python -m benchmarks.publishing.backfill_prices [--plans 50] [--days 30] [--users 300]
-        [--seed 0]
+        [--seed 0] [--table FILE]
 
 On a small lake of its own making, before each plan something happens to a random range of days: no
 vectors were made yet, views land late, vectors are taken out, or the sequences too. Then the days
 are planned under one of two models, and written. All in one process, whose record begins empty.
 A line of JSON a plan; the last line says, for time, CPU time, bytes and memory, how many plans were
-within 15 % once there was a record, and what the first ones were off by. Exit code 1 if a number of
-rows was not exact.
+within 15 % once there was a record, and what the first ones were off by. --table FILE writes the
+plans as a table in Markdown too. Exit code 1 if a number of rows was not exact.
 """
 
 import argparse
@@ -120,6 +120,26 @@ def summary(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return figures
 
 
+def markdown_table(found: Sequence[dict[str, Any]]) -> str:
+    """A row a plan: of each measure what was planned, what was taken, and how far off it was."""
+    units = {"seconds": (1, "s"), "cpu_seconds": (1, "CPU s")}
+    units |= {"bytes": (1_000, "KB"), "peak_bytes": (1_000_000, "MB at most")}
+    head = ["plan", "before it", "days", "rows"]
+    head += [cell for _, unit in units.values() for cell in (unit, "off")]
+    lines = [head, ["---"] * len(head)]
+    for each in found:
+        planned_rows, rows = each["rows"]
+        shown = f"{rows:,}" if planned_rows == rows else f"{planned_rows:,}, {rows:,}"
+        cells = [str(each["plan"] + 1), each["before"], str(each["days"]), shown]
+        for name, (size, _) in units.items():
+            planned, taken = each[name]
+            is_priced = rows and planned
+            cells.append(f"{planned / size:,.0f}, {taken / size:,.0f}" if is_priced else "")
+            cells.append(f"{100 * (planned / taken - 1):+.0f} %" if is_priced else "")
+        lines.append(cells)
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
 def measure(plans: int, num_days: int, users: int, seed: int) -> list[dict[str, Any]]:
     rng, found = np.random.default_rng(seed), []
     with tempfile.TemporaryDirectory() as folder, session("prices", logged=False) as spark:
@@ -142,11 +162,15 @@ def arg_parser() -> argparse.ArgumentParser:
     parser.add_argument("--days", type=int, default=30)
     parser.add_argument("--users", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--table", type=Path, help="a file for the table in Markdown")
     return parser
 
 
-def main(plans: int, days: int, users: int, seed: int) -> int:
-    figures = summary(measure(plans, days, users, seed))
+def main(plans: int, days: int, users: int, seed: int, table: Path | None) -> int:
+    found = measure(plans, days, users, seed)
+    if table:
+        table.write_text(markdown_table(found))
+    figures = summary(found)
     agree = figures["rows_exact"] == figures["plans"]
     print_result({"name": f"prices of {plans} plans", "agree": agree, "figures": figures})
     return int(not agree)
