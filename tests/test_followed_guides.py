@@ -100,6 +100,17 @@ GUIDES = (
         ),
     ),
     Followed("sizing.md"),
+    Followed(
+        "pseudonyms.md",
+        words={
+            "/etc/userbert/pseudonyms.keys": "old.keys",
+            "OLD": "old.keys",
+            "NEW": "new.keys",
+        },
+        only_parsed={
+            "userbert pseudonyms rotate": "the tiny lake has no pseudonyms: make test-pseudonyms"
+        },
+    ),
 )
 # Pages whose commands another test runs, or which have none.
 ELSEWHERE = {
