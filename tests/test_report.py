@@ -138,6 +138,8 @@ def test_a_refused_day_is_stopped_and_shows_the_gates_own_line(root, capsys):
     bad = gate_result("browsing_logs", str(DAY), passed=False, observed=0.4, line=line)
     save_result(root.gates, bad)
     assert main(["report"]) == 0
+    page = (root.reports / "night" / f"{AS_OF}.html").read_text()
+    assert "<code>userbert explain-error UB-401</code>. Find the gate" in page
     assert capsys.readouterr().out.startswith("Stopped: the gate of browsing_logs refused")
     assert facts_of(root)["verdict"]["remarks"][0] == line
     assert line in Document((root.reports / "night" / f"{AS_OF}.html").read_text()).text

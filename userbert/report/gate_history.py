@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from contracts.paths import Places
 from contracts.tables import BROWSING_LOGS, REJECTED_LOGS, SESSIONS, TITLES, Table
+from contracts.terminal.error_codes import code_for, error_codes
 from expectations.data_docs import page_path
+from expectations.day_history import DAY_PREFIX
 from expectations.results import Finding, GateResult, newest_readable
 from userbert.report.subject import Subject
 from userbert.report.table_commits import TableCommit
@@ -44,6 +46,8 @@ class Gate:
     seconds: float
     checked_at: str
     code: str
+    error_code: str  # such as UB-401, and what mends it; both empty where the gate passed
+    what_mends: str
     page: str  # the page of the Data Docs, from a report's folder; empty where it is gone
     earlier_runs: int  # that are known
     earlier_failures: int
@@ -65,6 +69,7 @@ def _gate(places: Places, table: Table, results: Sequence[GateResult], wanted: s
     result = own[0] if own else results[0]
     earlier = [other for other in results if other.checked_at < result.checked_at]
     page = page_path(places.gates, result.table, result.run)
+    error_code = _error_code(result)
     return Gate(
         table.name,
         result.run,
@@ -75,11 +80,21 @@ def _gate(places: Places, table: Table, results: Sequence[GateResult], wanted: s
         result.seconds,
         result.checked_at,
         result.code,
+        error_code,
+        error_codes()[error_code].mend if error_code else "",
         f"../../gates/docs/{table.name}/{page.name}" if page.exists() else "",
         len(earlier),
         sum(not other.passed for other in earlier),
         [_measure(finding, earlier) for finding in result.expectations],
     )
+
+
+def _error_code(result: GateResult) -> str:
+    """The code of the line that the failed task ended with."""
+    if result.passed:
+        return ""
+    is_day = all(each.expectation.startswith(DAY_PREFIX) for each in result.failed)
+    return code_for(["UnusualDay" if is_day else "GateFailed"], "expectations.gate")
 
 
 def _result_name(subject: Subject, table: Table, commits: Sequence[TableCommit]) -> str | None:
