@@ -89,9 +89,21 @@ def test_a_share_is_the_softmax_of_the_vector_times_the_candidates(places):
         found = {s.user_id: s for s in propensity(lake, "title", f" {text.upper()}  ").scores}
         for user, score in found.items():
             assert score.share == pytest.approx(expected[user][text], rel=1e-4, abs=1e-12)
-            views = FUTURES[user][FORECAST_NAMES.index("views_28_days")]
+            views, no_view = (
+                forecast_of(user)["views_28_days"],
+                forecast_of(user)["no_view_28_days"],
+            )
             assert score.expected_views == pytest.approx(views * score.share, rel=1e-4)
-            assert score.chance == pytest.approx(1 - np.exp(-views * score.share), rel=1e-4)
+            among_viewers = 1 - np.exp(-views * score.share / (1 - no_view))
+            assert score.chance == pytest.approx((1 - no_view) * among_viewers, rel=1e-4)
+
+
+def test_who_views_nothing_views_none_of_the_titles_asked_for(places):
+    """bob has a chance of 0.3 of any view, and is expected to have two."""
+    found = propensity(open_lake(places), "host", "tea.example")
+    assert len(found.scores) == 2
+    for score in found.scores:
+        assert score.chance <= 1 - forecast_of(score.user_id)["no_view_28_days"] + 1e-6
 
 
 def test_users_are_ordered_by_their_expected_views_and_compared_by_percentile(places):

@@ -43,6 +43,7 @@ from contracts.user_lists import named_users
 
 _MAX_OTHER_TITLES = 4096  # that a share is taken among; as many as a training step compares
 _MAX_LOGITS = 8_000_000  # held at once: 64 MB
+_LEAST_CHANCE = 1e-6  # of any view, so that it can be divided by
 _Titles = tuple[NDArray[np.int64], list[list[str]]]  # title_ids (T,), and each one's words
 _CONDITIONS = {  # which titles a text names, in SQL; $text is the text, folded as titles are
     "title": "title = $text",
@@ -71,7 +72,7 @@ class Score:
     vector_of: date
     share: float  # of the user's next views, by the model's softmax over titles
     expected_views: float | None  # in 28 days; None where the model forecasts no views
-    chance: float | None  # of one such view or more
+    chance: float | None  # of one such view or more; at most that of any view
     percentile: float  # the share of users who expect fewer; without forecasts, of a lower share
 
 
@@ -148,8 +149,8 @@ def propensity(
     shares = _title_shares(
         vectors, *(title_candidates(trained, ids, words) for ids, words in (own, others))
     )
-    expected = _expected_views(lake, vectors, model_id, shares)
-    ranked_by = shares if expected is None else expected
+    future = _views_and_chances(lake, vectors, model_id, shares)
+    ranked_by = shares if future is None else future[0]
     rows = _requested_rows(vectors, ranked_by, users, k)
     below = np.searchsorted(np.sort(ranked_by), ranked_by[rows]) / len(ranked_by)
     return Propensity(
@@ -163,9 +164,8 @@ def propensity(
                 str(vectors.user_ids[row]),
                 vectors.days[row].item(),
                 float(shares[row]),
-                None if expected is None else float(expected[row]),
-                # As if views came one by one (Poisson), none comes with a chance of exp(-expected).
-                None if expected is None else float(-np.expm1(-expected[row])),
+                None if future is None else float(future[0][row]),
+                None if future is None else float(future[1][row]),
                 percentile,
             )
             for row, percentile in zip(rows.tolist(), below.tolist(), strict=True)
@@ -216,16 +216,25 @@ def _title_shares(
     return shares
 
 
-def _expected_views(
+def _views_and_chances(
     lake: OpenLake, vectors: Vectors, model_id: str | None, shares: NDArray[np.float64]
-) -> NDArray[np.float64] | None:
-    """(N,) the forecast of all views, times the share; None where the model forecasts no views."""
+) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """(N,) each: the expected views of the titles, and the chance of one or more of them.
+
+    The expected views are the forecast of all views, times the share. Who views nothing views none
+    of them, so the chance is at most that of any view; for who views something it is as if views
+    came one by one (Poisson). None where the model makes no forecasts.
+    """
     numbers = user_forecasts(lake, vectors, model_id)
     if not numbers.names:
         return None
-    views = numbers.matrix[:, numbers.names.index(f"views_{FORECAST_DAYS}_days")]
-    expected: NDArray[np.float64] = np.nan_to_num(views.astype(np.float64)) * shares
-    return expected
+    views, no_view = (
+        np.nan_to_num(numbers.matrix[:, numbers.names.index(name)].astype(np.float64))
+        for name in (f"views_{FORECAST_DAYS}_days", f"no_view_{FORECAST_DAYS}_days")
+    )
+    expected = views * shares
+    any_view = np.maximum(1 - no_view, _LEAST_CHANCE)
+    return expected, -any_view * np.expm1(-expected / any_view)
 
 
 def _requested_rows(
