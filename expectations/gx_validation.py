@@ -8,6 +8,7 @@ import importlib
 import os
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -26,11 +27,15 @@ if TYPE_CHECKING:
 def import_early() -> threading.Thread:
     """Start importing Great Expectations; whoever needs it waits for the import's own lock."""
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
-    thread = threading.Thread(
-        target=importlib.import_module, args=("great_expectations",), daemon=True
-    )
+    thread = threading.Thread(target=_try_to_import, daemon=True)
     thread.start()
     return thread
+
+
+def _try_to_import() -> None:
+    """Where it fails, whoever needs it imports it once more, and says why it cannot be."""
+    with suppress(Exception):
+        importlib.import_module("great_expectations")
 
 
 def _expectation_suite(table: Table, wanted: Sequence[Expected]) -> "gx.ExpectationSuite":

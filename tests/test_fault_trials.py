@@ -6,6 +6,8 @@ import pytest
 
 from tests.faults.damage_trials import damage_trials
 from tests.faults.suite import NUM_TRIALS
+from tests.faults.surroundings_trials import SURROUNDINGS, surroundings_trials
+from tests.faults.training_trials import DISTURBANCES, training_trials
 from tests.faults.trials import Ending, Trial, compared, run_one, run_trials, summed_up
 
 FEW = 12  # damaged files, of the 200 of the suite
@@ -18,7 +20,9 @@ def ended(*endings):
 
 def test_the_suite_makes_at_least_200_faults():
     assert sum(NUM_TRIALS.values()) >= 200
-    assert len(NUM_TRIALS) >= 7
+    assert len(NUM_TRIALS) >= 9
+    assert NUM_TRIALS[surroundings_trials] >= 2 * len(SURROUNDINGS)
+    assert NUM_TRIALS[training_trials] >= 5 * len(DISTURBANCES)
 
 
 def test_endings_are_summed_up_by_kind_and_a_wrong_one_fails(capsys):

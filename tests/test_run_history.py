@@ -55,12 +55,12 @@ def broken(places, table, bounds, numbers):
 def test_each_measure_has_a_day_that_it_stops(places):
     weeks(places, PUBLISHED_EMBEDDINGS, **USUAL)
     weeks(places, USER_SEQUENCES, views_a_sequence=40.0)
-    wrong = {"usable_users": 2000.0, "vector_drift": 0.9, "neighbors_kept": 0.05}
+    wrong = {"usable_users": 2500.0, "vector_drift": 0.5, "neighbors_kept": 0.3}
     assert broken(places, PUBLISHED_EMBEDDINGS, PUBLICATION_MEASURES, USUAL) == set()
     for name, value in wrong.items():
         found = broken(places, PUBLISHED_EMBEDDINGS, PUBLICATION_MEASURES, USUAL | {name: value})
         assert found == {f"day_{name}"}
-    for views, is_stopped in ((40.0, False), (5.0, True), (200.0, True)):
+    for views, is_stopped in ((40.0, False), (15.0, True), (100.0, True)):
         found = broken(places, USER_SEQUENCES, SEQUENCE_MEASURES, {"views_a_sequence": views})
         assert bool(found) == is_stopped
 

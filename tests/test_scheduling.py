@@ -294,9 +294,10 @@ def test_the_shell_of_another_installation_does_not_lead_to_its_airflow(places, 
 def test_a_process_of_airflow_that_is_killed_is_started_again_and_not_for_ever(
     places, monkeypatch, tmp_path, capsys
 ):
-    """With a program in the place of Airflow that sleeps, and has a child that sleeps too."""
+    """With a program in the place of Airflow that sleeps, and has a child that sleeps too, in a
+    process group of its own, as a task is."""
     program = tmp_path / "sleeper"
-    program.write_text(f"#!/bin/sh\nsleep 60 &\necho $! >> {tmp_path}/children\nwait\n")
+    program.write_text(f"#!/bin/bash\nset -m\nsleep 60 &\necho $! >> {tmp_path}/children\nwait\n")
     program.chmod(0o755)
     monkeypatch.setattr(airflow_processes, "_AIRFLOW", str(program))
     monkeypatch.setattr(airflow_processes, "_WATCH_SECONDS", 0.01)
@@ -329,7 +330,8 @@ def test_a_process_of_airflow_that_is_killed_is_started_again_and_not_for_ever(
     with pytest.raises(SystemExit) as ended:
         kill_twice()
     assert ended.value.code == 143
-    first, last = capsys.readouterr().err.splitlines()
+    printed = capsys.readouterr().err.splitlines()
+    first, last = [line for line in printed if line.startswith("`airflow")]
     assert first == "`airflow scheduler` ended with exit code -9; it is started again"
     assert last == f"`airflow scheduler` ended with exit code -9, after 1 starts again; read {log}"
     children = map(int, (tmp_path / "children").read_text().split())

@@ -12,7 +12,7 @@ from contracts.errors import UserbertError, error_causes
 _NO_MEMORY = re.compile(
     r"OutOfMemoryError[^\n]*|System memory \d+ must be at least \d+|not enough memory[^\n]*"
     r"|can't allocate memory[^\n]*|Cannot allocate memory|CUDA out of memory|Out of Memory Error"
-    r"|can't start new thread"
+    r"|can't start new thread|failed to map segment from shared object"
 )
 _NO_JAVA = "JAVA_GATEWAY_EXITED"  # PySpark's word for a Java that has ended before it answered
 _AGAIN = "What was committed before is whole; run the same command again"

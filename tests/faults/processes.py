@@ -1,10 +1,13 @@
-"""Commands in processes of their own, to be killed with everything that they started."""
+"""Commands in processes of their own, to be killed with everything that they started; and commands
+in this process, whose one Spark application serves many: a start of one takes 20 CPU seconds."""
 
+import io
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,17 @@ def userbert_command(*words: str) -> list[str]:
 
 def environment(root: Path, **more: str) -> dict[str, str]:
     return os.environ | {"USERBERT_DATA": str(root), "OMP_NUM_THREADS": "1"} | more
+
+
+def run_here(words: list[str], root: Path) -> "subprocess.CompletedProcess[str]":
+    """A command of `userbert_command`, run to its end in this process, with what it said."""
+    from userbert.cli import main
+
+    os.environ["USERBERT_DATA"] = str(root)
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        code = main(words[len(userbert_command()) :])
+    return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
 
 
 def start_command(words: list[str], root: Path) -> "subprocess.Popen[bytes]":

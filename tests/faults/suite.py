@@ -17,8 +17,10 @@ from benchmarks.harness import benchmark_parser
 from tests.faults.backfill_trials import backfill_trials
 from tests.faults.bring_back_trials import bring_back_trials
 from tests.faults.damage_trials import damage_trials
+from tests.faults.feature_store_trials import feature_store_trials
 from tests.faults.hostile_files import HostileFile, hostile_files, is_right, look_at
 from tests.faults.kill_trials import kill_trials
+from tests.faults.scheduler_trials import scheduler_trials
 from tests.faults.surroundings_trials import surroundings_trials
 from tests.faults.training_trials import training_trials
 from tests.faults.trials import Ending, Kind, Trial, chained, run_trials
@@ -39,14 +41,17 @@ def hostile_trials(seeds: range, scratch: Path) -> Iterator[Trial]:
         yield Trial("a hostile landing file", seed, partial(read_hostile_file, file))
 
 
-NUM_TRIALS: dict[Kind, int] = {  # a kill trial makes nine faults, and a backfill trial two
+# A kill trial makes nine faults, and a backfill trial two. The quick kinds come first.
+NUM_TRIALS: dict[Kind, int] = {
     hostile_trials: len(hostile_files()),
     damage_trials: 200,
-    training_trials: 40,
+    feature_store_trials: 40,
+    training_trials: 30,
     surroundings_trials: 24,
     bring_back_trials: 10,
-    backfill_trials: 8,
-    kill_trials: 2,
+    backfill_trials: 6,
+    kill_trials: 1,
+    scheduler_trials: 1,
 }
 
 

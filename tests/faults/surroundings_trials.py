@@ -1,22 +1,23 @@
 """An ingest in hostile surroundings, then one in quiet ones: are the tables those of a quiet run?
 
-    python -m tests.faults.surroundings_trials [--first-seed 0] [--trials 16]
+    python -m tests.faults.surroundings_trials [--first-seed 0] [--trials 24]
 
 A trial ingests two landing days under one of `SURROUNDINGS`: by its seed modulo their number, so
 that the first trials are one of each. A command that fails must say so in one line. Then both days
-are ingested once more without the fault, and every row of both tables is compared.
+are ingested once more without the fault, and every row of both tables is compared. What needs no
+process of its own runs in this one.
 """
 
+import json
 import os
 import random
 import resource
 import shutil
-import stat
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
@@ -26,8 +27,9 @@ import psutil
 
 from contracts.paths import Places
 from contracts.tables import BROWSING_LOGS, REJECTED_LOGS
+from spark_jobs.spark.session import session
 from tests.faults.bring_back_trials import SETTINGS
-from tests.faults.processes import environment, finished, userbert_command
+from tests.faults.processes import environment, finished, run_here, userbert_command
 from tests.faults.trials import Ending, Trial, compared, main_of_trials
 
 FIRST_DAY = date(2026, 1, 29)
@@ -40,14 +42,13 @@ TURKISH = {
     "JAVA_TOOL_OPTIONS": "-Duser.language=tr -Duser.country=TR -Duser.timezone=Asia/Kathmandu",
 }
 AHEAD_S = 3 * 86_400  # how far the clock was ahead when the files were written
+MIB = 1 << 20
 
 Said = "subprocess.CompletedProcess[str]"
 Surroundings = Callable[[Path, random.Random], "list[Any]"]
 
 
 def write_landing(root: Path) -> None:
-    import json
-
     landing = Places(root).landing
     for number, day in enumerate(DAYS):
         lines = [
@@ -74,30 +75,63 @@ def turkish(root: Path, draw: random.Random) -> list[Any]:
 def full_disk(root: Path, draw: random.Random) -> list[Any]:
     """No file may grow beyond some kilobytes, as on a disk that has no more room."""
     most = draw.choice([500, 2_000, 10_000, 40_000])
+    return [limited(root, resource.RLIMIT_FSIZE, most)]
 
-    def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
 
-    return [finished(ingest(*DAYS), root, preexec_fn=limit)]
+def limited(root: Path, limit: int, most: int, more: dict[str, str] | None = None) -> Any:
+    def set_limit() -> None:
+        resource.setrlimit(limit, (most, most))
+
+    return finished(ingest(*DAYS), root, more, preexec_fn=set_limit)
+
+
+def little_memory(root: Path, draw: random.Random) -> list[Any]:
+    """The process and the JVM may each reserve little; by turns so little that Python does not
+    import everything, that the JVM does not start, and that it starts and threads do not."""
+    most = draw.choice([400, 900, 2_000, 4_000])
+    return [limited(root, resource.RLIMIT_AS, most * MIB)]
+
+
+def small_heap(root: Path, draw: random.Random) -> list[Any]:
+    """Less than Spark takes for itself, or just so much."""
+    heap = draw.choice(["100m", "300m", "480m"])
+    more = {"PYSPARK_SUBMIT_ARGS": f"--master local[2] --driver-memory {heap} pyspark-shell"}
+    return [finished(ingest(*DAYS), root, more)]
 
 
 def lost_worker(root: Path, draw: random.Random) -> list[Any]:
-    """Kill one of Spark's Python processes at a random moment."""
+    """Kill Spark's Python processes at random moments."""
+    return [killing(root, is_worker, draw.randrange(1, 4), draw)]
+
+
+def lost_jvm(root: Path, draw: random.Random) -> list[Any]:
+    """The JVM is killed at a random moment, as by a kernel that has no more memory."""
+    return [killing(root, is_jvm, 1, draw, draw.uniform(0, 12))]
+
+
+def killing(
+    root: Path,
+    is_meant: Callable[[psutil.Process], bool],
+    left: int,
+    draw: random.Random,
+    wait: float = 0,
+) -> Any:
+    """An ingest of which `left` child processes are killed, `wait` seconds after they are seen."""
     process = subprocess.Popen(
         ingest(*DAYS), env=environment(root), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         text=True, errors="replace", start_new_session=True,
     )  # fmt: skip
-    left = draw.randrange(1, 4)  # workers that are killed
     while process.poll() is None and left:
-        workers = [each for each in _children(process.pid) if _is_worker(each)]
-        if workers:
+        meant = [each for each in _children(process.pid) if _holds(is_meant, each)]
+        if meant:
+            time.sleep(wait)
             with suppress(psutil.NoSuchProcess):
-                draw.choice(workers).kill()
+                draw.choice(meant).kill()
             left -= 1
             time.sleep(draw.random())
         time.sleep(0.02)
     out, err = process.communicate(timeout=300)
-    return [subprocess.CompletedProcess([], process.returncode, out, err)]
+    return subprocess.CompletedProcess([], process.returncode, out, err)
 
 
 def _children(pid: int) -> list[psutil.Process]:
@@ -106,19 +140,26 @@ def _children(pid: int) -> list[psutil.Process]:
     return []
 
 
-def _is_worker(process: psutil.Process) -> bool:
+def _holds(is_meant: Callable[[psutil.Process], bool], process: psutil.Process) -> bool:
     with suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
-        return "pyspark.daemon" in " ".join(process.cmdline())
+        return is_meant(process)
     return False
 
 
+def is_worker(process: psutil.Process) -> bool:
+    return "pyspark.daemon" in " ".join(process.cmdline())
+
+
+def is_jvm(process: psutil.Process) -> bool:
+    return "org.apache.spark.deploy.SparkSubmit" in process.cmdline()
+
+
 def clock_set_back(root: Path, draw: random.Random) -> list[Any]:
-    """Ingest, and let every file be of a time to come."""
-    said = [finished(ingest(DAYS[0]), root)]
+    """The first day was ingested when the clock was ahead: its files are of a time to come."""
     later = time.time() + AHEAD_S
     for path in root.rglob("*"):
         os.utime(path, (later, later))
-    return [*said, finished(ingest(*DAYS), root)]
+    return [run_here(ingest(*DAYS), root)]
 
 
 def two_at_once(root: Path, draw: random.Random) -> list[Any]:
@@ -139,36 +180,55 @@ def two_at_once(root: Path, draw: random.Random) -> list[Any]:
 
 
 def leftovers(root: Path, draw: random.Random) -> list[Any]:
-    """What killed processes leave: half a file, a commit's draft, a lock, a copy in progress."""
-    said = [finished(ingest(DAYS[0]), root)]
+    """What killed processes leave: half a file, a commit's draft, locks, a copy in progress."""
     table = Path(Places(root).lake) / BROWSING_LOGS.name
     (table / "part-00000-half.snappy.parquet").write_bytes(b"PAR1half")
     (table / "_delta_log" / f".{1:020d}.json.half.tmp").write_bytes(b'{"commitInfo"')
     (Places(root).landing / str(DAYS[1]) / ".copying.jsonl").write_bytes(b"{half")
-    (root / "backfill").mkdir(exist_ok=True)
-    (root / "backfill" / f"{DAYS[0]}.lock").write_text("1")
-    return [*said, finished(ingest(*DAYS), root)]
+    for lock in (root / "backfill" / f"{DAYS[0]}.lock", root / "gates" / ".lock"):
+        lock.parent.mkdir(exist_ok=True)
+        lock.write_text("1")
+    return [run_here(ingest(*DAYS), root)]
 
 
 def read_only(root: Path, draw: random.Random) -> list[Any]:
     """A user who is not root, and may write nowhere in the lake."""
-    said = [finished(ingest(DAYS[0]), root)]
-    modes = {path: path.stat().st_mode for path in [root, *root.rglob("*")]}
-    for path, mode in modes.items():
-        path.chmod(mode & ~(stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH) | 0o555)
-    try:
+    with nobody_may_write(root):
         words = draw.choice([ingest(*DAYS), userbert_command("sql", "SELECT 1"),
                              userbert_command("summary")])  # fmt: skip
-        home = {"HOME": "/tmp", "PYTHONDONTWRITEBYTECODE": "1"}
-        said.append(finished(words, root, home, preexec_fn=become_nobody))
+        return [as_nobody(words, root)]
+
+
+@contextmanager
+def nobody_may_write(root: Path) -> Iterator[None]:
+    """In here everybody may read all of a folder, and nobody may write to it."""
+    modes = {path: path.stat().st_mode for path in [root, *root.rglob("*")]}
+    for path in modes:
+        path.chmod(0o555)
+    try:
+        yield
     finally:
         for path, mode in modes.items():
             path.chmod(mode)
-    return said
+
+
+def another_user(root: Path, draw: random.Random) -> list[Any]:
+    """The data root belongs to somebody who is not root, has no home, and does all of it."""
+    os.chown(root, NOBODY, NOBODY)
+    for path in root.rglob("*"):
+        os.chown(path, NOBODY, NOBODY)
+    return [as_nobody(ingest(*DAYS), root)]
+
+
+def as_nobody(words: list[str], root: Path) -> Any:
+    home = {"HOME": "/nonexistent", "PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": "/tmp"}
+    root.parent.chmod(0o755)  # a temporary folder is its owner's alone
+    return finished(words, root, home, preexec_fn=become_nobody)
 
 
 def become_nobody() -> None:
     if os.getuid() == 0:
+        os.setgroups([])
         os.setgid(NOBODY)
         os.setuid(NOBODY)
 
@@ -182,15 +242,20 @@ def odd_path(root: Path, draw: random.Random) -> list[Any]:
     return said
 
 
-SURROUNDINGS: dict[str, Surroundings] = {
-    "another time zone and a Turkish locale": turkish,
-    "a full disk": full_disk,
-    "a lost Spark Python worker": lost_worker,
-    "the clock set back": clock_set_back,
-    "two ingests at once": two_at_once,
-    "leftovers of killed processes": leftovers,
-    "a read-only lake and another user": read_only,
-    "a path with blanks and umlauts": odd_path,
+# Each with the days that are ingested before.
+SURROUNDINGS: dict[str, tuple[Surroundings, int]] = {
+    "another time zone and a Turkish locale": (turkish, 0),
+    "a full disk": (full_disk, 0),
+    "little memory for each process": (little_memory, 0),
+    "a small heap for Spark": (small_heap, 0),
+    "a lost Spark Python worker": (lost_worker, 0),
+    "a lost JVM": (lost_jvm, 0),
+    "the clock set back": (clock_set_back, 1),
+    "two ingests at once": (two_at_once, 0),
+    "leftovers of killed processes": (leftovers, 1),
+    "a read-only lake and another user": (read_only, 1),
+    "another user than root, without a home": (another_user, 1),
+    "a path with blanks and umlauts": (odd_path, 1),
 }
 
 
@@ -201,14 +266,15 @@ def is_one_line(said: "subprocess.CompletedProcess[str]") -> bool:
     return not is_traceback and (said.returncode == 0 or last.startswith("userbert"))
 
 
-def run_trial(quiet: Path, surroundings: Surroundings, seed: int, root: Path) -> Ending:
-    write_landing(root)
+def run_trial(lakes: dict[int, Path], kind: str, seed: int, root: Path) -> Ending:
+    surroundings, num_days = SURROUNDINGS[kind]
+    shutil.copytree(lakes[num_days], root)
     said = surroundings(root, random.Random(seed))
-    again = finished(ingest(*DAYS), root)
+    again = run_here(ingest(*DAYS), root)
     if again.returncode:
         return Ending("wrong", detail=f"the retry failed: {again.stderr.strip()[-200:]}")
     last = [(each.stderr.strip().splitlines() or [""])[-1] for each in said if each.returncode]
-    ending = compared(root, quiet, TABLES, 1, "; ".join(last)[:200])
+    ending = compared(root, lakes[len(DAYS)], TABLES, 1, "; ".join(last)[:200])
     if ending.how == "clean" and not all(map(is_one_line, said)):
         pages = next(each.stderr for each in said if not is_one_line(each))
         return Ending("wrong", detail=f"a traceback: {' '.join(pages.split())[-300:]}")
@@ -216,14 +282,19 @@ def run_trial(quiet: Path, surroundings: Surroundings, seed: int, root: Path) ->
 
 
 def surroundings_trials(seeds: range, scratch: Path) -> Iterator[Trial]:
-    write_landing(scratch)
-    ended = finished(ingest(*DAYS), scratch)
-    assert ended.returncode == 0, ended.stderr
-    kinds = list(SURROUNDINGS.items())
-    for seed in seeds:
-        kind, surroundings = kinds[seed % len(kinds)]
-        yield Trial(kind, seed, partial(run_trial, scratch, surroundings, seed))
+    os.environ.setdefault("PYSPARK_SUBMIT_ARGS", "--master local[2] pyspark-shell")
+    lakes = {num: scratch / str(num) for num in range(len(DAYS) + 1)}
+    with session("surroundings", logged=False):
+        for num, root in lakes.items():
+            write_landing(root)
+            if num:
+                ended = run_here(ingest(*DAYS[:num]), root)
+                assert ended.returncode == 0, ended.stderr
+        kinds = list(SURROUNDINGS)
+        for seed in seeds:
+            kind = kinds[seed % len(kinds)]
+            yield Trial(kind, seed, partial(run_trial, lakes, kind, seed))
 
 
 if __name__ == "__main__":
-    sys.exit(main_of_trials("surroundings", __doc__, surroundings_trials, 16))
+    sys.exit(main_of_trials("surroundings", __doc__, surroundings_trials, 24))

@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil  # type: ignore[import-untyped]
+
 from contracts.paths import Places
 from userbert.local.airflow_home import (
     AirflowInUse,
@@ -106,14 +108,15 @@ class _Processes:
         if self._watcher:
             self._watcher.join()
         for process in reversed(self._started):
-            _signal_session(process, signal.SIGTERM)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
         deadline = time.monotonic() + _STOP_SECONDS
         for process in self._started:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(max(0.1, deadline - time.monotonic()))
         time.sleep(1)  # for the children of a parent that has ended
         for process in self._started:
-            _signal_session(process, signal.SIGKILL)
+            _kill_session(process)
             process.wait()
         signal.signal(signal.SIGTERM, self._earlier_handler)
 
@@ -152,7 +155,7 @@ class _Processes:
             return False
         sys.stderr.write(f"{ended}; it is started again\n")
         self._num_restarts += 1
-        _signal_session(dead, signal.SIGKILL)
+        _kill_session(dead)
         self._started[place] = self._launched(words)
         self._note()
         return True
@@ -206,6 +209,9 @@ def _comes_true(is_true: Callable[[], bool], seconds: float) -> bool:
     return False
 
 
-def _signal_session(process: "subprocess.Popen[bytes]", number: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, number)
+def _kill_session(process: "subprocess.Popen[bytes]") -> None:
+    """All that is left of it. A task is a process group of its own, and outlives its scheduler."""
+    for pid in psutil.pids():
+        with contextlib.suppress(ProcessLookupError):
+            if os.getsid(pid) == process.pid:
+                os.kill(pid, signal.SIGKILL)
