@@ -1,6 +1,6 @@
 """Thirty days under a second model while a reader polls: is a read empty, mixed or short of a day?
 
-    python -m benchmarks.promotion [--days 30] [--made-users 1000]
+    python -m benchmarks.promotion [--days 30]
 
 On a small lake of its own making: plan and fill the champion's days, publish them, let a reader
 read all of published_embeddings every 100 ms, plan and fill the second model's days meanwhile,
@@ -8,8 +8,7 @@ promote it, and roll back. The figures are what the reader saw, the rows and tim
 of what was done (the first plan by a rehearsal, the second by the days before it), and what a
 backfill of finished days writes. The last line is JSON; `ratio` is the worse plan's error in time;
 the exit code is 1 if a read was wrong, a plan's rows were not those written, or its time was off by
-2. With --made-users nothing is embedded: both models get made vectors, of a random part of the
-users on each day and of everybody as of the newest, and the figures are the reader's alone.
+more than 2 times.
 """
 
 import argparse
@@ -20,12 +19,11 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from deltalake import DeltaTable
 
 from benchmarks.harness import benchmark_parser, print_result
@@ -36,13 +34,10 @@ from spark_jobs.lake.lake import Lake
 from spark_jobs.registry.promotion import Registry
 from spark_jobs.spark.session import session
 from spark_jobs.tables.models import find_model, load_models
-from spark_jobs.tables.published_embeddings import publish_day
-from tests.faults.as_known_trials import FIRST_DAY, MODEL, embed_made_rows, make_champion
 from tests.faults.backfill_trials import small_lake
 from userbert.commands.backfill import fill_with_progress
 
 READ_INTERVAL_SECONDS = 0.1  # seconds from one read to the next
-_SECOND_MODEL = "made-2"
 SECONDS_AFTER_SWITCH = 1.0  # seconds that the reader is given to see it
 
 
@@ -100,9 +95,10 @@ def fill_and_compare(
     lake: Lake, places: Places, model_id: str, days: Sequence[date]
 ) -> dict[str, Any]:
     """What `plan` said, and what `run` wrote and took."""
-    made = make_plan(lake, places, find_model(load_models(lake), model_id), days)
+    model = find_model(load_models(lake), model_id)
+    made = make_plan(lake, places, model, days, in_new_process=False)
     began = time.monotonic()
-    done = fill_with_progress(lake, places, find_model(load_models(lake), model_id), days)
+    done = fill_with_progress(lake, places, model, days)
     return {
         "rows_planned": made.rows,
         "rows_written": sum(commit.rows for day in done for commit in day.commits),
@@ -143,39 +139,6 @@ def measure_promotion(days: int) -> dict[str, Any]:
         return measures | {"commits_of_a_backfill_of_nothing": commits}
 
 
-def measure_made_promotion(days: int, users: int) -> dict[str, Any]:
-    """The switch alone, over vectors that one commit a model made."""
-    rng, all_days = np.random.default_rng(0), [FIRST_DAY + timedelta(days=n) for n in range(days)]
-    with tempfile.TemporaryDirectory() as folder, session("promotion", logged=False) as spark:
-        places = Places(Path(folder))
-        lake = Lake(spark, places.lake)
-        make_champion(lake, places, _SECOND_MODEL)
-        is_there = rng.random((days, users)) < rng.random((days, 1))  # (D, U)
-        is_there[-1] = True
-        seconds: dict[str, float] = {}
-        for model_id in (MODEL, _SECOND_MODEL):
-            made = {
-                day: {f"u{user}": int(rng.integers(1 << 40)) for user in np.flatnonzero(row)}
-                for day, row in zip(all_days, is_there, strict=True)
-            }
-            embed_made_rows(lake, model_id, made)
-        registry = Registry(lake, places)
-        publish_day(lake, places, all_days[-1])
-        registry.promote(_SECOND_MODEL, "benchmark", force=True)
-        registry.rollback()
-        with poll_published(places) as seen:
-            for name, switch in (
-                ("promotion", lambda: registry.promote(_SECOND_MODEL, "again", force=True)),
-                ("rollback", registry.rollback),
-            ):
-                began = time.monotonic()
-                switch()
-                seconds[name] = round(time.monotonic() - began, 1)
-                time.sleep(SECONDS_AFTER_SWITCH)
-    reader = count_wrong_reads(seen, all_days)
-    return {"rows": int(is_there.sum()), "seconds": seconds, "reader": reader}
-
-
 def count_bad_reads(reader: dict[str, Any]) -> int:
     return sum(reader[name] for name in ("empty", "mixed", "short_of_a_day", "other_rows"))
 
@@ -189,17 +152,10 @@ def planning_error(measures: dict[str, Any]) -> float:
 def arg_parser() -> argparse.ArgumentParser:
     parser = benchmark_parser(__doc__)
     parser.add_argument("--days", type=int, default=30)
-    parser.add_argument("--made-users", type=int, default=0, help="default: embed a few real ones")
     return parser
 
 
-def main(days: int, made_users: int) -> int:
-    if made_users:
-        found = measure_made_promotion(days, made_users)
-        good = not count_bad_reads(found["reader"]) and found["reader"]["switches"] == 2
-        name = f"promotion of {days} days and {made_users:,} made users, a polling reader"
-        print_result({"name": name, "agree": good, "figures": found})
-        return 0 if good else 1
+def main(days: int) -> int:
     measures = measure_promotion(days)
     fills = [measures["champion"], measures["second_model"]]
     worst = max(map(planning_error, fills))
