@@ -219,7 +219,7 @@ def test_later_views_change_nothing(root):
 
 def test_what_cannot_be_measured_is_said(root, capsys):
     assert main(["models", "privacy", "m1", "--labels", "tea", "--splits", "2"]) == 0
-    assert "membership was left out: 4 users" in capsys.readouterr().out
+    assert "who were held out, there are 4, and 20" in capsys.readouterr().out
     early = ["--as-of", str(DAY - timedelta(days=1))]
     for words, message in (
         (early, "the day of the training"),

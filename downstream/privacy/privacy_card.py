@@ -111,8 +111,8 @@ def _membership(measured: MeasuredUsers) -> Iterator[MembershipAttack]:
     fewest = min(int(was_trained.sum()), int((~was_trained).sum()))
     if fewest < _MIN_OF_A_KIND:
         measured.notes.append(
-            f"membership was left out: {fewest} users were either trained on or held out, and "
-            f"{_MIN_OF_A_KIND} of each are needed"
+            f"membership was left out: of the users who were trained on, or of those who were held "
+            f"out, there are {fewest}, and {_MIN_OF_A_KIND} of each are needed"
         )
         return
     vectors = model_vectors(measured.trained, past, day)
