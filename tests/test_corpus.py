@@ -311,6 +311,18 @@ def test_what_is_missing_is_named_with_the_job_that_makes_it(places):
         training_input(places.lake, date(2019, 1, 1), places.arrays, max_words=30, max_views=100)
 
 
+def test_distinct_ids_and_ranks_are_those_of_numpy():
+    draw, found = np.random.default_rng(0), build_corpus._SortedIds()
+    parts = [draw.integers(-900, 900, size) for size in (0, 5, 300, 1, 2_000, 40)]
+    for part in parts:
+        found.add(part)
+    assert np.array_equal(found.all(), np.unique(np.concatenate(parts)))
+    for part in parts:
+        prints = part.astype(np.uint64)
+        ranks = np.unique(prints, return_inverse=True)[1]
+        assert np.array_equal(build_corpus._ranks(prints), ranks)
+
+
 def test_a_source_keeps_every_filter(places):
     rows = [
         pair("u", 0, [70], [12]) | {"b_end": datetime(2020, 1, day, tzinfo=UTC)} for day in (2, 3)

@@ -248,7 +248,7 @@ def _survey(
     Also the titles that there are, ascending.
     """
     parts: dict[str, list[NDArray[np.generic]]] = {}
-    title_ids = np.empty(0, np.int64)
+    title_ids = _SortedIds()
     columns = ("a_title_ids", "a_event_times", "b_title_ids", "b_event_times")
     for batch in pairs.batches("user_id", "pair_id", *columns):
         found: dict[str, NDArray[np.generic]] = {
@@ -260,7 +260,7 @@ def _survey(
             found[f"{side}_length"] = seen.lengths()
             # (n,) Shifted, so that equal titles and times do not cancel out.
             found[f"{side}_print"] = row_fingerprints(seen) ^ (row_fingerprints(times) << np.uint64(1))
-            title_ids = np.union1d(title_ids, seen.values)
+            title_ids.add(seen.values)
         for name, values in found.items():
             parts.setdefault(name, []).append(values)
     if not parts:
@@ -268,7 +268,37 @@ def _survey(
             f"sequence_pairs has no rows for {pairs.where} in version {pairs.delta.version()}: "
             "run `userbert sequence-pairs --as-of DAY` first"
         )
-    return {name: np.concatenate(values) for name, values in parts.items()}, title_ids
+    return {name: np.concatenate(values) for name, values in parts.items()}, title_ids.all()
+
+
+class _SortedIds:
+    """The distinct ones of many ids. New ones wait until they are as many as the sorted ones, so
+    that these are sorted again only a few times, however many batches there are."""
+
+    def __init__(self) -> None:
+        self._sorted = np.empty(0, np.int64)
+        self._waiting: list[NDArray[np.int64]] = []
+        self._num_waiting = 0
+
+    def add(self, ids: NDArray[np.generic]) -> None:
+        self._waiting.append(np.unique(ids).astype(np.int64, copy=False))
+        self._num_waiting += len(self._waiting[-1])
+        if self._num_waiting > len(self._sorted):
+            self._merge()
+
+    def all(self) -> NDArray[np.int64]:
+        """(T,) ascending."""
+        self._merge()
+        return self._sorted
+
+    def _merge(self) -> None:
+        merged = np.concatenate([self._sorted, *self._waiting])
+        self._waiting, self._num_waiting = [], 0
+        self._sorted = merged[:0]  # what was merged is let go before it is sorted
+        merged.sort()
+        is_new = np.ones(len(merged), bool)
+        is_new[1:] = merged[1:] != merged[:-1]
+        self._sorted = merged[is_new]
 
 
 def _side(batch: pa.RecordBatch, side: str, max_views: int) -> tuple[Ragged, Ragged]:
@@ -385,8 +415,20 @@ def _write_words(
         values[_places(offsets[rows], lengths[rows])] = ids.values
         prints[rows] = row_fingerprints(ids)
     values.flush()
-    _, identity = np.unique(prints, return_inverse=True)
-    np.save(folder / "title_identity.npy", identity.astype(np.int32))
+    np.save(folder / "title_identity.npy", _ranks(prints))
+
+
+def _ranks(prints: NDArray[np.uint64]) -> NDArray[np.int32]:
+    """(T,) the place of each number among the distinct ones, ascending.
+
+    As `np.unique` has it by `return_inverse`, which holds 33 bytes a number where this holds 20.
+    """
+    order = np.argsort(prints)  # (T,)
+    ascending = prints[order]
+    is_new = ascending[1:] != ascending[:-1]  # (T - 1,)
+    ranks = np.zeros(len(prints), np.int32)
+    ranks[order[1:]] = np.cumsum(is_new, dtype=np.int32)
+    return ranks
 
 
 def _content(folder: Path, with_histories: bool, with_hosts: bool) -> str:
