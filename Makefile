@@ -1,6 +1,6 @@
 # The two commands of a new machine: `make run` and `make test`. Both set up what is missing first.
 .DEFAULT_GOAL := help
-.PHONY: help docs setup check-machine object-store run test test-docs test-pseudonyms test-faults lint audit bench airflow lock clean
+.PHONY: help docs setup check-machine object-store run test test-docs test-object-store test-pseudonyms test-faults lint audit bench airflow lock clean
 SHELL := /bin/bash
 PYTHON ?= python3.11
 BIN := .venv/bin
@@ -44,6 +44,8 @@ FOLLOWED := tests/test_followed_guides.py::test_every_line_of_the_guide_does_wha
 LONG_TESTS := tests/test_guide_commands.py::test_every_command_of_the_guide_runs_as_it_stands[backfill.md] \
   $(FOLLOWED)[forgetting.md] $(FOLLOWED)[upgrade.md] $(FOLLOWED)[cluster.md] \
   tests/test_pseudonym_rotation.py
+# `make test-object-store` runs it.
+LONG_TESTS += tests/test_object_store.py::test_forgetting_leaves_no_mention_in_any_object_or_old_version
 
 test: setup object-store ## all tests, with real Spark, Delta, Airflow, Great Expectations, Feast and torchrun
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(LONG_TESTS:%=--deselect %)
@@ -53,6 +55,9 @@ test-docs: setup ## every command of the guides that can be followed on a tiny l
 
 test-pseudonyms: setup ## a rotation of keys over all tables, killed twice, and forgetting by raw id and by pseudonym
 	$(BIN)/python -m pytest tests/test_pseudonyms.py tests/test_pseudonym_rotation.py
+
+test-object-store: setup object-store ## the lake and landing files on S3 (moto's server), and a user forgotten there
+	$(BIN)/python -m pytest tests/test_object_store.py tests/test_object_store_readers.py
 
 test-faults: setup ## 10,000 hostile inputs of each kind, then more than 200 faults with fixed seeds, in a table
 	$(BIN)/python -m pytest tests/test_hostile_input.py --hypothesis-profile=long --timeout 1200 --numprocesses 2

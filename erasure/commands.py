@@ -32,6 +32,7 @@ from contracts.terminal.options import ArePseudonyms, UserFile
 from contracts.user_lists import named_users
 
 if TYPE_CHECKING:  # pyarrow, DuckDB and Spark are imported when the command runs
+    from erasure.object_scan import Scanned
     from erasure.scan import Finding
     from erasure.user_patterns import Users
     from spark_jobs.lake.lake import Lake
@@ -53,11 +54,13 @@ def main(
     ] = False,
     pseudonyms: ArePseudonyms = False,
 ) -> int:
+    from contracts.storage.landing_copy import fetch_landing
     from erasure.landing_search import landing_settings, user_columns
     from erasure.user_patterns import Users
 
     places = Places.from_environment()
     must_not_rotate(places)
+    fetch_landing(places, [])  # the settings alone, which name the column of the users
     columns = user_columns(landing_settings(places))
     named = named_users(users or [], file, columns)
     if named.num_comments:
@@ -114,27 +117,27 @@ def _with_spellings(places: Places, users: Users) -> Users:
 
 def search_everything(places: Places, users: Users) -> list[Finding]:
     """Look through every file, and print what was looked for and found: the residual mentions."""
+    from contracts.storage.landing_copy import store_addresses
     from erasure.landing_search import search_landing_files
-    from erasure.object_scan import scan_objects
     from erasure.scan import scan_files
 
     roots = [places.root]
     is_on_disk = "://" not in places.lake
     if is_on_disk and not Path(places.lake).is_relative_to(places.root):
         roots.append(Path(places.lake))
-    began = time.monotonic()
+    began, in_store = time.monotonic(), ""
+    unsent = _unsent_landing_files(places)
     found, files, size = scan_files(roots, users, search_landing_files(places, users))
-    if not is_on_disk:
-        in_store, objects, num_bytes = scan_objects(places.lake, users)
-        found, size = [*found, *in_store], size + num_bytes
+    found += unsent
+    if addresses := store_addresses(places):
+        more, objects, num_bytes = _search_store(places, addresses, users)
+        found, size = [*found, *more], size + num_bytes
+        in_store = f" and {objects:,} objects of {', '.join(addresses)}"
     mentions = [each for each in found if not each.page]
-    in_lake = "" if is_on_disk else f" and {objects:,} objects of {places.lake}"
     _print(
-        f"proof: {files:,} files{in_lake}, {size / _MIB:,.1f} MiB, looked through in "
+        f"proof: {files:,} files{in_store}, {size / _MIB:,.1f} MiB, looked through in "
         f"{time.monotonic() - began:.1f} s; {len(mentions)} name a user"
     )
-    if not is_on_disk:
-        _print("  a bucket that keeps versions still has what was removed: docs/object-store.md")
     for line in users.describe_search():
         _print(f"  looked for {line}")
     for each in mentions[:_MAX_SHOWN]:
@@ -142,6 +145,35 @@ def search_everything(places: Places, users: Users) -> list[Finding]:
     for each in [each for each in found if each.page][:_MAX_SHOWN]:
         _print(f"  not a mention of the user: a page's text in {each}")
     return mentions
+
+
+def _unsent_landing_files(places: Places) -> list[Finding]:
+    """Bring the copies of landing files to what their store has; those that were erased here, and
+    not there, are named."""
+    from contracts.storage.landing_copy import landing_copy
+    from erasure.scan import Finding
+
+    if (copy := landing_copy(places)) is None:
+        return []
+    copy.fetch_all_days()
+    where = f"its lines were erased on the disk alone, not in {copy.address}: forget them again"
+    return [Finding(Path(name), where) for name in copy.changed_names()]
+
+
+def _search_store(places: Places, addresses: list[str], users: Users) -> Scanned:
+    """Look through the objects of a lake on S3, and through the old versions that buckets keep.
+
+    The landing files were looked through already: their copies hold what the store has.
+    """
+    from erasure.object_scan import scan_objects, scan_old_versions
+    from erasure.object_versions import ObjectVersions
+
+    spark = _start_lake(places).spark
+    parts = [scan_old_versions(ObjectVersions(spark, address), users) for address in addresses]
+    if places.lake in addresses:
+        parts.append(scan_objects(places.lake, users))
+    found, objects, sizes = zip(*parts, strict=True)
+    return [each for part in found for each in part], sum(objects), sum(sizes)
 
 
 def _confirm(count: int, yes: bool) -> None:

@@ -87,7 +87,8 @@ def erase_users(lake: Lake, places: Places, users: Sequence[str], test: _LineTes
         if views >= 0 and lake.watermark(table, BROWSING_LOGS) == views
     ]
     for rows in doomed:
-        _erase(lake, rows)
+        with lake.writing(rows.table):
+            _erase(lake, rows)
     for table in up_to_date:  # they hold what the views say now, too: nothing to look at again
         lake.mark(table, watermark={BROWSING_LOGS.name: lake.version(BROWSING_LOGS)})
     with open_lake(places) as after:

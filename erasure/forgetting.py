@@ -8,10 +8,12 @@ from pathlib import Path
 from analyst.lake_access.open_lake import open_lake
 from contracts.errors import UserbertError
 from contracts.paths import Places
+from contracts.storage.landing_copy import landing_copy, store_addresses
 from erasure.delta_tables import erase_users
 from erasure.known_users import describe_unknown, models_that_saw, with_table_spellings
 from erasure.landing_files import erase_lines
 from erasure.landing_search import landing_settings, refused_line_test
+from erasure.object_versions import ObjectVersions
 from erasure.redaction import redact_file, text_files
 from erasure.scan import scan_files
 from erasure.user_patterns import Users
@@ -55,11 +57,15 @@ class Forgetting:
         return self._known[-1] if self._known else self.users
 
     def erase_landing_lines(self) -> str:
+        copy = landing_copy(self.places)
+        if copy:
+            copy.fetch_all_days()
         settings, suppressed = landing_settings(self.places), read_suppression_list(self.places)
         if settings is None or suppressed is None:
             return "there are none"
         lines, files = erase_lines(self.places.landing, settings, suppressed)
-        return f"{lines:,} lines out of {files:,} files"
+        sent = f", {copy.send_back():,} objects replaced in {copy.address}" if copy else ""
+        return f"{lines:,} lines out of {files:,} files{sent}"
 
     def erase_rows(self) -> str:
         test = refused_line_test(landing_settings(self.places), self.known_users)
@@ -72,6 +78,14 @@ class Forgetting:
         rows = ", ".join(f"{one.rows:,} of {one.table}" for one in tables if one.rows)
         others = sum(one.others_after.rows for one in tables)
         return f"{rows or 'no rows'}; the checksums of the {others:,} other rows are as before"
+
+    def remove_old_versions(self) -> str:
+        addresses = store_addresses(self.places)
+        if not addresses:
+            return "a disk keeps none"
+        spark = self.start_lake().spark
+        removed = sum(ObjectVersions(spark, address).remove() for address in addresses)
+        return f"{removed:,} removed"
 
     def remove_caches(self) -> str:
         there = [folder for folder in self._derived_folders() if folder.exists()]
@@ -117,6 +131,7 @@ class Forgetting:
         """All steps after the first, by what they are about."""
         yield "landing files", self.erase_landing_lines
         yield "tables", self.erase_rows
+        yield "old versions of objects", self.remove_old_versions
         yield "caches", self.remove_caches
         yield "online store", self.erase_online_rows
         yield "logs", self.redact_logs

@@ -28,7 +28,7 @@ settings.load_profile("short")
 # The files that take longest, the longest first: begun last, one of them would run on alone.
 LONG = (
     *("test_own_logs", "test_cluster", "test_forget", "test_backfill", "test_nights"),
-    *("test_everybody", "test_as_known", "test_guide_commands"),
+    *("test_everybody", "test_as_known", "test_guide_commands", "test_object_store"),
 )
 LONG_TIMEOUT_S = 900  # of each of their tests; on a busy machine they took a third of it
 

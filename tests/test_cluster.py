@@ -18,6 +18,7 @@ from contracts.paths import Places
 from contracts.tables import BROWSING_LOGS, SEQUENCE_PAIRS, SESSIONS, TITLES, USER_SEQUENCES
 from spark_jobs.spark.event_log import job_facts, log_folders, newest_applications, newest_steps
 from userbert.cli import main
+from userbert.local import spark_cluster
 from userbert.local.ports import free_port
 from userbert.local.spark_cluster import (
     SENT_PACKAGES,
@@ -225,6 +226,14 @@ def test_the_zip_holds_every_package_and_is_the_same_each_time(tmp_path):
 def test_executors_are_sent_every_package_that_is_installed():
     ours = {path.parent.name for path in ROOT.glob("*/__init__.py")}
     assert set(SENT_PACKAGES) == ours - {"benchmarks"}
+
+
+def test_workers_find_the_jars_of_an_object_store(tmp_path, monkeypatch):
+    monkeypatch.setattr(spark_cluster, "OBJECT_STORE_JARS", tmp_path)
+    spark_cluster._write_conf(Cluster(tmp_path / "here"), "spark://h:7077", "1g")
+    said = settings(tmp_path / "here" / "conf" / "spark-defaults.conf")
+    for side in ("driver", "executor"):
+        assert said[f"spark.{side}.extraClassPath"] == f"{tmp_path}/*"
 
 
 def test_airflow_gets_the_master_as_json_and_commands_get_a_folder(tmp_path):

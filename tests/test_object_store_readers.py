@@ -9,6 +9,7 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 from small_demo import SATURDAY, USERS, write_demo
 from small_s3 import SECRET, client, s3_server
+from small_store import let_spark_ask
 
 from contracts.errors import BadInput
 from contracts.paths import Places
@@ -91,7 +92,8 @@ def test_feast_serves_it(said, tmp_path):
     assert duckdb.sql(f"SELECT len(embedding) FROM '{out}'").fetchall() == [(256,)]
 
 
-def test_the_proof_of_forgetting_looks_through_every_object(places, capsys):
+def test_the_proof_of_forgetting_looks_through_every_object(places, spark, capsys):
+    let_spark_ask(spark)
     assert main(["forget", USERS[-1], "--check"]) == 1
     proof = capsys.readouterr().out
     listed = client(os.environ).list_objects_v2(Bucket=BUCKET)["KeyCount"]

@@ -6,6 +6,7 @@ from datetime import date
 from pathlib import Path
 
 from contracts.errors import BadInput
+from contracts.instants import day_named
 from contracts.landing_settings import LandingSettings
 from spark_jobs.ingest.formats import landing_format
 from spark_jobs.ingest.parsing.packed_files import DamagedFile
@@ -96,14 +97,6 @@ def by_file(parts: Iterable[Part]) -> dict[str, list[Part]]:
     for part in sorted(parts, key=lambda part: part.first_line):
         found.setdefault(part.file, []).append(part)
     return found
-
-
-def day_named(name: str) -> date | None:
-    """The day that a folder is named for; None for another name."""
-    try:
-        return date.fromisoformat(name)
-    except ValueError:
-        return None
 
 
 def _is_hidden(path: Path) -> bool:

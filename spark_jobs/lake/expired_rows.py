@@ -35,7 +35,8 @@ class ExpiredRows:
 
     def remove(self, lake: Lake) -> None:
         days = ", ".join(f"date'{day}'" for day in self.days)
-        lake.delta_table(self.table).delete(f"{self.day_column} in ({days})")
+        with lake.writing(self.table):
+            lake.delta_table(self.table).delete(f"{self.day_column} in ({days})")
 
 
 def ingested_days(lake: Lake) -> set[date]:

@@ -6,6 +6,7 @@ from in `userMetadata`: job, run, code, the versions of the tables that were rea
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -21,7 +22,8 @@ from contracts.storage.damage import check_delta_log, job_command
 from contracts.tables import Table
 from expectations.gate import Passed
 from spark_jobs.lake.commits import Commit, CommitProvenance, recent_provenance
-from spark_jobs.lake.schema_evolution import declared_columns, evolve_table
+from spark_jobs.lake.schema_evolution import declared_columns, evolve_table, is_current
+from spark_jobs.lake.table_lock import table_lock
 from spark_jobs.lake.table_properties import check_properties, layout_properties, wanted_properties
 from spark_jobs.spark.delta_log import DeltaLog
 
@@ -73,13 +75,18 @@ class Lake:
         return DeltaLog(self.spark, self.path(table))
 
     def delta_table(self, table: Table) -> DeltaTable:
-        """Delta's own handle, for MERGE, OPTIMIZE and VACUUM."""
+        """Delta's own handle, for MERGE, OPTIMIZE and VACUUM, within `writing`."""
         return DeltaTable.forPath(self.spark, self.path(table))
+
+    def writing(self, table: Table) -> AbstractContextManager[None]:
+        """In here no other driver writes the table where Delta cannot see to it: on S3."""
+        return table_lock(self.spark, self.root, table.name)
 
     def set_properties(self, table: Table, changed: Mapping[str, str]) -> None:
         """Give the table other properties, in a commit of its own."""
         pairs = ", ".join(f"'{key}' = '{value}'" for key, value in changed.items())
-        self.spark.sql(f"ALTER TABLE delta.`{self.path(table)}` SET TBLPROPERTIES ({pairs})")
+        with self.writing(table):
+            self.spark.sql(f"ALTER TABLE delta.`{self.path(table)}` SET TBLPROPERTIES ({pairs})")
 
     def exists(self, table: Table) -> bool:
         return self.version(table) >= 0
@@ -174,7 +181,8 @@ class Lake:
         if self._opened_version(table) >= 0:
             return
         try:
-            self._builder(table).execute()
+            with self.writing(table):
+                self._builder(table).execute()
         except DeltaConcurrentModificationException:
             assert self.exists(table)  # another process made it first, from the same contract
         except AnalysisException as error:
@@ -187,7 +195,9 @@ class Lake:
         version = self.version(table)
         if version < 0 or table.name in self._evolved:
             return version
-        evolve_table(self.log(table), table)
+        if not is_current(self.log(table).metadata(), table):
+            with self.writing(table):
+                evolve_table(self.log(table), table)
         self._evolved.add(table.name)
         return self.version(table)
 
@@ -208,7 +218,9 @@ class Lake:
             if self.exists(table):
                 return
             time.sleep(1)
-        if self.log(table).remove_unfinished():
+        with self.writing(table):
+            is_removed = self.log(table).remove_unfinished()
+        if is_removed:
             self.create(table)
 
     def replace(self, passed: Passed, where: str, **provenance: object) -> Commit:
@@ -299,7 +311,8 @@ class Lake:
         about = self._about(provenance, passed.measures)
         mode = "overwrite" if "replaceWhere" in options else "append"
         writer = passed.frame.write.format("delta").mode(mode).option("userMetadata", about.json)
-        writer.options(**options).save(self.path(passed.table))
+        with self.writing(passed.table):
+            writer.options(**options).save(self.path(passed.table))
         return about.commit(passed.table.name, self.log(passed.table))
 
     def mark(self, table: Table, **provenance: object) -> Commit:
@@ -312,7 +325,8 @@ class Lake:
         skip_empty = "spark.databricks.delta.skipRecordingEmptyCommits"
         self.spark.conf.set(skip_empty, "false")
         try:
-            no_rows.option("userMetadata", about.json).save(self.path(table))
+            with self.writing(table):
+                no_rows.option("userMetadata", about.json).save(self.path(table))
         finally:
             self.spark.conf.unset(skip_empty)
         return about.commit(table.name, self.log(table))

@@ -15,6 +15,7 @@ compact waits for the next week.
 
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated
@@ -214,8 +215,10 @@ def main(
         models = lake.read_or_empty(MODELS).select("model_id", "status", "inputs").collect()
         pins = retention.oldest_pins(row.asDict() for row in models)
         wanted = [t for t in TABLES if t.name in (table or [t.name]) and lake.exists(t)]
-        days = settings.older_versions_days
-        done = [maintain_table(lake, t, pins.get(t.name), dry_run, days) for t in wanted]
+        days, done = settings.older_versions_days, []
+        for each in wanted:
+            with nullcontext() if dry_run else lake.writing(each):
+                done.append(maintain_table(lake, each, pins.get(each.name), dry_run, days))
         sys.stdout.writelines(f"{upkeep}\n" for upkeep in done)
         report(
             files_removed=0 if dry_run else sum(upkeep.num_unread for upkeep in done),

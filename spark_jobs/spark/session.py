@@ -17,7 +17,8 @@ from contracts.commands import CONF_FOLDER
 from contracts.paths import Places
 from contracts.provenance import run_name
 from contracts.storage.atomic_write import file_mask
-from contracts.storage.object_store import spark_settings
+from contracts.storage.landing_copy import landing_copy
+from contracts.storage.object_store import is_on_s3, spark_settings
 from spark_jobs.spark import class_archive, event_log
 from spark_jobs.spark.job_facts import RUN_SETTING
 from spark_jobs.spark.step import begin_step
@@ -91,10 +92,12 @@ def _progress_settings() -> dict[str, str]:
 
 
 def _store_settings() -> dict[str, str]:
-    """Where the object store of the lake is, if there is one. Keys are no settings: a setting is
-    shown, and the JVM finds the keys in its environment."""
-    has_own_jars = not class_archive.is_embedded_default()
-    return spark_settings(Places.from_environment().lake, has_own_jars=has_own_jars)
+    """Where the object store is, if the lake or the landing files are on one. Keys are no settings:
+    a setting is shown, and the JVM finds the keys in its environment."""
+    places, has_own_jars = Places.from_environment(), not class_archive.is_embedded_default()
+    copy = landing_copy(places)
+    address = copy.address if copy and not is_on_s3(places.lake) else places.lake
+    return spark_settings(address, has_own_jars=has_own_jars)
 
 
 def _event_log_settings() -> dict[str, str]:

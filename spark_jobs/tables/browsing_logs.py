@@ -20,6 +20,7 @@ from pyspark.sql import functions as F
 from contracts.landing_settings import read_settings
 from contracts.paths import Places
 from contracts.settings.pseudonyms import pseudonyms_of
+from contracts.storage.landing_copy import fetch_landing
 from contracts.tables import BROWSING_LOGS, REJECTED_LOGS
 from contracts.terminal.options import day_option, days_between
 from expectations.day_history import day_expectations, save_days
@@ -185,9 +186,10 @@ def main(
     ] = False,
 ) -> None:
     places = Places.from_environment()
+    days = days_between(from_day, to_day, DAY_OPTIONS)
+    fetch_landing(places, days)
     settings = read_settings(places.landing / "settings.toml", format_names())
     pseudonyms = pseudonyms_of(settings, places)
-    days = days_between(from_day, to_day, DAY_OPTIONS)
     parts = landing_parts(places.landing, days, settings, allow_missing_days)
     with spark_job("browsing_logs") as (spark, tell):
         check_time_format(spark, settings)

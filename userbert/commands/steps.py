@@ -16,7 +16,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -25,6 +24,7 @@ from contracts.errors import BadInput
 from contracts.paths import Places
 from contracts.provenance import BY_HAND, run_name
 from contracts.storage.atomic_write import write_json
+from contracts.storage.landing_copy import fetch_landing
 from contracts.terminal.command_line import parse_options
 from contracts.terminal.options import days_between
 
@@ -81,15 +81,17 @@ def _with_inputs(command: str, places: Places) -> _Step:
     except ValueError as error:
         raise BadInput(f"the command {command!r} cannot be read: {error}") from None
     reads_landing = words[:1] == ["browsing-logs"]
-    return _Step(command, _landing_state(places.landing, words[1:]) if reads_landing else "")
+    return _Step(command, _landing_state(places, words[1:]) if reads_landing else "")
 
 
-def _landing_state(landing: Path, words: Sequence[str]) -> str:
+def _landing_state(places: Places, words: Sequence[str]) -> str:
     """A hash of names, sizes and times of the files that `browsing-logs` reads with `words`."""
     from spark_jobs.tables import browsing_logs
 
     values = parse_options(browsing_logs.main, words)
     days = days_between(values["from_day"], values["to_day"], browsing_logs.DAY_OPTIONS)
+    fetch_landing(places, days)
+    landing = places.landing
     files = [path for day in days for path in sorted((landing / str(day)).rglob("*"))]
     state = hashlib.sha256()
     for path in (*sorted(landing.glob("*.toml")), *files):

@@ -30,6 +30,7 @@ from contracts.commands import CONF_FOLDER, PROJECT_ROOT
 from contracts.errors import BadInput, UserbertError
 from contracts.paths import Places
 from contracts.storage.atomic_write import atomic_file
+from contracts.storage.object_store import OBJECT_STORE_JARS
 from contracts.terminal.command_line import command_group
 from spark_jobs.spark.delta_jars import spark_home
 from userbert.local.ports import LOOPBACK, free_port
@@ -49,6 +50,7 @@ SENT_PACKAGES = (
     "spark_jobs",
     "userbert",
 )
+_BOTH_SIDES = ("driver", "executor")
 _DAEMONS = "org.apache.spark.deploy"  # in the command line of each
 _START_SECONDS = 60  # seconds; two idle cores take 6
 _STOP_SECONDS = 10  # seconds between SIGTERM and SIGKILL
@@ -189,6 +191,9 @@ def _write_conf(cluster: Cluster, master: str, memory: str) -> None:
         "spark.driver.host": LOOPBACK,
         "spark.driver.bindAddress": LOOPBACK,
     }
+    if OBJECT_STORE_JARS.is_dir():  # for a lake on S3: the workers are of this machine
+        jars = {f"spark.{each}.extraClassPath": f"{OBJECT_STORE_JARS}/*" for each in _BOTH_SIDES}
+        added |= jars
     lines = "\n".join(f"{key:<60} {value}" for key, value in added.items())
     text = _DEFAULTS.read_text(encoding="utf-8")
     (cluster.conf / "spark-defaults.conf").write_text(f"{text}# This cluster.\n{lines}\n")

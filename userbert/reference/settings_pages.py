@@ -16,6 +16,8 @@ ENVIRONMENT_VARIABLES = {
     "USERBERT_DATA": "the data root: landing files, lake, models, reports (./data without it)",
     "USERBERT_LAKE": "the lake's own address, for example s3a://bucket/lake, where it is not below "
     "the data root",
+    "USERBERT_LANDING": "where landing files arrive on S3, for example s3a://bucket/landing; they "
+    "are copied below the data root",
     "USERBERT_TRAINING": "a file in place of conf/training.toml",
     "USERBERT_EMBEDDING": "a file in place of conf/embedding.toml",
     "USERBERT_RETENTION": "a file in place of conf/retention.toml",

@@ -13,6 +13,7 @@ from pydantic import PositiveInt, model_validator
 
 from contracts.landing_settings import ARRIVAL_FILE
 from contracts.paths import Places
+from contracts.storage.landing_copy import fetch_landing
 from contracts.terminal.error_codes import MISSING_LANDING_DAY
 from userbert.scheduling.toml_settings import TomlSettings
 
@@ -78,7 +79,9 @@ def wait_for_landing_day(day: str) -> bool:
     from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
     places, now = Places.from_environment(), datetime.now(UTC)
-    settings, landing_day = ArrivalSettings.of(places), date.fromisoformat(day)
+    landing_day = date.fromisoformat(day)
+    fetch_landing(places, [landing_day])
+    settings = ArrivalSettings.of(places)
     folder = places.landing / day
     missing = missing_part(folder, settings, now)
     if not missing:

@@ -19,13 +19,14 @@ import pyarrow as pa
 import typer
 
 from contracts.errors import BadInput
+from contracts.instants import day_named
 from contracts.landing_settings import LINE_ID, OPTIONAL_COLUMNS, LandingSettings, read_settings
 from contracts.paths import Places
 from contracts.terminal.options import AsJson, day_option
 from contracts.terminal.printing import grid, print_parts
 from contracts.user_lists import trim_user_id
 from spark_jobs.ingest.formats import format_names, landing_format
-from spark_jobs.ingest.landing_files import day_named, stop_if_damaged
+from spark_jobs.ingest.landing_files import stop_if_damaged
 from spark_jobs.ingest.parsing.packed_files import DamagedFile
 from spark_jobs.ingest.parsing.parsed_lines import BATCH_LINES, LineBatch, damage_mark
 from spark_jobs.ingest.parsing.time_texts import can_read_pattern, instant_of
