@@ -33,7 +33,7 @@ NUM_WORDS = 100_000
 SMALL_USERS = 4_000
 CHUNK_USERS, CHUNK_TITLES = 20_000, 1_000_000
 POLL_SECONDS = 0.1
-GIB = 1 << 30
+_GIB_BYTES = 1 << 30
 
 
 @dataclass
@@ -133,8 +133,8 @@ def make_arrays(lake: Path, arrays: Path) -> dict[str, Any]:
     size = sum(path.stat().st_size for path in arrays.rglob("*") if path.is_file())
     return {
         "seconds": round(time.monotonic() - began, 1),
-        **{f"gib_{name}": round(held / GIB, 2) for name, held in vars(peak).items()},
-        "gib_arrays": round(size / GIB, 2),
+        **{f"gib_{name}": round(held / _GIB_BYTES, 2) for name, held in vars(peak).items()},
+        "gib_arrays": round(size / _GIB_BYTES, 2),
         "facts": given.facts,
     }
 
