@@ -1,6 +1,6 @@
 """Training arrays of the paper's size out of a lake whose titles hardly repeat: time and memory.
 
-    python -m benchmarks.large_arrays [--users 500000] [--titles-a-view 0.8] [--scratch DIR]
+    python -m benchmarks.nightly.large_arrays [--users 500000] [--titles-a-view 0.8] [--scratch DIR]
 
 The paper has 62.9 million views of 500,000 users. Here, unlike there, four of five views are of a
 title of its own, so that there are 50 million titles. A child process writes a lake with their
