@@ -44,8 +44,11 @@ FOLLOWED := tests/test_followed_guides.py::test_every_line_of_the_guide_does_wha
 LONG_TESTS := tests/test_guide_commands.py::test_every_command_of_the_guide_runs_as_it_stands[backfill.md] \
   $(FOLLOWED)[forgetting.md] $(FOLLOWED)[upgrade.md] $(FOLLOWED)[cluster.md] \
   tests/test_pseudonym_rotation.py
-# `make test-object-store` runs it.
-LONG_TESTS += tests/test_object_store.py::test_forgetting_leaves_no_mention_in_any_object_or_old_version
+# `make test-object-store` runs these.
+STORED := tests/test_object_store.py::test
+LONG_TESTS += $(STORED)_forgetting_leaves_no_mention_in_any_object_or_old_version \
+  $(STORED)_every_table_has_the_rows_of_a_lake_on_a_disk \
+  $(STORED)_two_drivers_that_write_one_table_side_by_side_lose_no_commit
 
 test: setup object-store ## all tests, with real Spark, Delta, Airflow, Great Expectations, Feast and torchrun
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(LONG_TESTS:%=--deselect %)

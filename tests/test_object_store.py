@@ -4,6 +4,8 @@ import gzip
 import itertools
 import json
 import os
+import subprocess
+import sys
 import threading
 from datetime import date, timedelta
 
@@ -24,8 +26,15 @@ from small_store import (
 
 from contracts.errors import BadInput
 from contracts.paths import Places
+from contracts.storage.delta_reading import arrow_dataset, open_delta_table
 from contracts.storage.landing_copy import LandingCopy
-from contracts.tables import BROWSING_LOGS, PUBLISHED_EMBEDDINGS, PUBLISHED_HISTORY, USER_EMBEDDINGS
+from contracts.tables import (
+    BROWSING_LOGS,
+    PUBLISHED_EMBEDDINGS,
+    PUBLISHED_HISTORY,
+    TABLES,
+    USER_EMBEDDINGS,
+)
 from erasure.object_scan import scan_old_versions
 from erasure.object_versions import ObjectVersions
 from erasure.user_patterns import Users
@@ -39,15 +48,19 @@ OLD, NEW = "nrms-2026-01-06-aaaaaaaaaa", "nrms-2026-01-06-bbbbbbbbbb"
 SETTINGS = 'format = "jsonl"\n[columns]\nuser_id = "u"\nevent_time = "t"\ntitle = "p"\n'
 
 
-def land(s3, day):
-    """Each user views two titles in the morning of the day and one in the evening; packed."""
+def lines_of(day):
+    """Each user views two titles in the morning of the day and one in the evening."""
     views = (
         {"u": user, "t": f"{day}T{hour}:00:00", "p": small_model.TITLES[title]}
         for user in USERS
         for hour, title in (("08", 11), ("09", 22), ("20", 33))
     )
-    lines = "".join(f"{json.dumps(view)}\n" for view in views)
-    s3.put_object(Bucket=BUCKET, Key=f"landing/{day}/views.gz", Body=gzip.compress(lines.encode()))
+    return "".join(f"{json.dumps(view)}\n" for view in views)
+
+
+def land(s3, day):
+    packed = gzip.compress(lines_of(day).encode())
+    s3.put_object(Bucket=BUCKET, Key=f"landing/{day}/views.gz", Body=packed)
 
 
 @pytest.fixture(scope="module")
@@ -75,14 +88,18 @@ def store_spark(spark, server):
 
 @pytest.fixture(scope="module")
 def places(store_spark, server):
+    make_two_nights_and_another_model(server)
+    return server
+
+
+def make_two_nights_and_another_model(places):
     """Two nights of one model, then another one fills both days and takes its place."""
-    small_model.save(server, OLD)
-    small_model.save(server, NEW, query_width=16)
+    small_model.save(places, OLD)
+    small_model.save(places, NEW, query_width=16)
     first_model(OLD)
     for landed, as_of in itertools.pairwise(DAYS):
         make_night(landed, as_of)
     replace_model(NEW)
-    return server
 
 
 def said(capsys, *words):
@@ -111,6 +128,47 @@ def test_maintenance_leaves_every_row(places):
     before = rows(STORE, USER_EMBEDDINGS)
     done("maintenance", "--table", USER_EMBEDDINGS.name)
     assert rows(STORE, USER_EMBEDDINGS) == before
+
+
+def rows_by_table(lake):
+    return {table.name: rows(lake, table) for table in TABLES}
+
+
+def test_every_table_has_the_rows_of_a_lake_on_a_disk(places, tmp_path):
+    on_disk = Places(tmp_path)
+    settings = on_disk.landing / "settings.toml"
+    settings.parent.mkdir()
+    settings.write_text(SETTINGS)
+    for day in DAYS[:2]:
+        (on_disk.landing / day).mkdir()
+        (on_disk.landing / day / "views.gz").write_bytes(gzip.compress(lines_of(day).encode()))
+    folders = {"USERBERT_DATA": str(tmp_path), "USERBERT_LAKE": None, "USERBERT_LANDING": None}
+    with environment(**folders):
+        make_two_nights_and_another_model(on_disk)
+    ours, theirs = rows_by_table(STORE), rows_by_table(on_disk.lake)
+    assert [name for name in ours if ours[name] != theirs[name]] == []
+    assert ours[PUBLISHED_HISTORY.name]
+
+
+APPEND = f"""
+from spark_jobs.lake.lake import Lake
+from spark_jobs.lake.table_lock import table_lock
+from spark_jobs.spark.session import session
+lake = Lake(session("append"), "s3a://{BUCKET}/drivers")
+rows = lake.spark.range(1)
+for _ in range(8):
+    with table_lock(lake.spark, lake.root, "appended"):
+        rows.write.format("delta").mode("append").save(f"{{lake.root}}/appended")
+"""
+
+
+def test_two_drivers_that_write_one_table_side_by_side_lose_no_commit(server):
+    words = [sys.executable, "-c", APPEND]
+    drivers = [subprocess.Popen(words, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    said_by_them = [driver.communicate()[1] for driver in drivers]
+    assert [driver.returncode for driver in drivers] == [0, 0], said_by_them
+    path = f"s3a://{BUCKET}/drivers/appended"
+    assert arrow_dataset(open_delta_table(path), path).count_rows() == 16
 
 
 def lock(store_spark, table, owner, lease_s=1.2):

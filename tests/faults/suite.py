@@ -21,6 +21,7 @@ from tests.faults.feature_store_trials import feature_store_trials
 from tests.faults.hostile_files import HostileFile, hostile_files, is_right, look_at
 from tests.faults.kill_trials import kill_trials
 from tests.faults.scheduler_trials import scheduler_trials
+from tests.faults.step_trials import step_trials
 from tests.faults.surroundings_trials import surroundings_trials
 from tests.faults.training_trials import training_trials
 from tests.faults.trials import Ending, Kind, Trial, chained, run_trials
@@ -41,7 +42,7 @@ def hostile_trials(seeds: range, scratch: Path) -> Iterator[Trial]:
         yield Trial("a hostile landing file", seed, partial(read_hostile_file, file))
 
 
-# A kill trial makes nine faults, and a backfill trial two. The quick kinds come first.
+# A kill trial makes nine faults, a step trial six, a backfill trial two. Quick kinds come first.
 NUM_TRIALS: dict[Kind, int] = {
     hostile_trials: len(hostile_files()),
     damage_trials: 200,
@@ -51,6 +52,7 @@ NUM_TRIALS: dict[Kind, int] = {
     bring_back_trials: 10,
     backfill_trials: 6,
     kill_trials: 1,
+    step_trials: 2,
     scheduler_trials: 1,
 }
 

@@ -108,7 +108,12 @@ def table_rows(root: Path, table: Table) -> Rows:
     """All of a table, by its key, without when it was written."""
     names = [name for name in table.names if name != WRITTEN_AT]
     found = DeltaTable(f"{Places(root).lake}/{table.name}").to_pyarrow_table(columns=names)
-    return list(found.sort_by([(name, "ascending") for name in table.key]).to_pylist())
+    return list(found.sort_by([(name, "ascending") for name in _lasting_key(table)]).to_pylist())
+
+
+def _lasting_key(table: Table) -> list[str]:
+    """The key without the time of writing, which no two runs share."""
+    return [name for name in table.key if name != WRITTEN_AT]
 
 
 def compared(root: Path, quiet: Path, tables: Sequence[Table], faults: int, detail: str) -> Ending:
@@ -128,7 +133,7 @@ def compared(root: Path, quiet: Path, tables: Sequence[Table], faults: int, deta
 
 
 def _keys(rows: Rows, table: Table) -> set[str]:
-    return {json.dumps([row[name] for name in table.key], default=str) for row in rows}
+    return {json.dumps([row[name] for name in _lasting_key(table)], default=str) for row in rows}
 
 
 def chained(kinds: Iterable[tuple[Kind, range]], scratch: Path) -> Iterator[Trial]:
