@@ -9,61 +9,39 @@ that nothing disturbed. Trials with an even seed kill at a random moment of the 
 odd one right after the step's commit, before the record of it can be written.
 """
 
-import os
 import random
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from contracts.paths import Places
-from contracts.tables import (
-    BROWSING_LOGS,
-    PUBLISHED_EMBEDDINGS,
-    PUBLISHED_HISTORY,
-    REJECTED_LOGS,
-    SESSIONS,
-    TITLES,
-    USER_EMBEDDINGS,
-    USER_SEQUENCES,
-    Table,
+from contracts.tables import Table
+from spark_jobs.spark.session import session
+from tests.faults.nightly_lake import (
+    NUM_HISTORY_DAYS,
+    STEP_TABLES,
+    TABLES,
+    as_task,
+    make_lake,
+    night_steps,
 )
 from tests.faults.processes import environment, kill_group, userbert_command
 from tests.faults.trials import Ending, Trial, compared, main_of_trials
 
-FIRST_DAY = date(2017, 1, 1)
-HISTORY_DAYS = 10
-NUM_USERS = 80
+NIGHT = NUM_HISTORY_DAYS  # the number of its landing day
 MAX_SECONDS_TO_KILL = 5.0  # from a step's beginning
 MAX_SECONDS_TO_COMMIT = 120.0
-LANDED = FIRST_DAY + timedelta(days=HISTORY_DAYS)
-AS_OF = LANDED + timedelta(days=1)
-STEPS: dict[Table, str] = {
-    BROWSING_LOGS: f"browsing-logs --from-day {LANDED} --to-day {LANDED}",
-    TITLES: "titles",
-    SESSIONS: "sessions",
-    USER_SEQUENCES: f"user-sequences --as-of {AS_OF}",
-    USER_EMBEDDINGS: f"user-embeddings --as-of {AS_OF}",
-    PUBLISHED_EMBEDDINGS: f"published-embeddings --as-of {AS_OF}",
-}
-COMPARED_TABLES = (*STEPS, REJECTED_LOGS, PUBLISHED_HISTORY)
-TASK = {
-    "AIRFLOW_CTX_DAG_ID": "nightly",
-    "AIRFLOW_CTX_DAG_RUN_ID": str(AS_OF),
-    "AIRFLOW_CTX_TASK_ID": "tables",
-}
 
 
 def start_night(root: Path) -> "subprocess.Popen[str]":
     """All steps, in a process group of its own."""
     return subprocess.Popen(
-        userbert_command("steps", *STEPS.values()),
-        env=environment(root, **TASK),
+        userbert_command("steps", *night_steps(NIGHT)),
+        env=environment(root),
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
@@ -103,49 +81,24 @@ def finish_night(root: Path) -> None:
         raise RuntimeError(f"the night failed in {root}")
 
 
-def run_command(root: Path, *words: Any) -> str:
-    finished = subprocess.run(
-        userbert_command(*map(str, words)),
-        env=environment(root),
-        check=True,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    return finished.stdout
-
-
-def root_before_night(folder: Path) -> Path:
-    """Ten days of sessions, a champion of few steps, and the landing files of one day more."""
-    os.environ.setdefault("PYSPARK_SUBMIT_ARGS", "--master local[2] pyspark-shell")
-    command = partial(run_command, folder)
-    size = ["--users", NUM_USERS, "--days", HISTORY_DAYS + 1, "--from", FIRST_DAY]
-    command("logs", "generate", *size, "--seed", 3, "--broken", 0.01)
-    last = LANDED - timedelta(days=1)
-    history = f"browsing-logs --from-day {FIRST_DAY} --to-day {last}"
-    command("steps", history, "titles", "sessions", f"sequence-pairs --as-of {LANDED}")
-    model = command("pretrain", "--as-of", LANDED, "--preset", "smoke").splitlines()[-1]
-    reason = "no judge for a model of days"
-    promote = f"models promote {model} --force --reason '{reason}'"
-    command("steps", f"models register {model}", promote)
-    return folder
-
-
 def run_trial(before: Path, quiet: Path, seed: int, root: Path) -> Ending:
     draw = random.Random(seed)
     shutil.copytree(before, root)
     found = []
-    for number, table in enumerate(STEPS, start=1):
+    for number, table in enumerate(STEP_TABLES, start=1):
         wait = None if seed % 2 else draw.uniform(0, MAX_SECONDS_TO_KILL)
         found.append(kill_in_step(root, number, table, wait))
     finish_night(root)
     killed, skipped = sum(at_work for at_work, _ in found), [num for _, num in found]
     detail = f"{killed} were still at work; steps done before each try: {skipped}"
-    return compared(root, quiet, COMPARED_TABLES, len(found), detail)
+    return compared(root, quiet, TABLES, len(found), detail)
 
 
 def step_trials(seeds: range, scratch: Path) -> Iterator[Trial]:
-    before = root_before_night(scratch / "before")
-    quiet = scratch / "quiet"
+    before, quiet = scratch / "before", scratch / "quiet"
+    with session("step trials", logged=False):
+        make_lake(before, num_nights=1)
+    as_task(NIGHT)
     shutil.copytree(before, quiet)
     finish_night(quiet)
     for seed in seeds:
