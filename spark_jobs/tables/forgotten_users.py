@@ -60,7 +60,7 @@ def _with_ancestors(model_id: str, settings: Mapping[str, str]) -> Set[str]:
         each = waiting.pop()
         if each and each not in found:
             found.add(each)
-            waiting += _parents(each, settings.get(each, "{}"))
+            waiting += _parents(each, settings.get(each) or "{}")
     return found
 
 
