@@ -43,12 +43,18 @@ run: setup ## the main job: six months of real logs to served user embeddings, t
 FOLLOWED := tests/test_followed_guides.py::test_every_line_of_the_guide_does_what_it_says
 LONG_TESTS := tests/test_guide_commands.py::test_every_command_of_the_guide_runs_as_it_stands[backfill.md] \
   $(FOLLOWED)[forgetting.md] $(FOLLOWED)[upgrade.md] $(FOLLOWED)[cluster.md] \
-  tests/test_pseudonym_rotation.py
+  tests/test_pseudonym_rotation.py \
+  tests/test_pseudonyms.py::test_rotated_tables_equal_those_of_an_ingest_under_the_newer_keys
 # `make test-object-store` runs these.
 STORED := tests/test_object_store.py::test
 LONG_TESTS += $(STORED)_forgetting_leaves_no_mention_in_any_object_or_old_version \
   $(STORED)_every_table_has_the_rows_of_a_lake_on_a_disk \
   $(STORED)_two_drivers_that_write_one_table_side_by_side_lose_no_commit
+
+# `make test-faults` runs these.
+KILLED := tests/test_landing_days.py::test_a_kill_while_views_are_brought_back_is_mended_by_the_next_run \
+  tests/test_backfill.py::test_runs_side_by_side_that_are_killed_end_as_one_quiet_run
+LONG_TESTS += $(KILLED)
 
 test: setup object-store ## all tests, with real Spark, Delta, Airflow, Great Expectations, Feast and torchrun
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(LONG_TESTS:%=--deselect %)
@@ -64,6 +70,7 @@ test-object-store: setup object-store ## the lake and landing files on S3 (moto'
 
 test-faults: setup ## 10,000 hostile inputs of each kind, then more than 200 faults with fixed seeds, in a table
 	$(BIN)/python -m pytest tests/test_hostile_input.py --hypothesis-profile=long --timeout 1200 --numprocesses 2
+	$(BIN)/python -m pytest $(KILLED)
 	$(BIN)/python -m tests.faults.suite
 
 lint: setup ## ruff (lint and format) and mypy --strict
