@@ -59,7 +59,7 @@ class Plan:
         return range(NUM_HISTORY_DAYS, NUM_HISTORY_DAYS + self.num_nights)
 
     def is_late(self, night: int) -> bool:
-        """Whether the second half of the day comes two nights later."""
+        """Whether a fourth of the day's lines comes two nights later."""
         return night % LATE_EVERY == 0 and night + LATE_BY in self.nights
 
     def is_torn(self, night: int) -> bool:
@@ -77,34 +77,37 @@ class Deliveries:
     kept: Path
     root: Path
 
-    def deliver(self, night: int, part: slice, name: str = "views.jsonl") -> None:
+    def deliver(self, night: int, lines: list[str], name: str = "views.jsonl") -> None:
         folder = Places(self.root).landing / str(day(night))
         folder.mkdir(exist_ok=True)
         draft = folder.parent / f".{name}.draft"
-        draft.write_text("".join(self._lines(night)[part]))
+        draft.write_text("".join(lines))
         draft.replace(folder / name)
 
-    def _lines(self, night: int) -> list[str]:
+    def lines(self, night: int) -> list[str]:
         files = sorted((self.kept / str(day(night))).iterdir())
         return [line for path in files for line in path.open(encoding="utf-8")]
 
-    def num_lines(self, night: int) -> int:
-        return len(self._lines(night))
+    def early_lines(self, night: int) -> list[str]:
+        """All but each fourth line: no gate takes the day for another one."""
+        return [line for number, line in enumerate(self.lines(night)) if number % 4]
+
+    def late_lines(self, night: int) -> list[str]:
+        return self.lines(night)[::4]
 
 
 def run_night(root: Path, kept: Path, plan: Plan, night: int, has_torn_days: bool) -> None:
     """What comes before, in and after a night; any of it may be done again from its beginning."""
     deliveries = Deliveries(kept, root)
-    half = slice(deliveries.num_lines(night) // 2 if plan.is_late(night) else None)
     as_task(night)
     if has_torn_days and plan.is_torn(night):
         refuse_torn_day(root, deliveries, night)
-    deliveries.deliver(night, half)
+    lines = deliveries.early_lines if plan.is_late(night) else deliveries.lines
+    deliveries.deliver(night, lines(night))
     done(root, "steps", *night_steps(night))
     late = night - LATE_BY
     if late in plan.nights and plan.is_late(late):
-        rest = slice(deliveries.num_lines(late) // 2, None)
-        deliveries.deliver(late, rest, "late.jsonl")
+        deliveries.deliver(late, deliveries.late_lines(late), "late.jsonl")
         done(root, "steps", *night_steps(late)[:3])
     if night == plan.backfilled_after:
         first = max(night - NUM_BACKFILLED, NUM_HISTORY_DAYS) + 1
@@ -116,7 +119,7 @@ def run_night(root: Path, kept: Path, plan: Plan, night: int, has_torn_days: boo
 
 def refuse_torn_day(root: Path, deliveries: Deliveries, night: int) -> None:
     """The day holds an eighth of its lines at first, and a gate must stop it."""
-    deliveries.deliver(night, slice(None, None, 8))
+    deliveries.deliver(night, deliveries.lines(night)[::8])
     ended = run_here(userbert_command("steps", *night_steps(night)), root)
     if ended.returncode not in (0, 3):
         raise RuntimeError(f"the torn day ended in {ended.returncode}: {ended.stderr[-300:]}")
