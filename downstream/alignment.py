@@ -12,7 +12,6 @@ losses, rankings and forecasts. The last line of output is the id of the aligned
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -33,6 +32,7 @@ from downstream.rivals.encoders import model_vectors
 from downstream.tasks.from_logs import LOG_TASKS, Periods
 from downstream.tasks.task import Task
 from model.inference.alignment import Agreement, fit_and_held_out, fit_rotation, measure_agreement
+from model.one_thread import one_thread
 from model.storage.checkpoint import Manifest, TrainedModel, load_model, write_aligned_copy
 from spark_jobs.tables.models import champion_model, read_models
 
@@ -73,7 +73,7 @@ def align_models(
     new, old = (load_model(lake.model_folder(model_id)) for model_id in (new_id, old_id))
     blocks = _common_blocks(new.manifest, old.manifest)
     day = choices.as_of or new.manifest.trained_before
-    with _one_thread():
+    with one_thread():
         users, models, tasks = _vectors(lake, new, old, day, blocks, bool(choices.splits))
         fit, held_out = (users[rows] for rows in fit_and_held_out(len(users), choices.seed))
         rotation = fit_rotation(models.new_at_fit[fit], models.old_at_fit[fit], blocks)
@@ -187,21 +187,6 @@ def _write(
         space_id=old.space,
         measures=manifest.measures | dict(measures),
     )
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Another number of threads may add in another order, and the map shall be the same bits."""
-    import torch
-    from threadpoolctl import threadpool_limits
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with threadpool_limits(1):
-            yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def main(

@@ -14,8 +14,7 @@ from erasure.known_users import describe_unknown, models_that_saw, with_table_sp
 from erasure.landing_files import erase_lines
 from erasure.landing_search import landing_settings, refused_line_test
 from erasure.object_versions import ObjectVersions
-from erasure.redaction import redact_file, text_files
-from erasure.scan import scan_files
+from erasure.redaction import redact_logs
 from erasure.user_patterns import Users
 from spark_jobs.ingest.suppression_list import add_users, models_of, read_suppression_list
 from spark_jobs.lake.lake import Lake
@@ -111,21 +110,14 @@ class Forgetting:
         from feature_store.store import Store  # Feast takes five seconds to import
 
         store = Store(self.places)
-        # The view of what was known is read from the lake alone: it has no rows online.
-        views = [str(view.name) for view in store.feast.list_feature_views() if view.online]
-        rows = sum(store.online.forget(view, self.known_users.texts) for view in views)
+        rows = sum(store.online.forget(view, self.known_users.texts) for view in store.online_views)
         store.online.rewrite()
         return f"{rows:,} rows"
 
     def redact_logs(self) -> str:
         """Names in gate results, Data Docs and task logs are replaced; event logs go whole."""
-        logs, users = self.places.event_logs, self.known_users
-        found, _, _ = scan_files([logs], users)
-        gone = {logs / each.path.relative_to(logs).parts[0] for each in found}
-        for log in gone:
-            shutil.rmtree(log) if log.is_dir() else log.unlink(missing_ok=True)
-        redacted = sum(redact_file(path, users) for path in text_files(self.places))
-        return f"{redacted:,} files redacted, {len(gone):,} Spark event logs removed"
+        redacted, gone = redact_logs(self.places, self.known_users)
+        return f"{redacted:,} files redacted, {gone:,} Spark event logs removed"
 
     def steps(self) -> Iterator[tuple[str, Callable[[], str]]]:
         """All steps after the first, by what they are about."""

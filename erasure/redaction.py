@@ -1,12 +1,19 @@
 """Users out of the text of logs and reports, which stay readable for the rest."""
 
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
 from contracts.paths import Places
 from contracts.storage.atomic_write import atomic_file
-from erasure.scan import PACKED_SUFFIXES, is_sqlite, names_user_in_file, text_columns_of_sqlite
+from erasure.scan import (
+    PACKED_SUFFIXES,
+    is_sqlite,
+    names_user_in_file,
+    scan_files,
+    text_columns_of_sqlite,
+)
 from erasure.user_patterns import Users
 
 _SqlValue = str | bytes | int | float | None
@@ -62,3 +69,17 @@ def _redacted_value(value: _SqlValue, users: Users) -> _SqlValue:
         text = value.encode(errors="surrogateescape")
         return users.redact_text(text).decode(errors="surrogateescape")
     return users.redact_text(value) if isinstance(value, bytes) else value
+
+
+def redact_logs(places: Places, users: Users) -> tuple[int, int]:
+    """Redact the text of logs and reports; Spark's event logs, which are packed, go whole.
+
+    How many files were redacted, and how many event logs were removed.
+    """
+    logs = places.event_logs
+    found, _, _ = scan_files([logs], users)
+    gone = {logs / each.path.relative_to(logs).parts[0] for each in found}
+    for log in gone:
+        shutil.rmtree(log) if log.is_dir() else log.unlink(missing_ok=True)
+    redacted = sum(redact_file(path, users) for path in text_files(places))
+    return redacted, len(gone)

@@ -1,6 +1,5 @@
 """Feast's own files, damaged: which can be made anew from the lake, and how that is said."""
 
-import hashlib
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator
@@ -12,6 +11,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from contracts.storage.atomic_write import write_json
 from contracts.storage.damage import DamagedFile
+from contracts.storage.file_checksum import file_checksum
 
 _REFRESH_COMMAND = "`userbert features refresh --as-of DAY`"
 _CHECKSUMS_FILE = "checksums.json"
@@ -43,7 +43,7 @@ def _damage(path: Path, fault: str) -> DamagedFile:
 
 def note_checksums(paths: Iterable[Path]) -> None:
     """Keep the checksums of files in one folder as they are now, with their sizes and times."""
-    noted = {path.name: [*_state(path), _sha256(path)] for path in paths if path.exists()}
+    noted = {path.name: [*_state(path), file_checksum(path)] for path in paths if path.exists()}
     for folder in {path.parent for path in paths}:
         write_json(folder / _CHECKSUMS_FILE, noted)
 
@@ -57,7 +57,7 @@ def is_as_left(path: Path) -> bool:
     try:
         noted: Any = json.loads(path.with_name(_CHECKSUMS_FILE).read_bytes())
         *state, checksum = noted[path.name]
-        return bool(state != _state(path) or checksum == _sha256(path))
+        return bool(state != _state(path) or checksum == file_checksum(path))
     except (OSError, ValueError, KeyError, TypeError):
         return True  # nothing is known of it
 
@@ -65,11 +65,6 @@ def is_as_left(path: Path) -> bool:
 def _state(path: Path) -> list[int]:
     facts = path.stat()
     return [facts.st_size, facts.st_mtime_ns]
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _must_not_be_empty(registry: Path) -> None:

@@ -137,6 +137,11 @@ class Store:
         return self.places.feature_store / str(self.feast.config.registry.path)
 
     @property
+    def online_views(self) -> list[str]:
+        """The views that have rows online: that of what was known is read from the lake alone."""
+        return [str(view.name) for view in self.feast.list_feature_views() if view.online]
+
+    @property
     def online_path(self) -> Path | None:
         """The SQLite file; None where the online rows are in Redis."""
         return self.online.path if isinstance(self.online, SqliteRows) else None

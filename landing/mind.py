@@ -33,8 +33,9 @@ from contracts.errors import BadInput
 from contracts.paths import Places
 from contracts.storage.atomic_write import atomic_file
 from contracts.terminal.options import LandingRoot
+from contracts.terminal.progress_bar import progress_bar
 from landing.landing_writer import day_folder, write_settings
-from landing.progress import print_summary, progress_bar
+from landing.summary import print_summary
 
 _LANDING_COLUMNS = {"user_id": "user", "event_time": "time", "title": "title", "host": "category"}
 _TIME_FORMAT = "%m/%d/%Y %I:%M:%S %p"  # 11/15/2019 10:22:32 AM

@@ -31,9 +31,7 @@ from pathlib import Path
 from zlib import crc32
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from analyst import open_lake
 from analyst.lake_access.open_lake import OpenLake
@@ -50,6 +48,7 @@ from model.config import PRESETS, PretrainConfig
 from model.data.build_corpus import training_input_for
 from model.data.ready_vectors import ReadyVectors
 from model.inference.alignment import fit_rotation, measure_agreement, turn_vectors
+from model.one_thread import one_thread
 from model.storage.checkpoint import load_model
 from model.training.distributed import Processes
 from model.training.pretrain import pretrain_model
@@ -221,8 +220,7 @@ def main() -> None:
         chosen.last - timedelta(days=chosen.every * back)
         for back in range(chosen.retrainings, -1, -1)
     ]
-    torch.set_num_threads(1)
-    with threadpool_limits(1):
+    with one_thread():
         for row in play_months(Places(chosen.root), days, config):
             sys.stdout.write(f"{json.dumps(row)}\n")
             sys.stdout.flush()

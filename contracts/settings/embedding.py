@@ -6,7 +6,7 @@ from pathlib import Path
 
 from contracts.commands import CONF_FOLDER
 from contracts.errors import BadInput
-from contracts.storage.toml_files import read_toml
+from contracts.storage.toml_files import Rule, broken_rules, is_count, read_toml
 
 _DEFAULT_FILE = CONF_FOLDER / "embedding.toml"
 _STALE_USERS = ("keep", "leave")
@@ -31,13 +31,7 @@ class EmbeddingSettings:
     def read(cls, path: Path) -> "EmbeddingSettings":
         """The settings in `path`, or `BadInput` with everything that is wrong with them."""
         values = read_toml(path)
-        wrong = [f"there is no setting {name}" for name in values if name not in _RULES]
-        wrong += [
-            f"{name} is {values[name]!r}; it must be {rule}"
-            for name, (rule, is_right) in _RULES.items()
-            if name in values and not is_right(values[name])
-        ]
-        if wrong:
+        if wrong := broken_rules(values, _RULES):
             raise BadInput(f"{path}: {'; '.join(wrong)}")
         return cls(**values)
 
@@ -50,12 +44,8 @@ def _is_positive(value: object) -> bool:
     return type(value) is int and value > 0
 
 
-def _is_count(value: object) -> bool:
-    return type(value) is int and value >= 0
-
-
-_RULES = {
+_RULES: dict[str, Rule] = {
     "window_days": ("a whole number of 1 or more", _is_positive),
     "stale_users": (" or ".join(map(repr, _STALE_USERS)), _STALE_USERS.__contains__),
-    "retrain_within_days": ("a whole number of 0 or more", _is_count),
+    "retrain_within_days": ("a whole number of 0 or more", is_count),
 }

@@ -3,7 +3,7 @@
     [pseudonyms]                                   in landing/settings.toml
     columns = ["user_id", "host"]                  user_id alone by default
     key_file = "/etc/userbert/pseudonyms.keys"     or, of an environment variable that names the
-    key_variable = "PSEUDONYM_KEY_FILE"       file: key_variable
+    key_variable = "PSEUDONYM_KEY_FILE"            file: key_variable
 
 Every command that takes ids of users from people passes them through `ids_as_stored`.
 """

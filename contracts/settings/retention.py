@@ -8,7 +8,7 @@ from contracts.commands import CONF_FOLDER
 from contracts.errors import BadInput
 from contracts.limits import PRETRAINING_DAYS
 from contracts.settings.embedding import EmbeddingSettings
-from contracts.storage.toml_files import read_toml
+from contracts.storage.toml_files import broken_rules, is_count, read_toml
 
 _DEFAULT_FILE = CONF_FOLDER / "retention.toml"
 
@@ -30,13 +30,8 @@ class RetentionSettings:
     def read(cls, path: Path, window_days: int) -> "RetentionSettings":
         """The settings in `path`, or `BadInput` with everything that is wrong with them."""
         values = read_toml(path)
-        known = [field.name for field in fields(cls)]
-        wrong = [f"there is no setting {name}" for name in values if name not in known]
-        wrong += [
-            f"{name} is {values[name]!r}; it must be a whole number of days, or 0 for ever"
-            for name in known
-            if name in values and not _is_count(values[name])
-        ]
+        rule = ("a whole number of days, or 0 for ever", is_count)
+        wrong = broken_rules(values, {field.name: rule for field in fields(cls)})
         if not wrong:
             settings = cls(**values)
             wrong = settings._contradictions(max(window_days, PRETRAINING_DAYS))
@@ -66,7 +61,3 @@ class RetentionSettings:
         if not self.older_versions_days:
             wrong.append("older_versions_days is 0; it must be 1 or more")
         return wrong
-
-
-def _is_count(value: object) -> bool:
-    return type(value) is int and value >= 0

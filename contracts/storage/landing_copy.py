@@ -5,8 +5,6 @@ forgetting are as on a disk. The copy of a day holds the objects that the store 
 was replaced is copied again, which its etag shows, and one that was removed goes.
 """
 
-import hashlib
-import json
 import os
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
@@ -17,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from contracts.errors import BadInput
 from contracts.instants import day_named
 from contracts.paths import Places
-from contracts.storage.atomic_write import atomic_file, write_json
+from contracts.storage.atomic_write import atomic_file, read_json, write_json
+from contracts.storage.file_checksum import file_checksum
 from contracts.storage.object_store import arrow_folder, is_on_s3
 
 if TYPE_CHECKING:
@@ -70,7 +69,7 @@ class LandingCopy:
     def changed_names(self) -> list[str]:
         """The objects whose copies were changed here, and not sent back yet."""
         copied = self._copied().items()
-        return [name for name, (_, digest) in copied if _digest_of(self.folder / name) != digest]
+        return [name for name, (_, digest) in copied if file_checksum(self.folder / name) != digest]
 
     def send_back(self) -> int:
         """Replace the objects whose copies were changed here; how many there were."""
@@ -82,14 +81,13 @@ class LandingCopy:
                 self.store.open_output_stream(name, compression=None) as target,
             ):
                 _write_all(source, target)
-            copied[name] = self._etag(name), _digest_of(path)
+            copied[name] = self._etag(name), file_checksum(path)
         write_json(self.folder / _COPIED_FILE, copied)
         return len(changed)
 
     def _copied(self) -> _Copied:
         """Of the copies that are there."""
-        path = self.folder / _COPIED_FILE
-        found = json.loads(path.read_text()) if path.exists() else {}
+        found = read_json(self.folder / _COPIED_FILE)
         return {name: tuple(of) for name, of in found.items() if (self.folder / name).exists()}
 
     def _names(self, day: str) -> Iterator[str]:
@@ -130,7 +128,7 @@ class LandingCopy:
                         unfinished.open("wb") as out,
                     ):
                         _write_all(source, out)
-                    digest = _digest_of(unfinished)
+                    digest = file_checksum(unfinished)
             except (IsADirectoryError, NotADirectoryError, FileExistsError) as error:
                 raise BadInput(
                     f"{self.address}/{name} cannot be copied to {path}: another object has a part "
@@ -165,11 +163,6 @@ def store_addresses(places: Places) -> list[str]:
 
 def _is_settings(name: str) -> bool:
     return name.endswith(".toml")
-
-
-def _digest_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _write_all(source: Any, target: Any) -> None:

@@ -22,14 +22,15 @@ from analyst.lake_access.open_lake import open_lake
 from analyst.vectors.private_noise import PrivacySettings
 from contracts.errors import BadInput
 from contracts.paths import Places
-from contracts.storage.atomic_write import write_text
+from contracts.storage.atomic_write import write_json, write_text
 from contracts.terminal.options import AsJson, day_option
-from contracts.terminal.printing import plain_console, print_parts
+from contracts.terminal.printing import print_parts
 from downstream.privacy.measured_users import CardChoices
 from downstream.privacy.noise_picture import check_picture, draw_noise
 from downstream.privacy.privacy_card import PrivacyCard, measure_privacy, num_parts
 from downstream.privacy.tables import card_facts, markdown_page, terminal_parts
 from downstream.rivals.encoders import champion_id
+from model.one_thread import one_thread
 from spark_jobs.registry.privacy_lines import privacy_file
 
 _DEFAULT_EPSILONS = "1,8,64,256,1024,4096"
@@ -38,8 +39,7 @@ _DEFAULT_EPSILONS = "1,8,64,256,1024,4096"
 def write_card(places: Places, card: PrivacyCard) -> Path:
     """The figures for the model's card, and the page beside them; neither names a user."""
     path = privacy_file(places, card.model_id)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, jsonlib.dumps(card_facts(card), indent=1) + "\n")
+    write_json(path, card_facts(card))
     write_text(path.with_suffix(".md"), markdown_page(card))
     return path
 
@@ -47,28 +47,12 @@ def write_card(places: Places, card: PrivacyCard) -> Path:
 @contextmanager
 def _progress_bar(total: int) -> Iterator[Callable[[str], None]]:
     """A function that names the part that begins; nothing where stderr is no terminal."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from contracts.terminal.progress_bar import progress_bar
 
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
-    with Progress(*columns, console=plain_console(stderr=True)) as bar:
+    with progress_bar(has_time_left=False) as bar:
         task = bar.add_task("reading views", total=total + 1)
         yield lambda part: bar.update(task, advance=1, description=part)
         bar.update(task, completed=total + 1, description="done")
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Another number of threads may add in another order, and figures shall be the same."""
-    import torch
-    from threadpoolctl import threadpool_limits
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with threadpool_limits(1):
-            yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _epsilons(text: str) -> tuple[float, ...]:
@@ -124,7 +108,7 @@ def main(
         epsilons=_epsilons(epsilons) if noise else (),
         noise=PrivacySettings(epsilon=1.0, delta=delta, clip=clip),
     )
-    with open_lake() as lake, _progress_bar(num_parts(choices)) as progress, _one_thread():
+    with open_lake() as lake, _progress_bar(num_parts(choices)) as progress, one_thread():
         card = measure_privacy(lake, model_id or champion_id(lake), choices, progress)
         path = write_card(lake.places, card)
     if picture:

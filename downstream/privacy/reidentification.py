@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, issparse
 
 from downstream.privacy.estimates import Estimate, resampled_estimate
-from model.vector_measures import NUM_NEIGHBORS
+from model.vector_measures import NUM_NEIGHBORS, unit_rows
 
 _MAX_COSINES = 2**22  # 16 MB at a time
 _ROUNDING = 1e-5  # of a number's largest value: what varies less is constant
@@ -103,9 +103,7 @@ def _unit_rows(features: FeatureRows) -> FeatureRows:
     if issparse(features):
         lengths = np.sqrt(np.asarray(features.multiply(features).sum(axis=1)).ravel())
         return _scaled_rows(csr_matrix(features, dtype=np.float32), lengths)
-    exact = np.asarray(features, np.float64)
-    lengths = np.linalg.norm(exact, axis=1)
-    return (exact / lengths.clip(1e-12)[:, None]).astype(np.float32)
+    return unit_rows(np.asarray(features)).astype(np.float32)
 
 
 def _scaled_rows(matrix: csr_matrix, lengths: NDArray[np.float64]) -> csr_matrix:

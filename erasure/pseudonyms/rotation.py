@@ -6,9 +6,7 @@ changes them, and files with older pseudonyms are removed after it. The suppress
 it is: a raw id passes through the older pseudonyms on its way to the newest.
 """
 
-import json
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,7 +16,7 @@ from contracts.errors import BadInput
 from contracts.paths import Places
 from contracts.settings.key_ring import PSEUDONYM_LENGTH, KeyRing
 from contracts.settings.pseudonyms import rotation_note
-from contracts.storage.atomic_write import write_json
+from contracts.storage.atomic_write import read_json, write_json
 from contracts.tables import (
     BROWSING_LOGS,
     PUBLISHED_EMBEDDINGS,
@@ -31,8 +29,7 @@ from erasure.delta_tables import drop_older_versions
 from erasure.forgetting import Forgetting
 from erasure.known_users import USER_TABLES
 from erasure.pseudonyms.rotated_tables import Rotation, held_columns, rotate_table
-from erasure.redaction import redact_file, text_files
-from erasure.scan import scan_files
+from erasure.redaction import redact_logs
 from erasure.user_patterns import Users
 from spark_jobs.lake.lake import Lake
 from spark_jobs.lake.pseudonym_record import recorded_keys
@@ -138,21 +135,15 @@ class RotationSteps:
         from feature_store.store import Store  # Feast takes five seconds to import
 
         store = Store(self.places)
-        views = [str(view.name) for view in store.feast.list_feature_views() if view.online]
-        for view in views:
+        for view in store.online_views:
             store.online.keep_only(view, ())
         store.online.rewrite()
         return refresh_online_store(self.lake, self.places)
 
     def rename_in_logs(self) -> str:
         """Pseudonyms in gate results, pages, labels and task logs; event logs go whole."""
-        older, logs = self._older, self.places.event_logs
-        found, _, _ = scan_files([logs], older)
-        gone = {logs / each.path.relative_to(logs).parts[0] for each in found}
-        for log in gone:
-            shutil.rmtree(log) if log.is_dir() else log.unlink(missing_ok=True)
-        renamed = sum(redact_file(path, older) for path in text_files(self.places))
-        return f"{renamed:,} files have newer pseudonyms, {len(gone):,} Spark event logs removed"
+        renamed, gone = redact_logs(self.places, self._older)
+        return f"{renamed:,} files have newer pseudonyms, {gone:,} Spark event logs removed"
 
     @cached_property
     def _older(self) -> OlderPseudonyms:
@@ -172,7 +163,7 @@ class RotationSteps:
 def read_note(places: Places) -> dict[str, Any]:
     """What the rotation that is under way has written; empty where there is none."""
     path = rotation_note(places)
-    found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    found: dict[str, Any] = read_json(path)
     return found
 
 

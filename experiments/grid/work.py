@@ -16,7 +16,7 @@ from contracts.errors import BadInput, MissingTable
 from contracts.instants import midnight_microseconds
 from contracts.limits import PRETRAINING_DAYS
 from contracts.paths import Places
-from contracts.storage.atomic_write import write_json
+from contracts.storage.atomic_write import read_json, write_json
 from downstream.data.views import read_views
 from experiments.data.click_data import ClickData, read_click_data
 from experiments.data.metrics import Floats, mean_scores
@@ -192,8 +192,7 @@ def pretraining_times(
     """By base model and variant, what a step took, of pre-trainings that are finished."""
     found = {}
     for each in pretrainings:
-        path = _pretrained_file(each, folders)
-        facts = json.loads(path.read_text()) if path.exists() else {}
+        facts = read_json(_pretrained_file(each, folders))
         if "step_cpu_seconds" in facts:
             times = StepTimes(**{one.name: facts[f"step_{one.name}"] for one in fields(StepTimes)})
             found[f"{each.base_model} {each.variant}"] = times

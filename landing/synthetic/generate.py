@@ -22,8 +22,9 @@ from contracts.errors import BadInput
 from contracts.paths import Places
 from contracts.storage.atomic_write import atomic_file, write_json
 from contracts.terminal.options import day_option
+from contracts.terminal.progress_bar import progress_bar
 from landing.landing_writer import day_folder, write_settings
-from landing.progress import print_summary, progress_bar
+from landing.summary import print_summary
 from landing.synthetic import planted
 from landing.synthetic.browsing import SESSIONS_A_DAY, SHARE_OF_DRIFTING, Users, World, day_number
 from landing.synthetic.impressions import write_impressions

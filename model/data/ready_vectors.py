@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from contracts.errors import BadInput
 from contracts.tables import TITLES
+from contracts.storage.file_checksum import file_checksum
 from model.data.vocabulary import NUM_SPECIAL, Arrow, Vocabulary
 
 if TYPE_CHECKING:
@@ -69,8 +70,7 @@ class GivenTitles:
 def file_sha256(path: Path) -> str:
     """The name of a file's content; BadInput where the file cannot be read."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_checksum(path)
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {error.strerror}") from error
 

@@ -21,6 +21,7 @@ from torch import Tensor
 from contracts.errors import BadInput, MissingTable
 from contracts.provenance import code_version
 from contracts.storage.atomic_write import atomic_folder
+from contracts.storage.file_checksum import file_checksum
 from contracts.vectors import own_space
 from model.config import PretrainConfig
 from model.data.ready_vectors import NO_READY_VECTORS, GivenTitles, ReadyVectors
@@ -100,7 +101,7 @@ def write_checkpoint(
             save_file({k: v.detach().cpu().contiguous() for k, v in held.items()}, building / name)
         for name, source in (copies or {}).items():
             shutil.copyfile(source, building / name)
-        sums = {path.name: _sha256(path) for path in sorted(building.iterdir())}
+        sums = {path.name: file_checksum(path) for path in sorted(building.iterdir())}
         whole = Manifest(**{**vars(manifest), "files": sums})
         (building / MANIFEST_FILE).write_text(whole.to_json())
 
@@ -129,7 +130,7 @@ def read_manifest(folder: Path) -> Manifest:
 def _fault(path: Path, sha256: str) -> str:
     if not path.is_file():
         return f"{path.name} is missing"
-    found = _sha256(path)
+    found = file_checksum(path)
     return "" if found == sha256 else f"{path.name} has sha256 {found[:12]}, not {sha256[:12]}"
 
 
@@ -263,8 +264,3 @@ def load_weights(model: UserEncoder, weights: Mapping[str, Tensor], folder: Path
         raise BrokenCheckpoint(
             f"{folder / WEIGHTS_FILE} does not fit the settings in {MANIFEST_FILE}: {error}"
         ) from error
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 
+from contracts.instants import day_named
 from contracts.paths import Places
 from contracts.settings.retention import RetentionSettings
 
@@ -60,16 +61,9 @@ def _landing_folders(
 ) -> Iterator[Expired]:
     """A line a day. A day that was never ingested stays: nothing else has its lines."""
     for folder in sorted(places.landing.glob("????-??-??")) if days else ():
-        day = _day_of(folder)
+        day = day_named(folder.name)
         if day and day < today - timedelta(days=days) and day in ingested:
             yield Expired(f"landing day {day}", (folder,), f"ingested, and older than {days} days")
-
-
-def _day_of(folder: Path) -> date | None:
-    try:
-        return date.fromisoformat(folder.name)
-    except ValueError:
-        return None
 
 
 def _entries(folder: Path) -> Iterator[Path]:

@@ -178,7 +178,8 @@ def maintain_table(
 def _remove_expired(lake: Lake, places: Places, settings: RetentionSettings, dry_run: bool) -> int:
     """List what the settings no longer keep, and remove it without `dry_run`; how many groups."""
     today = datetime.now(UTC).date()
-    files = list(expired_files(places, settings, ingested_days(lake), today))
+    ingested = ingested_days(lake) if settings.landing_days else set()
+    files = list(expired_files(places, settings, ingested, today))
     gone = {path for group in files for path in group.paths}
 
     def landing_stays(day: date) -> bool:

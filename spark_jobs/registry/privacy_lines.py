@@ -1,12 +1,12 @@
 """What a model's vectors give away about people, as a section of its card."""
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from contracts.paths import Places
+from contracts.storage.atomic_write import read_json
 
 
 def privacy_file(places: Places, model_id: str) -> Path:
@@ -16,8 +16,7 @@ def privacy_file(places: Places, model_id: str) -> Path:
 
 def read_privacy(places: Places, model_id: str) -> Mapping[str, Any]:
     """The figures; none before they were measured."""
-    path = privacy_file(places, model_id)
-    found: Mapping[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    found: Mapping[str, Any] = read_json(privacy_file(places, model_id))
     return found
 
 

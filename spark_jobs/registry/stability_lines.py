@@ -1,11 +1,11 @@
 """How stable a model's vectors are, as a section of its card: neighbors kept, and staleness."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from contracts.paths import Places
+from contracts.storage.atomic_write import read_json
 
 _DOCS = {
     "kept_by_unchanged": "from one night to the next, among users without a new view",
@@ -21,8 +21,7 @@ def stability_file(places: Places, model_id: str) -> Path:
 
 def read_stability(places: Places, model_id: str) -> Mapping[str, Any]:
     """The figures; none before they were measured."""
-    path = stability_file(places, model_id)
-    found: Mapping[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    found: Mapping[str, Any] = read_json(stability_file(places, model_id))
     return found
 
 

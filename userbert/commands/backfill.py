@@ -21,7 +21,6 @@ from datetime import date
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from contracts.errors import BadInput
 from contracts.paths import Places
@@ -33,7 +32,8 @@ from contracts.terminal.options import (
     ModelOrChampion,
     days_between,
 )
-from contracts.terminal.printing import plain_console, print_parts
+from contracts.terminal.printing import print_parts
+from contracts.terminal.progress_bar import progress_bar
 from userbert.commands.backfill_grids import plan_grid, plan_words, status_grid
 
 if TYPE_CHECKING:  # Spark takes seconds to start, and `--help` needs none
@@ -48,9 +48,8 @@ def fill_with_progress(
     """Write the days, with a bar for people and a line a day for logs."""
     from spark_jobs.backfill.days import fill_days
 
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
     done: list[FilledDay] = []
-    with Progress(*columns, TimeRemainingColumn(), console=plain_console(stderr=True)) as bar:
+    with progress_bar() as bar:
         task = bar.add_task("looking at what is there", total=None)
         try:
             for filled in fill_days(
